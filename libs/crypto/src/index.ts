@@ -1,0 +1,48 @@
+export {
+  CHUNK_ID_BYTES,
+  chunkHash,
+  deriveChunkId,
+  deriveChunkKey,
+  deriveDeviceDomainKey,
+  KEY_BYTES,
+} from './chunk-keys.js';
+export { CRYPTO_ERRORS, CryptoError, type CryptoErrorCode } from './errors.js';
+export {
+  type GrantExpectation,
+  type GrantToken,
+  openRecipeKey,
+  recipientThumbprint,
+  sealRecipeKey,
+  signGrantToken,
+  verifyGrantToken,
+} from './grant-token.js';
+export { type EcdhP256, hpkeOpen, hpkeSeal, type HpkeSealed, P256_POINT_BYTES } from './hpke.js';
+export { type KeyDocument, signKeyDocument, StatementKeys } from './key-document.js';
+export { KEY_PURPOSES, type KeyPurpose, KeyVault } from './key-vault.js';
+export { CHUNK_OVERHEAD_BYTES, type ChunkSecrets, MAX_CHUNK_BYTES, openChunk, sealChunk } from './sealed-chunk.js';
+export {
+  DRAFT_VERSION,
+  newRecipeKey,
+  openSegment,
+  sealSegment,
+  SEGMENT_KINDS,
+  SEGMENT_OVERHEAD_BYTES,
+  type SegmentKind,
+  type SegmentPlace,
+} from './sealed-segment.js';
+export {
+  isPublicJwk,
+  type PublicJwk,
+  SIGNATURE_ALGORITHM,
+  type SigningKey,
+  type VerificationKey,
+} from './signed-document.js';
+export {
+  assertInScope,
+  type ResourceKind,
+  signStatement,
+  type Statement,
+  statementHash,
+  type StatementImage,
+  verifyStatement,
+} from './statement.js';

@@ -1,0 +1,126 @@
+import { importJWK } from 'jose';
+
+import { CryptoError } from './errors.js';
+import {
+  documentKeyId,
+  isPublicJwk,
+  type PublicJwk,
+  SIGNATURE_ALGORITHM,
+  signDocument,
+  type SigningKey,
+  type VerificationKey,
+  verifyDocument,
+} from './signed-document.js';
+
+const TYP = 'azaion-keys+jws';
+const MAX_KEYS = 16;
+
+/** The keys that may sign statements and grant tokens, signed by the offline root. Source: docs/formats/sealed-resource.md, "Statement keys". */
+export interface KeyDocument {
+  /** Grows with every document; a reader never goes back. */
+  readonly version: number;
+  /** Seconds since 1970. */
+  readonly expiresAt: number;
+  readonly keys: readonly { readonly kid: string; readonly alg: 'ES256'; readonly key: PublicJwk }[];
+}
+
+/** Signs a key document with the offline root key. */
+export async function signKeyDocument(document: KeyDocument, root: SigningKey): Promise<string> {
+  return signDocument(document, TYP, root);
+}
+
+/** The statement keys that a verified key document names. */
+export class StatementKeys {
+  private constructor(
+    /** Version of the document. Keep the highest seen. */
+    readonly version: number,
+    /** Seconds since 1970. */
+    readonly expiresAt: number,
+    private readonly keys: ReadonlyMap<string, VerificationKey>,
+  ) {}
+
+  /**
+   * Verifies a key document.
+   *
+   * @param jws - Untrusted text.
+   * @param root - The pinned root key.
+   * @param lowestVersion - The highest version accepted before, 0 for none.
+   * @param nowSeconds - Trusted time.
+   * @throws CryptoError `key-document.invalid` | `key-document.rollback` | `key-document.expired`.
+   */
+  static async verify(
+    jws: string,
+    root: VerificationKey,
+    lowestVersion: number,
+    nowSeconds: number,
+  ): Promise<StatementKeys> {
+    const payload = await verifyDocument(jws, TYP, root);
+    if (!isKeyDocument(payload))
+      throw new CryptoError(
+        'key-document.invalid',
+        'The key document is not signed by the pinned root key, or is malformed.',
+      );
+    if (payload.version < lowestVersion)
+      throw new CryptoError('key-document.rollback', 'The key document is older than one that was accepted before.');
+    if (payload.expiresAt <= nowSeconds)
+      throw new CryptoError(
+        'key-document.expired',
+        'The key document has expired: the operator must sign a new one with the root key.',
+      );
+    const keys = new Map<string, VerificationKey>();
+    for (const { kid, key } of payload.keys) {
+      try {
+        keys.set(kid, { kid, publicKey: (await importJWK(key, SIGNATURE_ALGORITHM)) as VerificationKey['publicKey'] });
+      } catch (cause) {
+        throw new CryptoError('key-document.invalid', 'The key document holds a key that is not on P-256.', { cause });
+      }
+    }
+    return new StatementKeys(payload.version, payload.expiresAt, keys);
+  }
+
+  /**
+   * Finds the key that a document claims to be signed with.
+   *
+   * @throws CryptoError `statement.key-unknown`.
+   */
+  keyFor(jws: string, typ: string): VerificationKey {
+    const kid = documentKeyId(jws, typ);
+    const key = kid === undefined ? undefined : this.keys.get(kid);
+    if (key === undefined)
+      throw new CryptoError('statement.key-unknown', 'The signing key is not in the current key document.');
+    return key;
+  }
+}
+
+function isKeyDocument(value: unknown): value is KeyDocument {
+  if (typeof value !== 'object' || value === null) return false;
+  const { version, expiresAt, keys, ...rest } = value as Record<string, unknown>;
+  if (
+    Object.keys(rest).length > 0 ||
+    !isPositive(version) ||
+    !isPositive(expiresAt) ||
+    !Array.isArray(keys) ||
+    keys.length < 1 ||
+    keys.length > MAX_KEYS
+  )
+    return false;
+  const kids = new Set<string>();
+  for (const entry of keys as unknown[]) {
+    if (typeof entry !== 'object' || entry === null) return false;
+    const { kid, alg, key, ...others } = entry as Record<string, unknown>;
+    if (
+      Object.keys(others).length > 0 ||
+      typeof kid !== 'string' ||
+      alg !== SIGNATURE_ALGORITHM ||
+      !isPublicJwk(key) ||
+      kids.has(kid)
+    )
+      return false;
+    kids.add(kid);
+  }
+  return true;
+}
+
+function isPositive(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value > 0;
+}

@@ -1,0 +1,84 @@
+import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
+
+import { concatBytes, u32be, utf8 } from '@azaion/kernel';
+
+import { KEY_BYTES } from './chunk-keys.js';
+import { CryptoError } from './errors.js';
+
+/** The parts of a recipe, with the number each has inside the format. */
+export const SEGMENT_KINDS = { root: 0, chunks: 1, packs: 2 } as const;
+/** Name of a part of a recipe. */
+export type SegmentKind = keyof typeof SEGMENT_KINDS;
+
+/** Where a segment belongs. All of it is authenticated, so a segment opens in its own place only. */
+export interface SegmentPlace {
+  /** 16 bytes. */
+  readonly folderId: Uint8Array;
+  /** 16 bytes. */
+  readonly resourceId: Uint8Array;
+  /** 1, 2, 3 …; 0 while an upload has not been committed ({@link DRAFT_VERSION}). */
+  readonly version: number;
+  readonly kind: SegmentKind;
+  readonly index: number;
+  /** Whether it is the last segment of its kind. */
+  readonly last: boolean;
+}
+
+/** The version in the place of a publisher's draft segments: the final number is known only at the commit, where they are sealed anew (ADR 0003). */
+export const DRAFT_VERSION = 0;
+/** Bytes a sealed segment has beside its content: nonce and tag. */
+export const SEGMENT_OVERHEAD_BYTES = 12 + 16;
+
+/** A fresh `recipeKey`. */
+export function newRecipeKey(): Buffer {
+  return randomBytes(KEY_BYTES);
+}
+
+/** Seals a part of a recipe: `nonce(12) ‖ AES-256-GCM(content) ‖ tag(16)` under a key of its own derived from `recipeKey`. */
+export function sealSegment(content: Uint8Array, recipeKey: Uint8Array, place: SegmentPlace): Buffer {
+  const nonce = randomBytes(12);
+  const cipher = createCipheriv('aes-256-gcm', segmentKey(recipeKey, place), nonce);
+  cipher.setAAD(associatedData(place));
+  return Buffer.concat([nonce, cipher.update(content), cipher.final(), cipher.getAuthTag()]);
+}
+
+/**
+ * Opens a part of a recipe.
+ *
+ * @param sealed - Untrusted bytes.
+ * @returns The content, authentic for exactly this place under this key.
+ * @throws CryptoError `segment.invalid`.
+ */
+export function openSegment(sealed: Uint8Array, recipeKey: Uint8Array, place: SegmentPlace): Buffer {
+  if (sealed.length < SEGMENT_OVERHEAD_BYTES)
+    throw new CryptoError('segment.invalid', 'A part of the recipe is too short.');
+  const end = sealed.length - 16;
+  const decipher = createDecipheriv('aes-256-gcm', segmentKey(recipeKey, place), sealed.subarray(0, 12), {
+    authTagLength: 16,
+  });
+  decipher.setAAD(associatedData(place));
+  decipher.setAuthTag(sealed.subarray(end));
+  const content = decipher.update(sealed.subarray(12, end));
+  try {
+    decipher.final();
+  } catch (cause) {
+    throw new CryptoError('segment.invalid', 'A part of the recipe is damaged, forged or out of place.', { cause });
+  }
+  return content;
+}
+
+function segmentKey(recipeKey: Uint8Array, place: SegmentPlace): Uint8Array {
+  const info = concatBytes(utf8('azaion-v2-recipe\0'), Uint8Array.of(SEGMENT_KINDS[place.kind]), u32be(place.index));
+  return new Uint8Array(hkdfSync('sha256', recipeKey, new Uint8Array(0), info, KEY_BYTES));
+}
+
+function associatedData(place: SegmentPlace): Uint8Array {
+  return concatBytes(
+    place.folderId,
+    place.resourceId,
+    u32be(place.version),
+    Uint8Array.of(SEGMENT_KINDS[place.kind]),
+    u32be(place.index),
+    Uint8Array.of(place.last ? 1 : 0),
+  );
+}

@@ -1,0 +1,87 @@
+import { type CryptoKey, CompactSign, compactVerify, decodeProtectedHeader, type JWK } from 'jose';
+
+import { equalBytes, utf8 } from '@azaion/kernel';
+
+/** The signature algorithm of every signed document: ECDSA on P-256 with SHA-256 (RFC 7518 §3.4). Pinned; never read from a header. */
+export const SIGNATURE_ALGORITHM = 'ES256';
+/** Largest signed document accepted, in characters. */
+export const MAX_SIGNED_DOCUMENT_CHARS = 256 * 1024;
+
+/** A private signing key with the id by which verifiers find its public half. */
+export interface SigningKey {
+  readonly kid: string;
+  readonly privateKey: CryptoKey;
+}
+
+/** A trusted public key. */
+export interface VerificationKey {
+  readonly kid: string;
+  readonly publicKey: CryptoKey;
+}
+
+/** A public key as it stands in documents and key sets: P-256 only. */
+export interface PublicJwk {
+  readonly kty: 'EC';
+  readonly crv: 'P-256';
+  readonly x: string;
+  readonly y: string;
+}
+
+/** Whether a parsed JSON value is a {@link PublicJwk} and nothing more. */
+export function isPublicJwk(value: unknown): value is PublicJwk & JWK {
+  if (typeof value !== 'object' || value === null) return false;
+  const jwk = value as Record<string, unknown>;
+  return (
+    Object.keys(jwk).length === 4 &&
+    jwk['kty'] === 'EC' &&
+    jwk['crv'] === 'P-256' &&
+    typeof jwk['x'] === 'string' &&
+    typeof jwk['y'] === 'string'
+  );
+}
+
+/** Signs a JSON document as a compact JWS (RFC 7515) with header `alg`, `kid`, `typ` and nothing else. */
+export async function signDocument(payload: object, typ: string, key: SigningKey): Promise<string> {
+  return new CompactSign(utf8(JSON.stringify(payload)))
+    .setProtectedHeader({ alg: SIGNATURE_ALGORITHM, kid: key.kid, typ })
+    .sign(key.privateKey);
+}
+
+/** The unverified `kid` of a compact JWS whose header is exactly `{alg, kid, typ}` as expected; `undefined` for every other text. */
+export function documentKeyId(jws: string, typ: string): string | undefined {
+  if (jws.length > MAX_SIGNED_DOCUMENT_CHARS) return undefined;
+  try {
+    const header = decodeProtectedHeader(jws);
+    const known = Object.keys(header).every((name) => name === 'alg' || name === 'kid' || name === 'typ');
+    return known && header.alg === SIGNATURE_ALGORITHM && header.typ === typ && typeof header.kid === 'string'
+      ? header.kid
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Verifies a compact JWS with one given key.
+ *
+ * @param jws - Untrusted text.
+ * @param key - The pinned key; its id must be the header's.
+ * @returns The parsed payload, authentic but with its members still unchecked; `undefined` when the signature, the header or the encoding is not as it must be.
+ */
+export async function verifyDocument(jws: string, typ: string, key: VerificationKey): Promise<unknown> {
+  if (documentKeyId(jws, typ) !== key.kid) return undefined;
+  try {
+    const { payload } = await compactVerify(jws, key.publicKey, { algorithms: [SIGNATURE_ALGORITHM] });
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(payload);
+    const parsed = JSON.parse(text) as unknown;
+    // One text per document: duplicate members, other spacing and other escapes are refused.
+    return equalBytes(utf8(JSON.stringify(parsed)), payload) && hasCanonicalEncoding(jws) ? parsed : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Base64url has loose trailing bits; a changed bit there must not go unnoticed. */
+function hasCanonicalEncoding(jws: string): boolean {
+  return jws.split('.').every((part) => Buffer.from(part, 'base64url').toString('base64url') === part);
+}

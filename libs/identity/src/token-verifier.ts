@@ -1,0 +1,28 @@
+import { type Role } from './roles.js';
+
+/** A person or device whose access token has been verified. */
+export interface Caller {
+  /** User id (`sub`). */
+  readonly userId: string;
+  readonly email: string;
+  readonly role: Role;
+  /** Session id (`sid`): what belongs to one login. */
+  readonly sessionId: string;
+  /** Token id (`jti`). */
+  readonly tokenId: string;
+  /** Seconds since 1970. */
+  readonly expiresAt: number;
+  /** The device's serial, for tokens that an enrolled device got for its key. */
+  readonly deviceSerial: string | undefined;
+}
+
+/** Verifies access tokens. */
+export abstract class TokenVerifier {
+  /**
+   * Verifies signature (ES256 pinned), `typ`, `iss`, `aud`, `exp`, `nbf` and the members of {@link Caller} (RFC 8725, RFC 9068).
+   *
+   * @param token - Untrusted text.
+   * @throws IdentityError `token.invalid` | `token.expired`.
+   */
+  abstract verify(token: string): Promise<Caller>;
+}

@@ -1,0 +1,14 @@
+export { type ByteRange } from './byte-range.js';
+export { concatBytes, equalBytes, fromBase64Url, toBase64Url, toHex, u32be, utf8 } from './bytes.js';
+export { Clock, ManualClock, SystemClock } from './clock.js';
+export { type Culprit, DomainError, type SafeDetails } from './domain-error.js';
+export {
+  isValidName,
+  NAME_ERRORS,
+  NAME_PATTERN,
+  NameError,
+  type NameErrorCode,
+  type ResourceName,
+  resourceName,
+} from './names.js';
+export { Secret } from './secret.js';

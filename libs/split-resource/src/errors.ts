@@ -1,0 +1,34 @@
+import { type Culprit, DomainError } from '@azaion/kernel';
+
+/** Every way in which publishing and fetching can fail, and who has to act on it. */
+export const RESOURCE_ERRORS = {
+  'resource.not-found': 'caller',
+  'resource.forbidden': 'caller',
+  'resource.rollback-refused': 'caller', // an older version needs an explicit request
+  'resource.integrity': 'publisher', // bytes are not what was signed
+  'resource.unsupported-format': 'operator', // a newer release is needed
+  'resource.no-space': 'operator',
+  'resource.range-invalid': 'caller',
+  'resource.too-large': 'caller',
+  'recipe.invalid': 'publisher',
+  'pack.not-found': 'upstream',
+  'pack.forbidden': 'upstream', // renew the URL
+  'pack.unavailable': 'upstream', // try again later
+  'pack.exists': 'caller', // written once: compare the size
+  'cdn.missing': 'upstream',
+  'cdn.unavailable': 'upstream',
+  'api.unauthorized': 'caller', // the token is not accepted
+  'api.forbidden': 'caller',
+  'api.unreachable': 'upstream',
+  'api.unexpected': 'upstream', // an answer outside the contract
+  'upload.not-found': 'caller',
+  'upload.conflict': 'caller',
+  'upload.pack-gone': 'caller', // seal the named packs again
+  'upload.refused': 'publisher', // a commit check failed
+} as const satisfies Record<string, Culprit>;
+
+/** Codes of the split-resource lib. */
+export type ResourceErrorCode = keyof typeof RESOURCE_ERRORS;
+
+/** A publish or fetch that could not go on. */
+export class ResourceError extends DomainError<ResourceErrorCode> {}

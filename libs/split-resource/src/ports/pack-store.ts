@@ -1,0 +1,38 @@
+import { type ByteRange } from '@azaion/kernel';
+
+import { type PackRef } from '../pack.js';
+
+/**
+ * Packs kept on the device, partly or whole: cache, resume state and pre-deployment in one. It holds ciphertext only and
+ * verifies nothing; who reads a chunk opens it, and calls {@link discard} when it does not open.
+ */
+export abstract class PackStore {
+  /**
+   * Reads bytes that are present.
+   *
+   * @param range - Bytes `[start, end)`, at most `MAX_RANGE_BYTES`.
+   * @returns All bytes of the range, or `undefined` when any of them is missing.
+   */
+  abstract read(folderId: string, pack: PackRef, range: ByteRange): Promise<Buffer | undefined>;
+
+  /**
+   * Keeps bytes of a pack. After it resolves they survive a `kill -9`; bytes recorded as present are always the ones written.
+   *
+   * @throws ResourceError `resource.no-space`; the store stays usable.
+   */
+  abstract write(folderId: string, pack: PackRef, startByte: number, bytes: Uint8Array): Promise<void>;
+
+  /** Forgets a range that turned out to be damaged. */
+  abstract discard(folderId: string, pack: PackRef, range: ByteRange): Promise<void>;
+
+  /**
+   * Makes room before a fetch by evicting what was used longest ago.
+   *
+   * @param bytes - How much the fetch will add.
+   * @throws ResourceError `resource.no-space` when it cannot fit.
+   */
+  abstract reserve(bytes: number): Promise<void>;
+
+  /** Bytes in the store and its limit. */
+  abstract usage(): Promise<{ readonly bytes: number; readonly limitBytes: number }>;
+}
