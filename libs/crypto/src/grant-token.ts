@@ -4,8 +4,9 @@ import { concatBytes, toHex } from '@azaion/kernel';
 
 import { KEY_BYTES } from './chunk-keys.js';
 import { CryptoError } from './errors.js';
-import { type EcdhP256, hpkeOpen, hpkeSeal, type HpkeSealed } from './hpke.js';
+import { hpkeOpen, hpkeSeal, type HpkeSealed } from './hpke.js';
 import { type StatementKeys } from './key-document.js';
+import { type EcdhP256 } from './p256.js';
 import { signDocument, type SigningKey, verifyDocument } from './signed-document.js';
 import { type Statement, statementHash } from './statement.js';
 
@@ -62,7 +63,7 @@ export interface GrantExpectation {
  * Verifies a grant token against the statement and the reader.
  *
  * @param jws - Untrusted text.
- * @throws CryptoError `statement.key-unknown` | `grant.invalid` | `grant.not-for-statement` | `grant.foreign-recipient` | `grant.wrong-nonce` | `grant.expired`.
+ * @throws CryptoError `statement.key-unknown` | `grant.invalid` | `grant.not-for-statement` | `grant.foreign-recipient` | `grant.wrong-nonce` | `grant.expired` | `grant.withdrawn`.
  */
 export async function verifyGrantToken(
   jws: string,
@@ -84,7 +85,7 @@ export async function verifyGrantToken(
   if (token.notAfter <= expected.nowSeconds)
     throw new CryptoError('grant.expired', 'The grant has expired: connect to the Admin API to renew it.');
   if (expected.statement.version < token.minVersion)
-    throw new CryptoError('grant.invalid', 'The grant is for a version that has been withdrawn.');
+    throw new CryptoError('grant.withdrawn', 'This version has been withdrawn: ask for a newer one.');
   return token;
 }
 

@@ -2,12 +2,11 @@ import { type webcrypto } from 'node:crypto';
 
 import { Aes256Gcm, CipherSuite, DhkemP256HkdfSha256, HkdfSha256, type RecipientContextParams } from '@hpke/core';
 
-import { utf8 } from '@azaion/kernel';
+import { concatBytes, utf8 } from '@azaion/kernel';
 
 import { CryptoError } from './errors.js';
+import { type EcdhP256 } from './p256.js';
 
-/** Length of an uncompressed SEC1 point on P-256. */
-export const P256_POINT_BYTES = 65;
 const INFO = utf8('azaion-grant-v2');
 
 /** A secret sealed to one recipient: HPKE Base mode, DHKEM(P-256, HKDF-SHA256), HKDF-SHA256, AES-256-GCM (RFC 9180). */
@@ -16,12 +15,6 @@ export interface HpkeSealed {
   readonly enc: Uint8Array;
   readonly ciphertext: Uint8Array;
 }
-
-/**
- * The raw Diffie-Hellman step of the recipient: the 32-byte X coordinate of its private key times the given 65-byte point.
- * It is a function so that the private key may stay inside a TPM; it must refuse points that are not on the curve.
- */
-export type EcdhP256 = (senderPoint: Uint8Array) => Promise<Uint8Array>;
 
 /**
  * Seals a secret to a P-256 public key.
@@ -33,7 +26,7 @@ export async function hpkeSeal(secret: Uint8Array, recipientPoint: Uint8Array, a
   const suite = cipherSuite(new DhkemP256HkdfSha256());
   let recipientPublicKey: webcrypto.CryptoKey;
   try {
-    recipientPublicKey = await suite.kem.deserializePublicKey(recipientPoint);
+    recipientPublicKey = (await suite.kem.deserializePublicKey(recipientPoint)) as webcrypto.CryptoKey;
   } catch (cause) {
     throw new CryptoError('grant.foreign-recipient', 'The recipient key is not a point on P-256.', { cause });
   }
@@ -56,7 +49,7 @@ export async function hpkeOpen(
   try {
     const kem = new DelegatedDhkem(recipientPoint, ecdh);
     const suite = cipherSuite(kem);
-    const recipientKey = await suite.kem.deserializePublicKey(recipientPoint);
+    const recipientKey = (await suite.kem.deserializePublicKey(recipientPoint)) as webcrypto.CryptoKey;
     return new Uint8Array(
       await suite.open(
         { recipientKey, enc: toArrayBuffer(sealed.enc), info: INFO },
@@ -92,10 +85,11 @@ class DelegatedDhkem extends DhkemP256HkdfSha256 {
       : new Uint8Array(params.enc);
     await this.deserializePublicKey(enc); // refuses points off the curve before the private key meets them
     const dh = await this.ecdh(enc);
-    const kemContext = new Uint8Array([...enc, ...this.recipientPoint]);
-    const derive = this as unknown as {
-      _generateSharedSecret(dh: Uint8Array, kemContext: Uint8Array): Promise<ArrayBuffer>;
-    };
-    return derive._generateSharedSecret(dh, kemContext);
+    if (dh.length !== this.secretSize) throw new RangeError('the X coordinate must be padded to 32 bytes');
+    // ExtractAndExpand of RFC 9180 §4.1 over the inputs of §7.1; the library keeps its own private.
+    const ikm = this._kdf.buildLabeledIkm(utf8('eae_prk'), dh);
+    const kemContext = concatBytes(enc, this.recipientPoint);
+    const info = this._kdf.buildLabeledInfo(utf8('shared_secret'), kemContext, this.secretSize);
+    return this._kdf.extractAndExpand(new Uint8Array(0), ikm, info, this.secretSize);
   }
 }

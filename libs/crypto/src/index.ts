@@ -16,9 +16,28 @@ export {
   signGrantToken,
   verifyGrantToken,
 } from './grant-token.js';
-export { type EcdhP256, hpkeOpen, hpkeSeal, type HpkeSealed, P256_POINT_BYTES } from './hpke.js';
+export { hpkeOpen, hpkeSeal, type HpkeSealed } from './hpke.js';
 export { type KeyDocument, signKeyDocument, StatementKeys } from './key-document.js';
 export { KEY_PURPOSES, type KeyPurpose, KeyVault } from './key-vault.js';
+export {
+  type EcdhP256,
+  ephemeralRecipient,
+  type EphemeralRecipient,
+  ES256_SIGNATURE_BYTES,
+  generateP256KeyPair,
+  importSigningKey,
+  importVerificationKey,
+  isPrivateJwk,
+  jwkFromPoint,
+  keyThumbprint,
+  type P256KeyPair,
+  P256_POINT_BYTES,
+  pointFromJwk,
+  type PrivateJwk,
+  signRaw,
+  softwareEcdh,
+  verifyRaw,
+} from './p256.js';
 export { CHUNK_OVERHEAD_BYTES, type ChunkSecrets, MAX_CHUNK_BYTES, openChunk, sealChunk } from './sealed-chunk.js';
 export {
   DRAFT_VERSION,

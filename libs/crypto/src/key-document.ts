@@ -1,6 +1,5 @@
-import { importJWK } from 'jose';
-
 import { CryptoError } from './errors.js';
+import { importVerificationKey } from './p256.js';
 import {
   documentKeyId,
   isPublicJwk,
@@ -70,7 +69,7 @@ export class StatementKeys {
     const keys = new Map<string, VerificationKey>();
     for (const { kid, key } of payload.keys) {
       try {
-        keys.set(kid, { kid, publicKey: (await importJWK(key, SIGNATURE_ALGORITHM)) as VerificationKey['publicKey'] });
+        keys.set(kid, await importVerificationKey(kid, key));
       } catch (cause) {
         throw new CryptoError('key-document.invalid', 'The key document holds a key that is not on P-256.', { cause });
       }
