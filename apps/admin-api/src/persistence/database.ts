@@ -1,0 +1,74 @@
+import { Kysely, PostgresDialect, type Transaction } from 'kysely';
+import { Migrator } from 'kysely/migration';
+import pg from 'pg';
+
+import { foundation } from './migrations/0001-foundation.js';
+import { type Schema } from './schema.js';
+
+/** The database, or one transaction on it. */
+export type Queries = Kysely<Schema> | Transaction<Schema>;
+
+const INT8_OID = 20;
+const CONNECTIONS = 20;
+
+/** What `pg` connects with: a URL, or the parts of the embedded server. */
+export type ConnectionSettings =
+  | { readonly connectionString: string }
+  | {
+      readonly host: string;
+      readonly port: number;
+      readonly user: string;
+      readonly password: string;
+      readonly database: string;
+    };
+
+/** The Admin API's PostgreSQL. */
+export class Database {
+  readonly queries: Kysely<Schema>;
+
+  constructor(settings: ConnectionSettings) {
+    const pool = new pg.Pool({
+      ...settings,
+      max: CONNECTIONS,
+      connectionTimeoutMillis: 10_000,
+      types: {
+        // Byte counts and row numbers stay far below 2^53.
+        getTypeParser: ((oid: number, format?: 'text' | 'binary') =>
+          oid === INT8_OID ? Number : pg.types.getTypeParser(oid, format as 'text')) as typeof pg.types.getTypeParser,
+      },
+    });
+    // A connection that breaks while idle is replaced by the pool; without a listener it would end the process.
+    pool.on('error', () => undefined);
+    this.queries = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
+  }
+
+  /** Runs a use case in one transaction; it is rolled back when the function throws. */
+  transaction<T>(work: (on: Queries) => Promise<T>): Promise<T> {
+    return this.queries.transaction().execute(work);
+  }
+
+  /** Brings the schema up to date: forward only, under an advisory lock, so replicas may start together. */
+  async migrate(): Promise<void> {
+    const migrator = new Migrator({
+      db: this.queries,
+      provider: { getMigrations: () => Promise.resolve({ '0001-foundation': foundation }) },
+    });
+    const { error } = await migrator.migrateToLatest();
+    if (error !== undefined) throw new Error('The database schema could not be brought up to date.', { cause: error });
+  }
+
+  /** Whether the database answers. */
+  async check(): Promise<void> {
+    await this.queries.selectFrom('signing_keys').select('kid').limit(1).execute();
+  }
+
+  /** Ends all connections. */
+  async close(): Promise<void> {
+    await this.queries.destroy();
+  }
+}
+
+/** Whether an error is PostgreSQL's report of a violated unique index. */
+export function isUniqueViolation(error: unknown): boolean {
+  return typeof error === 'object' && error !== null && 'code' in error && error.code === '23505';
+}

@@ -1,0 +1,251 @@
+import { type Generated, type JSONColumnType } from 'kysely';
+
+import { type PublicJwk, type ResourceKind, type SegmentKind, type StatementImage } from '@azaion/crypto';
+
+/** People and devices. The shape of an older installation's table, adopted as it is; the two hardware columns are tombstones. */
+export interface UsersTable {
+  id: string;
+  email: string;
+  password_hash: string;
+  hardware: string | null;
+  hardware_hash: string | null;
+  role: string;
+  user_config: string | null;
+  created_at: Date;
+  last_login: Date | null;
+  is_enabled: boolean;
+}
+
+/** One login and everything refreshed from it. */
+export interface SessionsTable {
+  id: string;
+  user_id: string;
+  device_serial: string | null;
+  created_at: Date;
+  ends_at: Date;
+  revoked_at: Date | null;
+}
+
+/** Refresh tokens by hash; a used one is kept to notice its reuse. */
+export interface RefreshTokensTable {
+  token_hash: Buffer;
+  session_id: string;
+  expires_at: Date;
+  used_at: Date | null;
+}
+
+/** Counters that all replicas share. */
+export interface RateLimitsTable {
+  key: string;
+  count: number;
+  resets_at: Date;
+}
+
+/** Signing keys; private halves are wrapped. */
+export interface SigningKeysTable {
+  kid: string;
+  purpose: 'token' | 'statement' | 'root';
+  public_jwk: JSONColumnType<PublicJwk>;
+  wrapped_private: Buffer;
+  created_at: Date;
+}
+
+/** Random secrets of this installation, wrapped. */
+export interface ServiceSecretsTable {
+  name: string;
+  wrapped: Buffer;
+}
+
+/** Key documents, signed by the offline root. */
+export interface KeyDocumentsTable {
+  version: number;
+  jws: string;
+  expires_at: Date;
+}
+
+/** Devices; each has a user of its own. */
+export interface DevicesTable {
+  id: string;
+  serial: string;
+  user_id: string;
+  status: 'registered' | 'enrolled' | 'revoked';
+  signing_key: JSONColumnType<PublicJwk> | null;
+  agreement_key: Buffer | null;
+  idempotency_key: string | null;
+  created_at: Date;
+  enrolled_at: Date | null;
+  last_seen_at: Date | null;
+}
+
+/** Open enrolment challenges. */
+export interface DeviceChallengesTable {
+  nonce_hash: Buffer;
+  device_id: string;
+  wrapped_ephemeral: Buffer;
+  ephemeral_point: Buffer;
+  expires_at: Date;
+}
+
+/** Assertion ids that have been used. */
+export interface UsedAssertionsTable {
+  jti: string;
+  expires_at: Date;
+}
+
+/** Folders. */
+export interface FoldersTable {
+  id: string;
+  name: string;
+  wrapped_device_root: Buffer;
+  lease_seconds: number;
+  created_at: Date;
+}
+
+/** Dedup domains; a device's own has no key of its own here: it is derived from the folder's device root. */
+export interface DedupDomainsTable {
+  folder_id: string;
+  number: number;
+  wrapped_key: Buffer | null;
+  device_id: string | null;
+  created_at: Date;
+}
+
+/** Names in folders. */
+export interface ResourcesTable {
+  id: string;
+  folder_id: string;
+  name: string;
+  latest_version: number;
+  created_at: Date;
+}
+
+/** Uploads in the making, and what became of them. */
+export interface UploadsTable {
+  id: string;
+  resource_id: string;
+  folder_id: string;
+  domain: number;
+  owner_id: string;
+  device_serial: string | null;
+  state: 'open' | 'committed' | 'abandoned';
+  expires_at: Date;
+  committed_version: number | null;
+  committed_new: boolean | null;
+  created_at: Date;
+}
+
+/** Draft segments of an upload. */
+export interface UploadSegmentsTable {
+  upload_id: string;
+  kind: SegmentKind;
+  index: number;
+  sealed: Buffer;
+}
+
+/** Packs; `live` once a committed version needs them. */
+export interface PacksTable {
+  id: string;
+  folder_id: string;
+  domain: number;
+  upload_id: string;
+  owner_id: string;
+  size_bytes: number;
+  sha256: Buffer;
+  state: 'uploading' | 'live';
+  has_table: boolean;
+  seen_written: boolean;
+  created_at: Date;
+}
+
+/** Where chunks lie in packs. */
+export interface PackChunksTable {
+  pack_id: string;
+  start_byte: number;
+  sealed_bytes: number;
+  chunk_id: Buffer;
+}
+
+/** Committed versions. */
+export interface VersionsTable {
+  resource_id: string;
+  version: number;
+  kind: ResourceKind;
+  statement: string;
+  root_hash: string;
+  wrapped_recipe_key: Buffer;
+  content_mac: Buffer;
+  total_bytes: number;
+  recipe_bytes: number;
+  publisher_id: string;
+  scope: string;
+  state: 'live' | 'withdrawn';
+  verified: Generated<boolean>;
+  images: JSONColumnType<readonly StatementImage[]> | null;
+  committed_at: Date;
+}
+
+/** Sealed segments of committed versions. */
+export interface VersionSegmentsTable {
+  resource_id: string;
+  version: number;
+  kind: SegmentKind;
+  index: number;
+  sealed: Buffer;
+}
+
+/** Which packs a version needs, in recipe order. */
+export interface VersionPacksTable {
+  resource_id: string;
+  version: number;
+  position: number;
+  pack_id: string;
+}
+
+/** Grants given. */
+export interface GrantsTable {
+  id: string;
+  resource_id: string;
+  version: number;
+  subject_id: string;
+  device_serial: string | null;
+  recipient: string;
+  issued_at: Date;
+  not_after: Date;
+}
+
+/** Append-only events. */
+export interface AuditEventsTable {
+  id: Generated<number>;
+  at: Date;
+  event: string;
+  actor: string;
+  address: string;
+  subject: string;
+  details: JSONColumnType<Readonly<Record<string, string | number | boolean>>>;
+}
+
+/** Every table. Source: the migrations beside this file. */
+export interface Schema {
+  users: UsersTable;
+  sessions: SessionsTable;
+  refresh_tokens: RefreshTokensTable;
+  rate_limits: RateLimitsTable;
+  signing_keys: SigningKeysTable;
+  service_secrets: ServiceSecretsTable;
+  key_documents: KeyDocumentsTable;
+  devices: DevicesTable;
+  device_challenges: DeviceChallengesTable;
+  used_assertions: UsedAssertionsTable;
+  folders: FoldersTable;
+  dedup_domains: DedupDomainsTable;
+  resources: ResourcesTable;
+  uploads: UploadsTable;
+  upload_segments: UploadSegmentsTable;
+  packs: PacksTable;
+  pack_chunks: PackChunksTable;
+  versions: VersionsTable;
+  version_segments: VersionSegmentsTable;
+  version_packs: VersionPacksTable;
+  grants: GrantsTable;
+  audit_events: AuditEventsTable;
+}
