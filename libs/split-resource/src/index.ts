@@ -1,4 +1,5 @@
-export { CHUNKING, type ChunkingParameters } from './chunker.js';
+export { type ChunkIdentity, ChunkOpener, ChunkSealer, InlineChunkOpener, InlineChunkSealer } from './chunk-work.js';
+export { Chunker, CHUNKING, type ChunkingParameters } from './chunker.js';
 export { RESOURCE_ERRORS, ResourceError, type ResourceErrorCode } from './errors.js';
 export {
   type FetchDependencies,
@@ -38,3 +39,21 @@ export {
   PublishResource,
   type PublishResult,
 } from './publish/publish-resource.js';
+export { type ChunkRecord, ChunkSegment } from './recipe/chunk-segment.js';
+export {
+  CHUNK_RECORD_BYTES,
+  FORMAT_VERSION,
+  MAX_CHUNK_SEGMENTS,
+  MAX_PACK_SEGMENTS,
+  MAX_ROOT_BYTES,
+  MAX_SEGMENT_BYTES,
+  MAX_TOTAL_BYTES,
+  PACK_RECORD_BYTES,
+  RECORDS_PER_SEGMENT,
+} from './recipe/limits.js';
+export { PackSegment } from './recipe/pack-segment.js';
+export { Recipe, type RecipeVisitor, type SegmentReader, verifyRecipe } from './recipe/recipe.js';
+export { RecipeBuilder, type SealedRecipe, type SegmentWriter } from './recipe/recipe-builder.js';
+export { type RecipePlace } from './recipe/recipe-place.js';
+export { type RecipeRoot } from './recipe/recipe-root.js';
+export { type ResealedRecipe, resealRecipe } from './recipe/reseal-recipe.js';

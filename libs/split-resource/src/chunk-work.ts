@@ -1,0 +1,59 @@
+import { chunkHash, type ChunkSecrets, deriveChunkId, deriveChunkKey, openChunk, sealChunk } from '@azaion/crypto';
+
+/** What a dedup domain makes of one plaintext. */
+export interface ChunkIdentity extends ChunkSecrets {
+  /** Public id in its dedup domain, 16 bytes. */
+  readonly id: Uint8Array;
+}
+
+/** Names and seals chunks. A role of its own because it is what costs a publisher its time: it may happen on other threads. */
+export abstract class ChunkSealer {
+  /** Hashes a plaintext and derives its key and id in a dedup domain. */
+  abstract identify(plaintext: Uint8Array, domainKey: Uint8Array): Promise<ChunkIdentity>;
+  /** Seals a plaintext that {@link identify} named. @returns A new buffer. */
+  abstract seal(plaintext: Uint8Array, secrets: ChunkSecrets): Promise<Buffer>;
+}
+
+/** Opens sealed chunks. A role of its own because it is what costs a reader its time: it may happen on other threads. */
+export abstract class ChunkOpener {
+  /** How many chunks are worth having in work at once, 1 or more. */
+  abstract readonly parallelism: number;
+  /**
+   * Opens one sealed chunk.
+   *
+   * @param sealed - Untrusted bytes; left as they are.
+   * @returns Plaintext whose tag and hash were checked.
+   * @throws CryptoError `chunk.invalid` | `chunk.unsupported-codec`.
+   */
+  abstract open(sealed: Uint8Array, secrets: ChunkSecrets): Promise<Buffer>;
+}
+
+/** Seals on the calling thread. */
+export class InlineChunkSealer extends ChunkSealer {
+  override identify(plaintext: Uint8Array, domainKey: Uint8Array): Promise<ChunkIdentity> {
+    const h = chunkHash(plaintext);
+    return Promise.resolve({
+      h,
+      key: deriveChunkKey(domainKey, h),
+      id: deriveChunkId(domainKey, h),
+      plaintextBytes: plaintext.length,
+    });
+  }
+
+  override seal(plaintext: Uint8Array, secrets: ChunkSecrets): Promise<Buffer> {
+    return Promise.resolve(sealChunk(plaintext, secrets));
+  }
+}
+
+/** Opens on the calling thread. */
+export class InlineChunkOpener extends ChunkOpener {
+  override readonly parallelism = 1;
+
+  override open(sealed: Uint8Array, secrets: ChunkSecrets): Promise<Buffer> {
+    try {
+      return Promise.resolve(openChunk(sealed, secrets));
+    } catch (error) {
+      return Promise.reject(error as Error);
+    }
+  }
+}
