@@ -1,0 +1,92 @@
+import { accessSync, constants } from 'node:fs';
+import { delimiter, join } from 'node:path';
+
+/** A real program that suites talk to: what it needs, and where it comes from. */
+interface Component {
+  readonly purpose: string;
+  readonly programs: readonly string[];
+  readonly debianPackages: readonly string[];
+  readonly needsRoot: boolean;
+}
+
+/** Everything that suites may ask for beyond npm packages. */
+export const COMPONENTS = {
+  ceph: {
+    purpose: 'S3 object store (Ceph RADOS gateway)',
+    programs: ['ceph-mon', 'ceph-osd', 'radosgw', 'radosgw-admin', 'ceph', 'ceph-authtool', 'monmaptool'],
+    debianPackages: ['ceph-mon', 'ceph-osd', 'radosgw', 'ceph-common'],
+    needsRoot: false,
+  },
+  docker: {
+    purpose: 'Docker engine',
+    programs: ['dockerd', 'docker', 'containerd', 'runc'],
+    debianPackages: ['docker.io'],
+    needsRoot: true,
+  },
+  busybox: {
+    purpose: 'a small program to make images from',
+    programs: ['busybox'],
+    debianPackages: ['busybox-static'],
+    needsRoot: false,
+  },
+} as const satisfies Record<string, Component>;
+
+/** One of the real components. */
+export type ComponentName = keyof typeof COMPONENTS;
+
+/** Why a component cannot be used here and how that is mended, in one sentence; `undefined` when it can be used. */
+export function whyUnavailable(name: ComponentName): string | undefined {
+  const component: Component = COMPONENTS[name];
+  if (name === 'ceph' && process.env['S3_TEST_ENDPOINT'] !== undefined) return undefined;
+  const missing = component.programs.filter((program) => findProgram(program) === undefined);
+  if (missing.length > 0) {
+    return `${component.purpose}: ${missing.join(', ')} not found; on Debian: apt-get install ${component.debianPackages.join(' ')} (or npm run setup as root)`;
+  }
+  if (component.needsRoot && process.getuid?.() !== 0) return `${component.purpose}: needs root; run the tests as root`;
+  return undefined;
+}
+
+/**
+ * The path of a program, searched in `PATH` and in the system's administration directories, which an ordinary user's
+ * `PATH` may lack.
+ */
+export function findProgram(program: string): string | undefined {
+  const directories = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin'];
+  return directories.map((directory) => join(directory, program)).find(isExecutable);
+}
+
+/** What a test runner puts into the global scope; this lib is also used where there is none. */
+interface TestRunner {
+  readonly describe: ((title: string, body: () => void) => void) & { skip(title: string, body: () => void): void };
+  readonly it: (title: string, body: () => void) => void;
+}
+
+/**
+ * A `describe` for suites that need real components. Where one is missing, the suite is registered as skipped under a
+ * title that says what is missing and how to get it; with `CI=true`, where nothing may be skipped, it fails instead.
+ */
+export function describeWith(needs: ComponentName | readonly ComponentName[], title: string, body: () => void): void {
+  const { describe, it } = globalThis as unknown as TestRunner;
+  const names: readonly ComponentName[] = typeof needs === 'string' ? [needs] : needs;
+  const reasons = names.flatMap((name) => whyUnavailable(name) ?? []);
+  if (reasons.length === 0) {
+    describe(title, body);
+  } else if (process.env['CI'] === 'true') {
+    describe(title, () => {
+      it('has the components that it needs', () => {
+        throw new Error(reasons.join('\n'));
+      });
+    });
+  } else {
+    describe.skip(`${title} [skipped: ${reasons.join('; ')}]`, body);
+  }
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}

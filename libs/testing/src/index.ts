@@ -1,0 +1,16 @@
+export { COMPONENTS, type ComponentName, describeWith, findProgram, whyUnavailable } from './components.js';
+export { type DockerDaemon, startDockerd } from './docker-daemon.js';
+export { freePort } from './free-port.js';
+export { processTreeMemory, type TreeMemory } from './process-memory.js';
+export { type S3Service, startRadosGateway } from './rados-gateway.js';
+export { runCommand } from './run-command.js';
+export {
+  answersHttp,
+  type ProcessEnd,
+  type ProcessOptions,
+  type Readiness,
+  type RunningProcess,
+  startProcess,
+} from './running-process.js';
+export { type S3Credentials, signedS3Request } from './signed-s3-request.js';
+export { type TempDirectory, tempDirectory } from './temp-directory.js';
