@@ -1,0 +1,142 @@
+import { join } from 'node:path';
+
+import { importVerificationKey, StatementKeys } from '@azaion/crypto';
+import { type Clock } from '@azaion/kernel';
+import { ResourceError, StatementTrust } from '@azaion/split-resource';
+
+import { type RootKey } from './root-key.js';
+import { type TrustState, TrustStateFile } from './trust-state.js';
+
+const FILE_NAME = 'statement-trust.json';
+/** Keys in memory are used this long before they are asked for again. */
+const FRESH_MS = 10 * 60_000;
+/** Between two fetches, however many statements name an unknown key. */
+const COOLDOWN_MS = 2_000;
+
+/** Where key documents come from. Nothing it returns has been verified. */
+export interface StatementDocuments {
+  /** Compact JWS of the newest key document. */
+  statementKeys(): Promise<string>;
+  /** The root that an Admin API in development made for itself. */
+  statementRoot(): Promise<RootKey>;
+}
+
+/** How {@link FileStatementTrust} decides. */
+export interface StatementTrustOptions {
+  /** Directory that holds the marks; made when missing. */
+  readonly dataDirectory: string;
+  /** The configured root. It always wins over one seen first. */
+  readonly root: RootKey | undefined;
+  /** Whether a root may be trusted on first sight: in development only. */
+  readonly trustOnFirstUse: boolean;
+  readonly documents: StatementDocuments;
+  readonly clock: Clock;
+  /** Told once when a root was trusted on first sight. */
+  readonly warn: (message: string) => void;
+}
+
+/** Statement keys under a pinned root, and marks against going back, kept in the data directory. Source: docs/formats/sealed-resource.md, "Statement keys". */
+export class FileStatementTrust extends StatementTrust {
+  private readonly file: TrustStateFile;
+  private current: { readonly keys: StatementKeys; readonly atMs: number } | undefined;
+  private triedAtMs: number | undefined;
+  private fetching: Promise<StatementKeys> | undefined;
+
+  private constructor(
+    private readonly options: StatementTrustOptions,
+    private state: TrustState,
+  ) {
+    super();
+    this.file = new TrustStateFile(join(options.dataDirectory, FILE_NAME));
+  }
+
+  /**
+   * Opens the marks.
+   *
+   * @throws Error when there is no root and none may be trusted on first sight, or when the marks are damaged.
+   */
+  static async open(options: StatementTrustOptions): Promise<FileStatementTrust> {
+    if (options.root === undefined && !options.trustOnFirstUse)
+      throw new Error('No statement root key is configured: set STATEMENT_ROOT_KEY_FILE.');
+    const state = await new TrustStateFile(join(options.dataDirectory, FILE_NAME)).read();
+    return new FileStatementTrust(options, state);
+  }
+
+  override async keys(refresh = false): Promise<StatementKeys> {
+    const nowMs = this.options.clock.monotonicMs();
+    if (this.current !== undefined && !this.expired(this.current.keys)) {
+      const cooling = this.triedAtMs !== undefined && nowMs - this.triedAtMs < COOLDOWN_MS;
+      if (cooling || (!refresh && nowMs - this.current.atMs < FRESH_MS)) return this.current.keys;
+    }
+    this.fetching ??= this.fetch().finally(() => (this.fetching = undefined));
+    return this.fetching;
+  }
+
+  override highestVersion(folderId: string, resourceId: string): Promise<number> {
+    return Promise.resolve(this.state.versions[`${folderId}/${resourceId}`] ?? 0);
+  }
+
+  override async accept(folderId: string, resourceId: string, version: number): Promise<void> {
+    const key = `${folderId}/${resourceId}`;
+    if ((this.state.versions[key] ?? 0) >= version) return;
+    this.state = await this.file.update((state) => ({
+      ...state,
+      versions: { ...state.versions, [key]: Math.max(version, state.versions[key] ?? 0) },
+    }));
+  }
+
+  private async fetch(): Promise<StatementKeys> {
+    this.triedAtMs = this.options.clock.monotonicMs();
+    let document: string;
+    try {
+      document = await this.options.documents.statementKeys();
+    } catch (error) {
+      if (error instanceof ResourceError && error.code === 'api.unreachable') return this.kept(error);
+      throw error;
+    }
+    const keys = await this.verify(document);
+    if (keys.version > this.state.keyDocumentVersion) {
+      this.state = await this.file.update((state) =>
+        keys.version > state.keyDocumentVersion
+          ? { ...state, keyDocumentVersion: keys.version, keyDocument: document }
+          : state,
+      );
+    }
+    this.current = { keys, atMs: this.options.clock.monotonicMs() };
+    return keys;
+  }
+
+  /** What was accepted before still holds while the Admin API is out of reach, until it expires. */
+  private async kept(unreachable: ResourceError): Promise<StatementKeys> {
+    if (this.current !== undefined && !this.expired(this.current.keys)) return this.current.keys;
+    if (this.state.keyDocument === undefined) throw unreachable;
+    const keys = await this.verify(this.state.keyDocument);
+    this.current = { keys, atMs: this.options.clock.monotonicMs() };
+    return keys;
+  }
+
+  private async verify(document: string): Promise<StatementKeys> {
+    const root = await this.root();
+    return StatementKeys.verify(
+      document,
+      await importVerificationKey(root.kid, root.key),
+      this.state.keyDocumentVersion,
+      Math.floor(this.options.clock.nowMs() / 1000),
+    );
+  }
+
+  private async root(): Promise<RootKey> {
+    const known = this.options.root ?? this.state.root;
+    if (known !== undefined) return known;
+    const seen = await this.options.documents.statementRoot();
+    this.state = await this.file.update((state) => (state.root === undefined ? { ...state, root: seen } : state));
+    this.options.warn(
+      'No statement root key is configured: the one that the Admin API shows now is trusted from here on. Set STATEMENT_ROOT_KEY_FILE in production.',
+    );
+    return this.state.root ?? seen;
+  }
+
+  private expired(keys: StatementKeys): boolean {
+    return keys.expiresAt * 1000 <= this.options.clock.nowMs();
+  }
+}

@@ -1,0 +1,105 @@
+import { mkdir, open, readFile, rename } from 'node:fs/promises';
+import { dirname } from 'node:path';
+
+import { isPublicJwk } from '@azaion/crypto';
+
+import { type RootKey } from './root-key.js';
+
+/** What a reader remembers of what it has trusted. All marks only rise. */
+export interface TrustState {
+  /** Only where no root was configured: the one seen first. */
+  readonly root?: RootKey | undefined;
+  /** Version of the newest key document accepted, 0 for none. */
+  readonly keyDocumentVersion: number;
+  /** That document, for use while the Admin API is out of reach. */
+  readonly keyDocument?: string | undefined;
+  /** `folderId/resourceId` → highest version accepted as the newest. */
+  readonly versions: Readonly<Record<string, number>>;
+}
+
+const EMPTY: TrustState = { keyDocumentVersion: 0, versions: {} };
+
+/** Keeps a {@link TrustState} in one file that is replaced as a whole. */
+export class TrustStateFile {
+  private writing: Promise<unknown> = Promise.resolve();
+
+  constructor(private readonly path: string) {}
+
+  /**
+   * Reads the state; a missing file is an empty one.
+   *
+   * @throws Error when it is damaged: going on without the marks would accept what they refuse.
+   */
+  async read(): Promise<TrustState> {
+    let text: string;
+    try {
+      text = await readFile(this.path, 'utf8');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return EMPTY;
+      throw error;
+    }
+    const state = parse(text);
+    if (state === undefined)
+      throw new Error(
+        'The record of accepted versions in the data directory is damaged: restore it, or delete it to start afresh.',
+      );
+    return state;
+  }
+
+  /** Changes the state. Another process's marks in the same file are kept; changes of this one are made one after another. */
+  async update(change: (state: TrustState) => TrustState): Promise<TrustState> {
+    const done = this.writing.then(async () => {
+      const next = change(await this.read());
+      await this.replace(JSON.stringify(next));
+      return next;
+    });
+    this.writing = done.catch(() => undefined);
+    return done;
+  }
+
+  private async replace(text: string): Promise<void> {
+    const directory = dirname(this.path);
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    const temporary = `${this.path}.${process.pid}.new`;
+    const file = await open(temporary, 'w', 0o600);
+    try {
+      await file.writeFile(text);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, this.path);
+    const parent = await open(directory, 'r');
+    try {
+      await parent.sync();
+    } finally {
+      await parent.close();
+    }
+  }
+}
+
+function parse(text: string): TrustState | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (typeof value !== 'object' || value === null) return undefined;
+  const { root, keyDocumentVersion, keyDocument, versions } = value as Record<string, unknown>;
+  if (!isMark(keyDocumentVersion) || typeof versions !== 'object' || versions === null) return undefined;
+  if (!Object.values(versions).every(isMark)) return undefined;
+  if (keyDocument !== undefined && typeof keyDocument !== 'string') return undefined;
+  if (root !== undefined && !isRootKey(root)) return undefined;
+  return { root, keyDocumentVersion, keyDocument, versions: versions as Record<string, number> };
+}
+
+function isMark(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
+}
+
+function isRootKey(value: unknown): value is RootKey {
+  if (typeof value !== 'object' || value === null) return false;
+  const { kid, key } = value as Record<string, unknown>;
+  return typeof kid === 'string' && isPublicJwk(key);
+}
