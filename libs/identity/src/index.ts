@@ -1,4 +1,21 @@
+export {
+  ACCESS_TOKEN_TYPE,
+  type AccessTokenClaims,
+  AccessTokenIssuer,
+  type AccessTokenProfile,
+  LOCAL_TOKEN_TYPE,
+} from './access-token.js';
 export { type Binding, DeviceIdentity } from './device-identity.js';
 export { IDENTITY_ERRORS, IdentityError, type IdentityErrorCode } from './errors.js';
+export { defaultFolderPolicy, ENGINES_FOLDER, type FolderPolicy, mayRead, mayWrite } from './folder-policy.js';
+export { type JwksKey, JwksSource, parseJwks } from './jwks.js';
+export {
+  CLOCK_TOLERANCE_SECONDS,
+  JWKS_COOLDOWN_MS,
+  JWKS_MAX_AGE_MS,
+  JwksTokenVerifier,
+  type TokenExpectation,
+  TokenVerifiersByType,
+} from './jwks-token-verifier.js';
 export { parseRole, type Role, ROLES, WORKING_ROLES } from './roles.js';
 export { type Caller, TokenVerifier } from './token-verifier.js';

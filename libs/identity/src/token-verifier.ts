@@ -1,3 +1,5 @@
+import { type KeyObject } from 'node:crypto';
+
 import { type Role } from './roles.js';
 
 /** A person or device whose access token has been verified. */
@@ -19,10 +21,18 @@ export interface Caller {
 /** Verifies access tokens. */
 export abstract class TokenVerifier {
   /**
+   * Applies the header rules (ES256, the expected `typ`, a known `kid`, nothing else) and names the one key that may have signed the token.
+   *
+   * @param token - Untrusted text; after this call its signature and claims are still unverified.
+   * @throws IdentityError `token.invalid`; the key source's own error when no key set is at hand.
+   */
+  abstract keyFor(token: string): Promise<KeyObject>;
+
+  /**
    * Verifies signature (ES256 pinned), `typ`, `iss`, `aud`, `exp`, `nbf` and the members of {@link Caller} (RFC 8725, RFC 9068).
    *
    * @param token - Untrusted text.
-   * @throws IdentityError `token.invalid` | `token.expired`.
+   * @throws IdentityError `token.invalid` | `token.expired`; the key source's own error when no key set is at hand.
    */
   abstract verify(token: string): Promise<Caller>;
 }

@@ -1,0 +1,109 @@
+import { TokenVerifier } from '@azaion/identity';
+import multipart, { type FastifyMultipartOptions } from '@fastify/multipart';
+import { type DynamicModule, Module, type Type } from '@nestjs/common';
+import { NestFactory, Reflector } from '@nestjs/core';
+import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
+import { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import { Logger } from 'nestjs-pino';
+
+import { BearerGuard, RolesGuard } from './guards.js';
+import { loggerModule, type LogOptions } from './logging.js';
+import { API_CSP, type ApiDescription, DOCS_CSP, serveOpenApi } from './openapi.js';
+import { type ProblemOptions } from './problem.js';
+import { ProblemFilter } from './problem-filter.js';
+import { BINARY_MEDIA_TYPE } from './raw-body.js';
+import { REQUEST_ID_HEADER, requestIdOf } from './request-id.js';
+import { StrictValidationPipe } from './validation.js';
+
+/** What differs between the applications. Sizes in bytes, times in milliseconds. */
+export interface AppOptions {
+  readonly api: ApiDescription;
+  /** Status of a request that does not match its class. */
+  readonly validationStatus: 400 | 422;
+  /** Largest JSON body; 1 MiB unless given. Binary and multipart bodies are streams with limits of their own. */
+  readonly jsonBodyLimitBytes?: number;
+  /** Time for a whole request to arrive, its body included; 0 (none) unless given, because uploads may take long. */
+  readonly requestTimeoutMs?: number;
+  /** Proxies whose `X-Forwarded-For` is believed: addresses or networks. None unless given. */
+  readonly trustedProxies?: readonly string[];
+  /** Accepts multipart bodies, as streams that the handler reads with `request.parts()`. */
+  readonly multipart?: Pick<FastifyMultipartOptions, 'limits'>;
+  /** Certificate chain and key (PEM); plain HTTP unless given. */
+  readonly tls?: { readonly cert: string | Buffer; readonly key: string | Buffer };
+  readonly log?: LogOptions;
+  readonly problems?: ProblemOptions;
+}
+
+/** Wraps the application's module with what every application has. */
+@Module({})
+class ApplicationRoot {}
+
+/**
+ * Builds an application that is ready to listen: Fastify, problem documents, strict validation, bearer tokens and named roles on every
+ * route, request ids, JSON logs, security headers, OpenAPI and an orderly shutdown on SIGTERM and SIGINT.
+ *
+ * @param module - The composition root. It must provide a `TokenVerifier` somewhere.
+ */
+export async function createApp(module: Type | DynamicModule, options: AppOptions): Promise<NestFastifyApplication> {
+  const filter = new ProblemFilter(options.problems);
+  const adapter = new FastifyAdapter({
+    bodyLimit: options.jsonBodyLimitBytes ?? 1024 * 1024,
+    requestTimeout: options.requestTimeoutMs ?? 0,
+    trustProxy: options.trustedProxies === undefined ? false : [...options.trustedProxies],
+    genReqId: requestIdOf,
+    requestIdHeader: false,
+    logger: false,
+    routerOptions: { maxParamLength: 512 },
+    frameworkErrors: (error: unknown, request: FastifyRequest, reply: FastifyReply) => {
+      setCommonHeaders(request, reply);
+      filter.answer(error, request, reply);
+    },
+    ...(options.tls === undefined ? {} : { https: { ...options.tls } }),
+  } as ConstructorParameters<typeof FastifyAdapter>[0]);
+  configureFastify(adapter.getInstance<FastifyInstance>());
+
+  const root: DynamicModule = { module: ApplicationRoot, imports: [loggerModule(options.log), module] };
+  const app = await NestFactory.create<NestFastifyApplication>(root, adapter, {
+    bodyParser: false,
+    bufferLogs: true,
+    abortOnError: false,
+    forceCloseConnections: false,
+  });
+  app.useLogger(app.get(Logger));
+  if (options.multipart !== undefined) await app.register(multipart, options.multipart);
+  const reflector = app.get(Reflector);
+  app.useGlobalGuards(new BearerGuard(reflector, app.get(TokenVerifier, { strict: false })), new RolesGuard(reflector));
+  app.useGlobalPipes(new StrictValidationPipe(options.validationStatus));
+  app.useGlobalFilters(filter);
+  app.enableShutdownHooks(['SIGTERM', 'SIGINT']);
+  serveOpenApi(app, options.api);
+  return app;
+}
+
+function configureFastify(fastify: FastifyInstance): void {
+  fastify.addHook('onRequest', (request, reply, done) => {
+    setCommonHeaders(request, reply);
+    done();
+  });
+  fastify.removeAllContentTypeParsers();
+  const parseJson = fastify.getDefaultJsonParser('error', 'error');
+  fastify.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
+    // An empty body is no body: clients send the media type with every POST.
+    if (body.length === 0) done(null, undefined);
+    else parseJson(request, body as string, done);
+  });
+  fastify.addContentTypeParser(BINARY_MEDIA_TYPE, (_request, payload, done) => done(null, payload));
+}
+
+function setCommonHeaders(request: FastifyRequest, reply: FastifyReply): void {
+  const docs = request.url === '/docs' || request.url.startsWith('/docs/');
+  void reply.headers({
+    [REQUEST_ID_HEADER]: request.id,
+    'content-security-policy': docs ? DOCS_CSP : API_CSP,
+    'x-content-type-options': 'nosniff',
+    'x-frame-options': 'DENY',
+    'referrer-policy': 'no-referrer',
+    'cross-origin-resource-policy': 'same-origin',
+    'cross-origin-opener-policy': 'same-origin',
+  });
+}

@@ -1,0 +1,111 @@
+import { type Caller, IdentityError, TokenVerifier } from '@azaion/identity';
+import { DomainError } from '@azaion/kernel';
+import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/common';
+import { Reflector } from '@nestjs/core';
+import { type FastifyReply, type FastifyRequest } from 'fastify';
+import passport from 'passport';
+import { ExtractJwt, Strategy } from 'passport-jwt';
+
+import { ACCESS_RULE, type AccessRule, callerOf, setCaller } from './access.js';
+import { HttpProblem } from './problem.js';
+
+/** Reads the rule of the route, the method's before the class's. */
+export function ruleOf(reflector: Reflector, context: ExecutionContext): AccessRule {
+  const rule = reflector.getAllAndOverride<AccessRule | undefined>(ACCESS_RULE, [
+    context.getHandler(),
+    context.getClass(),
+  ]);
+  if (rule === undefined) throw new HttpProblem('route.undeclared', 'Nobody may use this address.');
+  return rule;
+}
+
+/**
+ * Verifies the bearer token of a request (RFC 6750) with passport-jwt. The domain's verifier is asked twice: for the one key that may
+ * have signed the token before anything is checked with it, and for the caller once the signature holds.
+ */
+@Injectable()
+export class BearerGuard implements CanActivate {
+  /** An instance of its own: passport's shared one would mix up the applications of one process. */
+  private readonly passport = new passport.Passport();
+
+  constructor(
+    private readonly reflector: Reflector,
+    verifier: TokenVerifier,
+  ) {
+    this.passport.use(bearerStrategy(verifier));
+  }
+
+  async canActivate(context: ExecutionContext): Promise<boolean> {
+    const rule = ruleOf(this.reflector, context);
+    if (rule.kind === 'public') return true;
+    const http = context.switchToHttp();
+    const request = http.getRequest<FastifyRequest>();
+    if (rule.kind === 'optional' && request.headers.authorization === undefined) return true;
+    setCaller(request, await this.authenticate(request, http.getResponse<FastifyReply>()));
+    return true;
+  }
+
+  private authenticate(request: FastifyRequest, reply: FastifyReply): Promise<Caller> {
+    return new Promise((resolve, reject) => {
+      const answer = (error: unknown, caller: unknown, info: unknown): void => {
+        if (caller) resolve(caller as Caller);
+        else reject(refusal(error ?? info));
+      };
+      const authenticate = this.passport.authenticate('jwt', { session: false }, answer) as PassportMiddleware;
+      authenticate(request, reply, reject);
+    });
+  }
+}
+
+type PassportMiddleware = (request: object, reply: object, next: (error: unknown) => void) => void;
+
+function bearerStrategy(verifier: TokenVerifier): Strategy {
+  const tokenOf = ExtractJwt.fromAuthHeaderAsBearerToken();
+  return new Strategy(
+    {
+      jwtFromRequest: tokenOf,
+      algorithms: ['ES256'],
+      ignoreExpiration: true, // the domain judges the times, by its own clock
+      jsonWebTokenOptions: { ignoreNotBefore: true },
+      passReqToCallback: true,
+      secretOrKeyProvider: (_request, token: string, done) => {
+        verifier.keyFor(token).then(
+          (key) => done(null, key.export({ type: 'spki', format: 'pem' })),
+          (error: unknown) => done(error),
+        );
+      },
+    },
+    (request: Parameters<typeof tokenOf>[0], _claims: unknown, done: (error: unknown, caller?: Caller) => void) => {
+      verifier.verify(tokenOf(request) ?? '').then(
+        (caller) => done(null, caller),
+        (error: unknown) => done(error),
+      );
+    },
+  );
+}
+
+/** passport-jwt reports a missing token and its own refusals as plain errors. */
+function refusal(reason: unknown): Error {
+  if (reason instanceof DomainError) return reason;
+  if (reason instanceof Error && reason.message === 'No auth token')
+    return new IdentityError('token.missing', 'Log in first: an access token is needed.');
+  if (reason instanceof Error && reason.name === 'JsonWebTokenError')
+    return new IdentityError('token.invalid', 'The access token is not valid.', { cause: reason });
+  return reason instanceof Error ? reason : new Error('the token could not be verified', { cause: reason });
+}
+
+/** Decides by named roles. Runs after {@link BearerGuard}. */
+@Injectable()
+export class RolesGuard implements CanActivate {
+  constructor(private readonly reflector: Reflector) {}
+
+  canActivate(context: ExecutionContext): boolean {
+    const rule = ruleOf(this.reflector, context);
+    if (rule.kind === 'public') return true;
+    const caller = callerOf(context.switchToHttp().getRequest<object>());
+    if (caller === undefined && rule.kind === 'optional') return true;
+    if (caller === undefined) throw new IdentityError('token.missing', 'Log in first: an access token is needed.');
+    if (!rule.roles.includes(caller.role)) throw new IdentityError('role.forbidden', 'Your role does not allow this.');
+    return true;
+  }
+}

@@ -1,0 +1,30 @@
+export {
+  ACCESS_RULE,
+  type AccessRule,
+  AllowRoles,
+  AnyRole,
+  callerOf,
+  CurrentCaller,
+  OptionalCaller,
+  Public,
+} from './access.js';
+export { type AppOptions, createApp } from './create-app.js';
+export { BearerGuard, RolesGuard } from './guards.js';
+export { type LogOptions, loggerModule, pinoOptions, redactQueries } from './logging.js';
+export { type ApiDescription, openApiDocument } from './openapi.js';
+export {
+  type AnyErrorCode,
+  HttpProblem,
+  type HttpProblemOptions,
+  PROBLEM_MEDIA_TYPE,
+  type ProblemDocument,
+  problemOf,
+  type ProblemOptions,
+  PROBLEMS,
+  type ProblemSpec,
+} from './problem.js';
+export { ProblemFilter, problemFilter } from './problem-filter.js';
+export { BINARY_MEDIA_TYPE, BodyStream, bodyStreamOf, limitBytes, readAtMost } from './raw-body.js';
+export { REQUEST_ID_HEADER, requestIdOf } from './request-id.js';
+export { listRoutes, type RouteRule, undeclaredRoutes } from './routes.js';
+export { type FieldError, invalidRequest, StrictValidationPipe, validationPipe } from './validation.js';

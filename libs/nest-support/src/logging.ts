@@ -1,0 +1,92 @@
+import { type DynamicModule } from '@nestjs/common';
+import { LoggerModule } from 'nestjs-pino';
+import { type DestinationStream, type LoggerOptions } from 'pino';
+
+/** Members whose values never reach a log, wherever they stand in the first levels of an entry. */
+const SECRET_MEMBERS = [
+  'authorization',
+  'cookie',
+  '"set-cookie"',
+  '"azaion-device"',
+  'password',
+  'token',
+  'access_token',
+  'refresh_token',
+  'accessToken',
+  'refreshToken',
+  'assertion',
+  'secret',
+];
+
+/** Where and how much is logged. */
+export interface LogOptions {
+  /** Least level written; `info` unless given. */
+  readonly level?: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent';
+  /** Where JSON lines go; standard output unless given. */
+  readonly destination?: DestinationStream;
+}
+
+/** Hides query strings in every URL of a text: they may carry a signature or a token. */
+export function redactQueries(text: string): string {
+  return text.replace(/(\bhttps?:\/\/[^\s"'<>?#]*|(?<![^\s"'(])\/[^\s"'<>?#]*)\?[^\s"'<>]*/g, '$1?[redacted]');
+}
+
+/** Pino settings shared by the applications. Entries are JSON lines; secrets and query strings are replaced by `[redacted]`. */
+export function pinoOptions(options: LogOptions = {}): LoggerOptions {
+  return {
+    level: options.level ?? 'info',
+    redact: {
+      paths: SECRET_MEMBERS.flatMap((name) => {
+        const member = name.startsWith('"') ? `[${name}]` : `.${name}`;
+        return [name.startsWith('"') ? `[${name}]` : name, `*${member}`, `*.*${member}`];
+      }),
+      censor: '[redacted]',
+    },
+    serializers: { err: safeError, error: safeError },
+    hooks: {
+      logMethod(args, method) {
+        method.apply(
+          this,
+          args.map((arg) => (typeof arg === 'string' ? redactQueries(arg) : arg)) as Parameters<typeof method>,
+        );
+      },
+    },
+  };
+}
+
+/** An error with its stack and causes, with every query string hidden. */
+function safeError(error: unknown, depth = 0): unknown {
+  if (!(error instanceof Error)) return typeof error === 'string' ? redactQueries(error) : error;
+  const code = (error as { code?: unknown }).code;
+  return {
+    type: error.name,
+    ...(typeof code === 'string' ? { code } : {}),
+    message: redactQueries(error.message),
+    stack: redactQueries(error.stack ?? ''),
+    ...(error.cause === undefined || depth >= 5 ? {} : { cause: safeError(error.cause, depth + 1) }),
+  };
+}
+
+interface SerializedRequest {
+  readonly id: unknown;
+  readonly method: string;
+  readonly url: string;
+}
+
+/** The logger of an application: one line per answered request, with its id. */
+export function loggerModule(options: LogOptions = {}): DynamicModule {
+  const pinoHttp = {
+    ...pinoOptions(options),
+    serializers: {
+      ...pinoOptions(options).serializers,
+      req: ({ id, method, url }: SerializedRequest) => ({ id, method, path: url.split('?', 1)[0] }),
+      res: ({ statusCode }: { statusCode: number }) => ({ statusCode }),
+    },
+    customLogLevel: (_request: unknown, response: { statusCode: number }, error?: Error) =>
+      error !== undefined || response.statusCode >= 500 ? ('error' as const) : ('info' as const),
+    autoLogging: { ignore: (request: { url?: string }) => (request.url ?? '').startsWith('/health') },
+  };
+  return LoggerModule.forRoot({
+    pinoHttp: options.destination === undefined ? pinoHttp : [pinoHttp, options.destination],
+  });
+}

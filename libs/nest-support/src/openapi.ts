@@ -1,0 +1,64 @@
+import { type INestApplication } from '@nestjs/common';
+import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
+
+import { PROBLEM_MEDIA_TYPE } from './problem.js';
+
+/** How an API presents itself in its description. */
+export interface ApiDescription {
+  readonly title: string;
+  readonly description: string;
+  readonly version: string;
+}
+
+/** Content security policy of everything but the documentation. */
+export const API_CSP = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+/** Content security policy of Swagger UI: its own origin only. */
+export const DOCS_CSP =
+  "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'self'; form-action 'none'";
+
+/** Serves OpenAPI 3.1 at `/docs/json` and Swagger UI at `/docs`, from this origin alone. */
+export function serveOpenApi(app: INestApplication, api: ApiDescription): void {
+  SwaggerModule.setup('docs', app, () => openApiDocument(app, api), {
+    jsonDocumentUrl: 'docs/json',
+    yamlDocumentUrl: 'docs/yaml',
+    swaggerOptions: { validatorUrl: null },
+  });
+}
+
+/** The API's description; every operation may answer with a problem document. */
+export function openApiDocument(app: INestApplication, api: ApiDescription): OpenAPIObject {
+  const config = new DocumentBuilder()
+    .setOpenAPIVersion('3.1.0')
+    .setTitle(api.title)
+    .setDescription(api.description)
+    .setVersion(api.version)
+    .addBearerAuth({ type: 'http', scheme: 'bearer', bearerFormat: 'JWT' })
+    .build();
+  const document = SwaggerModule.createDocument(app, config);
+  document.components = {
+    ...document.components,
+    schemas: { ...document.components?.schemas, Problem: PROBLEM_SCHEMA },
+  };
+  for (const path of Object.values(document.paths))
+    for (const operation of Object.values(path) as { responses?: Record<string, unknown> }[])
+      if (typeof operation === 'object' && operation.responses !== undefined)
+        operation.responses['default'] ??= {
+          description: 'A problem document (RFC 9457)',
+          content: { [PROBLEM_MEDIA_TYPE]: { schema: { $ref: '#/components/schemas/Problem' } } },
+        };
+  return document;
+}
+
+const PROBLEM_SCHEMA = {
+  type: 'object',
+  required: ['type', 'title', 'status', 'detail', 'instance', 'code', 'requestId'],
+  properties: {
+    type: { type: 'string' },
+    title: { type: 'string' },
+    status: { type: 'integer' },
+    detail: { type: 'string' },
+    instance: { type: 'string' },
+    code: { type: 'string', description: 'Stable, `area.problem`' },
+    requestId: { type: 'string' },
+  },
+};

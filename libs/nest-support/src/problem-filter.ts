@@ -1,0 +1,53 @@
+import { type ArgumentsHost, Catch, type ExceptionFilter, Logger } from '@nestjs/common';
+import { type FastifyReply, type FastifyRequest } from 'fastify';
+
+import { problemOf, type ProblemOptions, PROBLEM_MEDIA_TYPE } from './problem.js';
+
+/** Answers every error, also those raised before a handler is reached, with a problem document. */
+@Catch()
+export class ProblemFilter implements ExceptionFilter {
+  private readonly logger = new Logger(ProblemFilter.name);
+
+  constructor(private readonly options: ProblemOptions = {}) {}
+
+  catch(error: unknown, host: ArgumentsHost): void {
+    const http = host.switchToHttp();
+    this.answer(error, http.getRequest<FastifyRequest>(), http.getResponse<FastifyReply>());
+  }
+
+  /** For errors that Fastify reports by itself. */
+  answer(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
+    const problem = problemOf(error, { instance: pathOf(request.url), requestId: request.id }, this.options);
+    if (problem.unexpected) this.logger.error({ err: error, code: problem.document.code, requestId: request.id });
+    if (reply.raw.headersSent) {
+      reply.raw.destroy(); // a cut connection, never a short, normal-looking body
+      return;
+    }
+    for (const name of [
+      'content-length',
+      'content-encoding',
+      'etag',
+      'repr-digest',
+      'accept-ranges',
+      'content-range',
+      'content-disposition',
+    ])
+      reply.removeHeader(name);
+    void reply
+      .status(problem.status)
+      .headers({ 'cache-control': 'no-store', ...problem.headers })
+      .type(PROBLEM_MEDIA_TYPE)
+      .serializer((document: unknown) => JSON.stringify(document))
+      .send(problem.document);
+  }
+}
+
+/** The filter with an application's own rows and members. */
+export function problemFilter(options: ProblemOptions = {}): ProblemFilter {
+  return new ProblemFilter(options);
+}
+
+/** The path of a request target, without the query string: it may carry a signature. */
+export function pathOf(url: string): string {
+  return url.split(/[?#]/, 1)[0] ?? '/';
+}

@@ -1,0 +1,49 @@
+import { type Readable, Transform } from 'node:stream';
+
+import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
+import { type FastifyRequest } from 'fastify';
+
+import { HttpProblem } from './problem.js';
+
+/** Media type of segments, packs, tables and uploads. */
+export const BINARY_MEDIA_TYPE = 'application/octet-stream';
+
+/** Parameter: the body of an `application/octet-stream` request as a stream. It is not limited: see {@link limitBytes}. */
+export const BodyStream = createParamDecorator((_: unknown, context: ExecutionContext): Readable => {
+  return bodyStreamOf(context.switchToHttp().getRequest<FastifyRequest>());
+});
+
+/** The body as a stream. @throws HttpProblem `request.unsupported-media-type` when the request does not carry binary content. */
+export function bodyStreamOf(request: FastifyRequest): Readable {
+  if (request.body !== request.raw)
+    throw new HttpProblem('request.unsupported-media-type', `Send the content as ${BINARY_MEDIA_TYPE}.`);
+  return request.raw;
+}
+
+/** Passes at most `maxBytes` through. @throws HttpProblem `request.too-large` in the stream as soon as there is more. */
+export function limitBytes(maxBytes: number): Transform {
+  let seenBytes = 0;
+  return new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      seenBytes += chunk.length;
+      if (seenBytes > maxBytes) done(tooLarge(maxBytes));
+      else done(null, chunk);
+    },
+  });
+}
+
+/** Reads a whole stream of at most `maxBytes` bytes. @throws HttpProblem `request.too-large`. */
+export async function readAtMost(stream: Readable, maxBytes: number): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  let seenBytes = 0;
+  for await (const part of stream as AsyncIterable<Buffer>) {
+    seenBytes += part.length;
+    if (seenBytes > maxBytes) throw tooLarge(maxBytes);
+    parts.push(part);
+  }
+  return Buffer.concat(parts, seenBytes);
+}
+
+function tooLarge(maxBytes: number): HttpProblem {
+  return new HttpProblem('request.too-large', `The body is larger than the ${maxBytes} bytes accepted here.`);
+}
