@@ -19,6 +19,16 @@ export {
 export { hpkeOpen, hpkeSeal, type HpkeSealed } from './hpke.js';
 export { type KeyDocument, signKeyDocument, StatementKeys } from './key-document.js';
 export { KEY_PURPOSES, type KeyPurpose, KeyVault } from './key-vault.js';
+export { legacyDecrypt, legacyEncrypt, legacyEncryptedBytes } from './legacy/cipher.js';
+export {
+  calcHash,
+  LEGACY_RESOURCE_KEY,
+  legacyAesKey,
+  legacyApiKey,
+  legacyArchiveKey,
+  legacyHardwareHash,
+} from './legacy/keys.js';
+export { type LegacyParts, legacySmallBytes, splitLegacy } from './legacy/split.js';
 export {
   type EcdhP256,
   ephemeralRecipient,

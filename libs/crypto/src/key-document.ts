@@ -5,6 +5,7 @@ import {
   isPublicJwk,
   type PublicJwk,
   SIGNATURE_ALGORITHM,
+  isKeyId,
   signDocument,
   type SigningKey,
   type VerificationKey,
@@ -80,11 +81,14 @@ export class StatementKeys {
   /**
    * Finds the key that a document claims to be signed with.
    *
+   * @param jws - Untrusted text.
+   * @returns `undefined` when its header is not one of a document of this type: nothing can have signed it.
    * @throws CryptoError `statement.key-unknown`.
    */
-  keyFor(jws: string, typ: string): VerificationKey {
+  keyFor(jws: string, typ: string): VerificationKey | undefined {
     const kid = documentKeyId(jws, typ);
-    const key = kid === undefined ? undefined : this.keys.get(kid);
+    if (kid === undefined) return undefined;
+    const key = this.keys.get(kid);
     if (key === undefined)
       throw new CryptoError('statement.key-unknown', 'The signing key is not in the current key document.');
     return key;
@@ -109,7 +113,7 @@ function isKeyDocument(value: unknown): value is KeyDocument {
     const { kid, alg, key, ...others } = entry as Record<string, unknown>;
     if (
       Object.keys(others).length > 0 ||
-      typeof kid !== 'string' ||
+      !isKeyId(kid) ||
       alg !== SIGNATURE_ALGORITHM ||
       !isPublicJwk(key) ||
       kids.has(kid)

@@ -7,6 +7,7 @@ export const KEY_PURPOSES = [
   'statement-root',
   'key-fragment',
   'url-signing',
+  'service',
 ] as const;
 /** One of {@link KEY_PURPOSES}. */
 export type KeyPurpose = (typeof KEY_PURPOSES)[number];

@@ -10,6 +10,8 @@ export const SEGMENT_KINDS = { root: 0, chunks: 1, packs: 2 } as const;
 /** Name of a part of a recipe. */
 export type SegmentKind = keyof typeof SEGMENT_KINDS;
 
+const ID_BYTES = 16;
+
 /** Where a segment belongs. All of it is authenticated, so a segment opens in its own place only. */
 export interface SegmentPlace {
   /** 16 bytes. */
@@ -34,7 +36,11 @@ export function newRecipeKey(): Buffer {
   return randomBytes(KEY_BYTES);
 }
 
-/** Seals a part of a recipe: `nonce(12) ‖ AES-256-GCM(content) ‖ tag(16)` under a key of its own derived from `recipeKey`. */
+/**
+ * Seals a part of a recipe: `nonce(12) ‖ AES-256-GCM(content) ‖ tag(16)` under a key of its own derived from `recipeKey`.
+ *
+ * @throws RangeError for ids of another length, or numbers that are not unsigned 32-bit integers.
+ */
 export function sealSegment(content: Uint8Array, recipeKey: Uint8Array, place: SegmentPlace): Buffer {
   const nonce = randomBytes(12);
   const cipher = createCipheriv('aes-256-gcm', segmentKey(recipeKey, place), nonce);
@@ -47,7 +53,7 @@ export function sealSegment(content: Uint8Array, recipeKey: Uint8Array, place: S
  *
  * @param sealed - Untrusted bytes.
  * @returns The content, authentic for exactly this place under this key.
- * @throws CryptoError `segment.invalid`.
+ * @throws CryptoError `segment.invalid`; RangeError for a place that cannot exist, which is the calling code's mistake.
  */
 export function openSegment(sealed: Uint8Array, recipeKey: Uint8Array, place: SegmentPlace): Buffer {
   if (sealed.length < SEGMENT_OVERHEAD_BYTES)
@@ -73,6 +79,9 @@ function segmentKey(recipeKey: Uint8Array, place: SegmentPlace): Uint8Array {
 }
 
 function associatedData(place: SegmentPlace): Uint8Array {
+  // Fixed widths are what makes the concatenation unambiguous.
+  if (place.folderId.length !== ID_BYTES || place.resourceId.length !== ID_BYTES)
+    throw new RangeError('ids of folders and resources have 16 bytes');
   return concatBytes(
     place.folderId,
     place.resourceId,

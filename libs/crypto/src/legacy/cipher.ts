@@ -1,0 +1,104 @@
+import { type Cipheriv, createCipheriv, createDecipheriv, type Decipheriv, randomBytes } from 'node:crypto';
+import { Transform, type TransformCallback } from 'node:stream';
+
+import { CryptoError } from '../errors.js';
+
+const ALGORITHM = 'aes-256-cbc';
+const IV_BYTES = 16;
+const BLOCK_BYTES = 16;
+/** The shortest legacy ciphertext: the IV and one block of padding. */
+const MIN_ENCRYPTED_BYTES = IV_BYTES + BLOCK_BYTES;
+
+/** Length of the legacy ciphertext (`IV ‖ C`, PKCS#7) of a plaintext. */
+export function legacyEncryptedBytes(plaintextBytes: number): number {
+  return IV_BYTES + (Math.floor(plaintextBytes / BLOCK_BYTES) + 1) * BLOCK_BYTES;
+}
+
+/**
+ * Encrypts a stream as `IV ‖ AES-256-CBC(plaintext)` (docs/formats/legacy.md). Memory is bounded by the chunks that are written to it.
+ * There is no tag: nobody can tell later whether the content was changed.
+ *
+ * @param aesKey - 32 bytes.
+ * @param iv - Only for vectors. Equal IVs under one key reveal equal beginnings.
+ */
+export function legacyEncrypt(aesKey: Uint8Array, iv: Uint8Array = randomBytes(IV_BYTES)): Transform {
+  return new LegacyEncrypt(createCipheriv(ALGORITHM, aesKey, iv), iv);
+}
+
+/**
+ * Decrypts a stream of `IV ‖ AES-256-CBC(plaintext)`. Memory is bounded by the chunks that are written to it.
+ *
+ * What comes out is **not authenticated**: only the padding is checked, and only at the end. The last block is held back until then. Where
+ * the plaintext's hash is known, check it before using anything.
+ *
+ * The stream fails with CryptoError `legacy.invalid`, the same for a wrong key, damaged content, and a wrong length.
+ *
+ * @param aesKey - 32 bytes.
+ */
+export function legacyDecrypt(aesKey: Uint8Array): Transform {
+  return new LegacyDecrypt(aesKey);
+}
+
+class LegacyEncrypt extends Transform {
+  constructor(
+    private readonly cipher: Cipheriv,
+    iv: Uint8Array,
+  ) {
+    super();
+    this.push(iv);
+  }
+
+  override _transform(plaintext: Uint8Array, _encoding: BufferEncoding, done: TransformCallback): void {
+    done(null, this.cipher.update(plaintext));
+  }
+
+  override _flush(done: TransformCallback): void {
+    done(null, this.cipher.final());
+  }
+}
+
+class LegacyDecrypt extends Transform {
+  private head = Buffer.alloc(0);
+  private decipher: Decipheriv | undefined;
+  private receivedBytes = 0;
+
+  constructor(private readonly aesKey: Uint8Array) {
+    super();
+  }
+
+  override _transform(encrypted: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
+    this.receivedBytes += encrypted.length;
+    let body = encrypted;
+    if (this.decipher === undefined) {
+      this.head = Buffer.concat([this.head, encrypted]);
+      if (this.head.length < IV_BYTES) {
+        done();
+        return;
+      }
+      this.decipher = createDecipheriv(ALGORITHM, this.aesKey, this.head.subarray(0, IV_BYTES));
+      body = this.head.subarray(IV_BYTES);
+      this.head = Buffer.alloc(0);
+    }
+    done(null, this.decipher.update(body)); // OpenSSL keeps the last block until `final`
+  }
+
+  override _flush(done: TransformCallback): void {
+    if (this.decipher === undefined || this.receivedBytes < MIN_ENCRYPTED_BYTES) {
+      done(invalid());
+      return;
+    }
+    try {
+      done(null, this.decipher.final());
+    } catch {
+      done(invalid());
+    }
+  }
+}
+
+/** Without a cause: even the log must not tell bad padding from bad content, or it becomes the oracle. */
+function invalid(): CryptoError {
+  return new CryptoError(
+    'legacy.invalid',
+    'The content does not decrypt with this key: wrong key, or damaged content.',
+  );
+}
