@@ -12,6 +12,7 @@ import { API_CSP, type ApiDescription, DOCS_CSP, serveOpenApi } from './openapi.
 import { type ProblemOptions } from './problem.js';
 import { ProblemFilter } from './problem-filter.js';
 import { BINARY_MEDIA_TYPE } from './raw-body.js';
+import { rebindingProblem } from './rebinding.js';
 import { REQUEST_ID_HEADER, requestIdOf } from './request-id.js';
 import { StrictValidationPipe } from './validation.js';
 
@@ -30,9 +31,15 @@ export interface AppOptions {
   readonly multipart?: Pick<FastifyMultipartOptions, 'limits'>;
   /** Certificate chain and key (PEM); plain HTTP unless given. */
   readonly tls?: { readonly cert: string | Buffer; readonly key: string | Buffer };
+  /** Names under which the service may be addressed beside `localhost` and plain IP addresses; any name unless given. */
+  readonly allowedHosts?: readonly string[];
+  /** Time that running requests get at shutdown before their connections are cut; 10 s unless given. */
+  readonly shutdownGraceMs?: number;
   readonly log?: LogOptions;
   readonly problems?: ProblemOptions;
 }
+
+const DEFAULT_SHUTDOWN_GRACE_MS = 10_000;
 
 /** Wraps the application's module with what every application has. */
 @Module({})
@@ -60,14 +67,13 @@ export async function createApp(module: Type | DynamicModule, options: AppOption
     },
     ...(options.tls === undefined ? {} : { https: { ...options.tls } }),
   } as ConstructorParameters<typeof FastifyAdapter>[0]);
-  configureFastify(adapter.getInstance<FastifyInstance>());
+  configureFastify(adapter.getInstance<FastifyInstance>(), options);
 
   const root: DynamicModule = { module: ApplicationRoot, imports: [loggerModule(options.log), module] };
   const app = await NestFactory.create<NestFastifyApplication>(root, adapter, {
     bodyParser: false,
     bufferLogs: true,
     abortOnError: false,
-    forceCloseConnections: false,
   });
   app.useLogger(app.get(Logger));
   if (options.multipart !== undefined) await app.register(multipart, options.multipart);
@@ -80,9 +86,14 @@ export async function createApp(module: Type | DynamicModule, options: AppOption
   return app;
 }
 
-function configureFastify(fastify: FastifyInstance): void {
+function configureFastify(fastify: FastifyInstance, options: AppOptions): void {
   fastify.addHook('onRequest', (request, reply, done) => {
     setCommonHeaders(request, reply);
+    done(options.allowedHosts === undefined ? undefined : rebindingProblem(request, options.allowedHosts));
+  });
+  fastify.addHook('preClose', (done) => {
+    const graceMs = options.shutdownGraceMs ?? DEFAULT_SHUTDOWN_GRACE_MS;
+    setTimeout(() => fastify.server.closeAllConnections(), graceMs).unref();
     done();
   });
   fastify.removeAllContentTypeParsers();

@@ -25,6 +25,7 @@ export type HttpErrorCode =
   | 'request.timeout'
   | 'request.rate-limited'
   | 'request.host-refused'
+  | 'request.origin-refused'
   | 'request.refused'
   | 'route.not-found'
   | 'route.method-not-allowed'
@@ -111,6 +112,7 @@ export const PROBLEMS = {
   'unlock.engine-failed': { status: 502, title: 'Container engine failed' },
   'unlock.engine-stalled': { status: 504, title: 'Container engine stalled' },
   'unlock.no-space': { status: 507, title: 'No space left' },
+  'unlock.forbidden': { status: 403, title: 'Access denied' },
   'unlock.interrupted': { status: 503, title: 'Unlock interrupted' },
   'unlock.cancelled': { status: 409, title: 'Unlock cancelled' },
   'unlock.not-running': { status: 409, title: 'Nothing to cancel' },
@@ -124,7 +126,8 @@ export const PROBLEMS = {
   'request.headers-too-large': { status: 431, title: 'Headers too large' },
   'request.timeout': { status: 408, title: 'Request too slow' },
   'request.rate-limited': { status: 429, title: 'Too many requests' },
-  'request.host-refused': { status: 421, title: 'Host or origin refused' },
+  'request.host-refused': { status: 421, title: 'Host refused' },
+  'request.origin-refused': { status: 403, title: 'Origin refused' },
   'request.refused': { status: 400, title: 'Request refused' },
   'route.not-found': { status: 404, title: 'Not found' },
   'route.method-not-allowed': { status: 405, title: 'Method not allowed' },
