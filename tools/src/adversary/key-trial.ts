@@ -1,0 +1,82 @@
+import { createCipheriv, createDecipheriv, hkdfSync } from 'node:crypto';
+
+/** Something sealed with AES-256-GCM that keys are tried on. What it holds is known to the harness, so that success is noticed at once. */
+export interface SealedTarget {
+  readonly where: string;
+  /** 12 bytes. */
+  readonly nonce: Uint8Array;
+  /** Without the tag; at least 16 bytes. */
+  readonly ciphertext: Uint8Array;
+  /** The first bytes of what is sealed, 16 at most. */
+  readonly knownPrefix: Uint8Array;
+  /** `undefined`: the candidate is the key itself; else the key is derived from it by HKDF-SHA-256 with this `info`. */
+  readonly info: Uint8Array | undefined;
+}
+
+/** What trying keys came to. */
+export interface KeyTrial {
+  /** Pairs of key and target that were tried. */
+  readonly trials: number;
+  /** Targets that a key opened. */
+  readonly opened: readonly string[];
+}
+
+const BLOCK_BYTES = 16;
+
+/**
+ * Tries every key on every target. GCM encrypts in counter mode, so that one block tells; the tag, for which more would have to be known,
+ * is not needed by somebody who only wants to read.
+ */
+export function tryKeys(keys: Iterable<Buffer>, targets: readonly SealedTarget[]): KeyTrial {
+  const groups = groupByInfo(targets);
+  const opened = new Set<string>();
+  let trials = 0;
+  for (const key of keys) {
+    for (const group of groups) {
+      const derived = group.info === undefined ? key : new Uint8Array(hkdfSync('sha256', key, EMPTY, group.info, 32));
+      const cipher = createCipheriv('aes-256-ecb', derived, null).setAutoPadding(false);
+      const stream = cipher.update(group.counters);
+      trials += group.targets.length;
+      for (let at = 0; at < group.targets.length; at += 1) {
+        if (stream.readInt32LE(at * BLOCK_BYTES) !== group.expected[at]) continue;
+        const target = group.targets[at];
+        if (target !== undefined && startsAsKnown(target, derived)) opened.add(target.where);
+      }
+    }
+  }
+  return { trials, opened: [...opened] };
+}
+
+const EMPTY = new Uint8Array(0);
+
+interface TargetGroup {
+  readonly info: Uint8Array | undefined;
+  readonly targets: readonly SealedTarget[];
+  /** The first counter block of each target. */
+  readonly counters: Buffer;
+  /** The first four bytes that the key stream must have. */
+  readonly expected: Int32Array;
+}
+
+function groupByInfo(targets: readonly SealedTarget[]): TargetGroup[] {
+  const byInfo = new Map<string, SealedTarget[]>();
+  for (const target of targets) {
+    const info = target.info === undefined ? '' : Buffer.from(target.info).toString('hex');
+    byInfo.set(info, [...(byInfo.get(info) ?? []), target]);
+  }
+  return [...byInfo.values()].map((group) => ({
+    info: group[0]?.info,
+    targets: group,
+    counters: Buffer.concat(group.flatMap(({ nonce }) => [nonce, Uint8Array.of(0, 0, 0, 2)])),
+    expected: Int32Array.from(
+      group,
+      ({ ciphertext, knownPrefix }) => Buffer.from(ciphertext).readInt32LE(0) ^ Buffer.from(knownPrefix).readInt32LE(0),
+    ),
+  }));
+}
+
+function startsAsKnown({ nonce, ciphertext, knownPrefix }: SealedTarget, key: Uint8Array): boolean {
+  const counter = Buffer.concat([nonce, Uint8Array.of(0, 0, 0, 2)]);
+  const start = createDecipheriv('aes-256-ctr', key, counter).update(ciphertext.subarray(0, BLOCK_BYTES));
+  return start.subarray(0, knownPrefix.length).equals(knownPrefix);
+}
