@@ -1,0 +1,224 @@
+import { createHash } from 'node:crypto';
+import { Readable } from 'node:stream';
+
+import { describeWith, type S3Service, startRadosGateway } from '@azaion/testing';
+
+import { bodyOf, digestOf, realOnnxModel } from './model.js';
+import { type Person, postJson, startSystem, type StartedSystem } from './started-system.js';
+
+const MIB = 1024 * 1024;
+const LARGE_BYTES = 300 * 1000 * 1000;
+/** Peak resident size that a load may add to an idle Loader (quality bar of the first release). */
+const LOAD_MEMORY_BYTES = 160 * MIB;
+
+/** Deterministic bytes that do not compress: AES-CTR would do too, a counter through SHA-256 is plainer. Made in 1 MB pieces. */
+function* generated(sizeBytes: number, seed: string): Generator<Buffer> {
+  const piece = Buffer.alloc(1_000_000);
+  for (let made = 0, counter = 0; made < sizeBytes; made += piece.length, counter++) {
+    for (let at = 0; at < piece.length; at += 32) {
+      createHash('sha256').update(`${seed}:${counter}:${at}`).digest().copy(piece, at);
+    }
+    yield Buffer.from(piece.subarray(0, Math.min(piece.length, sizeBytes - made)));
+  }
+}
+
+function describeResourceFlows(objectStore: () => Promise<S3Service | undefined>): void {
+  let system: StartedSystem;
+  let s3: S3Service | undefined;
+  let publisher: Person;
+  let operator: Person;
+  let publisherToken: string;
+  let operatorToken: string;
+
+  beforeAll(async () => {
+    s3 = await objectStore();
+    system = await startSystem(s3 === undefined ? {} : { s3 });
+    publisher = await system.createPerson('ResourceUploader');
+    operator = await system.createPerson('Operator');
+    publisherToken = await system.login(publisher);
+    operatorToken = await system.login(operator);
+  }, 180_000);
+
+  afterAll(async () => {
+    await system.stop();
+    await s3?.stop();
+  });
+
+  const upload = async (name: string, content: Readable | Buffer, token = publisherToken): Promise<Response> =>
+    fetch(`${system.loaderUrl}/upload/${name}?folder=models`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/octet-stream' },
+      body: Buffer.isBuffer(content) ? new Uint8Array(content) : Readable.toWeb(content),
+      duplex: 'half',
+    } as RequestInit);
+  const load = async (name: string, token: string | undefined = operatorToken, folder = 'models'): Promise<Response> =>
+    fetch(`${system.loaderUrl}/load/${encodeURIComponent(name)}`, {
+      method: 'POST',
+      headers: {
+        'content-type': 'application/json',
+        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+      },
+      body: JSON.stringify({ filename: name, folder }),
+    });
+
+  describe('F3 then F2', () => {
+    it.each([0, 1, 100_000])('publishes and loads %i bytes, identical', async (sizeBytes) => {
+      const content = Buffer.concat([...generated(sizeBytes, 'small')]);
+      const published = await upload(`generated-${sizeBytes}.bin`, content);
+      expect(published.status).toBe(200);
+      expect(await published.json()).toMatchObject({ status: 'ok', version: 1, bytes: sizeBytes });
+
+      const loaded = await load(`generated-${sizeBytes}.bin`);
+      expect(loaded.status).toBe(200);
+      expect(loaded.headers.get('content-length')).toBe(String(sizeBytes));
+      expect(loaded.headers.get('x-resource-version')).toBe('1');
+      expect(Buffer.from(await loaded.arrayBuffer()).equals(content)).toBe(true);
+    });
+
+    it('publishes a real ONNX model by multipart and loads it, identical', async () => {
+      const model = await realOnnxModel();
+      const form = new FormData();
+      form.append('folder', 'models');
+      form.append('data', new Blob([new Uint8Array(model)]), 'recognition.onnx');
+      const published = await fetch(`${system.loaderUrl}/upload/recognition.onnx`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${publisherToken}` },
+        body: form,
+      });
+      expect(published.status).toBe(200);
+      const loaded = await load('recognition.onnx');
+      expect(Buffer.from(await loaded.arrayBuffer()).equals(model)).toBe(true);
+    });
+
+    it('moves only what changed when a second version is published, and serves the newest', async () => {
+      const changed = await realOnnxModel();
+      changed.fill(0x5a, 4 * MIB, 4 * MIB + 1000);
+      const published = (await (await upload('recognition.onnx', changed)).json()) as {
+        version: number;
+        uploadedBytes: number;
+      };
+      expect(published.version).toBe(2);
+      expect(published.uploadedBytes).toBeLessThan(MIB);
+      const loaded = await load('recognition.onnx');
+      expect(loaded.headers.get('x-resource-version')).toBe('2');
+      expect(Buffer.from(await loaded.arrayBuffer()).equals(changed)).toBe(true);
+    });
+
+    it('makes no new version of identical bytes', async () => {
+      const content = Buffer.from('the same bytes twice');
+      await upload('same.bin', content);
+      const again = (await (await upload('same.bin', content)).json()) as { version: number };
+      expect(again.version).toBe(1);
+    });
+
+    it('publishes and loads 300 MB, identical, within 160 MiB above an idle Loader', async () => {
+      const published = await upload('large.bin', Readable.from(generated(LARGE_BYTES, 'large')));
+      expect(published.status).toBe(200);
+      await system.restartLoader(); // the upload ran in the old process: its peak is not the load's
+      const idle = (await system.loader().memory()).residentBytes;
+      const loaded = await load('large.bin');
+      const [received, sent] = [
+        await digestOf(bodyOf(loaded)),
+        await digestOf(Readable.from(generated(LARGE_BYTES, 'large'))),
+      ];
+      expect(received).toEqual(sent);
+      const { peakBytes } = await system.loader().memory();
+      expect(peakBytes - idle).toBeLessThan(LOAD_MEMORY_BYTES);
+    });
+  });
+
+  describe('refusals', () => {
+    it('answers 401 to a wrong password, the same for an unknown account', async () => {
+      const login = (email: string): Promise<Response> =>
+        fetch(`${system.loaderUrl}/login`, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json' },
+          body: JSON.stringify({ email, password: 'not the password' }),
+        });
+      const [wrong, unknown] = [await login(operator.email), await login('nobody@example.com')];
+      expect([wrong.status, unknown.status]).toEqual([401, 401]);
+      const [first, second] = (await Promise.all([wrong.json(), unknown.json()])) as Record<string, unknown>[];
+      expect({ ...first, requestId: '' }).toEqual({ ...second, requestId: '' });
+    });
+
+    it('answers 401 without a token', async () => {
+      const response = await fetch(`${system.loaderUrl}/load/recognition.onnx`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ filename: 'recognition.onnx', folder: 'models' }),
+      });
+      expect(response.status).toBe(401);
+      expect(response.headers.get('content-type')).toContain('application/problem+json');
+    });
+
+    it('answers 403 to an upload by a role that may not write', async () => {
+      expect((await upload('forbidden.bin', Buffer.from('x'), operatorToken)).status).toBe(403);
+    });
+
+    it('answers 404 for a name that does not exist', async () => {
+      expect((await load('nothing-of-this-name.bin')).status).toBe(404);
+    });
+
+    it.each(['../secret', '..', '.hidden', 'a/b', 'a\\b', 'nul\0byte', '%2e%2e', 'ünicode', 'x'.repeat(201)])(
+      'answers 422 to the name %j',
+      async (name) => {
+        expect((await load(name)).status).toBe(422);
+      },
+    );
+
+    it('answers 422 to a folder that climbs out', async () => {
+      expect((await load('recognition.onnx', operatorToken, '..')).status).toBe(422);
+    });
+
+    it('names an unknown field', async () => {
+      const response = await fetch(`${system.loaderUrl}/load/recognition.onnx`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', authorization: `Bearer ${operatorToken}` },
+        body: JSON.stringify({ filename: 'recognition.onnx', folder: 'models', hardware: 'CPU: x' }),
+      });
+      expect(response.status).toBe(422);
+      expect(JSON.stringify(await response.json())).toContain('hardware');
+    });
+  });
+
+  describe('F6 and documentation', () => {
+    it('answers the older health probe exactly', async () => {
+      const response = await fetch(`${system.loaderUrl}/health`);
+      expect(await response.text()).toBe('{"status":"healthy"}');
+    });
+
+    it.each(['live', 'ready', 'startup'])('answers /health/%s on both services', async (probe) => {
+      for (const url of [system.adminUrl, system.loaderUrl]) {
+        expect((await fetch(`${url}/health/${probe}`)).status).toBe(200);
+      }
+    });
+
+    it('serves Swagger UI and OpenAPI 3.1 on both services', async () => {
+      for (const url of [system.adminUrl, system.loaderUrl]) {
+        const page = await fetch(`${url}/docs`);
+        expect(page.status).toBe(200);
+        expect(await page.text()).toContain('swagger-ui');
+        const document = (await (await fetch(`${url}/docs/json`)).json()) as { openapi: string };
+        expect(document.openapi).toMatch(/^3\.1\./);
+      }
+    });
+
+    it('shows the device as enrolled', async () => {
+      const { access_token: token } = await postJson<{ access_token: string }>(
+        `${system.adminUrl}/login`,
+        system.administrator,
+      );
+      const response = await fetch(`${system.adminUrl}/devices/${system.serial}`, {
+        headers: { authorization: `Bearer ${token}` },
+      });
+      expect(await response.json()).toMatchObject({ serial: system.serial, enrolled: true });
+    });
+  });
+}
+
+describe('resources with the file store', () => {
+  describeResourceFlows(() => Promise.resolve(undefined));
+});
+describeWith('ceph', 'resources with S3 (RADOS gateway)', () => {
+  describeResourceFlows(startRadosGateway);
+});

@@ -1,0 +1,176 @@
+import { randomBytes } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import {
+  answersHttp,
+  freePort,
+  type RunningProcess,
+  type S3Service,
+  startProcess,
+  tempDirectory,
+} from '@azaion/testing';
+
+/** Root of the workspace, from `tools/src/e2e`. */
+const WORKSPACE = join(import.meta.dirname, '..', '..', '..');
+const ADMINISTRATOR = { email: 'root@example.com', password: 'correct horse battery' };
+
+/** A person the suites log in as. */
+export interface Person {
+  readonly email: string;
+  readonly password: string;
+}
+
+/** What the Admin API said when a device was made. */
+interface CreatedDevice {
+  readonly Serial: string;
+  readonly Email: string;
+  readonly Password: string;
+}
+
+/** The built Admin API and a Loader, running as processes of their own. */
+export interface StartedSystem {
+  readonly adminUrl: string;
+  readonly loaderUrl: string;
+  readonly adminDataDir: string;
+  readonly loaderDataDir: string;
+  /** Where archives may be pre-deployed for the Loader. */
+  readonly imagesDir: string;
+  readonly administrator: Person;
+  readonly serial: string;
+  readonly admin: RunningProcess;
+  /** The Loader that runs now. */
+  loader(): RunningProcess;
+  /** Stops the Loader and starts it again on its data. */
+  restartLoader(): Promise<void>;
+  /** Creates a person with a role. */
+  createPerson(role: string): Promise<Person>;
+  /** Logs in at the Loader and returns the access token. */
+  login(person: Person): Promise<string>;
+  stop(): Promise<void>;
+}
+
+/** How the suites' system differs from the default. */
+export interface SystemOptions {
+  /** The object store; without it the Admin API's own file store. */
+  readonly s3?: S3Service;
+  /** More settings for the Loader. */
+  readonly loaderEnv?: Readonly<Record<string, string>>;
+}
+
+/** Starts Admin API and Loader from what `npm run build` made, with a device enrolled, on ports and data of their own. */
+export async function startSystem(options: SystemOptions = {}): Promise<StartedSystem> {
+  const directory = await tempDirectory('azaion-e2e');
+  const stops: (() => Promise<unknown>)[] = [() => directory.remove()];
+  const stop = async (): Promise<void> => {
+    for (const step of stops.toReversed()) await step();
+  };
+  try {
+    const adminUrl = `http://127.0.0.1:${await freePort()}`;
+    const adminDataDir = join(directory.path, 'admin');
+    const passwordFile = join(directory.path, 'bootstrap-password');
+    await writeFile(passwordFile, ADMINISTRATOR.password, { mode: 0o600 });
+    const admin = await startApp('admin-api', adminUrl, {
+      ADMIN_HOST: '127.0.0.1',
+      ADMIN_PORT: new URL(adminUrl).port,
+      ADMIN_PUBLIC_URL: adminUrl,
+      ADMIN_DATA_DIR: adminDataDir,
+      BOOTSTRAP_ADMIN_EMAIL: ADMINISTRATOR.email,
+      BOOTSTRAP_ADMIN_PASSWORD_FILE: passwordFile,
+      ...(options.s3 === undefined ? {} : s3Settings(options.s3)),
+    });
+    stops.push(() => admin.stop());
+
+    const adminToken = await tokenFrom(adminUrl, ADMINISTRATOR);
+    const device = await postJson<CreatedDevice>(`${adminUrl}/devices`, {}, adminToken);
+    const deviceConf = join(directory.path, 'device.conf');
+    await writeFile(deviceConf, `AZAION_DEVICE_EMAIL=${device.Email}\nAZAION_DEVICE_PASSWORD=${device.Password}\n`, {
+      mode: 0o600,
+    });
+
+    const loaderUrl = `http://127.0.0.1:${await freePort()}`;
+    const loaderDataDir = join(directory.path, 'loader');
+    const imagesDir = join(directory.path, 'images');
+    const startLoader = (): Promise<RunningProcess> =>
+      startApp('loader', loaderUrl, {
+        LOADER_HOST: '127.0.0.1',
+        LOADER_PORT: new URL(loaderUrl).port,
+        LOADER_DATA_DIR: loaderDataDir,
+        RESOURCE_API_URL: adminUrl,
+        DEVICE_CONF: deviceConf,
+        IMAGES_PATH: imagesDir,
+        ...options.loaderEnv,
+      });
+    let loader = await startLoader();
+    stops.push(() => loader.stop());
+
+    return {
+      adminUrl,
+      loaderUrl,
+      adminDataDir,
+      loaderDataDir,
+      imagesDir,
+      administrator: ADMINISTRATOR,
+      serial: device.Serial,
+      admin,
+      loader: () => loader,
+      restartLoader: async () => {
+        await loader.stop();
+        loader = await startLoader();
+      },
+      createPerson: async (role) => {
+        const person = {
+          email: `${role.toLowerCase()}-${randomBytes(4).toString('hex')}@example.com`,
+          password: randomBytes(12).toString('hex'),
+        };
+        await postJson(`${adminUrl}/users`, { ...person, role }, adminToken);
+        return person;
+      },
+      login: (person) => tokenFrom(loaderUrl, person),
+      stop,
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function startApp(app: string, url: string, env: Record<string, string>): Promise<RunningProcess> {
+  return startProcess({
+    command: process.execPath,
+    args: [join(WORKSPACE, 'apps', app, 'dist', 'main.js')],
+    env: { NODE_OPTIONS: undefined, NODE_ENV: 'development', ...env },
+    ready: answersHttp(`${url}/health/ready`),
+    readyTimeoutMs: 120_000,
+  });
+}
+
+function s3Settings(s3: S3Service): Record<string, string> {
+  return {
+    S3_ENDPOINT: s3.endpoint,
+    S3_PUBLIC_ENDPOINT: s3.endpoint,
+    S3_REGION: s3.region,
+    S3_BUCKET: s3.bucket,
+    S3_ACCESS_KEY_ID: s3.accessKeyId,
+    S3_SECRET_ACCESS_KEY: s3.secretAccessKey,
+  };
+}
+
+async function tokenFrom(url: string, person: Person): Promise<string> {
+  return (await postJson<{ access_token: string }>(`${url}/login`, person)).access_token;
+}
+
+/** Posts JSON and expects success. @throws Error with the answer's text. */
+export async function postJson<T>(url: string, body: unknown, token?: string): Promise<T> {
+  const response = await fetch(url, {
+    method: 'POST',
+    headers: {
+      'content-type': 'application/json',
+      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+    },
+    body: JSON.stringify(body),
+  });
+  const text = await response.text();
+  if (!response.ok) throw new Error(`POST ${url}: ${response.status} ${text}`);
+  return JSON.parse(text) as T;
+}
