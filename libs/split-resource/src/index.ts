@@ -1,13 +1,15 @@
+export { ByteIntervals } from './byte-intervals.js';
 export { type ChunkIdentity, ChunkOpener, ChunkSealer, InlineChunkOpener, InlineChunkSealer } from './chunk-work.js';
 export { Chunker, CHUNKING, type ChunkingParameters } from './chunker.js';
+export { type RetryPolicy } from './backoff.js';
 export { RESOURCE_ERRORS, ResourceError, type ResourceErrorCode } from './errors.js';
 export {
   type FetchDependencies,
-  type FetchProgress,
   type FetchRequest,
   FetchResource,
   type OpenedResource,
 } from './fetch/fetch-resource.js';
+export { type FetchProgress } from './fetch/open-range.js';
 export { type Recipient } from './fetch/recipient.js';
 export { StatementTrust } from './fetch/statement-trust.js';
 export {
@@ -34,6 +36,7 @@ export {
   UploadApi,
 } from './ports/upload-api.js';
 export {
+  type PublishOptions,
   type PublishProgress,
   type PublishRequest,
   PublishResource,

@@ -1,11 +1,29 @@
-import { type Statement } from '@azaion/crypto';
-import { type ByteRange, type Clock, type ResourceName } from '@azaion/kernel';
+import { randomBytes } from 'node:crypto';
 
-import { type GrantApi } from '../ports/grant-api.js';
+import {
+  assertInScope,
+  CryptoError,
+  openRecipeKey,
+  type Statement,
+  type StatementKeys,
+  verifyGrantToken,
+  verifyStatement,
+} from '@azaion/crypto';
+import { type ByteRange, type Clock, type ResourceName, toBase64Url } from '@azaion/kernel';
+
+import { DEFAULT_RETRY, type RetryPolicy } from '../backoff.js';
+import { type ChunkOpener, InlineChunkOpener } from '../chunk-work.js';
+import { ResourceError } from '../errors.js';
+import { type GrantAnswer, type GrantApi } from '../ports/grant-api.js';
 import { type PackSource } from '../ports/pack-source.js';
 import { type PackStore } from '../ports/pack-store.js';
 import { type SegmentStore } from '../ports/segment-store.js';
+import { Recipe } from '../recipe/recipe.js';
+import { type FetchProgress, OpenRange } from './open-range.js';
+import { DEFAULT_STALL_MS, PackReader } from './pack-reader.js';
+import { PackUrls } from './pack-urls.js';
 import { type Recipient } from './recipient.js';
+import { segmentsOf } from './segment-cache.js';
 import { type StatementTrust } from './statement-trust.js';
 
 /** What to fetch, and for whom. */
@@ -17,22 +35,12 @@ export interface FetchRequest {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Running totals of one read. */
-export interface FetchProgress {
-  /** Plaintext bytes handed out. */
-  readonly openedBytes: number;
-  /** Sealed bytes that came over the network. */
-  readonly downloadedBytes: number;
-  /** Sealed bytes that were there already. */
-  readonly cachedBytes: number;
-}
-
 /** One version, verified and ready to be read. */
 export interface OpenedResource {
   readonly statement: Statement;
   /** Strong entity tag: `"{version}-{rootHash}"`. */
   readonly etag: string;
-  /** SHA-256 of the whole plaintext as the publisher asserted it inside the sealed root; undefined until the API has verified the version. */
+  /** SHA-256 of the whole plaintext as the publisher asserted it inside the sealed root. Nothing here has compared it with the plaintext. */
   readonly sha256: Uint8Array;
   /**
    * Opens a range of the plaintext; without one, everything.
@@ -52,14 +60,116 @@ export interface FetchDependencies {
   readonly store: PackStore;
   readonly segments: SegmentStore;
   readonly clock: Clock;
+  /** Default: on the calling thread. */
+  readonly opener?: ChunkOpener;
+  /** Per range and source. */
+  readonly retry?: RetryPolicy;
+  /** A connection that has brought no byte for this long is replaced. Default 10 s. */
+  readonly stallMs?: number;
 }
 
-/** F2: opens one version of a resource for one caller. Source: docs/formats/sealed-resource.md, "Fetch". */
+/** F2: opens one version of a resource for one caller. Source: docs/formats/sealed-resource.md, "Fetch". Keep one instance: concurrent reads share their downloads. */
 export class FetchResource {
-  constructor(private readonly using: FetchDependencies) {}
+  private readonly reader: PackReader;
+  private readonly opener: ChunkOpener;
 
-  /** @throws ResourceError | CryptoError; see their codes. */
-  run(request: FetchRequest): Promise<OpenedResource> {
-    throw new Error(`to be written: ${request.resource.name} ${String(this.using)}`);
+  constructor(private readonly using: FetchDependencies) {
+    const { store, sources, retry = DEFAULT_RETRY, stallMs = DEFAULT_STALL_MS, opener } = using;
+    this.reader = new PackReader(store, sources, { retry, stallMs });
+    this.opener = opener ?? new InlineChunkOpener();
   }
+
+  /**
+   * @throws ResourceError `resource.rollback-refused` | `resource.integrity` | `recipe.invalid` | `resource.unsupported-format`, and those of
+   *   {@link GrantApi}; CryptoError `statement.*` | `grant.*` | `segment.invalid`.
+   */
+  async run(request: FetchRequest): Promise<OpenedResource> {
+    const { api, trust, clock, segments } = this.using;
+    const { recipient, resource, version } = request;
+    const nonce = toBase64Url(randomBytes(32));
+    const answer = await api.grant({ resource, version, recipientPoint: recipient.point, nonce });
+    request.signal?.throwIfAborted();
+    const { statement, keys } = await this.trusted(answer);
+    assertAskedFor(statement, request);
+    assertInScope(statement, recipient.serial);
+    await verifyGrantToken(answer.grantToken, keys, {
+      statement,
+      statementJws: answer.statement,
+      recipientPoint: recipient.point,
+      nonce,
+      nowSeconds: Math.floor(clock.nowMs() / 1000),
+    });
+    const { folderId, resourceId, rootHash } = statement;
+    if (version === undefined && statement.version < (await trust.highestVersion(folderId, resourceId)))
+      throw new ResourceError(
+        'resource.rollback-refused',
+        'The Admin API offers an older version than was used here before: ask for that version by its number if it is wanted.',
+        { details: { version: statement.version } },
+      );
+    const { sealedRecipeKey, grantToken, grantId } = answer;
+    const recipeKey = await openRecipeKey(sealedRecipeKey, recipient.point, recipient.ecdh, grantToken, rootHash);
+    const place = { folderId, resourceId, version: statement.version };
+    const recipe = await Recipe.open(place, recipeKey, segmentsOf(rootHash, grantId, api, segments), rootHash);
+    if (recipe.root.totalBytes !== statement.totalBytes)
+      throw new ResourceError('resource.integrity', 'The recipe and the statement of this version disagree.');
+    if (version === undefined) await trust.accept(folderId, resourceId, statement.version);
+    return this.opened(statement, recipe, new PackUrls(api, grantId, answer.urls), request.signal);
+  }
+
+  /** A signing key that is not known yet may be newer than the key document at hand: it is read again, once. */
+  private async trusted(answer: GrantAnswer): Promise<{ statement: Statement; keys: StatementKeys }> {
+    const keys = await this.using.trust.keys();
+    try {
+      return { statement: await verifyStatement(answer.statement, keys), keys };
+    } catch (error) {
+      if (!(error instanceof CryptoError) || error.code !== 'statement.key-unknown') throw error;
+    }
+    const fresh = await this.using.trust.keys(true);
+    return { statement: await verifyStatement(answer.statement, fresh), keys: fresh };
+  }
+
+  private opened(
+    statement: Statement,
+    recipe: Recipe,
+    urls: PackUrls,
+    lifetime: AbortSignal | undefined,
+  ): OpenedResource {
+    const context = { recipe, urls, reader: this.reader, store: this.using.store, opener: this.opener };
+    return {
+      statement,
+      etag: `"${statement.version}-${statement.rootHash}"`,
+      sha256: recipe.root.sha256,
+      read: (range, onProgress, signal) => {
+        const wanted = range ?? { start: 0, end: statement.totalBytes };
+        assertInside(wanted, statement.totalBytes);
+        const signals = [lifetime, signal].filter((one) => one !== undefined);
+        return new OpenRange(context, wanted, onProgress, signals).plaintext();
+      },
+    };
+  }
+}
+
+function assertAskedFor(statement: Statement, { resource, version }: FetchRequest): void {
+  if (
+    statement.folder === resource.folder &&
+    statement.resource === resource.name &&
+    (version === undefined || statement.version === version)
+  )
+    return;
+  throw new CryptoError(
+    'grant.not-for-statement',
+    'The Admin API answered with another resource or version than was asked for.',
+  );
+}
+
+function assertInside({ start, end }: ByteRange, totalBytes: number): void {
+  if (Number.isSafeInteger(start) && Number.isSafeInteger(end) && start >= 0 && start <= end && end <= totalBytes)
+    return;
+  throw new ResourceError(
+    'resource.range-invalid',
+    `The range lies outside of the ${totalBytes} bytes of this version.`,
+    {
+      details: { totalBytes },
+    },
+  );
 }

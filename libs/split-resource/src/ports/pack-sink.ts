@@ -12,7 +12,13 @@ export abstract class PackSink {
    *
    * @param parts - The pack's bytes in order; their lengths sum to the signed content length.
    * @param deadlineMs - For the whole write.
+   * @param signal - Ends the write early; the pack is then not there, or was written after all.
    * @throws ResourceError `pack.exists` (written before: compare the size) | `pack.forbidden` (ask for a new target) | `pack.unavailable` (try again later).
    */
-  abstract put(target: PackTarget, parts: readonly Uint8Array[], deadlineMs: number): Promise<void>;
+  abstract put(
+    target: PackTarget,
+    parts: readonly Uint8Array[],
+    deadlineMs: number,
+    signal?: AbortSignal,
+  ): Promise<void>;
 }

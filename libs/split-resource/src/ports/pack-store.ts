@@ -15,6 +15,9 @@ export abstract class PackStore {
    */
   abstract read(folderId: string, pack: PackRef, range: ByteRange): Promise<Buffer | undefined>;
 
+  /** Which parts of a range are not there, in order, not touching each other; empty when all of it is. */
+  abstract missing(folderId: string, pack: PackRef, range: ByteRange): Promise<readonly ByteRange[]>;
+
   /**
    * Keeps bytes of a pack. After it resolves they survive a `kill -9`; bytes recorded as present are always the ones written.
    *

@@ -11,8 +11,16 @@ import { PackSegment } from './pack-segment.js';
 import { type RecipePlace, segmentPlace } from './recipe-place.js';
 import { decodeRoot, type RecipeRoot } from './recipe-root.js';
 
-/** Where sealed parts of a recipe come from. What it returns is unverified; anything longer than `maxBytes` is refused by the reader. */
-export type SegmentReader = (kind: SegmentKind, index: number, maxBytes: number) => Promise<Uint8Array>;
+/**
+ * Where sealed parts of a recipe come from. What it returns is checked here; `sha256` (32 bytes) tells a cache whether what it has is
+ * the right one, and is `undefined` for the root of a draft.
+ */
+export type SegmentReader = (
+  kind: SegmentKind,
+  index: number,
+  maxBytes: number,
+  sha256: Uint8Array | undefined,
+) => Promise<Uint8Array>;
 
 /**
  * An opened recipe. The root is in memory, the segments are read when they are asked for, so that 100 GiB need no more memory than
@@ -41,7 +49,12 @@ export class Recipe {
     read: SegmentReader,
     rootHash: string | undefined,
   ): Promise<Recipe> {
-    const sealed = await read('root', 0, MAX_ROOT_BYTES);
+    const sealed = await read(
+      'root',
+      0,
+      MAX_ROOT_BYTES,
+      rootHash === undefined ? undefined : Buffer.from(rootHash, 'hex'),
+    );
     const actualHash = hash('sha256', sealed, 'hex');
     if (sealed.length > MAX_ROOT_BYTES || (rootHash !== undefined && actualHash !== rootHash))
       throw alteredRecipe('root', 0);
@@ -77,7 +90,7 @@ export class Recipe {
   private async segment(kind: SegmentKind, index: number, hashes: readonly Uint8Array[]): Promise<Uint8Array> {
     const expected = hashes[index];
     if (expected === undefined) throw new RangeError('no such segment');
-    const sealed = await this.read(kind, index, MAX_SEGMENT_BYTES);
+    const sealed = await this.read(kind, index, MAX_SEGMENT_BYTES, expected);
     if (sealed.length > MAX_SEGMENT_BYTES || !equalBytes(hash('sha256', sealed, 'buffer'), expected))
       throw alteredRecipe(kind, index);
     const last = index === hashes.length - 1;

@@ -1,0 +1,47 @@
+/** How failed attempts are repeated: exponential back-off with full jitter. */
+export interface RetryPolicy {
+  /** Attempts in all, 1 or more. */
+  readonly attempts: number;
+  /** Upper bound of the first pause; it doubles from pause to pause. */
+  readonly baseDelayMs: number;
+  /** Upper bound of every pause. */
+  readonly maxDelayMs: number;
+}
+
+/** Seven attempts over about half a minute. */
+export const DEFAULT_RETRY: RetryPolicy = { attempts: 7, baseDelayMs: 250, maxDelayMs: 15_000 };
+
+/**
+ * Waits before the next attempt.
+ *
+ * @param failures - Attempts that have failed so far, 1 or more.
+ * @param leastMs - What the other side asked for (`Retry-After`), 0 for nothing.
+ * @throws The signal's reason as soon as it is aborted.
+ */
+export async function pauseBeforeRetry(
+  policy: RetryPolicy,
+  failures: number,
+  leastMs: number,
+  signal: AbortSignal,
+): Promise<void> {
+  const boundMs = Math.min(policy.maxDelayMs, policy.baseDelayMs * 2 ** (failures - 1));
+  await sleep(leastMs + Math.random() * boundMs, signal);
+}
+
+function sleep(durationMs: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) {
+      reject(signal.reason as Error);
+      return;
+    }
+    const aborted = (): void => {
+      clearTimeout(timer);
+      reject(signal.reason as Error);
+    };
+    const timer = setTimeout(() => {
+      signal.removeEventListener('abort', aborted);
+      resolve();
+    }, durationMs);
+    signal.addEventListener('abort', aborted, { once: true });
+  });
+}

@@ -1,0 +1,232 @@
+import { CryptoError } from '@azaion/crypto';
+import { type ByteRange } from '@azaion/kernel';
+
+import { type ChunkOpener } from '../chunk-work.js';
+import { ResourceError } from '../errors.js';
+import { type PackId, type PackRef } from '../pack.js';
+import { MAX_PACK_URLS } from '../ports/grant-api.js';
+import { type PackStore } from '../ports/pack-store.js';
+import { RECORDS_PER_SEGMENT } from '../recipe/limits.js';
+import { type PackSegment } from '../recipe/pack-segment.js';
+import { type Recipe } from '../recipe/recipe.js';
+import { type PlannedRange, planRanges } from './fetch-plan.js';
+import { type PackBytes, type PackReader } from './pack-reader.js';
+import { type PackUrls } from './pack-urls.js';
+
+/** Ranges being read, or read and not yet handed out. */
+const READ_AHEAD_RANGES = 8;
+/** Sealed bytes of them together; one range is always allowed. */
+const READ_AHEAD_BYTES = 32 * 1024 * 1024;
+
+/** Running totals of one read. */
+export interface FetchProgress {
+  /** Plaintext bytes handed out. */
+  readonly openedBytes: number;
+  /** Sealed bytes that came over the network. */
+  readonly downloadedBytes: number;
+  /** Sealed bytes that were there already. */
+  readonly cachedBytes: number;
+}
+
+/** What one read of a resource works with. */
+export interface OpenRangeContext {
+  readonly recipe: Recipe;
+  readonly reader: PackReader;
+  readonly store: PackStore;
+  readonly opener: ChunkOpener;
+  readonly urls: PackUrls;
+}
+
+interface LoadedRange {
+  readonly planned: PlannedRange;
+  readonly pack: PackRef;
+  readonly upcoming: readonly PackId[];
+  readonly loaded: PackBytes;
+}
+
+interface ComingRange {
+  readonly sizeBytes: number;
+  readonly loading: Promise<LoadedRange>;
+}
+
+/** One read in progress: plans, reads ahead within bounds, opens, and hands out plaintext in order. */
+export class OpenRange {
+  private readonly stop = new AbortController();
+  private readonly signal: AbortSignal;
+  private readonly packSegments = new Map<number, Promise<PackSegment>>();
+  private readonly reservations = new Map<number, Promise<void>>();
+  private openedBytes = 0;
+  private downloadedBytes = 0;
+  private cachedBytes = 0;
+
+  constructor(
+    private readonly context: OpenRangeContext,
+    private readonly wanted: ByteRange,
+    private readonly onProgress: ((progress: FetchProgress) => void) | undefined,
+    signals: readonly AbortSignal[],
+  ) {
+    this.signal = AbortSignal.any([this.stop.signal, ...signals]);
+  }
+
+  /** The plaintext, in order. Ending the iteration ends all work behind it. */
+  async *plaintext(): AsyncGenerator<Buffer, void> {
+    const plan = planRanges(this.context.recipe, this.wanted);
+    const coming: ComingRange[] = [];
+    try {
+      let ahead = await plan.next();
+      for (;;) {
+        while (!ahead.done && this.hasRoom(coming, ahead.value)) {
+          const loading = this.load(ahead.value);
+          loading.catch(() => undefined); // reported when its turn comes
+          coming.push({ sizeBytes: ahead.value.range.end - ahead.value.range.start, loading });
+          ahead = await plan.next();
+        }
+        const current = coming[0];
+        if (current === undefined) return;
+        this.signal.throwIfAborted();
+        const range = await current.loading;
+        yield* this.open(range);
+        await range.loaded.stored;
+        coming.shift();
+      }
+    } finally {
+      this.stop.abort(new ResourceError('cdn.unavailable', 'The read was ended.'));
+      await plan.return();
+    }
+  }
+
+  private hasRoom(coming: readonly ComingRange[], next: PlannedRange): boolean {
+    const heldBytes = coming.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    const nextBytes = next.range.end - next.range.start;
+    return coming.length === 0 || (coming.length < READ_AHEAD_RANGES && heldBytes + nextBytes <= READ_AHEAD_BYTES);
+  }
+
+  private async load(planned: PlannedRange): Promise<LoadedRange> {
+    const { pack, upcoming } = await this.packAt(planned.packIndex);
+    if (planned.range.end > pack.sizeBytes)
+      throw new ResourceError('recipe.invalid', 'The recipe names a chunk outside of its pack.');
+    return { planned, pack, upcoming, loaded: await this.readPack(planned, pack, upcoming, planned.range, false) };
+  }
+
+  private async readPack(
+    planned: PlannedRange,
+    pack: PackRef,
+    upcoming: readonly PackId[],
+    range: ByteRange,
+    lastSourceFirst: boolean,
+  ): Promise<PackBytes> {
+    const loaded = await this.context.reader.read(range, {
+      folderId: this.context.recipe.place.folderId,
+      pack,
+      urls: this.context.urls,
+      upcoming,
+      signal: this.signal,
+      beforeDownload: () => this.reserve(planned),
+      lastSourceFirst,
+    });
+    this.downloadedBytes += loaded.downloadedBytes;
+    this.cachedBytes += loaded.bytes.length - loaded.downloadedBytes;
+    return loaded;
+  }
+
+  private async *open({ planned, pack, upcoming, loaded }: LoadedRange): AsyncGenerator<Buffer, void> {
+    const { segment, from, to, range } = planned;
+    const { opener } = this.context;
+    const opening: Promise<Buffer>[] = [];
+    const begin = (index: number): void => {
+      const at = segment.offset(index) - range.start;
+      const plaintext = opener.open(loaded.bytes.subarray(at, at + segment.sealedBytes(index)), segment.secrets(index));
+      plaintext.catch(() => undefined); // reported when its turn comes
+      opening.push(plaintext);
+    };
+    let next = from;
+    let plaintextStart = planned.plaintextStart;
+    for (let index = from; index < to; index++) {
+      for (; next < to && opening.length < opener.parallelism; next++) begin(next);
+      let plaintext: Buffer;
+      try {
+        plaintext = await (opening.shift() as Promise<Buffer>);
+      } catch (error) {
+        if (!(error instanceof CryptoError) || error.code !== 'chunk.invalid') throw error;
+        await loaded.stored;
+        plaintext = await this.openAnew(planned, index, pack, upcoming);
+      }
+      const cutStart = Math.max(0, this.wanted.start - plaintextStart);
+      const cutEnd = Math.min(plaintext.length, this.wanted.end - plaintextStart);
+      plaintextStart += plaintext.length;
+      this.signal.throwIfAborted();
+      this.openedBytes += cutEnd - cutStart;
+      this.onProgress?.({
+        openedBytes: this.openedBytes,
+        downloadedBytes: this.downloadedBytes,
+        cachedBytes: this.cachedBytes,
+      });
+      yield plaintext.subarray(cutStart, cutEnd);
+    }
+  }
+
+  /** A chunk that fails its check is fetched once more, by itself. */
+  private async openAnew(
+    planned: PlannedRange,
+    index: number,
+    pack: PackRef,
+    upcoming: readonly PackId[],
+  ): Promise<Buffer> {
+    const { segment } = planned;
+    const { folderId } = this.context.recipe.place;
+    const start = segment.offset(index);
+    const range = { start, end: start + segment.sealedBytes(index) };
+    await this.context.store.discard(folderId, pack, range);
+    const again = await this.readPack(planned, pack, upcoming, range, true);
+    try {
+      return await this.context.opener.open(again.bytes, segment.secrets(index));
+    } catch (cause) {
+      await again.stored;
+      await this.context.store.discard(folderId, pack, range);
+      throw new ResourceError('resource.integrity', 'The content was changed or damaged after it was published.', {
+        cause,
+        details: { packId: pack.packId, offset: start },
+      });
+    }
+  }
+
+  /** Room for what is missing of a whole chunk segment is made before its first byte is fetched, not when the disk is full. */
+  private reserve({ segmentIndex, segment }: PlannedRange): Promise<void> {
+    let reservation = this.reservations.get(segmentIndex);
+    if (reservation === undefined) {
+      reservation = this.missingBytes(segmentIndex, segment.count).then((bytes) => this.context.store.reserve(bytes));
+      this.reservations.set(segmentIndex, reservation);
+    }
+    return reservation;
+  }
+
+  private async missingBytes(segmentIndex: number, count: number): Promise<number> {
+    const { recipe, store } = this.context;
+    if (count === 0) return 0;
+    let start = 0;
+    for (let index = 0; index < segmentIndex; index++) start += recipe.root.chunkSegmentBytes[index] ?? 0;
+    const end = start + (recipe.root.chunkSegmentBytes[segmentIndex] ?? 0);
+    const covered = { start: Math.max(start, this.wanted.start), end: Math.min(end, this.wanted.end) };
+    let missing = 0;
+    for await (const planned of planRanges(recipe, covered)) {
+      const { pack } = await this.packAt(planned.packIndex);
+      for (const gap of await store.missing(recipe.place.folderId, pack, planned.range)) missing += gap.end - gap.start;
+    }
+    return missing;
+  }
+
+  private async packAt(packIndex: number): Promise<{ readonly pack: PackRef; readonly upcoming: readonly PackId[] }> {
+    const segmentIndex = Math.floor(packIndex / RECORDS_PER_SEGMENT);
+    let reading = this.packSegments.get(segmentIndex);
+    if (reading === undefined) {
+      reading = this.context.recipe.packSegment(segmentIndex);
+      this.packSegments.set(segmentIndex, reading);
+    }
+    const segment = await reading;
+    const index = packIndex % RECORDS_PER_SEGMENT;
+    const upcoming: PackId[] = [];
+    for (let other = index + 1; other < Math.min(index + MAX_PACK_URLS, segment.count); other++)
+      upcoming.push(segment.pack(other).packId);
+    return { pack: segment.pack(index), upcoming };
+  }
+}

@@ -1,0 +1,263 @@
+import { type Readable } from 'node:stream';
+
+import { type ByteRange } from '@azaion/kernel';
+
+import { pauseBeforeRetry, type RetryPolicy } from '../backoff.js';
+import { ResourceError, type ResourceErrorCode } from '../errors.js';
+import { type PackId, type PackRef } from '../pack.js';
+import { MAX_RANGE_BYTES, type PackSource } from '../ports/pack-source.js';
+import { type PackStore } from '../ports/pack-store.js';
+import { retryAfterMs } from '../publish/pack-writer.js';
+import { MAX_GAP_BYTES } from './fetch-plan.js';
+import { type PackUrls } from './pack-urls.js';
+
+/** Times that belong to reading packs. */
+export interface PackReadPolicy {
+  readonly retry: RetryPolicy;
+  /** A connection that has brought no byte for this long is cut and replaced. */
+  readonly stallMs: number;
+}
+
+/** Ten seconds without a byte. */
+export const DEFAULT_STALL_MS = 10_000;
+
+/** One read of a pack range. */
+export interface PackRead {
+  readonly folderId: string;
+  readonly pack: PackRef;
+  readonly urls: PackUrls;
+  /** Packs that will be wanted next. */
+  readonly upcoming: readonly PackId[];
+  readonly signal: AbortSignal;
+  /** Called once before the first byte is fetched over a network. */
+  readonly beforeDownload: () => Promise<void>;
+  /** Ask the sources in the opposite order: the one that comes first has just given bad bytes. */
+  readonly lastSourceFirst: boolean;
+}
+
+/** The bytes of a range and where they came from. */
+export interface PackBytes {
+  /** Exactly the range. Unverified. */
+  readonly bytes: Buffer;
+  readonly downloadedBytes: number;
+  /** Settles when everything that was downloaded is in the store. Rejects with `resource.no-space`. */
+  readonly stored: Promise<void>;
+}
+
+interface Download {
+  readonly range: ByteRange;
+  readonly done: Promise<void>;
+}
+
+/** Rounds of waiting for others after which a reader fetches for itself: a store under pressure may drop what another has just brought. */
+const MAX_SHARED_ROUNDS = 4;
+
+/**
+ * Reads ranges of packs: what the store holds from there, the rest from the sources, keeping it. Readers of one pack share downloads:
+ * who comes second waits and finds the bytes in the store.
+ */
+export class PackReader {
+  private readonly downloads = new Map<string, Set<Download>>();
+
+  constructor(
+    private readonly store: PackStore,
+    private readonly sources: readonly PackSource[],
+    private readonly policy: PackReadPolicy,
+  ) {}
+
+  /** @throws ResourceError `cdn.missing` | `cdn.unavailable` | `resource.no-space`, and the signal's reason. */
+  async read(range: ByteRange, read: PackRead): Promise<PackBytes> {
+    const key = `${read.folderId}/${read.pack.packId}`;
+    for (let round = 0; ; round++) {
+      read.signal.throwIfAborted();
+      const gaps = mergeNear(await this.store.missing(read.folderId, read.pack, range));
+      if (gaps.length === 0) {
+        const bytes = await this.store.read(read.folderId, read.pack, range);
+        if (bytes !== undefined) return { bytes, downloadedBytes: 0, stored: Promise.resolve() };
+        continue; // evicted or discarded in between
+      }
+      const others = [...(this.downloads.get(key) ?? [])].filter((other) =>
+        gaps.some((gap) => overlap(gap, other.range)),
+      );
+      if (others.length === 0 || round >= MAX_SHARED_ROUNDS) return this.fill(key, range, gaps, read);
+      await unlessAborted(Promise.all(others.map(({ done }) => done)), read.signal);
+    }
+  }
+
+  private async fill(key: string, range: ByteRange, gaps: readonly ByteRange[], read: PackRead): Promise<PackBytes> {
+    let settle = (): void => undefined;
+    const done = new Promise<void>((resolve) => (settle = resolve));
+    const mine = gaps.map((gap) => ({ range: gap, done }));
+    const registered = this.downloads.get(key) ?? new Set<Download>();
+    this.downloads.set(key, registered);
+    for (const download of mine) registered.add(download);
+    const finish = (): void => {
+      for (const download of mine) registered.delete(download);
+      if (registered.size === 0 && this.downloads.get(key) === registered) this.downloads.delete(key);
+      settle();
+    };
+    try {
+      const filled = await this.fillGaps(range, gaps, read);
+      void filled.stored.then(finish, finish);
+      return filled;
+    } catch (error) {
+      finish();
+      throw error;
+    }
+  }
+
+  private async fillGaps(range: ByteRange, gaps: readonly ByteRange[], read: PackRead): Promise<PackBytes> {
+    const { folderId, pack } = read;
+    const bytes = Buffer.allocUnsafeSlow(range.end - range.start);
+    const writes: Promise<void>[] = [];
+    let downloadedBytes = 0;
+    const fetchInto = async (part: ByteRange): Promise<void> => {
+      const target = bytes.subarray(part.start - range.start, part.end - range.start);
+      if (!(await this.fetch(part, target, read))) return;
+      downloadedBytes += target.length;
+      writes.push(this.store.write(folderId, pack, part.start, target));
+    };
+    let at = range.start;
+    for (const gap of [...gaps, { start: range.end, end: range.end }]) {
+      if (gap.start > at) {
+        const present = { start: at, end: gap.start };
+        const kept = await this.store.read(folderId, pack, present);
+        if (kept === undefined) await fetchInto(present);
+        else kept.copy(bytes, at - range.start);
+      }
+      if (gap.end > gap.start) await fetchInto(gap);
+      at = gap.end;
+    }
+    const stored = Promise.all(writes).then(() => undefined);
+    stored.catch(() => undefined); // the reader awaits it before it goes on to the next range
+    return { bytes, downloadedBytes, stored };
+  }
+
+  /** Fills `target` from the first source that can. @returns Whether the bytes came over a network. */
+  private async fetch(range: ByteRange, target: Buffer, read: PackRead): Promise<boolean> {
+    const sources = read.lastSourceFirst ? [...this.sources].reverse() : this.sources;
+    let failure: ResourceError | undefined;
+    for (const source of sources) {
+      if (source.remote) await read.beforeDownload();
+      try {
+        await this.fetchFrom(source, range, target, read);
+        return source.remote;
+      } catch (error) {
+        if (!(error instanceof ResourceError) || !isSourceFailure(error.code)) throw error;
+        // What may work later says more than what is not there.
+        if (failure === undefined || error.code === 'pack.unavailable') failure = error;
+      }
+    }
+    if (failure?.code === 'pack.unavailable')
+      throw new ResourceError('cdn.unavailable', 'The content cannot be reached at present: try again later.', {
+        cause: failure,
+      });
+    throw new ResourceError('cdn.missing', 'A part of the content is missing from the CDN: tell your administrator.', {
+      cause: failure,
+      details: { packId: read.pack.packId },
+    });
+  }
+
+  private async fetchFrom(source: PackSource, range: ByteRange, target: Buffer, read: PackRead): Promise<void> {
+    const { folderId, pack, upcoming, urls, signal } = read;
+    let url = source.remote ? await urls.of(pack.packId, upcoming) : undefined;
+    let renewed = false;
+    let filledBytes = 0;
+    for (let failures = 0; ;) {
+      signal.throwIfAborted();
+      const rest = {
+        start: range.start + filledBytes,
+        end: Math.min(range.end, range.start + filledBytes + MAX_RANGE_BYTES),
+      };
+      if (rest.start >= range.end) return;
+      try {
+        const stream = await source.open({ folderId, pack, url }, rest, this.policy.stallMs, signal);
+        await drain(stream, rest.end - rest.start, this.policy.stallMs, signal, (part) => {
+          target.set(part, filledBytes);
+          filledBytes += part.length;
+          failures = 0;
+        });
+      } catch (error) {
+        if (!(error instanceof ResourceError)) throw error;
+        if (error.code === 'pack.forbidden' && source.remote && !renewed) {
+          renewed = true;
+          url = await urls.of(pack.packId, upcoming, url);
+          continue;
+        }
+        failures++;
+        if (error.code !== 'pack.unavailable' || failures >= this.policy.retry.attempts) throw error;
+        await pauseBeforeRetry(this.policy.retry, failures, retryAfterMs(error), signal);
+      }
+    }
+  }
+}
+
+function isSourceFailure(code: ResourceErrorCode): boolean {
+  return code === 'pack.not-found' || code === 'pack.forbidden' || code === 'pack.unavailable';
+}
+
+/** Reads exactly `expectedBytes`; the stream is destroyed in any case. */
+async function drain(
+  stream: Readable,
+  expectedBytes: number,
+  stallMs: number,
+  signal: AbortSignal,
+  take: (part: Uint8Array) => void,
+): Promise<void> {
+  const stalled = unavailable('The connection brought no byte for too long.');
+  const cut = (): void => void stream.destroy(stalled);
+  const aborted = (): void => void stream.destroy();
+  let timer = setTimeout(cut, stallMs);
+  signal.addEventListener('abort', aborted, { once: true });
+  if (signal.aborted) aborted();
+  let receivedBytes = 0;
+  try {
+    for await (const part of stream as AsyncIterable<Uint8Array>) {
+      receivedBytes += part.length;
+      if (receivedBytes > expectedBytes) throw unavailable('The source sent more than was asked for.');
+      take(part);
+      clearTimeout(timer);
+      timer = setTimeout(cut, stallMs);
+    }
+  } catch (cause) {
+    signal.throwIfAborted();
+    throw cause instanceof ResourceError ? cause : unavailable('The connection broke.', cause);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', aborted);
+    stream.destroy();
+  }
+  if (receivedBytes < expectedBytes) throw unavailable('The source sent less than was asked for.');
+}
+
+function unavailable(message: string, cause?: unknown): ResourceError {
+  return new ResourceError('pack.unavailable', message, cause === undefined ? {} : { cause });
+}
+
+function overlap(left: ByteRange, right: ByteRange): boolean {
+  return left.start < right.end && right.start < left.end;
+}
+
+function mergeNear(gaps: readonly ByteRange[]): readonly ByteRange[] {
+  const merged: ByteRange[] = [];
+  for (const gap of gaps) {
+    const previous = merged.at(-1);
+    if (previous && gap.start - previous.end <= MAX_GAP_BYTES)
+      merged[merged.length - 1] = { start: previous.start, end: gap.end };
+    else merged.push(gap);
+  }
+  return merged;
+}
+
+async function unlessAborted(work: Promise<unknown>, signal: AbortSignal): Promise<void> {
+  let aborted = (): void => undefined;
+  const abortion = new Promise<never>((_, reject) => {
+    aborted = () => reject(signal.reason as Error);
+    signal.addEventListener('abort', aborted, { once: true });
+  });
+  try {
+    await Promise.race([work, abortion]);
+  } finally {
+    signal.removeEventListener('abort', aborted);
+  }
+}

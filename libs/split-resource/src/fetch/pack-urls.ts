@@ -1,0 +1,48 @@
+import { type PackId } from '../pack.js';
+import { type GrantApi, MAX_PACK_URLS, type PackUrl } from '../ports/grant-api.js';
+
+/** The signed URLs of one grant's packs; asked for in batches, renewed when the CDN no longer accepts them. */
+export class PackUrls {
+  private readonly urls = new Map<PackId, string>();
+  private readonly asked = new Map<PackId, Promise<void>>();
+
+  constructor(
+    private readonly api: GrantApi,
+    private readonly grantId: string,
+    first: readonly PackUrl[],
+  ) {
+    this.remember(first);
+  }
+
+  /**
+   * The URL of a pack.
+   *
+   * @param upcoming - Packs that will be wanted next, asked for together with this one.
+   * @param refused - A URL that the CDN did not accept: never returned again.
+   * @returns `undefined` when the Admin API gives none.
+   */
+  async of(packId: PackId, upcoming: readonly PackId[], refused?: string): Promise<string | undefined> {
+    const url = this.urls.get(packId);
+    if (url !== undefined && url !== refused) return url;
+    if (url !== undefined) this.urls.delete(packId);
+    let asking = this.asked.get(packId);
+    if (asking === undefined) {
+      const batch = [packId, ...upcoming.filter((other) => other !== packId && !this.urls.has(other))].slice(
+        0,
+        MAX_PACK_URLS,
+      );
+      asking = this.ask(batch).finally(() => batch.forEach((other) => this.asked.delete(other)));
+      for (const other of batch) this.asked.set(other, asking);
+    }
+    await asking;
+    return this.urls.get(packId);
+  }
+
+  private async ask(packIds: readonly PackId[]): Promise<void> {
+    this.remember(await this.api.packUrls(this.grantId, packIds));
+  }
+
+  private remember(urls: readonly PackUrl[]): void {
+    for (const { packId, url } of urls) this.urls.set(packId, url);
+  }
+}

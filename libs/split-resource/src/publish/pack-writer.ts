@@ -1,0 +1,131 @@
+import { createHash, type Hash } from 'node:crypto';
+
+import { pauseBeforeRetry, type RetryPolicy } from '../backoff.js';
+import { ResourceError } from '../errors.js';
+import { type PackRef } from '../pack.js';
+import { type PackSink } from '../ports/pack-sink.js';
+import { type PackedChunk, type UploadApi } from '../ports/upload-api.js';
+
+/** Most packs being written at a time. */
+export const MAX_PACKS_IN_FLIGHT = 4;
+/** Sealed bytes being written above which no further pack is begun: two full packs. */
+const MAX_BYTES_IN_FLIGHT = 48 * 1024 * 1024;
+const PUT_DEADLINE_MS = 10 * 60_000;
+
+/** Collects sealed chunks into packs and writes them, a few at a time, in the background. */
+export class PackWriter {
+  private readonly writes = new Set<Promise<void>>();
+  private bytesInFlight = 0;
+  private failure: { readonly error: unknown } | undefined;
+  private open: OpenPack | undefined;
+  /** Sealed bytes that have arrived. */
+  writtenBytes = 0;
+
+  /** @param table - The pack table of the recipe; new packs get their place in it when they are begun, and their name when they are written. */
+  constructor(
+    private readonly api: UploadApi,
+    private readonly sink: PackSink,
+    private readonly uploadId: string,
+    private readonly targetBytes: number,
+    private readonly table: (PackRef | undefined)[],
+    private readonly retry: RetryPolicy,
+    private readonly signal: AbortSignal,
+  ) {}
+
+  /** Adds a sealed chunk; waits while too much is being written. @throws what writing an earlier pack threw. */
+  async append(id: Uint8Array, sealed: Uint8Array): Promise<{ readonly packIndex: number; readonly offset: number }> {
+    this.assertHealthy();
+    this.open ??= new OpenPack(this.table.push(undefined) - 1);
+    const pack = this.open;
+    const offset = pack.append(id, sealed);
+    if (pack.sizeBytes >= this.targetBytes) await this.close();
+    return { packIndex: pack.index, offset };
+  }
+
+  /** Writes the last pack and waits for all. @throws what writing any of them threw. */
+  async finish(): Promise<void> {
+    await this.close();
+    while (this.writes.size > 0) await Promise.race(this.writes);
+    this.assertHealthy();
+  }
+
+  private async close(): Promise<void> {
+    const pack = this.open;
+    if (pack === undefined) return;
+    this.open = undefined;
+    this.bytesInFlight += pack.sizeBytes;
+    const write = this.write(pack)
+      .catch((error: unknown) => {
+        this.failure ??= { error };
+      })
+      .finally(() => {
+        this.bytesInFlight -= pack.sizeBytes;
+        this.writes.delete(write);
+      });
+    this.writes.add(write);
+    while (this.writes.size >= MAX_PACKS_IN_FLIGHT || this.bytesInFlight > MAX_BYTES_IN_FLIGHT)
+      await Promise.race(this.writes);
+    this.assertHealthy();
+  }
+
+  private assertHealthy(): void {
+    this.signal.throwIfAborted();
+    if (this.failure) throw this.failure.error;
+  }
+
+  private async write(pack: OpenPack): Promise<void> {
+    const content = pack.finish();
+    let announced = await this.api.addPack(this.uploadId, content);
+    for (let failures = 0; ;) {
+      this.signal.throwIfAborted();
+      try {
+        await this.sink.put(announced.target, pack.parts, PUT_DEADLINE_MS, this.signal);
+        break;
+      } catch (error) {
+        // An attempt whose answer was lost has written it: nobody else was given this name.
+        if (error instanceof ResourceError && error.code === 'pack.exists') break;
+        failures++;
+        if (failures >= this.retry.attempts || !isWorthRepeating(error)) throw error;
+        await pauseBeforeRetry(this.retry, failures, retryAfterMs(error), this.signal);
+        if (error.code === 'pack.forbidden') announced = await this.api.addPack(this.uploadId, content);
+      }
+    }
+    await this.api.putChunkTable(this.uploadId, announced.packId, pack.chunks);
+    this.table[pack.index] = { packId: announced.packId, sizeBytes: content.sizeBytes, sha256: content.sha256 };
+    this.writtenBytes += content.sizeBytes;
+  }
+}
+
+function isWorthRepeating(error: unknown): error is ResourceError {
+  return error instanceof ResourceError && (error.code === 'pack.unavailable' || error.code === 'pack.forbidden');
+}
+
+/** What the other side asked for, bounded. Adapters pass it on as `retryAfterSeconds`. */
+export function retryAfterMs(error: unknown): number {
+  const seconds = error instanceof ResourceError ? error.details['retryAfterSeconds'] : undefined;
+  return typeof seconds === 'number' && seconds > 0 ? Math.min(seconds, 120) * 1000 : 0;
+}
+
+class OpenPack {
+  readonly parts: Uint8Array[] = [];
+  readonly chunks: PackedChunk[] = [];
+  sizeBytes = 0;
+  private readonly sha256: Hash = createHash('sha256');
+  private readonly md5: Hash = createHash('md5');
+
+  constructor(readonly index: number) {}
+
+  append(id: Uint8Array, sealed: Uint8Array): number {
+    const offset = this.sizeBytes;
+    this.parts.push(sealed);
+    this.chunks.push({ id, offset, sealedBytes: sealed.length });
+    this.sha256.update(sealed);
+    this.md5.update(sealed);
+    this.sizeBytes += sealed.length;
+    return offset;
+  }
+
+  finish(): { readonly sizeBytes: number; readonly sha256: Buffer; readonly md5: Buffer } {
+    return { sizeBytes: this.sizeBytes, sha256: this.sha256.digest(), md5: this.md5.digest() };
+  }
+}

@@ -1,0 +1,428 @@
+import { randomBytes, randomUUID, webcrypto } from 'node:crypto';
+
+import {
+  deriveChunkId,
+  deriveChunkKey,
+  DRAFT_VERSION,
+  recipientThumbprint,
+  type SegmentKind,
+  sealRecipeKey,
+  signGrantToken,
+  type SigningKey,
+  signKeyDocument,
+  signStatement,
+  type Statement,
+  statementHash,
+  StatementKeys,
+  type VerificationKey,
+} from '@azaion/crypto';
+import { type Clock, equalBytes, type ResourceName, SystemClock, toHex } from '@azaion/kernel';
+
+import { CHUNKING, type ChunkingParameters } from '../chunker.js';
+import { ResourceError } from '../errors.js';
+import { PACK_TARGET_BYTES, type PackId, packObjectKey } from '../pack.js';
+import { type GrantAnswer, GrantApi, type GrantRequest, MAX_PACK_URLS, type PackUrl } from '../ports/grant-api.js';
+import { type PackTarget } from '../ports/pack-sink.js';
+import {
+  type CommitRequest,
+  type KnownChunk,
+  MAX_KNOWN_CHUNK_IDS,
+  type NewPack,
+  type OpenedUpload,
+  type PackedChunk,
+  UploadApi,
+} from '../ports/upload-api.js';
+import { Recipe, verifyRecipe } from '../recipe/recipe.js';
+import { resealRecipe } from '../recipe/reseal-recipe.js';
+import { type InMemoryObjectStore } from './in-memory-object-store.js';
+
+const URL_SECONDS = 900;
+const LEASE_SECONDS = 7 * 86_400;
+
+/** How an {@link InMemoryAdminApi} behaves; every member has a default. */
+export interface InMemoryAdminApiOptions {
+  readonly clock?: Clock;
+  readonly chunking?: ChunkingParameters;
+  readonly packTargetBytes?: number;
+}
+
+interface Version {
+  readonly statement: Statement;
+  readonly statementJws: string;
+  readonly recipeKey: Uint8Array;
+  readonly segments: ReadonlyMap<string, Uint8Array>;
+  readonly contentHash: string;
+  readonly packIds: readonly PackId[];
+}
+
+interface Upload {
+  readonly opened: OpenedUpload;
+  readonly name: ResourceName;
+  readonly packs: Map<PackId, NewPack>;
+  readonly segments: Map<string, Uint8Array>;
+  committed: { readonly version: number; readonly created: boolean } | undefined;
+}
+
+/** The state of a small Admin API: one folder, one publisher, real seals and signatures, no network. */
+export class InMemoryAdminApi {
+  readonly folderId = randomUUID();
+  readonly dedupKey = randomBytes(32);
+  /** Scope that statements of later commits get. */
+  scope = 'fleet';
+  /** Versions below this one are withdrawn for good. */
+  minVersion = 0;
+  /** What every part of a recipe that was read is put on, in order: `kind/index`. */
+  readonly segmentsRead: string[] = [];
+
+  private readonly clock: Clock;
+  private readonly publisher = randomUUID();
+  private readonly resources = new Map<string, { readonly resourceId: string; readonly versions: Version[] }>();
+  private readonly uploads = new Map<string, Upload>();
+  private readonly known = new Map<string, KnownChunk>();
+  private readonly grants = new Map<string, Version>();
+
+  private constructor(
+    readonly objects: InMemoryObjectStore,
+    private readonly options: InMemoryAdminApiOptions,
+    private readonly rootKey: { readonly signing: SigningKey; readonly verification: VerificationKey },
+    private statementKey: { readonly signing: SigningKey; readonly publicJwk: webcrypto.JsonWebKey },
+    private keyDocument: string,
+  ) {
+    this.clock = options.clock ?? new SystemClock();
+  }
+
+  /** Makes an API with keys of its own. */
+  static async create(objects: InMemoryObjectStore, options: InMemoryAdminApiOptions = {}): Promise<InMemoryAdminApi> {
+    const root = await newSigningKey('root-1');
+    const api = new InMemoryAdminApi(
+      objects,
+      options,
+      { signing: root.signing, verification: { kid: 'root-1', publicKey: root.publicKey } },
+      root,
+      '',
+    );
+    await api.rotateStatementKey();
+    return api;
+  }
+
+  /** Signs from now on with a new key, which a new key document names. */
+  async rotateStatementKey(): Promise<void> {
+    const version = this.keyDocument === '' ? 1 : (await this.statementKeys()).version + 1;
+    this.statementKey = await newSigningKey(`statement-${version}`);
+    const { kty, crv, x, y } = this.statementKey.publicJwk;
+    const key = { kty, crv, x, y } as { kty: 'EC'; crv: 'P-256'; x: string; y: string };
+    this.keyDocument = await signKeyDocument(
+      {
+        version,
+        expiresAt: this.nowSeconds() + 90 * 86_400,
+        keys: [{ kid: this.statementKey.signing.kid, alg: 'ES256', key }],
+      },
+      this.rootKey.signing,
+    );
+  }
+
+  /** The verified key document. */
+  statementKeys(): Promise<StatementKeys> {
+    return StatementKeys.verify(this.keyDocument, this.rootKey.verification, 0, this.nowSeconds());
+  }
+
+  /** The newest version's number, 0 for none. */
+  latestVersion(name: ResourceName): number {
+    return this.resources.get(nameKey(name))?.versions.length ?? 0;
+  }
+
+  /** Hides the newest versions, as a compromised replica or a restored backup would. */
+  forgetVersionsAfter(name: ResourceName, version: number): void {
+    this.resources.get(nameKey(name))?.versions.splice(version);
+  }
+
+  open(name: ResourceName): OpenedUpload {
+    const resource = this.resources.get(nameKey(name)) ?? { resourceId: randomUUID(), versions: [] };
+    this.resources.set(nameKey(name), resource);
+    const opened: OpenedUpload = {
+      uploadId: randomUUID(),
+      folderId: this.folderId,
+      resourceId: resource.resourceId,
+      domain: 0,
+      dedupKey: this.dedupKey,
+      chunking: this.options.chunking ?? CHUNKING,
+      packTargetBytes: this.options.packTargetBytes ?? PACK_TARGET_BYTES,
+      expiresAt: this.nowSeconds() + 86_400,
+    };
+    this.uploads.set(opened.uploadId, {
+      opened,
+      name,
+      packs: new Map(),
+      segments: new Map(),
+      committed: undefined,
+    });
+    return opened;
+  }
+
+  knownChunks(uploadId: string, ids: readonly string[]): readonly KnownChunk[] {
+    this.upload(uploadId);
+    if (ids.length === 0 || ids.length > MAX_KNOWN_CHUNK_IDS)
+      throw new ResourceError('api.unexpected', 'Too many ids, or none.');
+    return ids.flatMap((id) => this.known.get(id) ?? []);
+  }
+
+  async addPack(uploadId: string, pack: NewPack): Promise<{ packId: PackId; target: PackTarget }> {
+    const upload = this.upload(uploadId);
+    const packId = toHex(randomBytes(16));
+    upload.packs.set(packId, pack);
+    const target = await this.objects.signPut(
+      packObjectKey(this.folderId, packId),
+      {
+        sizeBytes: pack.sizeBytes,
+        sha256: toHex(pack.sha256),
+        md5: Buffer.from(pack.md5).toString('base64'),
+      },
+      URL_SECONDS,
+    );
+    return { packId, target };
+  }
+
+  putChunkTable(uploadId: string, packId: PackId, chunks: readonly PackedChunk[]): void {
+    const pack = this.upload(uploadId).packs.get(packId);
+    if (pack === undefined) throw new ResourceError('upload.not-found', 'There is no such pack in this upload.');
+    for (const { id, offset, sealedBytes } of chunks) {
+      this.known.set(toHex(id), {
+        id: toHex(id),
+        packId,
+        packSizeBytes: pack.sizeBytes,
+        packSha256: pack.sha256,
+        offset,
+        sealedBytes,
+      });
+    }
+  }
+
+  putSegment(uploadId: string, kind: SegmentKind, index: number, sealed: Uint8Array): void {
+    this.upload(uploadId).segments.set(`${kind}/${index}`, new Uint8Array(sealed));
+  }
+
+  async commit(uploadId: string, request: CommitRequest): Promise<{ version: number; created: boolean }> {
+    const upload = this.upload(uploadId);
+    upload.committed ??= await this.commitOnce(upload, request);
+    return upload.committed;
+  }
+
+  /** Packs that later known-chunks no longer offer, and commits refuse: as if they had been collected. */
+  async collect(packId: PackId): Promise<void> {
+    for (const [id, chunk] of this.known) if (chunk.packId === packId) this.known.delete(id);
+    await this.objects.delete(packObjectKey(this.folderId, packId));
+  }
+
+  abandon(uploadId: string): void {
+    this.uploads.delete(uploadId);
+  }
+
+  async grant(request: GrantRequest): Promise<GrantAnswer> {
+    const versions = this.resources.get(nameKey(request.resource))?.versions ?? [];
+    const version = versions.at(request.version === undefined ? -1 : request.version - 1);
+    if (version === undefined) throw new ResourceError('resource.not-found', 'There is no such resource.');
+    const { statement, statementJws, recipeKey, packIds } = version;
+    const grantId = randomUUID();
+    this.grants.set(grantId, version);
+    const grantToken = await signGrantToken(
+      {
+        grantId,
+        statementHash: statementHash(statementJws),
+        rootHash: statement.rootHash,
+        subject: this.publisher,
+        recipient: recipientThumbprint(request.recipientPoint),
+        issuedAt: this.nowSeconds(),
+        notAfter: this.nowSeconds() + LEASE_SECONDS,
+        latestVersion: versions.length,
+        minVersion: this.minVersion,
+        nonce: request.nonce,
+        lease: true,
+      },
+      this.statementKey.signing,
+    );
+    const rootHash = Buffer.from(statement.rootHash, 'hex');
+    return {
+      grantId,
+      statement: statementJws,
+      grantToken,
+      sealedRecipeKey: await sealRecipeKey(recipeKey, rootHash, request.recipientPoint, grantToken),
+      urls: await this.packUrls(grantId, packIds.slice(0, 2)),
+    };
+  }
+
+  segment(grantId: string, kind: SegmentKind, index: number): Uint8Array {
+    this.segmentsRead.push(`${kind}/${index}`);
+    const sealed = this.grants.get(grantId)?.segments.get(`${kind}/${index}`);
+    if (sealed === undefined) throw new ResourceError('resource.not-found', 'There is no such part.');
+    return sealed;
+  }
+
+  async packUrls(grantId: string, packIds: readonly PackId[]): Promise<readonly PackUrl[]> {
+    const allowed = this.grants.get(grantId)?.packIds ?? [];
+    if (packIds.length > MAX_PACK_URLS || packIds.some((packId) => !allowed.includes(packId)))
+      throw new ResourceError('api.forbidden', 'These packs do not belong to the grant.');
+    return Promise.all(
+      packIds.map(async (packId) => ({
+        packId,
+        url: await this.objects.signGet(packObjectKey(this.folderId, packId), URL_SECONDS),
+      })),
+    );
+  }
+
+  private async commitOnce(upload: Upload, request: CommitRequest): Promise<{ version: number; created: boolean }> {
+    const { folderId, resourceId } = upload.opened;
+    const resource = this.resources.get(nameKey(upload.name));
+    if (resource === undefined) throw new ResourceError('upload.not-found', 'There is no such upload.');
+    const draft = await Recipe.open(
+      { folderId, resourceId, version: DRAFT_VERSION },
+      request.recipeKey,
+      (kind, index) => Promise.resolve(partOf(upload.segments, kind, index)),
+      undefined,
+    );
+    const packIds: PackId[] = [];
+    const gone: PackId[] = [];
+    await verifyRecipe(draft, {
+      pack: async ({ packId, sizeBytes }) => {
+        packIds.push(packId);
+        const object = await this.objects.head(packObjectKey(folderId, packId));
+        if (object?.sizeBytes !== sizeBytes) gone.push(packId);
+      },
+      chunks: (segment) => {
+        for (let index = 0; index < segment.count; index++) {
+          const h = segment.h(index);
+          const registered = this.known.get(toHex(deriveChunkId(this.dedupKey, h)));
+          const rightKey = equalBytes(deriveChunkKey(this.dedupKey, h), segment.key(index));
+          const rightPlace =
+            registered?.packId === packIds[segment.packIndex(index)] &&
+            registered?.offset === segment.offset(index) &&
+            registered.sealedBytes === segment.sealedBytes(index);
+          if (!rightKey || (!rightPlace && gone.length === 0))
+            throw new ResourceError('upload.refused', 'A chunk is not what the recipe says.');
+        }
+      },
+    });
+    if (gone.length > 0)
+      throw new ResourceError('upload.pack-gone', 'Packs are gone: publish again.', { details: { packIds: gone } });
+    const contentHash = toHex(draft.root.sha256);
+    const latest = resource.versions.at(-1);
+    if (latest?.contentHash === contentHash && latest.statement.kind === request.kind)
+      return { version: latest.statement.version, created: false };
+    const version = resource.versions.length + 1;
+    const segments = new Map<string, Uint8Array>();
+    const { recipeKey, rootHash } = await resealRecipe(draft, version, (kind, index, sealed) => {
+      segments.set(`${kind}/${index}`, sealed);
+      return Promise.resolve();
+    });
+    const statement: Statement = {
+      folderId,
+      folder: upload.name.folder,
+      resourceId,
+      resource: upload.name.name,
+      version,
+      kind: request.kind,
+      totalBytes: draft.root.totalBytes,
+      rootHash,
+      publisher: this.publisher,
+      committedAt: this.nowSeconds(),
+      scope: this.scope,
+      ...(request.images && { images: request.images }),
+    };
+    const statementJws = await signStatement(statement, this.statementKey.signing);
+    resource.versions.push({ statement, statementJws, recipeKey, segments, contentHash, packIds });
+    return { version, created: true };
+  }
+
+  private upload(uploadId: string): Upload {
+    const upload = this.uploads.get(uploadId);
+    if (upload === undefined) throw new ResourceError('upload.not-found', 'There is no such upload.');
+    return upload;
+  }
+
+  private nowSeconds(): number {
+    return Math.floor(this.clock.nowMs() / 1000);
+  }
+}
+
+/** The publisher's side of an {@link InMemoryAdminApi}. */
+export class InMemoryUploadApi extends UploadApi {
+  constructor(private readonly admin: InMemoryAdminApi) {
+    super();
+  }
+
+  override async open(name: ResourceName): Promise<OpenedUpload> {
+    return Promise.resolve(this.admin.open(name));
+  }
+
+  override async knownChunks(uploadId: string, ids: readonly string[]): Promise<readonly KnownChunk[]> {
+    return settled(() => this.admin.knownChunks(uploadId, ids));
+  }
+
+  override async addPack(uploadId: string, pack: NewPack): Promise<{ packId: PackId; target: PackTarget }> {
+    return this.admin.addPack(uploadId, pack);
+  }
+
+  override async putChunkTable(uploadId: string, packId: PackId, chunks: readonly PackedChunk[]): Promise<void> {
+    return settled(() => this.admin.putChunkTable(uploadId, packId, chunks));
+  }
+
+  override async putSegment(uploadId: string, kind: SegmentKind, index: number, sealed: Uint8Array): Promise<void> {
+    return settled(() => this.admin.putSegment(uploadId, kind, index, sealed));
+  }
+
+  override async commit(uploadId: string, request: CommitRequest): Promise<{ version: number; created: boolean }> {
+    return this.admin.commit(uploadId, request);
+  }
+
+  override async heartbeat(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  override async abandon(uploadId: string): Promise<void> {
+    return settled(() => this.admin.abandon(uploadId));
+  }
+}
+
+/** The reader's side of an {@link InMemoryAdminApi}. */
+export class InMemoryGrantApi extends GrantApi {
+  constructor(private readonly admin: InMemoryAdminApi) {
+    super();
+  }
+
+  override async grant(request: GrantRequest): Promise<GrantAnswer> {
+    return this.admin.grant(request);
+  }
+
+  override async segment(grantId: string, kind: SegmentKind, index: number): Promise<Uint8Array> {
+    return settled(() => this.admin.segment(grantId, kind, index));
+  }
+
+  override async packUrls(grantId: string, packIds: readonly PackId[]): Promise<readonly PackUrl[]> {
+    return this.admin.packUrls(grantId, packIds);
+  }
+}
+
+async function settled<Result>(answer: () => Result): Promise<Result> {
+  await Promise.resolve();
+  return answer();
+}
+
+function partOf(segments: ReadonlyMap<string, Uint8Array>, kind: SegmentKind, index: number): Uint8Array {
+  const sealed = segments.get(`${kind}/${index}`);
+  if (sealed === undefined) throw new ResourceError('upload.refused', 'A part of the recipe was not handed in.');
+  return sealed;
+}
+
+function nameKey({ folder, name }: ResourceName): string {
+  return `${folder}/${name}`;
+}
+
+async function newSigningKey(
+  kid: string,
+): Promise<{ signing: SigningKey; publicKey: webcrypto.CryptoKey; publicJwk: webcrypto.JsonWebKey }> {
+  const pair = await webcrypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, false, ['sign', 'verify']);
+  return {
+    signing: { kid, privateKey: pair.privateKey },
+    publicKey: pair.publicKey,
+    publicJwk: await webcrypto.subtle.exportKey('jwk', pair.publicKey),
+  };
+}

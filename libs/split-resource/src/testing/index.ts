@@ -1,0 +1,11 @@
+export {
+  InMemoryAdminApi,
+  type InMemoryAdminApiOptions,
+  InMemoryGrantApi,
+  InMemoryUploadApi,
+} from './in-memory-admin-api.js';
+export { InMemoryObjectStore, InMemoryPackSink, InMemoryPackSource } from './in-memory-object-store.js';
+export { InMemoryPackStore } from './in-memory-pack-store.js';
+export { InMemorySegmentStore } from './in-memory-segment-store.js';
+export { InMemoryStatementTrust } from './in-memory-statement-trust.js';
+export { softwareRecipient } from './software-recipient.js';
