@@ -1,0 +1,1 @@
+export { FileKeyVault, type FileKeyVaultOptions } from './file-key-vault.js';
