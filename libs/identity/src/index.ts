@@ -5,7 +5,22 @@ export {
   type AccessTokenProfile,
   LOCAL_TOKEN_TYPE,
 } from './access-token.js';
+export {
+  ASSERTION_TOLERANCE_SECONDS,
+  type DeviceAssertion,
+  MAX_ASSERTION_SECONDS,
+  readDeviceAssertion,
+  signDeviceAssertion,
+  verifyDeviceAssertion,
+} from './device-assertion.js';
 export { type Binding, DeviceIdentity } from './device-identity.js';
+export {
+  ENROLMENT_NONCE_BYTES,
+  type EnrolmentChallenge,
+  type EnrolmentProof,
+  proveEnrolment,
+  verifyEnrolment,
+} from './enrolment.js';
 export { IDENTITY_ERRORS, IdentityError, type IdentityErrorCode } from './errors.js';
 export { defaultFolderPolicy, ENGINES_FOLDER, type FolderPolicy, mayRead, mayWrite } from './folder-policy.js';
 export { type JwksKey, JwksSource, parseJwks } from './jwks.js';
@@ -18,4 +33,5 @@ export {
   TokenVerifiersByType,
 } from './jwks-token-verifier.js';
 export { parseRole, type Role, ROLES, WORKING_ROLES } from './roles.js';
+export { generateSoftwareKeys, isSoftwareKeys, SoftwareDeviceIdentity, type SoftwareKeys } from './software-keys.js';
 export { type Caller, TokenVerifier } from './token-verifier.js';

@@ -1,0 +1,1 @@
+export { CredentialsDeviceIdentity } from './credentials-device-identity.js';

@@ -1,0 +1,3 @@
+export { describeDeviceIdentity } from './device-identity-contract.js';
+export { InMemoryDeviceIdentity } from './in-memory-device-identity.js';
+export { InMemoryJwksSource } from './in-memory-jwks-source.js';
