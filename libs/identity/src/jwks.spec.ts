@@ -1,0 +1,40 @@
+import { generateP256KeyPair } from '@azaion/crypto';
+
+import { MAX_JWKS_KEYS, parseJwks } from './jwks.js';
+
+describe('parseJwks', () => {
+  it('reads P-256 signature keys and skips keys of other kinds', async () => {
+    const { publicJwk } = await generateP256KeyPair();
+    const set = {
+      keys: [
+        { ...publicJwk, kid: 'a' },
+        { ...publicJwk, kid: 'b', use: 'enc' },
+        { ...publicJwk, kid: 'c', alg: 'ES384' },
+        { ...publicJwk },
+        { kty: 'RSA', kid: 'd', n: 'AQAB', e: 'AQAB' },
+        { ...publicJwk, kid: 'e', x: publicJwk.y },
+        { ...publicJwk, kid: 'f', use: 'sig', alg: 'ES256', more: 'ignored' },
+      ],
+    };
+    expect(parseJwks(set)?.map(({ kid }) => kid)).toEqual(['a', 'f']);
+  });
+
+  it('refuses what is no key set, private members, equal ids and huge sets', async () => {
+    const { publicJwk, privateJwk } = await generateP256KeyPair();
+    const key = { ...publicJwk, kid: 'a' };
+    const values: unknown[] = [
+      null,
+      [],
+      'keys',
+      {},
+      { keys: {} },
+      { keys: [] },
+      { keys: [null] },
+      { keys: [{ ...privateJwk, kid: 'a' }] },
+      { keys: [key, { kty: 'oct', k: 'AAAA', kid: 'b' }] },
+      { keys: [key, key] },
+      { keys: Array.from({ length: MAX_JWKS_KEYS + 1 }, (_, at) => ({ ...publicJwk, kid: String(at) })) },
+    ];
+    for (const value of values) expect(parseJwks(value)).toBeUndefined();
+  });
+});
