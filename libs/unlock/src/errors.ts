@@ -3,6 +3,7 @@ import { type Culprit, DomainError } from '@azaion/kernel';
 /** Every way in which an unlock can fail, and who has to act on it. */
 export const UNLOCK_ERRORS = {
   'unlock.credentials-rejected': 'caller',
+  'unlock.forbidden': 'caller', // this caller may not use the archive
   'unlock.api-unreachable': 'upstream',
   'unlock.archive-not-found': 'operator', // publish the archive, or put it on the device
   'unlock.archive-invalid': 'publisher', // not an image archive, or not the one that was signed

@@ -1,9 +1,9 @@
-import { type StatementImage } from '@azaion/crypto';
+import { type ExpectedImage } from '../expected-image.js';
 
 /** An image archive that may be opened. */
 export interface FoundArchive {
-  /** What was signed for; the statement has been verified. `undefined` for a legacy archive, which names nothing. */
-  readonly images: readonly StatementImage[] | undefined;
+  /** What must be in it, and nothing else. Of a sealed archive: what was signed for, the statement has been verified. Never empty. */
+  readonly images: readonly ExpectedImage[];
   /** Plaintext size; `undefined` when it is known only at the end. */
   readonly totalBytes: number | undefined;
   /**
@@ -21,7 +21,8 @@ export abstract class ArchiveSource {
   /**
    * Looks for the newest archive that the caller may use, and gets its key.
    *
-   * @throws UnlockError `unlock.archive-not-found`; errors of the API that was asked, with their own codes.
+   * @throws UnlockError `unlock.archive-not-found` | `unlock.forbidden` | `unlock.credentials-rejected` are the caller's answer; any other
+   *   coded error ends the run.
    */
   abstract find(signal: AbortSignal): Promise<FoundArchive>;
 }

@@ -1,5 +1,4 @@
-import { type StatementImage } from '@azaion/crypto';
-
+import { type ExpectedImage } from '../expected-image.js';
 import { type UnlockState } from '../unlock-state.js';
 
 /** What survives a restart of the Loader. It holds no secret. */
@@ -9,8 +8,8 @@ export interface UnlockRecord {
   readonly error: string | null;
   /** The error in a plain sentence. */
   readonly detail: string | null;
-  /** What the last archive was signed for; empty when none has been found yet, or a legacy one. */
-  readonly images: readonly StatementImage[];
+  /** What the newest archive seen so far must hold; empty when none has been found yet. */
+  readonly images: readonly ExpectedImage[];
 }
 
 /** Keeps the one {@link UnlockRecord} of this device. */

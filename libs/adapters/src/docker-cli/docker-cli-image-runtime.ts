@@ -1,0 +1,98 @@
+import { once } from 'node:events';
+import { type Writable } from 'node:stream';
+
+import { abortable, type EngineImage, ImageRuntime, UnlockError } from '@azaion/unlock';
+
+import { type CliResult, ContainerCli, type ContainerCliOptions } from './container-cli.js';
+import { engineError } from './engine-error.js';
+
+const LOADED = /^Loaded image(?:\(s\)| ID)?: (.+)$/gm;
+const NO_SUCH_IMAGE = /no such (?:image|object)|image not known|unable to find/i;
+const IMAGE_ID = /^(?:sha256:)?([0-9a-f]{64})$/;
+/** A reference never looks like an option. */
+const REFERENCE = /^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,511}$/;
+
+/** Container engines that are driven through a CLI with docker's arguments: docker, podman, nerdctl. Tried with docker 20.10 and podman 4.3. */
+export class DockerCliImageRuntime extends ImageRuntime {
+  private readonly cli: ContainerCli;
+
+  constructor(options: ContainerCliOptions) {
+    super();
+    this.cli = new ContainerCli(options);
+  }
+
+  override async present(references: readonly string[], signal: AbortSignal): Promise<readonly EngineImage[]> {
+    const images: EngineImage[] = [];
+    for (const reference of references) {
+      const imageId = await this.idOf(reference, signal);
+      if (imageId !== undefined) images.push({ reference, imageId });
+    }
+    return images;
+  }
+
+  override async load(archive: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<readonly EngineImage[]> {
+    signal.throwIfAborted();
+    const result = await this.feed(archive, signal);
+    signal.throwIfAborted();
+    const loaded = [...result.stdout.matchAll(LOADED)].flatMap((match) => (match[1] ?? '').split(','));
+    // docker ends with status 0 although the engine reported an error inside its answer: without a loaded image there was no success.
+    if (result.exitCode !== 0 || loaded.length === 0) throw engineError(this.cli.command, result);
+    const images: EngineImage[] = [];
+    for (const reference of loaded.map((text) => text.trim())) {
+      const imageId = await this.idOf(reference, signal);
+      if (imageId === undefined)
+        throw new UnlockError('unlock.engine-failed', 'The container engine lost an image that it had just loaded.');
+      images.push({ reference, imageId });
+    }
+    return images;
+  }
+
+  override async remove(references: readonly string[], signal: AbortSignal): Promise<void> {
+    for (const reference of references) {
+      const result = await this.cli.run(['image', 'rm', '--force', checked(reference)], signal);
+      if (result.exitCode !== 0 && !NO_SUCH_IMAGE.test(result.stderr)) throw engineError(this.cli.command, result);
+    }
+  }
+
+  private async idOf(reference: string, signal: AbortSignal): Promise<string | undefined> {
+    const result = await this.cli.run(['image', 'inspect', '--format', '{{.Id}}', checked(reference)], signal);
+    if (result.exitCode === 0) {
+      const id = IMAGE_ID.exec(result.stdout.trim())?.[1];
+      if (id !== undefined) return `sha256:${id}`;
+    } else if (NO_SUCH_IMAGE.test(result.stderr)) return undefined;
+    throw engineError(this.cli.command, result);
+  }
+
+  /** Pipes the archive into the CLI. What stops the archive kills the CLI before its input ends, so that the engine never takes a part for the whole. */
+  private async feed(archive: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<CliResult> {
+    const process = this.cli.start(['load'], signal);
+    const gone = new AbortController();
+    const end = (): void => {
+      gone.abort();
+    };
+    process.ended.then(end, end);
+    try {
+      for await (const bytes of abortable(archive, AbortSignal.any([signal, gone.signal])))
+        await writeTo(process.stdin, bytes, gone.signal);
+      process.stdin.end();
+    } catch (error) {
+      // An engine that gave up has its own words to say; anything else is why the archive stopped.
+      if (!gone.signal.aborted) {
+        process.kill();
+        await process.ended;
+        throw signal.aborted ? signal.reason : error;
+      }
+    }
+    return process.ended;
+  }
+}
+
+async function writeTo(stdin: Writable, bytes: Uint8Array, gone: AbortSignal): Promise<void> {
+  if (!stdin.write(bytes)) await once(stdin, 'drain', { signal: gone });
+}
+
+function checked(reference: string): string {
+  if (!REFERENCE.test(reference))
+    throw new UnlockError('unlock.archive-invalid', 'An image has an impossible name.', { details: { reference } });
+  return reference;
+}

@@ -1,0 +1,2 @@
+export { inspectImageArchive, type InspectedImageArchive, inspectWhilePassing } from './inspect-image-archive.js';
+export { TarArchiveInspector } from './tar-archive-inspector.js';

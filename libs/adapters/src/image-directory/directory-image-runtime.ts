@@ -1,0 +1,155 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import { type StatementImage } from '@azaion/crypto';
+import { abortable, canonicalReference, type EngineImage, ImageRuntime, UnlockError } from '@azaion/unlock';
+
+import { inspectWhilePassing } from '../image-archive/index.js';
+
+const ARCHIVE_NAME = 'azaion-images.tar';
+const INDEX_NAME = 'azaion-images.json';
+const PARTIAL_SUFFIX = '.partial';
+const MAX_INDEX_BYTES = 1024 * 1024;
+
+/** What lies beside the archive: which images it holds. */
+interface DirectoryIndex {
+  readonly sizeBytes: number;
+  readonly images: readonly StatementImage[];
+}
+
+/**
+ * A directory from which an orchestrator imports image archives, as k3s does from `agent/images`. It holds one archive: a new one
+ * replaces it. The archive appears under its name only when it is complete; images count as present while it lies there untouched.
+ * Its purpose is a plaintext file: mode 0600.
+ */
+export class DirectoryImageRuntime extends ImageRuntime {
+  constructor(private readonly directory: string) {
+    super();
+  }
+
+  override async present(references: readonly string[], signal: AbortSignal): Promise<readonly EngineImage[]> {
+    signal.throwIfAborted();
+    const index = await this.readIndex();
+    return references.flatMap((reference) => {
+      const image = index?.images.find(
+        (candidate) => canonicalReference(candidate.reference) === canonicalReference(reference),
+      );
+      return image === undefined ? [] : [{ reference, imageId: image.configDigest }];
+    });
+  }
+
+  override async load(archive: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<readonly EngineImage[]> {
+    signal.throwIfAborted();
+    try {
+      await mkdir(this.directory, { recursive: true, mode: 0o700 });
+      await this.removePartials();
+      const inspected = inspectWhilePassing(abortable(archive, signal));
+      const partial = this.path(`${ARCHIVE_NAME}.${randomBytes(8).toString('hex')}${PARTIAL_SUFFIX}`);
+      try {
+        const sizeBytes = await writeDurably(partial, inspected.content);
+        signal.throwIfAborted();
+        const images = await inspected.images();
+        // Without its index the old archive counts as absent: at no moment does an index speak of another archive.
+        await rm(this.path(INDEX_NAME), { force: true });
+        await rename(partial, this.path(ARCHIVE_NAME));
+        await this.writeIndex({ sizeBytes, images });
+        return images.map((image) => ({ reference: image.reference, imageId: image.configDigest }));
+      } finally {
+        await rm(partial, { force: true });
+      }
+    } catch (error) {
+      throw directoryError(error);
+    }
+  }
+
+  override async remove(references: readonly string[], signal: AbortSignal): Promise<void> {
+    if ((await this.present(references, signal)).length === 0) return;
+    try {
+      await rm(this.path(INDEX_NAME), { force: true });
+      await rm(this.path(ARCHIVE_NAME), { force: true });
+    } catch (error) {
+      throw directoryError(error);
+    }
+  }
+
+  private async readIndex(): Promise<DirectoryIndex | undefined> {
+    try {
+      const index = parseIndex(await readFile(this.path(INDEX_NAME), 'utf8'));
+      const archive = await stat(this.path(ARCHIVE_NAME));
+      return index !== undefined && archive.size === index.sizeBytes ? index : undefined;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      throw directoryError(error);
+    }
+  }
+
+  private async writeIndex(index: DirectoryIndex): Promise<void> {
+    const partial = this.path(`${INDEX_NAME}${PARTIAL_SUFFIX}`);
+    await writeDurably(partial, [Buffer.from(JSON.stringify(index))]);
+    await rename(partial, this.path(INDEX_NAME));
+    const directory = await open(this.directory);
+    try {
+      await directory.sync();
+    } finally {
+      await directory.close();
+    }
+  }
+
+  /** What a killed process left behind. */
+  private async removePartials(): Promise<void> {
+    const names = await readdir(this.directory);
+    const partials = names.filter((name) => name.startsWith('azaion-images.') && name.endsWith(PARTIAL_SUFFIX));
+    await Promise.all(partials.map((name) => rm(this.path(name), { force: true })));
+  }
+
+  private path(name: string): string {
+    return join(this.directory, name);
+  }
+}
+
+async function writeDurably(path: string, content: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<number> {
+  const file = await open(path, 'w', 0o600);
+  try {
+    let sizeBytes = 0;
+    for await (const bytes of content) {
+      await file.writeFile(bytes);
+      sizeBytes += bytes.length;
+    }
+    await file.sync();
+    return sizeBytes;
+  } finally {
+    await file.close();
+  }
+}
+
+function parseIndex(text: string): DirectoryIndex | undefined {
+  if (text.length > MAX_INDEX_BYTES) return undefined;
+  try {
+    const { sizeBytes, images } = JSON.parse(text) as Partial<DirectoryIndex>;
+    if (typeof sizeBytes !== 'number' || !Array.isArray(images)) return undefined;
+    return { sizeBytes, images: images.filter(isImage) };
+  } catch {
+    return undefined;
+  }
+}
+
+function isImage(value: unknown): value is StatementImage {
+  const image = value as Partial<StatementImage> | null;
+  return typeof image?.reference === 'string' && typeof image.configDigest === 'string';
+}
+
+function directoryError(error: unknown): unknown {
+  const code = error instanceof UnlockError ? undefined : (error as NodeJS.ErrnoException).code;
+  if (code === 'ENOSPC' || code === 'EDQUOT')
+    return new UnlockError('unlock.no-space', 'The image directory is full. Make room, then start again.', {
+      cause: error,
+    });
+  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS')
+    return new UnlockError('unlock.engine-forbidden', 'This process may not write to the image directory.', {
+      cause: error,
+    });
+  if (code === 'ENOTDIR' || code === 'EEXIST')
+    return new UnlockError('unlock.engine-unreachable', 'The image directory is not a directory.', { cause: error });
+  return error;
+}

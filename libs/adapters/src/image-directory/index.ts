@@ -1,0 +1,1 @@
+export { DirectoryImageRuntime } from './directory-image-runtime.js';

@@ -1,0 +1,33 @@
+/** Who an unlock is waiting for right now. */
+export type Awaited = 'archive' | 'engine' | 'engine-end';
+
+/** How long each may take before the run is given up, in milliseconds. */
+export type StallLimits = Readonly<Record<Awaited, number>>;
+
+/** Notices when whoever is being waited for does nothing for too long. */
+export class StallWatch {
+  private timer: NodeJS.Timeout | undefined;
+  private awaited: Awaited | undefined;
+
+  constructor(
+    private readonly limits: StallLimits,
+    private readonly onStall: (awaited: Awaited) => void,
+  ) {}
+
+  /** Something moved; from now on `awaited` has its full time. */
+  waitFor(awaited: Awaited): void {
+    if (awaited === this.awaited && this.timer !== undefined) {
+      this.timer.refresh();
+      return;
+    }
+    clearTimeout(this.timer);
+    this.awaited = awaited;
+    this.timer = setTimeout(() => this.onStall(awaited), this.limits[awaited]);
+    this.timer.unref();
+  }
+
+  stop(): void {
+    clearTimeout(this.timer);
+    this.timer = undefined;
+  }
+}

@@ -1,0 +1,13 @@
+export { describeImageRuntime } from './image-runtime-contract.js';
+export {
+  dockerArchive,
+  readDockerArchive,
+  readTar,
+  tar,
+  type TarFile,
+  type TestArchive,
+  type TestImage,
+} from './docker-archive.js';
+export { InMemoryArchiveInspector, InMemoryArchiveSource, inPieces } from './in-memory-archive.js';
+export { InMemoryImageRuntime } from './in-memory-image-runtime.js';
+export { InMemoryUnlockRecords } from './in-memory-unlock-records.js';
