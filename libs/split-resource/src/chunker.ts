@@ -88,24 +88,32 @@ export class Chunker {
     // Positions are counted in the chunk; `base` turns them into positions of this buffer.
     const base = from - this.pendingBytes;
     const limit = Math.min(bytes.length - base, maxBytes);
+    const start = Math.max(this.pendingBytes, minBytes - WINDOW_BYTES);
     // A border lies after the byte that was tested: the first one that may be tested ends a chunk of the least size.
-    let at = Math.max(this.pendingBytes, minBytes - WINDOW_BYTES);
+    const warmEnd = Math.max(start, Math.min(limit, minBytes - 1));
+    const strictEnd = Math.max(warmEnd, Math.min(limit, averageBytes - 1));
+    this.warm(bytes, base + start, base + warmEnd);
+    const border =
+      this.findBorder(bytes, base + warmEnd, base + strictEnd, this.strictMask) ??
+      this.findBorder(bytes, base + strictEnd, base + limit, this.looseMask);
+    if (border !== undefined) return border - from;
+    return limit === maxBytes ? maxBytes - this.pendingBytes : -(bytes.length - from);
+  }
+
+  private warm(bytes: Uint8Array, from: number, to: number): void {
+    for (let at = from; at < to; at++)
+      this.gearHash = ((this.gearHash << 1) + (GEAR[bytes[at] as number] as number)) | 0;
+  }
+
+  private findBorder(bytes: Uint8Array, from: number, to: number, mask: number): number | undefined {
+    const gear = GEAR;
     let gearHash = this.gearHash;
-    const warmEnd = Math.min(limit, minBytes - 1);
-    for (; at < warmEnd; at++) gearHash = ((gearHash << 1) + GEAR[bytes[base + at] as number]!) | 0;
-    const strictEnd = Math.min(limit, averageBytes - 1);
-    const strictMask = this.strictMask;
-    for (; at < strictEnd; at++) {
-      gearHash = ((gearHash << 1) + GEAR[bytes[base + at] as number]!) | 0;
-      if ((gearHash & strictMask) === 0) return at + 1 - this.pendingBytes;
-    }
-    const looseMask = this.looseMask;
-    for (; at < limit; at++) {
-      gearHash = ((gearHash << 1) + GEAR[bytes[base + at] as number]!) | 0;
-      if ((gearHash & looseMask) === 0) return at + 1 - this.pendingBytes;
+    for (let at = from; at < to; at++) {
+      gearHash = ((gearHash << 1) + (gear[bytes[at] as number] as number)) | 0;
+      if ((gearHash & mask) === 0) return at + 1;
     }
     this.gearHash = gearHash;
-    return limit === maxBytes ? maxBytes - this.pendingBytes : -(bytes.length - from);
+    return undefined;
   }
 }
 

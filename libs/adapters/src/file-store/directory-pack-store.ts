@@ -1,0 +1,324 @@
+import { constants } from 'node:fs';
+import {
+  appendFile,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  statfs,
+  truncate,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
+import { join } from 'node:path';
+
+import { type ByteRange } from '@azaion/kernel';
+import { ByteIntervals, PACK_ID_PATTERN, type PackRef, PackStore } from '@azaion/split-resource';
+
+import { ignoreMissing, noSpace, orNoSpace, systemCode } from './file-errors.js';
+import { assertPackNames, isFolderId } from './pack-names.js';
+import { JOURNAL_RECORD_BYTES, journalHeader, journalRecord, replayJournal } from './presence-journal.js';
+
+const JOURNAL_SUFFIX = '.present';
+const DEFAULT_FREE_RESERVE_BYTES = 64 * 1024 * 1024;
+/** Reads move a pack's time of use on the disk at most this often. */
+const TOUCH_INTERVAL_MS = 60_000;
+/** A journal is rewritten when it has this many records more than it needs. */
+const MAX_SPARE_RECORDS = 256;
+
+/** Where packs are kept and how much room they may take. */
+export interface DirectoryPackStoreOptions {
+  readonly directory: string;
+  /** Most bytes of packs kept. */
+  readonly limitBytes: number;
+  /** Free bytes that the disk is left with. Default 64 MiB. */
+  readonly freeReserveBytes?: number;
+  /** How many bytes of the directory's disk are free. Default: asks the file system. */
+  readonly freeBytes?: (directory: string) => Promise<number>;
+}
+
+interface KeptPack {
+  readonly folderId: string;
+  readonly packId: string;
+  readonly sizeBytes: number;
+  readonly present: ByteIntervals;
+  journalRecords: number;
+  usedAtMs: number;
+  touchedAtMs: number;
+  /** Changes of one pack happen one after another. */
+  queue: Promise<void>;
+}
+
+/**
+ * Keeps packs as sparse files, each with a journal of the ranges that are there. A range enters the journal after its bytes have reached
+ * the disk, so what is recorded as present survives a `kill -9` and a power cut at any moment. One process at a time uses a directory.
+ */
+export class DirectoryPackStore extends PackStore {
+  private readonly packs = new Map<string, KeptPack>();
+  private loading: Promise<void> | undefined;
+  private usedBytes = 0;
+
+  constructor(private readonly options: DirectoryPackStoreOptions) {
+    super();
+  }
+
+  override async missing(folderId: string, pack: PackRef, range: ByteRange): Promise<readonly ByteRange[]> {
+    await this.load();
+    return this.packs.get(keyOf(folderId, pack.packId))?.present.missing(range) ?? [range];
+  }
+
+  override async read(folderId: string, pack: PackRef, range: ByteRange): Promise<Buffer | undefined> {
+    await this.load();
+    const key = keyOf(folderId, pack.packId);
+    const kept = this.packs.get(key);
+    if (kept === undefined || kept.present.missing(range).length > 0) return undefined;
+    const bytes = await this.readFile(kept, range);
+    if (bytes === undefined) await this.discard(folderId, pack, range);
+    else await this.touch(kept);
+    // Evicted or discarded while it was being read?
+    return this.packs.get(key) === kept && kept.present.missing(range).length === 0 ? bytes : undefined;
+  }
+
+  override async write(folderId: string, pack: PackRef, startByte: number, bytes: Uint8Array): Promise<void> {
+    assertPackNames(folderId, pack.packId);
+    const range = { start: startByte, end: startByte + bytes.length };
+    if (range.end > pack.sizeBytes) throw new RangeError('outside of the pack');
+    await this.load();
+    const key = keyOf(folderId, pack.packId);
+    let kept = this.packs.get(key);
+    if (kept === undefined) {
+      kept = newPack(folderId, pack.packId, pack.sizeBytes);
+      this.packs.set(key, kept);
+    }
+    kept.usedAtMs = Date.now();
+    const current = kept;
+    await inTurn(current, async () => {
+      const addedBytes = sizeOf(current.present.missing(range));
+      if (addedBytes === 0) return;
+      await this.makeRoom(addedBytes, current);
+      if (this.packs.get(key) !== current) this.packs.set(key, current); // evicted while it waited
+      await this.writeRange(current, range, bytes).catch((error: unknown) => {
+        throw orNoSpace(error);
+      });
+    });
+  }
+
+  override async discard(folderId: string, pack: PackRef, range: ByteRange): Promise<void> {
+    await this.load();
+    const kept = this.packs.get(keyOf(folderId, pack.packId));
+    if (kept === undefined) return;
+    await inTurn(kept, async () => {
+      this.forget(kept, range);
+      await this.append(kept, journalRecord('remove', range));
+    });
+  }
+
+  override async reserve(bytes: number): Promise<void> {
+    await this.load();
+    await this.makeRoom(bytes, undefined);
+    const { directory, freeReserveBytes = DEFAULT_FREE_RESERVE_BYTES, freeBytes = freeBytesOf } = this.options;
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    for (;;) {
+      if ((await freeBytes(directory)) - bytes >= freeReserveBytes) return;
+      const oldest = this.oldest(undefined);
+      if (oldest === undefined) throw noSpace();
+      await this.evict(oldest);
+    }
+  }
+
+  override async usage(): Promise<{ readonly bytes: number; readonly limitBytes: number }> {
+    await this.load();
+    return { bytes: this.usedBytes, limitBytes: this.options.limitBytes };
+  }
+
+  private async writeRange(kept: KeptPack, range: ByteRange, bytes: Uint8Array): Promise<void> {
+    await mkdir(join(this.options.directory, kept.folderId), { recursive: true, mode: 0o700 });
+    const missing = kept.present.missing(range);
+    if (sizeOf(missing) < range.end - range.start) {
+      // What is recorded as present is never overwritten half: it stops being present first.
+      this.forget(kept, range);
+      await this.append(kept, journalRecord('remove', range));
+    }
+    const file = await open(this.packPath(kept), constants.O_RDWR | constants.O_CREAT, 0o600);
+    try {
+      for (let written = 0; written < bytes.length;) {
+        const { bytesWritten } = await file.write(bytes, written, bytes.length - written, range.start + written);
+        written += bytesWritten;
+      }
+      await file.datasync();
+    } finally {
+      await file.close();
+    }
+    await this.append(kept, journalRecord('add', range));
+    kept.present.add(range);
+    this.usedBytes += range.end - range.start;
+  }
+
+  private forget(kept: KeptPack, range: ByteRange): void {
+    this.usedBytes -= range.end - range.start - sizeOf(kept.present.missing(range));
+    kept.present.remove(range);
+  }
+
+  private async append(kept: KeptPack, record: Buffer): Promise<void> {
+    const path = this.journalPath(kept);
+    if (kept.journalRecords === 0) {
+      await writeFile(path, Buffer.concat([journalHeader(kept.sizeBytes), record]), { mode: 0o600 });
+    } else if (kept.journalRecords > kept.present.all.length + MAX_SPARE_RECORDS) {
+      const records = kept.present.all.map((range) => journalRecord('add', range));
+      await writeFile(`${path}.tmp`, Buffer.concat([journalHeader(kept.sizeBytes), ...records, record]), {
+        mode: 0o600,
+      });
+      await rename(`${path}.tmp`, path);
+      kept.journalRecords = records.length;
+    } else {
+      await appendFile(path, record);
+    }
+    kept.journalRecords++;
+  }
+
+  private async readFile(kept: KeptPack, range: ByteRange): Promise<Buffer | undefined> {
+    const bytes = Buffer.allocUnsafeSlow(range.end - range.start);
+    try {
+      const file = await open(this.packPath(kept), 'r');
+      try {
+        for (let readBytes = 0; readBytes < bytes.length;) {
+          const part = await file.read(bytes, readBytes, bytes.length - readBytes, range.start + readBytes);
+          if (part.bytesRead === 0) return undefined;
+          readBytes += part.bytesRead;
+        }
+      } finally {
+        await file.close();
+      }
+    } catch (error) {
+      if (systemCode(error) === 'ENOENT') return undefined;
+      throw error;
+    }
+    return bytes;
+  }
+
+  private async touch(kept: KeptPack): Promise<void> {
+    kept.usedAtMs = Date.now();
+    if (kept.usedAtMs - kept.touchedAtMs < TOUCH_INTERVAL_MS) return;
+    kept.touchedAtMs = kept.usedAtMs;
+    const seconds = kept.usedAtMs / 1000;
+    await utimes(this.journalPath(kept), seconds, seconds).catch(ignoreMissing);
+  }
+
+  private async makeRoom(bytes: number, except: KeptPack | undefined): Promise<void> {
+    const { limitBytes } = this.options;
+    if (bytes > limitBytes) throw noSpace();
+    while (this.usedBytes + bytes > limitBytes) {
+      const oldest = this.oldest(except);
+      if (oldest === undefined) throw noSpace();
+      await this.evict(oldest);
+    }
+  }
+
+  private oldest(except: KeptPack | undefined): KeptPack | undefined {
+    let oldest: KeptPack | undefined;
+    for (const kept of this.packs.values())
+      if (kept !== except && kept.present.all.length > 0 && (oldest === undefined || kept.usedAtMs < oldest.usedAtMs))
+        oldest = kept;
+    return oldest;
+  }
+
+  private async evict(kept: KeptPack): Promise<void> {
+    // At once, so that nobody reads on; its files go first journal, then pack: bytes without a journal are not there.
+    this.usedBytes -= kept.present.sizeBytes;
+    kept.present.remove({ start: 0, end: kept.sizeBytes });
+    this.packs.delete(keyOf(kept.folderId, kept.packId));
+    kept.journalRecords = 0;
+    await rm(this.journalPath(kept), { force: true });
+    await rm(this.packPath(kept), { force: true });
+  }
+
+  private load(): Promise<void> {
+    this.loading ??= this.loadAll();
+    return this.loading;
+  }
+
+  private async loadAll(): Promise<void> {
+    for (const folderId of await namesIn(this.options.directory)) {
+      if (!isFolderId(folderId)) continue;
+      for (const name of await namesIn(join(this.options.directory, folderId))) {
+        const packId = name.slice(0, 32);
+        if (name === packId + JOURNAL_SUFFIX && PACK_ID_PATTERN.test(packId)) await this.loadPack(folderId, packId);
+      }
+    }
+  }
+
+  private async loadPack(folderId: string, packId: string): Promise<void> {
+    const unknown = newPack(folderId, packId, 0);
+    const path = this.journalPath(unknown);
+    const journal = replayJournal(await readFile(path));
+    if (journal === undefined) {
+      await rm(path, { force: true });
+      return;
+    }
+    const { sizeBytes, present, wholeBytes } = journal;
+    await truncate(path, wholeBytes);
+    const usedAtMs = (await stat(path)).mtimeMs;
+    const journalRecords = wholeBytes / JOURNAL_RECORD_BYTES - 1;
+    this.packs.set(keyOf(folderId, packId), {
+      ...unknown,
+      sizeBytes,
+      present,
+      journalRecords,
+      usedAtMs,
+      touchedAtMs: usedAtMs,
+    });
+    this.usedBytes += present.sizeBytes;
+  }
+
+  private packPath(kept: KeptPack): string {
+    return join(this.options.directory, kept.folderId, kept.packId);
+  }
+
+  private journalPath(kept: KeptPack): string {
+    return this.packPath(kept) + JOURNAL_SUFFIX;
+  }
+}
+
+function newPack(folderId: string, packId: string, sizeBytes: number): KeptPack {
+  return {
+    folderId,
+    packId,
+    sizeBytes,
+    present: new ByteIntervals(),
+    journalRecords: 0,
+    usedAtMs: 0,
+    touchedAtMs: 0,
+    queue: Promise.resolve(),
+  };
+}
+
+function keyOf(folderId: string, packId: string): string {
+  return `${folderId}/${packId}`;
+}
+
+function sizeOf(ranges: readonly ByteRange[]): number {
+  return ranges.reduce((sum, { start, end }) => sum + end - start, 0);
+}
+
+function inTurn(kept: KeptPack, change: () => Promise<void>): Promise<void> {
+  const turn = kept.queue.then(change);
+  kept.queue = turn.catch(() => undefined);
+  return turn;
+}
+
+async function namesIn(directory: string): Promise<readonly string[]> {
+  try {
+    return await readdir(directory);
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return [];
+    throw error;
+  }
+}
+
+async function freeBytesOf(directory: string): Promise<number> {
+  const { bavail, bsize } = await statfs(directory);
+  return bavail * bsize;
+}

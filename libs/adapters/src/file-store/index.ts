@@ -1,0 +1,3 @@
+export { DirectoryPackSource } from './directory-pack-source.js';
+export { DirectoryPackStore, type DirectoryPackStoreOptions } from './directory-pack-store.js';
+export { DirectorySegmentStore } from './directory-segment-store.js';

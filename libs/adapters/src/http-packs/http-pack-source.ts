@@ -1,0 +1,117 @@
+import { Transform, type Readable, type TransformCallback } from 'node:stream';
+
+import { type ByteRange } from '@azaion/kernel';
+import { type PackLocation, PackSource } from '@azaion/split-resource';
+import { Agent, type Dispatcher, request } from 'undici';
+
+import { packError } from './response-errors.js';
+
+const MAX_CONNECTIONS = 16;
+
+/** How packs are read over HTTP. */
+export interface HttpPackSourceOptions {
+  /** Most connections to one host. */
+  readonly connections?: number;
+}
+
+/** Reads packs from signed URLs with ranged GETs (RFC 9110 §14). Redirects are refused: a signed URL leads to the bytes themselves. */
+export class HttpPackSource extends PackSource {
+  private readonly agent: Agent;
+
+  constructor(options: HttpPackSourceOptions = {}) {
+    super();
+    // Stalls inside a body are the caller's to watch.
+    this.agent = new Agent({ connections: options.connections ?? MAX_CONNECTIONS, bodyTimeout: 0 });
+  }
+
+  override async open(
+    location: PackLocation,
+    range: ByteRange,
+    deadlineMs: number,
+    signal?: AbortSignal,
+  ): Promise<Readable> {
+    const { url } = location;
+    if (url === undefined || !/^https?:\/\//.test(url))
+      throw packError('pack.forbidden', 'There is no URL for the pack.');
+    const response = await this.get(url, range, deadlineMs, signal);
+    const { statusCode: status, headers, body } = response;
+    const skipBytes = status === 206 ? 0 : range.start;
+    if (!isRightAnswer(response, range)) {
+      body.on('error', () => undefined).destroy();
+      if (status === 401 || status === 403)
+        throw packError('pack.forbidden', 'The CDN did not accept the URL.', { status });
+      if (status === 404 || status === 410)
+        throw packError('pack.not-found', 'The CDN does not have the pack.', { status });
+      throw packError('pack.unavailable', `The CDN answered with status ${status}.`, { headers, status });
+    }
+    return exactly(body, skipBytes, range.end - range.start);
+  }
+
+  /** Ends all connections. */
+  async close(): Promise<void> {
+    await this.agent.destroy();
+  }
+
+  private async get(
+    url: string,
+    range: ByteRange,
+    deadlineMs: number,
+    signal: AbortSignal | undefined,
+  ): Promise<Dispatcher.ResponseData> {
+    // One bound on connecting, sending and waiting; it must not cut the body afterwards.
+    const late = new AbortController();
+    const timer = setTimeout(() => {
+      late.abort(packError('pack.unavailable', 'The CDN did not answer in time.'));
+    }, deadlineMs);
+    try {
+      return await request(url, {
+        dispatcher: this.agent,
+        headers: { range: `bytes=${range.start}-${range.end - 1}`, 'accept-encoding': 'identity' },
+        signal: signal ? AbortSignal.any([signal, late.signal]) : late.signal,
+      });
+    } catch (cause) {
+      signal?.throwIfAborted();
+      throw packError('pack.unavailable', 'The CDN cannot be reached.', { cause });
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+function isRightAnswer({ statusCode, headers }: Dispatcher.ResponseData, range: ByteRange): boolean {
+  if (headers['content-encoding'] !== undefined && headers['content-encoding'] !== 'identity') return false;
+  if (statusCode === 200) return true;
+  const stated = /^bytes (\d+)-(\d+)\/(?:\d+|\*)$/.exec(String(headers['content-range']));
+  return statusCode === 206 && Number(stated?.[1]) === range.start && Number(stated?.[2]) === range.end - 1;
+}
+
+/** The bytes of the range out of a body that may start before it (an answer that ignored `Range`) or go on after it. */
+function exactly(body: Readable, skipBytes: number, wantedBytes: number): Readable {
+  const cut = new RangeCut(skipBytes, wantedBytes);
+  body.on('error', (cause) => cut.destroy(packError('pack.unavailable', 'The connection broke.', { cause })));
+  cut.on('close', () => body.destroy());
+  return body.pipe(cut);
+}
+
+class RangeCut extends Transform {
+  constructor(
+    private skipBytes: number,
+    private wantedBytes: number,
+  ) {
+    super();
+  }
+
+  override _transform(part: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
+    const kept = part.subarray(this.skipBytes, this.skipBytes + this.wantedBytes);
+    this.skipBytes = Math.max(0, this.skipBytes - part.length);
+    this.wantedBytes -= kept.length;
+    if (kept.length > 0) this.push(kept);
+    // Whatever follows the range is not waited for.
+    if (this.wantedBytes === 0) this.push(null);
+    done();
+  }
+
+  override _flush(done: TransformCallback): void {
+    done(this.wantedBytes > 0 ? packError('pack.unavailable', 'The CDN sent less than was asked for.') : null);
+  }
+}
