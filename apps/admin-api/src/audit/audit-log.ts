@@ -1,0 +1,41 @@
+import { type Clock } from '@azaion/kernel';
+
+import { type Queries } from '../persistence/database.js';
+
+/** Who does something, and from where. */
+export interface Actor {
+  /** User id, or a fixed word such as `system`. */
+  readonly id: string;
+  /** Network address of the request; empty for the system itself. */
+  readonly address: string;
+}
+
+/** Something that happened. */
+export interface AuditEvent {
+  /** `area.what`, past tense. */
+  readonly event: string;
+  readonly actor: Actor;
+  /** What it happened to. */
+  readonly subject: string;
+  readonly details?: Readonly<Record<string, string | number | boolean>>;
+}
+
+/** Writes the append-only record of logins, grants, key releases and changes. */
+export class AuditLog {
+  constructor(private readonly clock: Clock) {}
+
+  /** @param on - The transaction of what is recorded, so that neither exists without the other. */
+  async record(on: Queries, { event, actor, subject, details }: AuditEvent): Promise<void> {
+    await on
+      .insertInto('audit_events')
+      .values({
+        at: new Date(this.clock.nowMs()),
+        event,
+        actor: actor.id,
+        address: actor.address,
+        subject,
+        details: JSON.stringify(details ?? {}),
+      })
+      .execute();
+  }
+}

@@ -1,0 +1,118 @@
+import { IdentityError } from '@azaion/identity';
+
+import { type Actor, type AuditLog } from '../audit/audit-log.js';
+import { AdminError } from '../errors.js';
+import { type Database } from '../persistence/database.js';
+import { type Sessions } from '../tokens/sessions.js';
+
+/** A device as administrators see it. */
+export interface DeviceView {
+  readonly serial: string;
+  readonly email: string;
+  readonly status: 'registered' | 'enrolled' | 'revoked';
+  readonly createdAt: Date;
+  readonly enrolledAt: Date | undefined;
+  readonly lastSeenAt: Date | undefined;
+}
+
+/** Looks at devices, revokes them and lets them enrol again. */
+export class ManageDevices {
+  constructor(
+    private readonly database: Database,
+    private readonly sessions: Sessions,
+    private readonly audit: AuditLog,
+  ) {}
+
+  /** All devices in the order of their serials, at most `limit`, after `cursor`. */
+  async list(limit: number, cursor: string | undefined): Promise<readonly DeviceView[]> {
+    let selection = this.views().orderBy('devices.serial').limit(limit);
+    if (cursor !== undefined) selection = selection.where('devices.serial', '>', cursor);
+    return (await selection.execute()).map(toView);
+  }
+
+  /** @throws AdminError `device.not-found`. */
+  async bySerial(serial: string): Promise<DeviceView> {
+    const row = await this.views().where('devices.serial', '=', serial).executeTakeFirst();
+    if (!row) throw notFound();
+    return toView(row);
+  }
+
+  /** No grant from now on. @throws AdminError `device.not-found`. */
+  async revoke(serial: string, actor: Actor): Promise<void> {
+    await this.change(serial, 'revoked', 'device.revoked', actor);
+  }
+
+  /** Forgets the device's keys and re-arms its password. @throws AdminError `device.not-found`. */
+  async reset(serial: string, actor: Actor): Promise<void> {
+    await this.change(serial, 'registered', 'device.reset', actor);
+  }
+
+  /** What a device may do right now. @throws IdentityError `device.not-enrolled` | `device.revoked`. */
+  async assertEnrolled(serial: string): Promise<void> {
+    const row = await this.database.queries
+      .selectFrom('devices')
+      .select('status')
+      .where('serial', '=', serial)
+      .executeTakeFirst();
+    if (row?.status === 'enrolled') return;
+    throw row?.status === 'revoked'
+      ? new IdentityError('device.revoked', 'This device has been revoked: ask an administrator.')
+      : new IdentityError('device.not-enrolled', 'This device is not enrolled.');
+  }
+
+  private async change(
+    serial: string,
+    status: 'registered' | 'revoked',
+    event: string,
+    actor: Actor,
+  ): Promise<void> {
+    await this.database.transaction(async (on) => {
+      const device = await on
+        .updateTable('devices')
+        .set(status === 'registered' ? { status, signing_key: null, agreement_key: null, enrolled_at: null } : { status })
+        .where('serial', '=', serial)
+        .returning(['id', 'user_id'])
+        .executeTakeFirst();
+      if (!device) throw notFound();
+      await on.deleteFrom('device_challenges').where('device_id', '=', device.id).execute();
+      await this.sessions.endAll(on, device.user_id);
+      await this.audit.record(on, { event, actor, subject: serial });
+    });
+  }
+
+  private views() {
+    return this.database.queries
+      .selectFrom('devices')
+      .innerJoin('users', 'users.id', 'devices.user_id')
+      .select([
+        'devices.serial',
+        'users.email',
+        'devices.status',
+        'devices.created_at',
+        'devices.enrolled_at',
+        'devices.last_seen_at',
+      ]);
+  }
+}
+
+function toView(row: {
+  serial: string;
+  email: string;
+  status: DeviceView['status'];
+  created_at: Date;
+  enrolled_at: Date | null;
+  last_seen_at: Date | null;
+}): DeviceView {
+  return {
+    serial: row.serial,
+    email: row.email,
+    status: row.status,
+    createdAt: row.created_at,
+    enrolledAt: row.enrolled_at ?? undefined,
+    lastSeenAt: row.last_seen_at ?? undefined,
+  };
+}
+
+function notFound(): AdminError {
+  return new AdminError('device.not-found', 'There is no such device.');
+}

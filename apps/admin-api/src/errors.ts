@@ -1,0 +1,33 @@
+import { type Culprit, DomainError } from '@azaion/kernel';
+
+/** What can go wrong in the Admin API alone, and who has to act on it. */
+export const ADMIN_ERRORS = {
+  'user.exists': 'caller',
+  'user.email-too-short': 'caller',
+  'user.email-invalid': 'caller',
+  'user.password-too-short': 'caller',
+  'user.not-found': 'caller',
+  'user.disabled': 'operator',
+  'device.exists': 'caller',
+  'device.not-found': 'caller',
+  'device.key-required': 'caller', // a device uses its enrolled key, nothing else does
+  'folder.not-found': 'caller',
+  'version.not-found': 'caller',
+  'grant.not-found': 'caller',
+  'object.forbidden': 'caller', // a signed URL that does not hold
+  'hashing.busy': 'operator', // more logins at once than this machine can hash
+} as const satisfies Record<string, Culprit>;
+
+/** Codes of the Admin API. */
+export type AdminErrorCode = keyof typeof ADMIN_ERRORS;
+
+/** A request that the Admin API refused. */
+export class AdminError extends DomainError<AdminErrorCode> {}
+
+/** Numbers that older clients read beside the code. Source: docs/reference/admin-http.md. */
+export const BUSINESS_ERROR_NUMBERS: Readonly<Partial<Record<AdminErrorCode, number>>> = {
+  'user.exists': 20,
+  'user.password-too-short': 32,
+  'user.email-too-short': 35,
+  'user.email-invalid': 37,
+};

@@ -1,0 +1,342 @@
+import { createHmac } from 'node:crypto';
+
+import {
+  CHUNK_ID_BYTES,
+  deriveChunkId,
+  deriveChunkKey,
+  DRAFT_VERSION,
+  type KeyVault,
+  signStatement,
+  type Statement,
+} from '@azaion/crypto';
+import { type Clock, DomainError, equalBytes, u32be, utf8 } from '@azaion/kernel';
+import {
+  CHUNKING,
+  type ChunkSegment,
+  type CommitRequest,
+  type PackId,
+  type PackRef,
+  Recipe,
+  ResourceError,
+  resealRecipe,
+  verifyRecipe,
+} from '@azaion/split-resource';
+import { sql } from 'kysely';
+
+import { type AuditLog } from '../audit/audit-log.js';
+import { type ServiceSecrets } from '../keys/service-secrets.js';
+import { type StatementAuthority } from '../keys/statement-authority.js';
+import { type Database, type Queries } from '../persistence/database.js';
+import { type PacksTable, type UploadsTable } from '../persistence/schema.js';
+import { type Standing } from './current-standing.js';
+import { type DedupDomain, type Folders } from './folders.js';
+import { type Packs } from './packs.js';
+import { type Uploads } from './uploads.js';
+
+/** What a commit came to. */
+export interface CommittedVersion {
+  readonly version: number;
+  /** False when the bytes equal the latest version. */
+  readonly created: boolean;
+}
+
+const ROWS_AT_ONCE = 10_000;
+
+/** F3: turns an upload into a version after all checks, in one transaction. Source: docs/formats/sealed-resource.md, "Commit checks". */
+export class CommitUpload {
+  constructor(
+    private readonly database: Database,
+    private readonly uploads: Uploads,
+    private readonly folders: Folders,
+    private readonly packs: Packs,
+    private readonly vault: KeyVault,
+    private readonly secrets: ServiceSecrets,
+    private readonly authority: StatementAuthority,
+    private readonly audit: AuditLog,
+    private readonly clock: Clock,
+  ) {}
+
+  /**
+   * Idempotent by upload id. Holds one segment in memory, and 8 bytes a chunk.
+   *
+   * @param request - The publisher's word; every part of it is checked.
+   * @throws ResourceError `upload.not-found` | `upload.conflict` | `upload.refused` | `upload.pack-gone`; IdentityError `folder.forbidden`.
+   */
+  async run(uploadId: string, request: CommitRequest, standing: Standing, address: string): Promise<CommittedVersion> {
+    try {
+      return await this.database.transaction((on) => this.commit(on, uploadId, request, standing, address));
+    } catch (error) {
+      throw asRefusal(error);
+    }
+  }
+
+  private async commit(
+    on: Queries,
+    uploadId: string,
+    request: CommitRequest,
+    standing: Standing,
+    address: string,
+  ): Promise<CommittedVersion> {
+    const upload = await this.uploads.owned(on, uploadId, standing, true);
+    if (upload.committed_version !== null)
+      return { version: upload.committed_version, created: upload.committed_new ?? false };
+    await this.uploads.openOwned(on, uploadId, standing);
+    const resource = await on
+      .selectFrom('resources')
+      .innerJoin('folders', 'folders.id', 'resources.folder_id')
+      .select(['resources.id', 'resources.name', 'resources.latest_version', 'folders.name as folder'])
+      .where('resources.id', '=', upload.resource_id)
+      .forUpdate('resources') // versions are numbered in the order of this lock
+      .executeTakeFirstOrThrow();
+    this.folders.assertMayWrite(resource.folder, standing);
+
+    const draft = await this.openDraft(on, upload, request);
+    const scope = standing.deviceSerial === undefined ? 'fleet' : `device:${standing.deviceSerial}`;
+    const packIds = await this.assertSound(on, upload, draft);
+    const contentMac = await this.contentMac(upload.resource_id, draft, request);
+    const same = await this.latestIfSame(on, upload.resource_id, scope, contentMac);
+    if (same !== undefined) return this.finish(on, upload, { version: same, created: false });
+
+    const version = resource.latest_version + 1;
+    const resealed = await resealRecipe(draft, version, async (kind, index, sealed) => {
+      await on
+        .insertInto('version_segments')
+        .values({ resource_id: upload.resource_id, version, kind, index, sealed: Buffer.from(sealed) })
+        .execute();
+    });
+    const committedAt = Math.floor(this.clock.nowMs() / 1000);
+    const statement: Statement = {
+      folderId: upload.folder_id,
+      folder: resource.folder,
+      resourceId: upload.resource_id,
+      resource: resource.name,
+      version,
+      kind: request.kind,
+      totalBytes: draft.root.totalBytes,
+      rootHash: resealed.rootHash,
+      publisher: standing.userId,
+      committedAt,
+      scope,
+      ...(request.kind === 'images' ? { images: request.images ?? [] } : {}),
+    };
+    await on
+      .insertInto('versions')
+      .values({
+        resource_id: upload.resource_id,
+        version,
+        kind: request.kind,
+        statement: await signStatement(statement, await this.authority.signingKey()),
+        root_hash: resealed.rootHash,
+        wrapped_recipe_key: Buffer.from(
+          await this.vault.wrap('recipe', recipeRow(upload.resource_id, version), resealed.recipeKey),
+        ),
+        content_mac: contentMac,
+        total_bytes: draft.root.totalBytes,
+        recipe_bytes: resealed.recipeBytes,
+        publisher_id: standing.userId,
+        scope,
+        state: 'live',
+        images: request.images === undefined ? null : JSON.stringify(request.images),
+        committed_at: new Date(committedAt * 1000),
+      })
+      .execute();
+    await this.keepPacks(on, upload.resource_id, version, packIds);
+    await on
+      .updateTable('resources')
+      .set({ latest_version: version })
+      .where('id', '=', upload.resource_id)
+      .execute();
+    await this.audit.record(on, {
+      event: 'version.committed',
+      actor: { id: standing.userId, address },
+      subject: `${resource.folder}/${resource.name}`,
+      details: { version, scope, totalBytes: draft.root.totalBytes },
+    });
+    return this.finish(on, upload, { version, created: true });
+  }
+
+  private async openDraft(on: Queries, upload: UploadsTable, request: CommitRequest): Promise<Recipe> {
+    const place = { folderId: upload.folder_id, resourceId: upload.resource_id, version: DRAFT_VERSION };
+    const draft = await Recipe.open(
+      place,
+      request.recipeKey,
+      async (kind, index) => {
+        const row = await on
+          .selectFrom('upload_segments')
+          .select('sealed')
+          .where('upload_id', '=', upload.id)
+          .where('kind', '=', kind)
+          .where('index', '=', index)
+          .executeTakeFirst();
+        if (!row) throw refused(`The segment ${kind}/${index} is missing.`);
+        return row.sealed;
+      },
+      undefined,
+    );
+    const { root } = draft;
+    if (
+      root.chunkSegmentHashes.length !== request.chunkSegments ||
+      root.packSegmentHashes.length !== request.packSegments
+    )
+      throw refused('The root names other numbers of segments than the request.');
+    if (
+      root.chunking.algorithm !== CHUNKING.algorithm ||
+      root.chunking.minBytes !== CHUNKING.minBytes ||
+      root.chunking.averageBytes !== CHUNKING.averageBytes ||
+      root.chunking.maxBytes !== CHUNKING.maxBytes
+    )
+      throw refused('The content was cut with other parameters than this upload asked for.');
+    if ((request.kind === 'images') !== (request.images !== undefined))
+      throw refused('Images are named for image archives, and only for them.');
+    return draft;
+  }
+
+  /** All checks on the recipe. @returns Its packs in order, which are locked and in the object store. */
+  private async assertSound(on: Queries, upload: UploadsTable, draft: Recipe): Promise<readonly PackId[]> {
+    const domain = await this.folders.domain(on, upload.folder_id, upload.domain);
+    const refs: PackRef[] = [];
+    let ids: readonly PackId[] | undefined;
+    await verifyRecipe(draft, {
+      pack: (pack) => {
+        refs.push({ ...pack, sha256: Uint8Array.from(pack.sha256) });
+      },
+      chunks: async (segment) => {
+        ids ??= await this.assertPacks(on, upload, refs);
+        await this.assertChunks(on, domain, segment, ids);
+      },
+    });
+    return ids ?? [];
+  }
+
+  private async assertPacks(on: Queries, upload: UploadsTable, refs: readonly PackRef[]): Promise<readonly PackId[]> {
+    const ids = refs.map(({ packId }) => packId);
+    const usable = await this.packs.usable(on, upload, ids);
+    const rows: PacksTable[] = [];
+    for (const ref of refs) {
+      const row = usable.get(ref.packId);
+      if (!row) throw refused('The recipe names a pack that is not of this upload and was not offered to it.');
+      if (row.size_bytes !== ref.sizeBytes || !equalBytes(row.sha256, ref.sha256))
+        throw refused('The recipe describes a pack otherwise than it was announced.');
+      rows.push(row);
+    }
+    const present = await this.packs.present(rows, on);
+    const gone = ids.filter((id) => !present.has(id));
+    if (gone.length > 0)
+      throw new ResourceError('upload.pack-gone', 'Packs of this upload are not in the object store: send them again.', {
+        details: { packIds: gone },
+      });
+    return ids;
+  }
+
+  /** Every key is what the content's hash gives, and every place holds, by its pack's table, just this chunk. */
+  private async assertChunks(
+    on: Queries,
+    domain: DedupDomain,
+    segment: ChunkSegment,
+    packIds: readonly PackId[],
+  ): Promise<void> {
+    const packs: string[] = [];
+    const starts: number[] = [];
+    const lengths: number[] = [];
+    const chunkIds: Buffer[] = [];
+    for (let index = 0; index < segment.count; index++) {
+      const h = segment.h(index);
+      if (segment.domain(index) !== domain.number) throw refused('A chunk belongs to another dedup domain.');
+      if (!equalBytes(deriveChunkKey(domain.key, h), segment.key(index)))
+        throw refused('The key of a chunk does not belong to its content.');
+      packs.push(packIds[segment.packIndex(index)] ?? '');
+      starts.push(segment.offset(index));
+      lengths.push(segment.sealedBytes(index));
+      chunkIds.push(deriveChunkId(domain.key, h).subarray(0, CHUNK_ID_BYTES));
+    }
+    const { rows } = await sql<{ matching: number }>`
+      select count(*) as matching
+      from unnest(${packs}::text[], ${starts}::int[], ${lengths}::int[], ${chunkIds}::bytea[])
+        as named (pack_id, start_byte, sealed_bytes, chunk_id)
+      join pack_chunks using (pack_id, start_byte, sealed_bytes, chunk_id)`.execute(on);
+    if (rows[0]?.matching !== segment.count)
+      throw refused('The recipe names a place in a pack where its table has no such chunk.');
+  }
+
+  /** Recognizes equal content without keeping a hash by which a guess could be confirmed. */
+  private async contentMac(resourceId: string, draft: Recipe, request: CommitRequest): Promise<Buffer> {
+    const mac = createHmac('sha256', await this.secrets.get('content-fingerprint'));
+    mac.update(utf8(`${resourceId}\0${request.kind}\0${String(draft.root.totalBytes)}\0`));
+    mac.update(draft.root.sha256);
+    for (const image of request.images ?? []) {
+      const text = utf8(JSON.stringify([image.reference, image.configDigest, image.manifestDigest]));
+      mac.update(u32be(text.length)).update(text);
+    }
+    return mac.digest();
+  }
+
+  private async latestIfSame(
+    on: Queries,
+    resourceId: string,
+    scope: string,
+    contentMac: Buffer,
+  ): Promise<number | undefined> {
+    const latest = await on
+      .selectFrom('versions')
+      .select(['version', 'content_mac', 'state'])
+      .where('resource_id', '=', resourceId)
+      .where('scope', '=', scope)
+      .orderBy('version', 'desc')
+      .limit(1)
+      .executeTakeFirst();
+    return latest?.state === 'live' && equalBytes(latest.content_mac, contentMac) ? latest.version : undefined;
+  }
+
+  private async keepPacks(
+    on: Queries,
+    resourceId: string,
+    version: number,
+    packIds: readonly PackId[],
+  ): Promise<void> {
+    for (let at = 0; at < packIds.length; at += ROWS_AT_ONCE)
+      await on
+        .insertInto('version_packs')
+        .values(
+          packIds.slice(at, at + ROWS_AT_ONCE).map((packId, index) => ({
+            resource_id: resourceId,
+            version,
+            position: at + index,
+            pack_id: packId,
+          })),
+        )
+        .execute();
+    await on
+      .updateTable('packs')
+      .set({ state: 'live' })
+      .where('id', '=', sql<string>`any(${[...packIds]}::text[])`)
+      .execute();
+  }
+
+  private async finish(on: Queries, upload: UploadsTable, result: CommittedVersion): Promise<CommittedVersion> {
+    await on
+      .updateTable('uploads')
+      .set({ state: 'committed', committed_version: result.version, committed_new: result.created })
+      .where('id', '=', upload.id)
+      .execute();
+    await on.deleteFrom('upload_segments').where('upload_id', '=', upload.id).execute();
+    return result;
+  }
+}
+
+/** Row id under which a version's recipe key is wrapped. */
+export function recipeRow(resourceId: string, version: number): string {
+  return `${resourceId}/${version}`;
+}
+
+function refused(message: string): ResourceError {
+  return new ResourceError('upload.refused', message);
+}
+
+/** A draft that does not read is the publisher's fault here, not an upstream's. */
+function asRefusal(error: unknown): unknown {
+  if (!(error instanceof DomainError)) return error;
+  const unreadable = ['segment.invalid', 'recipe.invalid', 'resource.integrity', 'resource.unsupported-format'];
+  return unreadable.includes(error.code)
+    ? new ResourceError('upload.refused', `The draft recipe was refused: ${error.message}`, { cause: error })
+    : error;
+}

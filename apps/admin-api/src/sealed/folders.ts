@@ -1,0 +1,153 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+
+import { deriveDeviceDomainKey, KEY_BYTES, type KeyVault } from '@azaion/crypto';
+import { defaultFolderPolicy, IdentityError, mayRead, mayWrite } from '@azaion/identity';
+import { type Clock } from '@azaion/kernel';
+import { sql } from 'kysely';
+
+import { AdminError } from '../errors.js';
+import { type Database, type Queries } from '../persistence/database.js';
+import { type FoldersTable } from '../persistence/schema.js';
+import { type Standing } from './current-standing.js';
+
+const MAIN_DOMAIN = 0;
+const DEFAULT_LEASE_SECONDS = 7 * 86_400;
+const MAX_DOMAINS = 65_536;
+
+/** A dedup domain with its opened secret. */
+export interface DedupDomain {
+  readonly number: number;
+  /** `K`, 32 bytes. */
+  readonly key: Uint8Array;
+}
+
+/** Folders, who may use them, and their dedup domains. A folder comes into being with its first upload. */
+export class Folders {
+  constructor(
+    private readonly database: Database,
+    private readonly vault: KeyVault,
+    private readonly clock: Clock,
+  ) {}
+
+  /** @throws IdentityError `folder.forbidden`. */
+  assertMayRead(folder: string, standing: Standing): void {
+    if (!mayRead(defaultFolderPolicy(folder), standing.role))
+      throw new IdentityError('folder.forbidden', 'Your role may not read this folder.');
+  }
+
+  /** @throws IdentityError `folder.forbidden`. */
+  assertMayWrite(folder: string, standing: Standing): void {
+    if (!mayWrite(defaultFolderPolicy(folder), standing.role))
+      throw new IdentityError('folder.forbidden', 'Your role may not publish into this folder.');
+  }
+
+  /** The folder of this name; `undefined` when nothing was ever uploaded into it. */
+  find(name: string, on: Queries = this.database.queries): Promise<FoldersTable | undefined> {
+    return on.selectFrom('folders').selectAll().where('name', '=', name).executeTakeFirst();
+  }
+
+  /** The folder of this name, made with its main domain where it does not exist. */
+  async ensure(on: Queries, name: string): Promise<FoldersTable> {
+    const known = await this.find(name, on);
+    if (known) return known;
+    await sql`select pg_advisory_xact_lock(hashtext(${`folder ${name}`}))`.execute(on);
+    const made = await this.find(name, on);
+    if (made) return made;
+    const id = randomUUID();
+    const now = new Date(this.clock.nowMs());
+    const folder = await on
+      .insertInto('folders')
+      .values({
+        id,
+        name,
+        wrapped_device_root: await this.wrapFresh(deviceRootRow(id)),
+        lease_seconds: DEFAULT_LEASE_SECONDS,
+        created_at: now,
+      })
+      .returningAll()
+      .executeTakeFirstOrThrow();
+    await on
+      .insertInto('dedup_domains')
+      .values({
+        folder_id: id,
+        number: MAIN_DOMAIN,
+        wrapped_key: await this.wrapFresh(domainRow(id, MAIN_DOMAIN)),
+        created_at: now,
+      })
+      .execute();
+    return folder;
+  }
+
+  /** The domain this caller publishes in: the folder's main one, or a device's own. */
+  async publishingDomain(on: Queries, folder: FoldersTable, standing: Standing): Promise<DedupDomain> {
+    if (standing.deviceSerial === undefined) return this.domain(on, folder.id, MAIN_DOMAIN);
+    const device = await on
+      .selectFrom('devices')
+      .select('id')
+      .where('serial', '=', standing.deviceSerial)
+      .executeTakeFirst();
+    if (!device) throw new AdminError('device.not-found', 'There is no such device.');
+    const known = await this.deviceDomain(on, folder.id, device.id);
+    if (known !== undefined) return this.domain(on, folder.id, known);
+    await sql`select pg_advisory_xact_lock(hashtext(${`domains ${folder.id}`}))`.execute(on);
+    const number = (await this.deviceDomain(on, folder.id, device.id)) ?? (await this.nextNumber(on, folder.id));
+    await on
+      .insertInto('dedup_domains')
+      .values({
+        folder_id: folder.id,
+        number,
+        device_id: device.id,
+        created_at: new Date(this.clock.nowMs()),
+      })
+      .onConflict((conflict) => conflict.doNothing())
+      .execute();
+    return this.domain(on, folder.id, number);
+  }
+
+  /** A domain with its secret. */
+  async domain(on: Queries, folderId: string, number: number): Promise<DedupDomain> {
+    const row = await on
+      .selectFrom('dedup_domains')
+      .innerJoin('folders', 'folders.id', 'dedup_domains.folder_id')
+      .select(['dedup_domains.wrapped_key', 'dedup_domains.device_id', 'folders.wrapped_device_root'])
+      .where('folder_id', '=', folderId)
+      .where('number', '=', number)
+      .executeTakeFirstOrThrow();
+    if (row.wrapped_key)
+      return { number, key: await this.vault.unwrap('folder', domainRow(folderId, number), row.wrapped_key) };
+    const root = await this.vault.unwrap('folder', deviceRootRow(folderId), row.wrapped_device_root);
+    return { number, key: deriveDeviceDomainKey(root, row.device_id ?? '') };
+  }
+
+  private async deviceDomain(on: Queries, folderId: string, deviceId: string): Promise<number | undefined> {
+    const row = await on
+      .selectFrom('dedup_domains')
+      .select('number')
+      .where('folder_id', '=', folderId)
+      .where('device_id', '=', deviceId)
+      .executeTakeFirst();
+    return row?.number;
+  }
+
+  private async nextNumber(on: Queries, folderId: string): Promise<number> {
+    const { next } = await on
+      .selectFrom('dedup_domains')
+      .select((select) => sql<number>`${select.fn.max('number')} + 1`.as('next'))
+      .where('folder_id', '=', folderId)
+      .executeTakeFirstOrThrow();
+    if (next >= MAX_DOMAINS) throw new IdentityError('folder.forbidden', 'This folder has no room for another device.');
+    return next;
+  }
+
+  private async wrapFresh(rowId: string): Promise<Buffer> {
+    return Buffer.from(await this.vault.wrap('folder', rowId, randomBytes(KEY_BYTES)));
+  }
+}
+
+function domainRow(folderId: string, number: number): string {
+  return `${folderId}/${number}`;
+}
+
+function deviceRootRow(folderId: string): string {
+  return `${folderId}/devices`;
+}

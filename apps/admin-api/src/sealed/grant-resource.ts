@@ -1,0 +1,250 @@
+import { randomUUID } from 'node:crypto';
+
+import {
+  CryptoError,
+  jwkFromPoint,
+  type KeyVault,
+  recipientThumbprint,
+  sealRecipeKey,
+  type SegmentKind,
+  signGrantToken,
+  statementHash,
+} from '@azaion/crypto';
+import { type Clock, equalBytes, type ResourceName } from '@azaion/kernel';
+import {
+  type GrantAnswer,
+  MAX_PACK_URLS,
+  type ObjectStore,
+  type PackId,
+  packObjectKey,
+  type PackUrl,
+  ResourceError,
+} from '@azaion/split-resource';
+import { type Selectable } from 'kysely';
+
+import { type AuditLog } from '../audit/audit-log.js';
+import { AdminError } from '../errors.js';
+import { type StatementAuthority } from '../keys/statement-authority.js';
+import { type Database } from '../persistence/database.js';
+import { type GrantsTable, type VersionsTable } from '../persistence/schema.js';
+import { recipeRow } from './commit-upload.js';
+import { type Standing } from './current-standing.js';
+import { type Folders } from './folders.js';
+
+const PERSON_GRANT_SECONDS = 15 * 60;
+const URL_SECONDS = 15 * 60;
+
+type Version = Selectable<VersionsTable>;
+
+/** What a reader asks for, checked for form only. */
+export interface GrantRequest {
+  readonly resource: ResourceName;
+  readonly version: number | undefined;
+  /** 65 bytes, untrusted. */
+  readonly recipientPoint: Uint8Array;
+  readonly nonce: string;
+}
+
+/** F2: gives one caller one version, sealed to one key. */
+export class GrantResource {
+  constructor(
+    private readonly database: Database,
+    private readonly folders: Folders,
+    private readonly store: ObjectStore,
+    private readonly vault: KeyVault,
+    private readonly authority: StatementAuthority,
+    private readonly audit: AuditLog,
+    private readonly clock: Clock,
+  ) {}
+
+  /**
+   * @throws ResourceError `resource.not-found`; IdentityError `folder.forbidden`; AdminError `device.key-required`;
+   *   CryptoError `grant.foreign-recipient` | `statement.scope`.
+   */
+  async run(request: GrantRequest, standing: Standing, address: string): Promise<GrantAnswer> {
+    this.folders.assertMayRead(request.resource.folder, standing);
+    await this.assertRecipient(request.recipientPoint, standing);
+    const { version, latest, leaseSeconds } = await this.find(request, standing);
+    const nowSeconds = Math.floor(this.clock.nowMs() / 1000);
+    const lease = standing.deviceSerial !== undefined;
+    const notAfter = nowSeconds + (lease ? leaseSeconds : PERSON_GRANT_SECONDS);
+    const grantId = randomUUID();
+    const grantToken = await signGrantToken(
+      {
+        grantId,
+        statementHash: statementHash(version.statement),
+        rootHash: version.root_hash,
+        subject: standing.userId,
+        recipient: recipientThumbprint(request.recipientPoint),
+        issuedAt: nowSeconds,
+        notAfter,
+        latestVersion: latest,
+        minVersion: 0,
+        nonce: request.nonce,
+        lease,
+      },
+      await this.authority.signingKey(),
+    );
+    const recipeKey = await this.vault.unwrap(
+      'recipe',
+      recipeRow(version.resource_id, version.version),
+      version.wrapped_recipe_key,
+    );
+    const sealedRecipeKey = await sealRecipeKey(
+      recipeKey,
+      Buffer.from(version.root_hash, 'hex'),
+      request.recipientPoint,
+      grantToken,
+    );
+    recipeKey.fill(0);
+    await this.record(grantId, request, version, standing, address, nowSeconds, notAfter);
+    const urls = await this.firstUrls(version);
+    return { grantId, statement: version.statement, grantToken, sealedRecipeKey, urls };
+  }
+
+  /** One sealed segment of a grant. @throws AdminError `grant.not-found`; ResourceError `resource.not-found`. */
+  async segment(grantId: string, kind: SegmentKind, index: number, standing: Standing): Promise<Buffer> {
+    const grant = await this.valid(grantId, standing);
+    const row = await this.database.queries
+      .selectFrom('version_segments')
+      .select('sealed')
+      .where('resource_id', '=', grant.resource_id)
+      .where('version', '=', grant.version)
+      .where('kind', '=', kind)
+      .where('index', '=', index)
+      .executeTakeFirst();
+    if (!row) throw new ResourceError('resource.not-found', 'The version has no such segment.');
+    return row.sealed;
+  }
+
+  /** Signed URLs of packs of the granted version. @throws AdminError `grant.not-found`; ResourceError `resource.not-found`. */
+  async urls(grantId: string, packIds: readonly PackId[], standing: Standing): Promise<readonly PackUrl[]> {
+    const grant = await this.valid(grantId, standing);
+    const rows = await this.database.queries
+      .selectFrom('version_packs')
+      .innerJoin('packs', 'packs.id', 'version_packs.pack_id')
+      .select(['packs.id', 'packs.folder_id'])
+      .distinct()
+      .where('resource_id', '=', grant.resource_id)
+      .where('version', '=', grant.version)
+      .where('pack_id', 'in', [...packIds])
+      .execute();
+    if (rows.length !== new Set(packIds).size)
+      throw new ResourceError('resource.not-found', 'The version has no such pack.');
+    return Promise.all(rows.map((row) => this.url(row.folder_id, row.id)));
+  }
+
+  /** A device's grants are for its enrolled key, and nobody else's are. */
+  private async assertRecipient(point: Uint8Array, standing: Standing): Promise<void> {
+    try {
+      jwkFromPoint(point);
+    } catch (cause) {
+      throw new CryptoError('grant.foreign-recipient', 'The recipient key is not a point on P-256.', { cause });
+    }
+    const owner = await this.database.queries
+      .selectFrom('devices')
+      .select(['serial', 'agreement_key'])
+      .where('agreement_key', '=', Buffer.from(point))
+      .executeTakeFirst();
+    const own = owner?.agreement_key && equalBytes(owner.agreement_key, point) ? owner.serial : undefined;
+    if (own !== standing.deviceSerial)
+      throw new AdminError(
+        'device.key-required',
+        standing.deviceSerial === undefined
+          ? 'The recipient key is an enrolled device’s: grants to it are for that device alone.'
+          : 'A device gets grants for its enrolled key only.',
+      );
+  }
+
+  private async find(
+    { resource, version: wanted }: GrantRequest,
+    standing: Standing,
+  ): Promise<{ readonly version: Version; readonly latest: number; readonly leaseSeconds: number }> {
+    const rows = this.database.queries
+      .selectFrom('versions')
+      .innerJoin('resources', 'resources.id', 'versions.resource_id')
+      .innerJoin('folders', 'folders.id', 'resources.folder_id')
+      .selectAll('versions')
+      .select('folders.lease_seconds')
+      .where('folders.name', '=', resource.folder)
+      .where('resources.name', '=', resource.name)
+      .where('versions.state', '=', 'live')
+      .orderBy('versions.version', 'desc')
+      .limit(1);
+    // The newest of the fleet's and the device's own; what other devices published does not exist for it.
+    const own = rows.where('versions.scope', 'in', ['fleet', `device:${standing.deviceSerial ?? ''}`]);
+    const latest = await own.executeTakeFirst();
+    // An administrator may look at what a device published, when it names the version.
+    const visible = standing.role === 'ApiAdmin' ? rows : own;
+    const version = wanted === undefined ? latest : await visible.where('version', '=', wanted).executeTakeFirst();
+    if (!version) throw new ResourceError('resource.not-found', 'There is no such resource or version.');
+    return { version, latest: latest?.version ?? version.version, leaseSeconds: version.lease_seconds };
+  }
+
+  private async record(
+    grantId: string,
+    { resource, recipientPoint }: GrantRequest,
+    version: Version,
+    standing: Standing,
+    address: string,
+    issuedAtSeconds: number,
+    notAfterSeconds: number,
+  ): Promise<void> {
+    await this.database.transaction(async (on) => {
+      await on
+        .insertInto('grants')
+        .values({
+          id: grantId,
+          resource_id: version.resource_id,
+          version: version.version,
+          subject_id: standing.userId,
+          device_serial: standing.deviceSerial ?? null,
+          recipient: recipientThumbprint(recipientPoint),
+          issued_at: new Date(issuedAtSeconds * 1000),
+          not_after: new Date(notAfterSeconds * 1000),
+        })
+        .execute();
+      await this.audit.record(on, {
+        event: 'grant.issued',
+        actor: { id: standing.userId, address },
+        subject: `${resource.folder}/${resource.name}`,
+        details: { grantId, version: version.version, notAfter: notAfterSeconds },
+      });
+    });
+  }
+
+  private async firstUrls(version: Version): Promise<readonly PackUrl[]> {
+    const rows = await this.database.queries
+      .selectFrom('version_packs')
+      .innerJoin('packs', 'packs.id', 'version_packs.pack_id')
+      .select(['packs.id', 'packs.folder_id'])
+      .where('resource_id', '=', version.resource_id)
+      .where('version', '=', version.version)
+      .orderBy('position')
+      .limit(MAX_PACK_URLS)
+      .execute();
+    return Promise.all(rows.map((row) => this.url(row.folder_id, row.id)));
+  }
+
+  private async url(folderId: string, packId: PackId): Promise<PackUrl> {
+    return { packId, url: await this.store.signGet(packObjectKey(folderId, packId), URL_SECONDS) };
+  }
+
+  /** Somebody else's grant does not exist. */
+  private async valid(grantId: string, standing: Standing): Promise<Selectable<GrantsTable>> {
+    const grant = await this.database.queries
+      .selectFrom('grants')
+      .innerJoin('versions', (join) =>
+        join.onRef('versions.resource_id', '=', 'grants.resource_id').onRef('versions.version', '=', 'grants.version'),
+      )
+      .selectAll('grants')
+      .where('grants.id', '=', grantId)
+      .where('grants.subject_id', '=', standing.userId)
+      .where('grants.device_serial', 'is not distinct from', standing.deviceSerial ?? null)
+      .where('grants.not_after', '>', new Date(this.clock.nowMs()))
+      .where('versions.state', '=', 'live')
+      .executeTakeFirst();
+    if (!grant) throw new AdminError('grant.not-found', 'There is no such grant, or it has expired: ask for a new one.');
+    return grant;
+  }
+}

@@ -1,0 +1,223 @@
+import { randomBytes } from 'node:crypto';
+
+import { CHUNK_ID_BYTES, CHUNK_OVERHEAD_BYTES } from '@azaion/crypto';
+import { type Clock, toHex } from '@azaion/kernel';
+import {
+  type KnownChunk,
+  MAX_PACK_BYTES,
+  type NewPack,
+  type ObjectStore,
+  type PackId,
+  packObjectKey,
+  type PackTarget,
+  ResourceError,
+} from '@azaion/split-resource';
+import { sql } from 'kysely';
+
+import { type Database, type Queries } from '../persistence/database.js';
+import { type PacksTable, type UploadsTable } from '../persistence/schema.js';
+import { type Standing } from './current-standing.js';
+import { type Uploads } from './uploads.js';
+
+/** `chunkId(16) offset(4) sealedLength(4)`. */
+const TABLE_RECORD_BYTES = CHUNK_ID_BYTES + 8;
+/** Longest chunk table: a pack full of the smallest sealed chunks that the cutter makes, with room for tails of many small files. */
+export const MAX_CHUNK_TABLE_BYTES = 65_536 * TABLE_RECORD_BYTES;
+const MAX_PACKS_PER_UPLOAD = 262_144;
+const PUT_SECONDS = 15 * 60;
+const ROWS_AT_ONCE = 4096;
+
+/** The packs of uploads: announced, written elsewhere, described by a table. */
+export class Packs {
+  constructor(
+    private readonly database: Database,
+    private readonly uploads: Uploads,
+    private readonly store: ObjectStore,
+    private readonly clock: Clock,
+  ) {}
+
+  /** Announces a pack. @throws ResourceError `upload.not-found` | `upload.conflict` | `upload.refused`. */
+  async add(uploadId: string, pack: NewPack, standing: Standing): Promise<{ packId: PackId; target: PackTarget }> {
+    const upload = await this.uploads.openOwned(this.database.queries, uploadId, standing);
+    const { count } = await this.database.queries
+      .selectFrom('packs')
+      .select((select) => select.fn.countAll<number>().as('count'))
+      .where('upload_id', '=', uploadId)
+      .executeTakeFirstOrThrow();
+    if (count >= MAX_PACKS_PER_UPLOAD) throw refused('The upload has more packs than a recipe can name.');
+    const packId = toHex(randomBytes(16));
+    await this.database.queries
+      .insertInto('packs')
+      .values({
+        id: packId,
+        folder_id: upload.folder_id,
+        domain: upload.domain,
+        upload_id: uploadId,
+        owner_id: upload.owner_id,
+        size_bytes: pack.sizeBytes,
+        sha256: Buffer.from(pack.sha256),
+        state: 'uploading',
+        has_table: false,
+        seen_written: false,
+        created_at: new Date(this.clock.nowMs()),
+      })
+      .execute();
+    const content = {
+      sizeBytes: pack.sizeBytes,
+      sha256: toHex(pack.sha256),
+      md5: Buffer.from(pack.md5).toString('base64'),
+    };
+    return { packId, target: await this.store.signPut(packObjectKey(upload.folder_id, packId), content, PUT_SECONDS) };
+  }
+
+  /**
+   * Registers which chunks a pack holds. A repeat replaces the table.
+   *
+   * @param table - Untrusted bytes, already bounded.
+   * @throws ResourceError `upload.not-found` | `upload.conflict` | `upload.refused`.
+   */
+  async registerTable(uploadId: string, packId: PackId, table: Buffer, standing: Standing): Promise<void> {
+    await this.database.transaction(async (on) => {
+      await this.uploads.openOwned(on, uploadId, standing);
+      const pack = await on
+        .selectFrom('packs')
+        .select(['size_bytes', 'state'])
+        .where('id', '=', packId)
+        .where('upload_id', '=', uploadId)
+        .forUpdate()
+        .executeTakeFirst();
+      if (!pack) throw new ResourceError('upload.not-found', 'The upload has no such pack.');
+      if (pack.state === 'live') throw new ResourceError('upload.conflict', 'This pack is in use: it does not change.');
+      const rows = readTable(table, packId, pack.size_bytes);
+      await on.deleteFrom('pack_chunks').where('pack_id', '=', packId).execute();
+      for (let at = 0; at < rows.length; at += ROWS_AT_ONCE)
+        await on
+          .insertInto('pack_chunks')
+          .values(rows.slice(at, at + ROWS_AT_ONCE))
+          .execute();
+      await on.updateTable('packs').set({ has_table: true }).where('id', '=', packId).execute();
+    });
+  }
+
+  /**
+   * Which of these chunks the caller has sent before: in versions it committed itself, and in packs of its interrupted uploads that are
+   * in the object store. What others published stays unknown to it.
+   *
+   * @param ids - 16 bytes each.
+   * @throws ResourceError `upload.not-found` | `upload.conflict` | `cdn.unavailable`.
+   */
+  async known(uploadId: string, ids: readonly Uint8Array[], standing: Standing): Promise<readonly KnownChunk[]> {
+    const upload = await this.uploads.openOwned(this.database.queries, uploadId, standing);
+    const wanted = ids.map((id) => Buffer.from(id));
+    const rows = await this.database.queries
+      .selectFrom('pack_chunks')
+      .innerJoin('packs', 'packs.id', 'pack_chunks.pack_id')
+      .select([
+        'pack_chunks.chunk_id',
+        'pack_chunks.start_byte',
+        'pack_chunks.sealed_bytes',
+        'packs.id',
+        'packs.folder_id',
+        'packs.size_bytes',
+        'packs.sha256',
+        'packs.seen_written',
+      ])
+      .where('packs.owner_id', '=', upload.owner_id)
+      .where('packs.folder_id', '=', upload.folder_id)
+      .where('packs.domain', '=', upload.domain)
+      .where('packs.has_table', '=', true)
+      .where('pack_chunks.chunk_id', '=', sql<Buffer>`any(${wanted}::bytea[])`)
+      .orderBy('packs.state') // live before uploading
+      .orderBy('packs.created_at')
+      .execute();
+    const present = await this.present(rows);
+    const known = new Map<string, KnownChunk>();
+    for (const row of rows) {
+      const id = toHex(row.chunk_id);
+      if (known.has(id) || !present.has(row.id)) continue;
+      known.set(id, {
+        id,
+        packId: row.id,
+        packSizeBytes: row.size_bytes,
+        packSha256: row.sha256,
+        offset: row.start_byte,
+        sealedBytes: row.sealed_bytes,
+      });
+    }
+    return [...known.values()];
+  }
+
+  /** Which of these packs are in the object store with their announced size; what was seen once is not asked for again. */
+  async present(
+    packs: readonly Pick<PacksTable, 'id' | 'folder_id' | 'size_bytes' | 'seen_written'>[],
+    on: Queries = this.database.queries,
+  ): Promise<ReadonlySet<PackId>> {
+    const present = new Set<PackId>();
+    const unseen = new Map(packs.filter((pack) => !pack.seen_written).map((pack) => [pack.id, pack]));
+    for (const pack of packs) if (pack.seen_written) present.add(pack.id);
+    const pending = [...unseen.values()];
+    const lane = async (): Promise<void> => {
+      for (let pack = pending.pop(); pack; pack = pending.pop()) {
+        const found = await this.store.head(packObjectKey(pack.folder_id, pack.id));
+        if (found?.sizeBytes === pack.size_bytes) present.add(pack.id);
+      }
+    };
+    await Promise.all(Array.from({ length: 8 }, lane));
+    const newlySeen = [...unseen.keys()].filter((id) => present.has(id));
+    if (newlySeen.length > 0)
+      await on
+        .updateTable('packs')
+        .set({ seen_written: true })
+        .where('id', '=', sql<string>`any(${newlySeen}::text[])`)
+        .execute();
+    return present;
+  }
+
+  /** Packs that a commit of this upload may name: its own, and others of the same owner and domain. Locked against changes. */
+  async usable(on: Queries, upload: UploadsTable, ids: readonly PackId[]): Promise<ReadonlyMap<PackId, PacksTable>> {
+    const rows = await on
+      .selectFrom('packs')
+      .selectAll()
+      .where('id', '=', sql<string>`any(${[...ids]}::text[])`)
+      .where('owner_id', '=', upload.owner_id)
+      .where('folder_id', '=', upload.folder_id)
+      .where('domain', '=', upload.domain)
+      .where('has_table', '=', true)
+      .orderBy('id')
+      .forUpdate()
+      .execute();
+    return new Map(rows.map((row) => [row.id, row]));
+  }
+}
+
+/** One row of a chunk table. */
+interface ChunkRow {
+  readonly pack_id: string;
+  readonly start_byte: number;
+  readonly sealed_bytes: number;
+  readonly chunk_id: Buffer;
+}
+
+function readTable(table: Buffer, packId: PackId, packBytes: number): ChunkRow[] {
+  if (table.length === 0 || table.length % TABLE_RECORD_BYTES !== 0) throw refused('The chunk table has a bad length.');
+  const rows: ChunkRow[] = [];
+  let end = 0;
+  for (let at = 0; at < table.length; at += TABLE_RECORD_BYTES) {
+    const start = table.readUInt32BE(at + CHUNK_ID_BYTES);
+    const sealedBytes = table.readUInt32BE(at + CHUNK_ID_BYTES + 4);
+    if (start < end || sealedBytes <= CHUNK_OVERHEAD_BYTES || start + sealedBytes > Math.min(packBytes, MAX_PACK_BYTES))
+      throw refused('The chunk table has entries that overlap or lie outside of the pack.');
+    end = start + sealedBytes;
+    rows.push({
+      pack_id: packId,
+      start_byte: start,
+      sealed_bytes: sealedBytes,
+      chunk_id: table.subarray(at, at + CHUNK_ID_BYTES),
+    });
+  }
+  return rows;
+}
+
+function refused(message: string): ResourceError {
+  return new ResourceError('upload.refused', message);
+}

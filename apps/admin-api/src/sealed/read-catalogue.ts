@@ -1,0 +1,112 @@
+import { type ResourceKind } from '@azaion/crypto';
+import { type ResourceName } from '@azaion/kernel';
+import { ResourceError } from '@azaion/split-resource';
+import { sql } from 'kysely';
+
+import { type Database } from '../persistence/database.js';
+import { type Standing } from './current-standing.js';
+import { type Folders } from './folders.js';
+
+const MOST_RESOURCES = 10_000;
+
+/** A resource as a folder lists it. */
+export interface CatalogueEntry {
+  readonly name: string;
+  readonly kind: ResourceKind;
+  readonly latestVersion: number;
+  readonly totalBytes: number;
+  readonly updatedAt: Date;
+}
+
+/** A version as its resource lists it. */
+export interface VersionEntry {
+  readonly version: number;
+  readonly kind: ResourceKind;
+  readonly totalBytes: number;
+  readonly recipeBytes: number;
+  readonly publisher: string;
+  readonly scope: string;
+  readonly state: 'live' | 'withdrawn';
+  readonly verified: boolean;
+  readonly committedAt: Date;
+}
+
+/** What folders hold, as far as the caller may see it. */
+export class ReadCatalogue {
+  constructor(
+    private readonly database: Database,
+    private readonly folders: Folders,
+  ) {}
+
+  /** The resources of a folder with their newest version. A folder that does not exist is empty. @throws IdentityError `folder.forbidden`. */
+  async resources(folder: string, standing: Standing): Promise<readonly CatalogueEntry[]> {
+    this.folders.assertMayRead(folder, standing);
+    const rows = await this.database.queries
+      .selectFrom('versions')
+      .innerJoin('resources', 'resources.id', 'versions.resource_id')
+      .innerJoin('folders', 'folders.id', 'resources.folder_id')
+      .select(['resources.name', 'versions.kind', 'versions.version', 'versions.total_bytes', 'versions.committed_at'])
+      .distinctOn('resources.name')
+      .where('folders.name', '=', folder)
+      .where('versions.state', '=', 'live')
+      .where(visibleTo(standing))
+      .orderBy('resources.name')
+      .orderBy('versions.version', 'desc')
+      .limit(MOST_RESOURCES)
+      .execute();
+    return rows.map((row) => ({
+      name: row.name,
+      kind: row.kind,
+      latestVersion: row.version,
+      totalBytes: row.total_bytes,
+      updatedAt: row.committed_at,
+    }));
+  }
+
+  /** The versions of a resource, newest first. @throws ResourceError `resource.not-found`; IdentityError `folder.forbidden`. */
+  async versions({ folder, name }: ResourceName, standing: Standing): Promise<readonly VersionEntry[]> {
+    this.folders.assertMayRead(folder, standing);
+    const rows = await this.database.queries
+      .selectFrom('versions')
+      .innerJoin('resources', 'resources.id', 'versions.resource_id')
+      .innerJoin('folders', 'folders.id', 'resources.folder_id')
+      .leftJoin('users', 'users.id', 'versions.publisher_id')
+      .select([
+        'versions.version',
+        'versions.kind',
+        'versions.total_bytes',
+        'versions.recipe_bytes',
+        'versions.scope',
+        'versions.state',
+        'versions.verified',
+        'versions.committed_at',
+        'versions.publisher_id',
+        'users.email',
+      ])
+      .where('folders.name', '=', folder)
+      .where('resources.name', '=', name)
+      .where(visibleTo(standing))
+      .orderBy('versions.version', 'desc')
+      .limit(MOST_RESOURCES)
+      .execute();
+    if (rows.length === 0) throw new ResourceError('resource.not-found', 'There is no such resource.');
+    return rows.map((row) => ({
+      version: row.version,
+      kind: row.kind,
+      totalBytes: row.total_bytes,
+      recipeBytes: row.recipe_bytes,
+      publisher: row.email ?? row.publisher_id,
+      scope: row.scope,
+      state: row.state,
+      verified: row.verified,
+      committedAt: row.committed_at,
+    }));
+  }
+}
+
+/** Versions of the fleet, the device's own, and for administrators all. */
+function visibleTo(standing: Standing) {
+  return standing.role === 'ApiAdmin'
+    ? sql<boolean>`true`
+    : sql<boolean>`versions.scope in ('fleet', ${`device:${standing.deviceSerial ?? ''}`})`;
+}

@@ -1,0 +1,193 @@
+import { randomUUID } from 'node:crypto';
+
+import { type SegmentKind } from '@azaion/crypto';
+import { type Clock, type ResourceName } from '@azaion/kernel';
+import {
+  CHUNKING,
+  MAX_CHUNK_SEGMENTS,
+  MAX_PACK_SEGMENTS,
+  type OpenedUpload,
+  PACK_TARGET_BYTES,
+  ResourceError,
+} from '@azaion/split-resource';
+
+import { type Database, type Queries } from '../persistence/database.js';
+import { type UploadsTable } from '../persistence/schema.js';
+import { type Standing } from './current-standing.js';
+import { type Folders } from './folders.js';
+
+/** How long an upload lives after it was opened or last extended. */
+export const UPLOAD_LIFE_SECONDS = 24 * 3600;
+
+/** What an upload has so far. */
+export interface UploadProgress {
+  readonly state: UploadsTable['state'];
+  readonly expiresAtSeconds: number;
+  readonly packs: readonly { readonly packId: string; readonly sizeBytes: number; readonly written: boolean }[];
+  readonly segments: readonly { readonly kind: SegmentKind; readonly index: number }[];
+}
+
+/** Opens uploads and keeps their drafts. Nothing of an upload is visible to anybody else before its commit. */
+export class Uploads {
+  constructor(
+    private readonly database: Database,
+    private readonly folders: Folders,
+    private readonly clock: Clock,
+  ) {}
+
+  /** Opens an upload (F3). @throws IdentityError `folder.forbidden`. */
+  async open(name: ResourceName, standing: Standing): Promise<OpenedUpload> {
+    this.folders.assertMayWrite(name.folder, standing);
+    return this.database.transaction(async (on) => {
+      const folder = await this.folders.ensure(on, name.folder);
+      const domain = await this.folders.publishingDomain(on, folder, standing);
+      const resourceId = await this.ensureResource(on, folder.id, name.name);
+      const uploadId = randomUUID();
+      const expiresAt = this.newExpiry();
+      await on
+        .insertInto('uploads')
+        .values({
+          id: uploadId,
+          resource_id: resourceId,
+          folder_id: folder.id,
+          domain: domain.number,
+          owner_id: standing.userId,
+          device_serial: standing.deviceSerial ?? null,
+          state: 'open',
+          expires_at: expiresAt,
+          created_at: new Date(this.clock.nowMs()),
+        })
+        .execute();
+      return {
+        uploadId,
+        folderId: folder.id,
+        resourceId,
+        domain: domain.number,
+        dedupKey: domain.key,
+        chunking: CHUNKING,
+        packTargetBytes: PACK_TARGET_BYTES,
+        expiresAt: seconds(expiresAt),
+      };
+    });
+  }
+
+  /** What an upload has, for who resumes it. @throws ResourceError `upload.not-found`. */
+  async progress(uploadId: string, standing: Standing): Promise<UploadProgress> {
+    const upload = await this.owned(this.database.queries, uploadId, standing);
+    const packs = await this.database.queries
+      .selectFrom('packs')
+      .select(['id', 'size_bytes', 'seen_written'])
+      .where('upload_id', '=', uploadId)
+      .orderBy('created_at')
+      .execute();
+    const segments = await this.database.queries
+      .selectFrom('upload_segments')
+      .select(['kind', 'index'])
+      .where('upload_id', '=', uploadId)
+      .orderBy('kind')
+      .orderBy('index')
+      .execute();
+    return {
+      state: upload.state,
+      expiresAtSeconds: seconds(upload.expires_at),
+      packs: packs.map((pack) => ({ packId: pack.id, sizeBytes: pack.size_bytes, written: pack.seen_written })),
+      segments,
+    };
+  }
+
+  /** Extends an upload's life. @returns Seconds since 1970. @throws ResourceError `upload.not-found` | `upload.conflict`. */
+  async extend(uploadId: string, standing: Standing): Promise<number> {
+    await this.openOwned(this.database.queries, uploadId, standing);
+    const expiresAt = this.newExpiry();
+    await this.database.queries
+      .updateTable('uploads')
+      .set({ expires_at: expiresAt })
+      .where('id', '=', uploadId)
+      .execute();
+    return seconds(expiresAt);
+  }
+
+  /** Gives an upload up; its packs can still be found again. @throws ResourceError `upload.not-found` | `upload.conflict`. */
+  async abandon(uploadId: string, standing: Standing): Promise<void> {
+    await this.database.transaction(async (on) => {
+      await this.openOwned(on, uploadId, standing);
+      await on.updateTable('uploads').set({ state: 'abandoned' }).where('id', '=', uploadId).execute();
+      await on.deleteFrom('upload_segments').where('upload_id', '=', uploadId).execute();
+    });
+  }
+
+  /**
+   * Keeps a draft segment; a repeat replaces it.
+   *
+   * @param sealed - Untrusted bytes, already bounded.
+   * @throws ResourceError `upload.not-found` | `upload.conflict` | `upload.refused`.
+   */
+  async putSegment(
+    uploadId: string,
+    kind: SegmentKind,
+    index: number,
+    sealed: Buffer,
+    standing: Standing,
+  ): Promise<void> {
+    const segments = { root: 1, chunks: MAX_CHUNK_SEGMENTS, packs: MAX_PACK_SEGMENTS }[kind];
+    if (index >= segments) throw new ResourceError('upload.refused', 'There is no segment of this number.');
+    await this.openOwned(this.database.queries, uploadId, standing);
+    await this.database.queries
+      .insertInto('upload_segments')
+      .values({ upload_id: uploadId, kind, index, sealed })
+      .onConflict((conflict) => conflict.columns(['upload_id', 'kind', 'index']).doUpdateSet({ sealed }))
+      .execute();
+  }
+
+  /** An upload of this caller, in whatever state. Others' uploads do not exist for it. @throws ResourceError `upload.not-found`. */
+  async owned(on: Queries, uploadId: string, standing: Standing, lock = false): Promise<UploadsTable> {
+    const query = on
+      .selectFrom('uploads')
+      .selectAll()
+      .where('id', '=', uploadId)
+      .where('owner_id', '=', standing.userId)
+      .where('device_serial', 'is not distinct from', standing.deviceSerial ?? null);
+    const upload = await (lock ? query.forUpdate() : query).executeTakeFirst();
+    if (!upload) throw new ResourceError('upload.not-found', 'There is no such upload.');
+    return upload;
+  }
+
+  /** An upload of this caller that can still be added to. @throws ResourceError `upload.not-found` | `upload.conflict`. */
+  async openOwned(on: Queries, uploadId: string, standing: Standing): Promise<UploadsTable> {
+    const upload = await this.owned(on, uploadId, standing);
+    if (upload.state !== 'open')
+      throw new ResourceError('upload.conflict', 'The upload has been completed or given up: open a new one.');
+    if (upload.expires_at.getTime() <= this.clock.nowMs())
+      throw new ResourceError('upload.not-found', 'The upload has expired: open a new one.');
+    return upload;
+  }
+
+  private async ensureResource(on: Queries, folderId: string, name: string): Promise<string> {
+    await on
+      .insertInto('resources')
+      .values({
+        id: randomUUID(),
+        folder_id: folderId,
+        name,
+        latest_version: 0,
+        created_at: new Date(this.clock.nowMs()),
+      })
+      .onConflict((conflict) => conflict.columns(['folder_id', 'name']).doNothing())
+      .execute();
+    const { id } = await on
+      .selectFrom('resources')
+      .select('id')
+      .where('folder_id', '=', folderId)
+      .where('name', '=', name)
+      .executeTakeFirstOrThrow();
+    return id;
+  }
+
+  private newExpiry(): Date {
+    return new Date(this.clock.nowMs() + UPLOAD_LIFE_SECONDS * 1000);
+  }
+}
+
+function seconds(date: Date): number {
+  return Math.floor(date.getTime() / 1000);
+}

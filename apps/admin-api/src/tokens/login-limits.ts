@@ -1,0 +1,103 @@
+import { hash } from 'node:crypto';
+
+import { IdentityError } from '@azaion/identity';
+import { type Clock } from '@azaion/kernel';
+import { sql } from 'kysely';
+
+import { type Database } from '../persistence/database.js';
+
+/** How many logins are let through. */
+export interface LoginLimitSettings {
+  /** Attempts a minute from one address. */
+  readonly perAddress: number;
+  /** Attempts in five minutes for one account from one address; a good login starts over. */
+  readonly perAccount: number;
+  /** Failures for one account from one address until it is locked for 15 minutes. */
+  readonly failuresUntilLock: number;
+}
+
+const MINUTE_SECONDS = 60;
+const ACCOUNT_WINDOW_SECONDS = 5 * 60;
+const LOCK_SECONDS = 15 * 60;
+
+/** Limits on guessing passwords, counted in the database so that replicas agree. Nobody elsewhere can lock an account out. */
+export class LoginLimits {
+  constructor(
+    private readonly database: Database,
+    private readonly clock: Clock,
+    private readonly limits: LoginLimitSettings,
+  ) {}
+
+  /** Counts an attempt. @throws IdentityError `login.rate-limited` with `retryAfterSeconds`. */
+  async take(email: string, address: string): Promise<void> {
+    await this.consume(`address ${address}`, MINUTE_SECONDS, this.limits.perAddress);
+    await this.consume(`attempts ${pair(email, address)}`, ACCOUNT_WINDOW_SECONDS, this.limits.perAccount);
+  }
+
+  /** Whether the account is locked for this address right now. */
+  async isLocked(email: string, address: string): Promise<boolean> {
+    const row = await this.database.queries
+      .selectFrom('rate_limits')
+      .selectAll()
+      .where('key', '=', `failures ${pair(email, address)}`)
+      .executeTakeFirst();
+    return (
+      row !== undefined &&
+      row.count >= this.limits.failuresUntilLock &&
+      row.resets_at.getTime() > this.clock.nowMs()
+    );
+  }
+
+  /** Counts a failure; the lock runs from the last one. */
+  async failed(email: string, address: string): Promise<void> {
+    await this.count(`failures ${pair(email, address)}`, LOCK_SECONDS, true);
+  }
+
+  /** A good login starts the account's counts over. */
+  async succeeded(email: string, address: string): Promise<void> {
+    await this.database.queries
+      .deleteFrom('rate_limits')
+      .where('key', 'in', [`attempts ${pair(email, address)}`, `failures ${pair(email, address)}`])
+      .execute();
+  }
+
+  /** Forgets counts that have run out. */
+  async sweep(): Promise<void> {
+    await this.database.queries
+      .deleteFrom('rate_limits')
+      .where('resets_at', '<', new Date(this.clock.nowMs()))
+      .execute();
+  }
+
+  private async consume(key: string, windowSeconds: number, limit: number): Promise<void> {
+    const { count, resets_at: resetsAt } = await this.count(key, windowSeconds, false);
+    if (count <= limit) return;
+    throw new IdentityError('login.rate-limited', 'Too many login attempts: wait and try again.', {
+      details: { retryAfterSeconds: Math.max(1, Math.ceil((resetsAt.getTime() - this.clock.nowMs()) / 1000)) },
+    });
+  }
+
+  /** One statement, so that attempts at the same moment are all counted. */
+  private async count(key: string, windowSeconds: number, prolong: boolean): Promise<{ count: number; resets_at: Date }> {
+    const now = new Date(this.clock.nowMs());
+    const resetsAt = new Date(this.clock.nowMs() + windowSeconds * 1000);
+    return this.database.queries
+      .insertInto('rate_limits')
+      .values({ key, count: 1, resets_at: resetsAt })
+      .onConflict((conflict) =>
+        conflict.column('key').doUpdateSet({
+          count: sql<number>`case when rate_limits.resets_at <= ${now} then 1 else rate_limits.count + 1 end`,
+          resets_at: prolong
+            ? resetsAt
+            : sql<Date>`case when rate_limits.resets_at <= ${now} then ${resetsAt} else rate_limits.resets_at end`,
+        }),
+      )
+      .returning(['count', 'resets_at'])
+      .executeTakeFirstOrThrow();
+  }
+}
+
+/** E-mail addresses do not stand in the table of counts. */
+function pair(email: string, address: string): string {
+  return `${hash('sha256', email.toLowerCase(), 'hex').slice(0, 32)} ${address}`;
+}

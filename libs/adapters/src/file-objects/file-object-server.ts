@@ -1,0 +1,111 @@
+import { type IncomingMessage, type ServerResponse } from 'node:http';
+import { pipeline } from 'node:stream/promises';
+
+import { type ByteRange, DomainError } from '@azaion/kernel';
+import { type SignedPut } from '@azaion/split-resource';
+
+import { type ObjectFiles } from './object-files.js';
+import { type ObjectUrls } from './object-url.js';
+
+const READ_AHEAD_BYTES = 256 * 1024;
+const RANGE = /^bytes=(\d{0,15})-(\d{0,15})$/;
+
+/** Answers the signed URLs of a file store over plain `node:http`, with the statuses that S3 uses. */
+export class FileObjectServer {
+  constructor(
+    private readonly files: ObjectFiles,
+    private readonly urls: ObjectUrls,
+  ) {}
+
+  /**
+   * Answers one request: 200, 206 and 416 for a GET with any `Range`; 200, 400 (not the signed bytes) and 412 (exists) for a PUT; 403 for
+   * everything whose signature does not hold. Never rejects.
+   */
+  async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    try {
+      const permission = this.urls.check(request.method ?? '', request.url ?? '');
+      if (!permission) refuse(request, response, 403);
+      else if (permission.method === 'GET') await this.get(permission.key, request, response);
+      else await this.put(permission.key, permission.content, request, response);
+    } catch (error) {
+      if (response.headersSent) response.destroy();
+      else refuse(request, response, statusOf(error));
+    }
+  }
+
+  private async get(key: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const file = await this.files.open(key);
+    try {
+      const { size } = await file.stat();
+      const header = request.headers.range;
+      const range = header === undefined ? { start: 0, end: size } : parseRange(header, size);
+      if (!range) {
+        response.setHeader('content-range', `bytes */${size}`);
+        refuse(request, response, 416);
+        return;
+      }
+      response.writeHead(header === undefined ? 200 : 206, {
+        'accept-ranges': 'bytes',
+        'cache-control': 'private, no-store',
+        'content-length': range.end - range.start,
+        'content-type': 'application/octet-stream',
+        ...(header === undefined ? {} : { 'content-range': `bytes ${range.start}-${range.end - 1}/${size}` }),
+      });
+      if (range.start === range.end) {
+        response.end();
+        return;
+      }
+      const bytes = file.createReadStream({
+        start: range.start,
+        end: range.end - 1,
+        highWaterMark: READ_AHEAD_BYTES,
+        autoClose: false,
+      });
+      await pipeline(bytes, response);
+    } finally {
+      await file.close();
+    }
+  }
+
+  private async put(
+    key: string,
+    content: SignedPut,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<void> {
+    // The conditions that S3 has in its signature as well.
+    const asSigned =
+      request.headers['content-length'] === String(content.sizeBytes) &&
+      request.headers['content-md5'] === content.md5 &&
+      request.headers['if-none-match'] === '*';
+    if (!asSigned) {
+      refuse(request, response, 403);
+      return;
+    }
+    const outcome = await this.files.create(key, content, request);
+    if (outcome === 'created') response.writeHead(200, { 'content-length': 0 }).end();
+    else refuse(request, response, outcome === 'exists' ? 412 : 400);
+  }
+}
+
+/** One range, as RFC 9110 §14.1.2 says; `undefined` when it cannot be satisfied or is not understood. */
+function parseRange(header: string, size: number): ByteRange | undefined {
+  const [, first = '', last = ''] = RANGE.exec(header) ?? [];
+  if (first === '' && last === '') return undefined;
+  const start = first === '' ? Math.max(0, size - Number(last)) : Number(first);
+  const end = first === '' || last === '' ? size : Math.min(size, Number(last) + 1);
+  return start < end ? { start, end } : undefined;
+}
+
+function statusOf(error: unknown): number {
+  if (!(error instanceof DomainError)) return 500;
+  return { 'pack.not-found': 404, 'resource.no-space': 507, 'cdn.unavailable': 503 }[error.code] ?? 500;
+}
+
+/** An answer without a body. What is still to come of the request is not read: the connection ends with the answer. */
+function refuse(request: IncomingMessage, response: ServerResponse, status: number): void {
+  response.statusCode = status;
+  response.setHeader('content-length', 0);
+  if (!request.complete && request.method === 'PUT') response.setHeader('connection', 'close');
+  response.end();
+}

@@ -1,0 +1,158 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { createWriteStream } from 'node:fs';
+import { type FileHandle, link, mkdir, open, rm, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { type Readable, Transform } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+
+import { ResourceError, type SignedPut } from '@azaion/split-resource';
+
+const KEY = /^[A-Za-z0-9][A-Za-z0-9._-]{0,199}(?:\/[A-Za-z0-9][A-Za-z0-9._-]{0,199}){0,7}$/;
+const INCOMING = '.incoming';
+
+/** Objects as files below one directory. An object appears whole or not at all, and never changes. */
+export class ObjectFiles {
+  constructor(private readonly directory: string) {}
+
+  /**
+   * The file of a key. Keys are names joined by `/`, none of which starts with a dot: none leads out of the directory.
+   *
+   * @throws ResourceError `pack.not-found` for every other key.
+   */
+  pathOf(key: string): string {
+    if (!KEY.test(key)) throw new ResourceError('pack.not-found', 'There is no such object.');
+    return join(this.directory, ...key.split('/'));
+  }
+
+  /** Size of an object, `undefined` when there is none. @throws ResourceError `cdn.unavailable`. */
+  async sizeOf(key: string): Promise<number | undefined> {
+    try {
+      const { size } = await stat(this.pathOf(key));
+      return size;
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw unavailable(error);
+    }
+  }
+
+  /** Opens an object for reading. The caller closes it. @throws ResourceError `pack.not-found` | `cdn.unavailable`. */
+  async open(key: string): Promise<FileHandle> {
+    try {
+      return await open(this.pathOf(key), 'r');
+    } catch (error) {
+      if (isMissing(error))
+        throw new ResourceError('pack.not-found', 'There is no such object.', { cause: error });
+      throw unavailable(error);
+    }
+  }
+
+  /**
+   * Creates an object from a stream.
+   *
+   * @returns Whether it was created: `exists` when there is one, `mismatch` when the bytes are not what was signed. Nothing is left behind then.
+   * @throws ResourceError `cdn.unavailable` | `resource.no-space`; the stream's own errors.
+   */
+  async create(key: string, content: SignedPut, bytes: Readable): Promise<'created' | 'exists' | 'mismatch'> {
+    const path = this.pathOf(key);
+    if ((await this.sizeOf(key)) !== undefined) return 'exists';
+    const draft = join(this.directory, INCOMING, randomBytes(12).toString('hex'));
+    await mkdir(dirname(draft), { recursive: true });
+    await mkdir(dirname(path), { recursive: true });
+    try {
+      const check = new ContentCheck(content);
+      await pipeline(bytes, check, createWriteStream(draft, { flags: 'wx', mode: 0o600, flush: true }));
+      if (!check.matches()) return 'mismatch';
+      await link(draft, path);
+      await syncDirectory(dirname(path));
+      return 'created';
+    } catch (error) {
+      if (hasCode(error, 'EEXIST')) return 'exists';
+      if (error instanceof ContentTooLong) return 'mismatch';
+      if (hasCode(error, 'ENOSPC'))
+        throw new ResourceError('resource.no-space', 'The object store is full.', { cause: error });
+      throw error;
+    } finally {
+      await rm(draft, { force: true });
+    }
+  }
+
+  /** Deletes an object. @throws ResourceError `cdn.unavailable`. */
+  async delete(key: string): Promise<void> {
+    try {
+      await rm(this.pathOf(key), { force: true });
+    } catch (error) {
+      throw unavailable(error);
+    }
+  }
+
+  /** Whether the directory can be used. @throws ResourceError `cdn.unavailable`. */
+  async check(): Promise<void> {
+    try {
+      await mkdir(join(this.directory, INCOMING), { recursive: true });
+    } catch (error) {
+      throw unavailable(error);
+    }
+  }
+}
+
+class ContentTooLong extends Error {}
+
+/** Hashes what passes and stops as soon as there is more than was signed. */
+class ContentCheck extends Transform {
+  private readonly sha256 = createHash('sha256');
+  private readonly md5 = createHash('md5');
+  private seenBytes = 0;
+
+  constructor(private readonly expected: SignedPut) {
+    super();
+  }
+
+  override _transform(
+    chunk: Buffer,
+    _encoding: BufferEncoding,
+    done: (error?: Error | null, chunk?: Buffer) => void,
+  ): void {
+    this.seenBytes += chunk.length;
+    if (this.seenBytes > this.expected.sizeBytes) {
+      done(new ContentTooLong('more bytes than were signed'));
+      return;
+    }
+    this.sha256.update(chunk);
+    this.md5.update(chunk);
+    done(null, chunk);
+  }
+
+  matches(): boolean {
+    return (
+      this.seenBytes === this.expected.sizeBytes &&
+      this.sha256.digest('hex') === this.expected.sha256 &&
+      this.md5.digest('base64') === this.expected.md5
+    );
+  }
+}
+
+/** A new name survives a power cut once its directory has been flushed. */
+async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path, 'r');
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+}
+
+function hasCode(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code;
+}
+
+function isMissing(error: unknown): boolean {
+  return (
+    hasCode(error, 'ENOENT') ||
+    hasCode(error, 'ENOTDIR') ||
+    (error instanceof ResourceError && error.code === 'pack.not-found')
+  );
+}
+
+function unavailable(cause: unknown): ResourceError {
+  return new ResourceError('cdn.unavailable', 'The object store cannot be used right now.', { cause });
+}
