@@ -1,5 +1,5 @@
-import { P256_POINT_BYTES, type PublicJwk } from '@azaion/crypto';
-import { IdentityError } from '@azaion/identity';
+import { P256_POINT_BYTES } from '@azaion/crypto';
+import { ENROLMENT_NONCE_BYTES, type EnrolmentChallenge, type EnrolmentProof, IdentityError } from '@azaion/identity';
 import { type DomainError, Secret, toBase64Url } from '@azaion/kernel';
 
 import { fixedToken } from './access-tokens.js';
@@ -16,26 +16,6 @@ export interface IssuedTokens {
   readonly accessToken: Secret<string>;
   readonly expiresInSeconds: number;
   readonly refreshToken: Secret<string> | undefined;
-}
-
-/** The server's half of an enrolment: valid for minutes, once. */
-export interface EnrolmentChallenge {
-  /** 32 bytes. */
-  readonly nonce: Uint8Array;
-  /** 65-byte point of an ephemeral key of the server. */
-  readonly agreementPoint: Uint8Array;
-}
-
-/** A device's two public keys with proof that it holds both. Source: docs/reference/sealed-wire.md, "Devices". */
-export interface EnrolmentProof {
-  readonly nonce: Uint8Array;
-  readonly signingKey: PublicJwk;
-  /** 65 bytes. */
-  readonly agreementKey: Uint8Array;
-  /** ES256, 64 bytes. */
-  readonly signingProof: Uint8Array;
-  /** HMAC-SHA-256, 32 bytes. */
-  readonly agreementProof: Uint8Array;
 }
 
 /** Logins and enrolment over HTTP (F1). Every method also throws ResourceError `api.unreachable` | `api.unexpected` and IdentityError `login.rate-limited`. */
@@ -80,7 +60,10 @@ export class HttpAuthApi {
       },
       (value) => {
         const answer = new ApiAnswer(value);
-        return { nonce: answer.bytes('nonce', 32), agreementPoint: answer.bytes('agreementPoint', P256_POINT_BYTES) };
+        return {
+          nonce: answer.bytes('nonce', ENROLMENT_NONCE_BYTES),
+          agreementPoint: answer.bytes('agreementPoint', P256_POINT_BYTES),
+        };
       },
       authRefusal,
     );

@@ -1,6 +1,6 @@
 export { type AccessTokens, fixedToken } from './access-tokens.js';
 export { ApiClient, type ApiClientOptions, apiUrlProblem } from './api-client.js';
-export { type EnrolmentChallenge, type EnrolmentProof, HttpAuthApi, type IssuedTokens } from './http-auth-api.js';
+export { HttpAuthApi, type IssuedTokens } from './http-auth-api.js';
 export { type CatalogueEntry, HttpCatalogue } from './http-catalogue.js';
 export { HttpGrantApi } from './http-grant-api.js';
 export { HttpJwksSource } from './http-jwks-source.js';

@@ -19,8 +19,9 @@ export async function parseRootKey(json: string): Promise<RootKey> {
     throw new TypeError('The statement root key is not JSON.');
   }
   if (typeof parsed !== 'object' || parsed === null) throw notAKey();
-  const { kid, use: _use, alg: _alg, ...key } = parsed as Record<string, unknown>;
-  if (!isPublicJwk(key)) throw notAKey();
+  const { kid, use, alg, ...key } = parsed as Record<string, unknown>;
+  if ((use !== undefined && use !== 'sig') || (alg !== undefined && alg !== 'ES256') || !isPublicJwk(key))
+    throw notAKey();
   try {
     pointFromJwk(key);
   } catch {

@@ -1,0 +1,223 @@
+import { readFileSync } from 'node:fs';
+
+import { apiUrlProblem } from '@azaion/adapters/resource-api';
+import { NAME_PATTERN } from '@azaion/kernel';
+import { ConfigError, EnvFlag, EnvInteger, type Environment, EnvList, EnvText, readConfig } from '@azaion/nest-support';
+import {
+  ArrayMaxSize,
+  IsBoolean,
+  IsIn,
+  IsInt,
+  IsOptional,
+  IsString,
+  Matches,
+  Max,
+  MaxLength,
+  Min,
+} from 'class-validator';
+
+const GIB = 1024 ** 3;
+
+/** Everything that can be set. Source: loader HTTP contract, "Configuration". */
+export class LoaderConfig {
+  /** Base URL of the Admin API. Required: credentials go there. */
+  @EnvText('RESOURCE_API_URL')
+  @IsString()
+  readonly resourceApiUrl!: string;
+
+  /** PEM file of the certificate authorities for the Admin API; the platform's when unset. */
+  @EnvText('API_CA_FILE')
+  @IsOptional()
+  @IsString()
+  readonly apiCaFile?: string;
+
+  /** Permits `http:` to an Admin API on another machine. */
+  @EnvFlag('ALLOW_INSECURE_API')
+  @IsBoolean()
+  readonly allowInsecureApi: boolean = false;
+
+  /** Proxy for calls to the Admin API. */
+  @EnvText('HTTPS_PROXY')
+  @IsOptional()
+  @IsString()
+  readonly httpsProxy?: string;
+
+  /** `iss` of the Admin API's tokens. */
+  @EnvText('ADMIN_ISSUER')
+  @IsString()
+  readonly adminIssuer: string = 'azaion-admin-api';
+
+  /** `aud` of the Admin API's tokens. */
+  @EnvText('ADMIN_AUDIENCE')
+  @IsString()
+  readonly adminAudience: string = 'azaion';
+
+  /** Address to listen on. */
+  @EnvText('LOADER_HOST')
+  @IsString()
+  readonly host: string = '127.0.0.1';
+
+  /** Port to listen on; 0 takes a free one. */
+  @EnvInteger('LOADER_PORT')
+  @IsInt()
+  @Min(0)
+  @Max(65_535)
+  readonly port: number = 8080;
+
+  /** Names beside `localhost` and plain addresses under which it may be addressed. */
+  @EnvList('LOADER_ALLOWED_HOSTS')
+  @ArrayMaxSize(64)
+  readonly allowedHosts: readonly string[] = [];
+
+  /** Directory for packs, recipe parts, the device's keys and marks. */
+  @EnvText('LOADER_DATA_DIR')
+  @IsString()
+  readonly dataDir: string = '/var/lib/azaion';
+
+  /** Bytes of packs kept on the device. */
+  @EnvInteger('LOADER_CACHE_LIMIT_BYTES')
+  @IsInt()
+  @Min(1024 ** 2)
+  readonly cacheLimitBytes: number = 50 * GIB;
+
+  /** Largest file that may be published. */
+  @EnvInteger('LOADER_MAX_UPLOAD_BYTES')
+  @IsInt()
+  @Min(1)
+  readonly maxUploadBytes: number = 20 * GIB;
+
+  /** The device's account; without such a file this machine is no device. */
+  @EnvText('DEVICE_CONF')
+  @IsString()
+  readonly deviceConf: string = '/etc/azaion/device.conf';
+
+  /** What the device's keys are tied to. */
+  @EnvText('LOADER_BINDING')
+  @IsIn(['auto', 'credentials'])
+  readonly binding: 'auto' | 'credentials' = 'auto';
+
+  /** Serves calls without a token as the device itself: only from loopback. */
+  @EnvText('LOADER_LOCAL_TRUST')
+  @IsIn(['none', 'session'])
+  readonly localTrust: 'none' | 'session' = 'none';
+
+  /** Public JWK of the statement root. Required in production unless `device.conf` has it. */
+  @EnvText('STATEMENT_ROOT_KEY_FILE')
+  @IsOptional()
+  @IsString()
+  readonly statementRootKeyFile?: string;
+
+  /** `production` refuses everything that is trusted on first sight. */
+  @EnvText('NODE_ENV')
+  @IsOptional()
+  @IsString()
+  readonly nodeEnv?: string;
+
+  /** Least level that is logged. */
+  @EnvText('LOG_LEVEL')
+  @IsIn(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
+  readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent' = 'info';
+
+  /** Where the image archive lies: a directory with the packs of a sealed archive. */
+  @EnvText('IMAGES_PATH')
+  @IsString()
+  readonly imagesPath: string = '/opt/azaion/images.enc';
+
+  /** Tag of the images to load. */
+  @EnvText('API_VERSION')
+  @Matches(/^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/)
+  readonly apiVersion: string = 'latest';
+
+  /** The sealed archive, `folder/name`; `images/azaion-{API_VERSION}` when unset. */
+  @EnvText('UNLOCK_RESOURCE')
+  @IsOptional()
+  @Matches(/^[A-Za-z0-9][A-Za-z0-9._-]{0,199}\/[A-Za-z0-9][A-Za-z0-9._-]{0,199}$/)
+  readonly unlockResource?: string;
+
+  /** Repositories that a legacy archive is expected to hold. */
+  @EnvList('UNLOCK_IMAGES')
+  @ArrayMaxSize(256)
+  @MaxLength(400, { each: true })
+  readonly unlockImages: readonly string[] = [
+    'annotations',
+    'flights',
+    'detections',
+    'gps-denied-onboard',
+    'gps-denied-desktop',
+    'autopilot',
+    'ai-training',
+  ].map((name) => `azaion/${name}`);
+
+  /** Starts an unlock by itself once the device is logged in. */
+  @EnvFlag('UNLOCK_ON_START')
+  @IsBoolean()
+  readonly unlockOnStart: boolean = false;
+
+  /** Where images go: a container engine, a directory, or the engine if one answers. */
+  @EnvText('UNLOCK_RUNTIME')
+  @IsIn(['auto', 'engine', 'directory'])
+  readonly unlockRuntime: 'auto' | 'engine' | 'directory' = 'auto';
+
+  /** Directory of the `directory` runtime; `images` in the data directory when unset. */
+  @EnvText('UNLOCK_DIRECTORY')
+  @IsOptional()
+  @IsString()
+  readonly unlockDirectory?: string;
+
+  /** Command line client of the container engine. */
+  @EnvText('CONTAINER_CLI')
+  @IsString()
+  readonly containerCli: string = 'docker';
+}
+
+/** Whether nothing may be trusted on first sight. */
+export function isProduction(config: LoaderConfig): boolean {
+  return config.nodeEnv === 'production';
+}
+
+/** The sealed archive that an unlock opens. */
+export function unlockResourceOf(config: LoaderConfig): { readonly folder: string; readonly name: string } {
+  const [folder = '', name = ''] = (config.unlockResource ?? `images/azaion-${config.apiVersion}`).split('/');
+  return { folder, name };
+}
+
+/**
+ * Reads and checks the configuration.
+ *
+ * @throws ConfigError with every problem at once, by the variable's name and never with a value.
+ */
+export function readLoaderConfig(env: Environment): LoaderConfig {
+  const problems: string[] = [];
+  let config: LoaderConfig | undefined;
+  try {
+    config = readConfig(LoaderConfig, env);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    problems.push(...error.problems);
+  }
+  problems.push(...crossProblems(env));
+  if (config === undefined || problems.length > 0) throw new ConfigError(problems);
+  return config;
+}
+
+/** What class rules cannot express. Reads the environment, so that it is reported beside their problems. */
+function crossProblems(env: Environment): string[] {
+  const problems: string[] = [];
+  const url = env['RESOURCE_API_URL'];
+  const urlProblem =
+    url === undefined || url === '' ? undefined : apiUrlProblem(url, env['ALLOW_INSECURE_API'] === 'true');
+  if (urlProblem !== undefined) problems.push(`RESOURCE_API_URL: ${urlProblem}`);
+  for (const name of ['API_CA_FILE', 'STATEMENT_ROOT_KEY_FILE']) {
+    const path = env[name];
+    if (path === undefined || path === '') continue;
+    try {
+      readFileSync(path);
+    } catch (error) {
+      problems.push(`${name}: the file cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown reason'})`);
+    }
+  }
+  const version = env['API_VERSION'];
+  if (env['UNLOCK_RESOURCE'] === undefined && version !== undefined && !NAME_PATTERN.test(`azaion-${version}`))
+    problems.push('API_VERSION: must be usable in a resource name');
+  return problems;
+}

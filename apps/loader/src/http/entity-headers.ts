@@ -1,0 +1,61 @@
+import { type ByteRange } from '@azaion/kernel';
+import { type OpenedResource, ResourceError } from '@azaion/split-resource';
+
+/** Which part of a resource a request wants. */
+export type Wanted =
+  { readonly kind: 'all' } | { readonly kind: 'range'; readonly range: ByteRange } | { readonly kind: 'not-modified' };
+
+/** Headers of a conditional or ranged request. */
+export interface ConditionalHeaders {
+  readonly range?: string | undefined;
+  readonly 'if-range'?: string | string[] | undefined;
+  readonly 'if-none-match'?: string | undefined;
+}
+
+/** The headers that describe a version, whatever part of it is sent. `Repr-Digest` (RFC 9530) only where the hash is known. */
+export function entityHeaders(resource: OpenedResource): Record<string, string> {
+  const digest = resource.sha256 as Uint8Array | undefined;
+  return {
+    'accept-ranges': 'bytes',
+    'cache-control': 'private, no-cache',
+    'content-type': 'application/octet-stream',
+    etag: resource.etag,
+    'x-resource-version': String(resource.statement.version),
+    ...(digest === undefined
+      ? {}
+      : {
+          'repr-digest': `sha-256=:${Buffer.from(digest.buffer, digest.byteOffset, digest.byteLength).toString('base64')}:`,
+        }),
+  };
+}
+
+/**
+ * Decides what a request wants (RFC 9110 §13, §14). One range of bytes is served; several at once, other units and malformed ones are
+ * ignored, as the RFC permits.
+ *
+ * @throws ResourceError `resource.range-invalid` when the range lies behind the end.
+ */
+export function wantedPart(headers: ConditionalHeaders, etag: string, totalBytes: number): Wanted {
+  const known = headers['if-none-match'];
+  if (known !== undefined && listsTag(known, etag)) return { kind: 'not-modified' };
+  const ifRange = headers['if-range'];
+  if (headers.range === undefined || (ifRange !== undefined && ifRange !== etag)) return { kind: 'all' };
+  const match = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(headers.range.trim());
+  if (match === null || (match[1] === '' && match[2] === '')) return { kind: 'all' };
+  const [first = '', last = ''] = match.slice(1);
+  if (first !== '' && last !== '' && Number(last) < Number(first)) return { kind: 'all' };
+  const start = first === '' ? Math.max(0, totalBytes - Number(last)) : Number(first);
+  const end = first === '' || last === '' ? totalBytes : Math.min(totalBytes, Number(last) + 1);
+  if (start >= totalBytes || start >= end)
+    throw new ResourceError('resource.range-invalid', 'The range lies behind the end of the resource.', {
+      details: { totalBytes },
+    });
+  return { kind: 'range', range: { start, end } };
+}
+
+function listsTag(list: string, etag: string): boolean {
+  return list.split(',').some((tag) => {
+    const text = tag.trim();
+    return text === '*' || text === etag || text === `W/${etag}`;
+  });
+}

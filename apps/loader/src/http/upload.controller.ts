@@ -1,0 +1,72 @@
+import { AnyRole } from '@azaion/nest-support';
+import { Controller, HttpCode, Param, Post, Query, Req } from '@nestjs/common';
+import { ApiBody, ApiConsumes, ApiOkResponse, ApiOperation, ApiProperty, ApiTags } from '@nestjs/swagger';
+import { type FastifyRequest } from 'fastify';
+
+import { PublishForCaller } from '../session/publish-for-caller.js';
+import { bearerOf } from './bearer.js';
+import { FilenameParam, UploadQuery } from './names.dto.js';
+import { type Plain } from './plain.js';
+import { readUploadBody } from './upload-body.js';
+
+/** Answer of `POST /upload/{filename}`. */
+export class UploadAnswer {
+  @ApiProperty({ example: 'ok' })
+  readonly status!: 'ok';
+
+  @ApiProperty({ example: 2 })
+  readonly version!: number;
+
+  @ApiProperty({ example: 10_485_760, description: 'Size of the file' })
+  readonly bytes!: number;
+
+  @ApiProperty({ example: 131_072, description: 'Sealed bytes that were sent to the CDN' })
+  readonly uploadedBytes!: number;
+
+  @ApiProperty({ example: 10_354_688, description: 'Bytes that were there already' })
+  readonly dedupedBytes!: number;
+}
+
+/** F3. */
+@ApiTags('resources')
+@Controller()
+@AnyRole()
+export class UploadController {
+  constructor(private readonly publish: PublishForCaller) {}
+
+  @Post('upload/:filename')
+  @HttpCode(200)
+  @ApiOperation({ summary: 'Publish a file: nothing is visible until it is complete' })
+  @ApiConsumes('multipart/form-data', 'application/octet-stream')
+  @ApiBody({
+    schema: {
+      type: 'object',
+      required: ['data'],
+      properties: {
+        folder: { type: 'string', default: 'models', description: 'Must come before the file' },
+        data: { type: 'string', format: 'binary' },
+      },
+    },
+  })
+  @ApiOkResponse({ type: UploadAnswer })
+  async upload(
+    @Param() { filename }: FilenameParam,
+    @Query() query: UploadQuery,
+    @Req() request: FastifyRequest,
+  ): Promise<Plain<UploadAnswer>> {
+    const bearer = bearerOf(request);
+    const gone = new AbortController();
+    request.raw.once('close', () => {
+      if (!request.raw.complete) gone.abort(new Error('the client closed the connection'));
+    });
+    try {
+      const { folder, content } = await readUploadBody(request, query.folder);
+      const resource = { folder, name: filename };
+      const result = await this.publish.run(resource, query.kind ?? 'file', content, bearer, gone.signal);
+      const { version, bytes, uploadedBytes, dedupedBytes } = result;
+      return { status: 'ok', version, bytes, uploadedBytes, dedupedBytes };
+    } finally {
+      request.raw.resume(); // what was not read must not block the connection
+    }
+  }
+}

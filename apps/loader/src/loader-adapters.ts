@@ -1,0 +1,52 @@
+import { type HttpAuthApi } from '@azaion/adapters/resource-api';
+import { type TokenVerifier } from '@azaion/identity';
+import { type Clock } from '@azaion/kernel';
+import { type HealthCheck } from '@azaion/nest-support';
+import {
+  type PackSink,
+  type PackSource,
+  type PackStore,
+  type SegmentStore,
+  type StatementTrust,
+} from '@azaion/split-resource';
+import { type ArchiveInspector } from '@azaion/unlock';
+
+import { type CallerApis, type DeviceRecipient, type TokenBearer } from './session/caller-apis.js';
+import { type CallerSessions } from './session/caller-sessions.js';
+
+/** The device's own session as the rest of the Loader sees it. */
+export interface LoaderDevice extends DeviceRecipient {
+  readonly authenticated: boolean;
+  /** The device as a caller of its own. @throws IdentityError | ResourceError when it cannot log in. */
+  bearer(): Promise<TokenBearer>;
+  start(): void;
+  stop(): void;
+}
+
+/** Everything outside of this process that a Loader works with, ready for use. */
+export interface LoaderAdapters {
+  readonly clock: Clock;
+  readonly auth: Pick<HttpAuthApi, 'login' | 'logout'>;
+  readonly apis: CallerApis;
+  /** Verifies what the Admin API signed. */
+  readonly verifier: TokenVerifier;
+  readonly sessions: CallerSessions;
+  readonly trust: StatementTrust;
+  /** In the order in which they are tried. */
+  readonly sources: readonly PackSource[];
+  readonly sink: PackSink;
+  readonly store: PackStore;
+  readonly segments: SegmentStore;
+  readonly inspector: ArchiveInspector;
+  /** `undefined` where this machine is no device. */
+  readonly device: LoaderDevice | undefined;
+  /** What the device's keys are tied to, for people to read. */
+  readonly binding: string;
+  readonly modelCacheDir: string;
+  /** Is the data directory writable. */
+  readonly dataDirectory: HealthCheck;
+  /** Does the Admin API answer. */
+  readonly adminApi: HealthCheck;
+  /** Closes connections. */
+  close(): Promise<void>;
+}

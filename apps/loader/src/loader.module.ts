@@ -1,0 +1,112 @@
+import { TokenVerifier } from '@azaion/identity';
+import { HealthModule, HealthProbes } from '@azaion/nest-support';
+import {
+  type DynamicModule,
+  type FactoryProvider,
+  Inject,
+  Logger,
+  Module,
+  type OnApplicationBootstrap,
+  type OnApplicationShutdown,
+} from '@nestjs/common';
+
+import { type LoaderConfig } from './config.js';
+import { ResourcesController } from './http/resources.controller.js';
+import { SessionController } from './http/session.controller.js';
+import { StatusController } from './http/status.controller.js';
+import { UploadController } from './http/upload.controller.js';
+import { type LoaderAdapters } from './loader-adapters.js';
+import { CallerSessions } from './session/caller-sessions.js';
+import { LogIn, LogOut } from './session/log-in.js';
+import { LoginLimiter } from './session/login-limiter.js';
+import { OpenForCaller } from './session/open-for-caller.js';
+import { OpenSessionVerifier } from './session/open-session-verifier.js';
+import { PublishForCaller } from './session/publish-for-caller.js';
+import { LoaderStatus } from './status/loader-status.js';
+
+/** Injection token of the {@link LoaderAdapters}. */
+export const LOADER_ADAPTERS = 'azaion:loader-adapters';
+/** Injection token of the {@link LoaderConfig}. */
+export const LOADER_CONFIG = 'azaion:loader-config';
+
+/** What every module of the Loader may ask for. */
+@Module({})
+class LoaderCoreModule {}
+
+/** Wires the Loader's use cases to its adapters. */
+@Module({})
+export class LoaderModule implements OnApplicationBootstrap, OnApplicationShutdown {
+  constructor(@Inject(LOADER_ADAPTERS) private readonly adapters: LoaderAdapters) {}
+
+  /**
+   * @param version - Of this release, for `/status`.
+   * @param features - Further modules; they may inject what the core exports.
+   */
+  static register(
+    config: LoaderConfig,
+    adapters: LoaderAdapters,
+    version: string,
+    features: readonly DynamicModule[] = [],
+  ): DynamicModule {
+    return {
+      module: LoaderModule,
+      imports: [
+        coreModule(config, adapters),
+        HealthModule.register({
+          useFactory: () => ({
+            ready: [adapters.dataDirectory, adapters.adminApi],
+            startup: [adapters.dataDirectory],
+          }),
+        }),
+        ...features,
+      ],
+      controllers: [SessionController, ResourcesController, UploadController, StatusController],
+      providers: [statusProvider(adapters, version)],
+    };
+  }
+
+  onApplicationBootstrap(): void {
+    this.adapters.device?.start();
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    this.adapters.device?.stop();
+    await this.adapters.close();
+  }
+}
+
+function coreModule(config: LoaderConfig, adapters: LoaderAdapters): DynamicModule {
+  const { apis, auth, clock, sessions, sink, inspector } = adapters;
+  const verifier = new OpenSessionVerifier(adapters.verifier, sessions);
+  const logger = new Logger('Session');
+  const providers = [
+    { provide: LOADER_CONFIG, useValue: config },
+    { provide: LOADER_ADAPTERS, useValue: adapters },
+    { provide: TokenVerifier, useValue: verifier },
+    { provide: CallerSessions, useValue: sessions },
+    { provide: LogIn, useValue: new LogIn(auth, verifier, new LoginLimiter(clock)) },
+    { provide: LogOut, useValue: new LogOut(auth, sessions, (message) => logger.warn(message)) },
+    { provide: OpenForCaller, useValue: new OpenForCaller(adapters) },
+    { provide: PublishForCaller, useValue: new PublishForCaller(apis, sink, inspector, config.maxUploadBytes) },
+  ];
+  return {
+    module: LoaderCoreModule,
+    global: true,
+    providers,
+    exports: providers.map(({ provide }) => provide),
+  };
+}
+
+function statusProvider(adapters: LoaderAdapters, version: string): FactoryProvider<LoaderStatus> {
+  const { binding, modelCacheDir, sessions, store, device, adminApi } = adapters;
+  return {
+    provide: LoaderStatus,
+    inject: [HealthProbes],
+    useFactory: (probes: HealthProbes) =>
+      new LoaderStatus({ version, modelCacheDir, binding }, sessions, store, device, () =>
+        probes.ready
+          .states()
+          .some(({ name, up, reason }) => name === adminApi.name && !up && reason !== 'not checked yet'),
+      ),
+  };
+}

@@ -1,0 +1,97 @@
+import { access, constants, mkdir, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import { DirectoryPackSource, DirectoryPackStore, DirectorySegmentStore } from '@azaion/adapters/file-store';
+import { HttpPackSink, HttpPackSource } from '@azaion/adapters/http-packs';
+import { TarArchiveInspector } from '@azaion/adapters/image-archive';
+import { ApiClient, HttpAuthApi, HttpJwksSource, HttpWellKnown } from '@azaion/adapters/resource-api';
+import { CredentialsDeviceIdentity } from '@azaion/adapters/software-identity';
+import { FileStatementTrust, parseRootKey, type RootKey } from '@azaion/adapters/trust-store';
+import { JwksTokenVerifier } from '@azaion/identity';
+import { SystemClock } from '@azaion/kernel';
+import { Logger } from '@nestjs/common';
+
+import { isProduction, type LoaderConfig } from './config.js';
+import { type DeviceConf, readDeviceConf } from './device/device-conf.js';
+import { DeviceSession } from './device/device-session.js';
+import { type LoaderAdapters } from './loader-adapters.js';
+import { CallerSessions } from './session/caller-sessions.js';
+import { HttpCallerApis } from './session/http-caller-apis.js';
+
+/**
+ * Opens everything the configuration names. The Admin API need not be reachable: what needs it is tried when it is needed.
+ *
+ * @throws Error in a plain sentence when something on this machine is not as it must be.
+ */
+export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters> {
+  const clock = new SystemClock();
+  await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
+  const conf = await readDeviceConf(config.deviceConf);
+  const client = new ApiClient({
+    baseUrl: config.resourceApiUrl,
+    allowInsecure: config.allowInsecureApi,
+    ca: config.apiCaFile === undefined ? undefined : await readFile(config.apiCaFile, 'utf8'),
+    proxy: config.httpsProxy,
+  });
+  const auth = new HttpAuthApi(client);
+  const wellKnown = new HttpWellKnown(client);
+  const jwks = new HttpJwksSource(client);
+  const verifier = new JwksTokenVerifier(jwks, clock, { issuer: config.adminIssuer, audience: config.adminAudience });
+  const trustLog = new Logger('Trust');
+  const trust = await FileStatementTrust.open({
+    dataDirectory: config.dataDir,
+    root: await configuredRoot(config, conf),
+    trustOnFirstUse: !isProduction(config),
+    documents: wellKnown,
+    clock,
+    warn: (message) => trustLog.warn(message),
+  });
+  const device = conf === undefined ? undefined : await deviceSession(config, conf, { auth, verifier, clock });
+  const modelCacheDir = join(config.dataDir, 'packs');
+  return {
+    clock,
+    auth,
+    apis: new HttpCallerApis(client, device),
+    verifier,
+    sessions: new CallerSessions(clock),
+    trust,
+    sources: [...(await deployedPacks(config.imagesPath)), new HttpPackSource()],
+    sink: new HttpPackSink(),
+    store: new DirectoryPackStore({ directory: modelCacheDir, limitBytes: config.cacheLimitBytes }),
+    segments: new DirectorySegmentStore(join(config.dataDir, 'segments')),
+    inspector: new TarArchiveInspector(),
+    device,
+    binding: device === undefined ? 'none' : 'credentials',
+    modelCacheDir,
+    dataDirectory: { name: 'data-directory', check: () => access(config.dataDir, constants.W_OK) },
+    adminApi: { name: 'admin-api', check: () => jwks.currentKeys().then(() => undefined) },
+    close: () => client.close(),
+  };
+}
+
+async function deviceSession(
+  config: LoaderConfig,
+  conf: DeviceConf,
+  using: { readonly auth: HttpAuthApi; readonly verifier: JwksTokenVerifier; readonly clock: SystemClock },
+): Promise<DeviceSession> {
+  const log = new Logger('Device');
+  if (config.binding === 'auto')
+    log.log('LOADER_BINDING=auto: the device keys are tied to a file of this machine (credentials).');
+  const identity = await CredentialsDeviceIdentity.open(join(config.dataDir, 'device-keys.json'));
+  const { serial, email, password } = conf;
+  return new DeviceSession({ serial, email, password, audience: config.adminAudience }, { ...using, identity, log });
+}
+
+async function configuredRoot(config: LoaderConfig, conf: DeviceConf | undefined): Promise<RootKey | undefined> {
+  const json =
+    config.statementRootKeyFile === undefined
+      ? conf?.statementRoot
+      : await readFile(config.statementRootKeyFile, 'utf8');
+  return json === undefined ? undefined : parseRootKey(json);
+}
+
+/** Packs that were shipped with the device are read from where they lie, before any network is used. */
+async function deployedPacks(path: string): Promise<readonly DirectoryPackSource[]> {
+  const found = await stat(path).catch(() => undefined);
+  return found?.isDirectory() === true ? [new DirectoryPackSource(path)] : [];
+}

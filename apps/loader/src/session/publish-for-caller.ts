@@ -1,0 +1,41 @@
+import { Readable } from 'node:stream';
+
+import { type ResourceKind, type StatementImage } from '@azaion/crypto';
+import { type ResourceName } from '@azaion/kernel';
+import { type PackSink, PublishResource, type PublishResult } from '@azaion/split-resource';
+import { type ArchiveInspector } from '@azaion/unlock';
+
+import { type CallerApis, type TokenBearer } from './caller-apis.js';
+
+/** F3 for one caller at a time, with the caller's own token. */
+export class PublishForCaller {
+  constructor(
+    private readonly apis: CallerApis,
+    private readonly sink: PackSink,
+    private readonly inspector: ArchiveInspector,
+    private readonly maxBytes: number,
+  ) {}
+
+  /**
+   * @param content - Read once; when it throws, nothing is published.
+   * @throws ResourceError; UnlockError `unlock.archive-invalid` | `unlock.archive-truncated` for `images`; what the content throws.
+   */
+  run(
+    resource: ResourceName,
+    kind: ResourceKind,
+    content: AsyncIterable<Buffer>,
+    bearer: TokenBearer,
+    signal: AbortSignal,
+  ): Promise<PublishResult> {
+    const publish = new PublishResource(this.apis.uploads(bearer), this.sink);
+    const common = { resource, kind, maxBytes: this.maxBytes, signal };
+    if (kind === 'file') return publish.run({ ...common, content: asReadable(content) });
+    let found: readonly StatementImage[] = [];
+    const inspected = this.inspector.passThrough(content, (images) => (found = images));
+    return publish.run({ ...common, content: asReadable(inspected), images: () => Promise.resolve(found) });
+  }
+}
+
+function asReadable(content: AsyncIterable<Uint8Array>): Readable {
+  return Readable.from(content, { objectMode: false });
+}
