@@ -130,7 +130,7 @@ export class DeviceSession implements DeviceTokens, DeviceRecipient {
       this.reportedCode = '';
       return token;
     } catch (error) {
-      const code = error instanceof DomainError ? error.code : 'unknown';
+      const code = error instanceof DomainError ? String(error.code) : 'unknown';
       if (this.reportedCode !== code)
         this.using.log.warn(
           `The device ${this.serial} cannot log in (${code}): ${error instanceof DomainError ? error.message : 'unexpected error'} It is tried again in the background.`,
