@@ -28,16 +28,21 @@ export abstract class ChunkOpener {
   abstract open(sealed: Uint8Array, secrets: ChunkSecrets): Promise<Buffer>;
 }
 
+/** Hashes a plaintext and derives its key and id in a dedup domain: what every {@link ChunkSealer} computes, on whatever thread. */
+export function identifyChunk(plaintext: Uint8Array, domainKey: Uint8Array): ChunkIdentity {
+  const h = chunkHash(plaintext);
+  return {
+    h,
+    key: deriveChunkKey(domainKey, h),
+    id: deriveChunkId(domainKey, h),
+    plaintextBytes: plaintext.length,
+  };
+}
+
 /** Seals on the calling thread. */
 export class InlineChunkSealer extends ChunkSealer {
   override identify(plaintext: Uint8Array, domainKey: Uint8Array): Promise<ChunkIdentity> {
-    const h = chunkHash(plaintext);
-    return Promise.resolve({
-      h,
-      key: deriveChunkKey(domainKey, h),
-      id: deriveChunkId(domainKey, h),
-      plaintextBytes: plaintext.length,
-    });
+    return Promise.resolve(identifyChunk(plaintext, domainKey));
   }
 
   override seal(plaintext: Uint8Array, secrets: ChunkSecrets): Promise<Buffer> {

@@ -16,7 +16,7 @@ import {
 import { join } from 'node:path';
 
 import { type ByteRange } from '@azaion/kernel';
-import { ByteIntervals, PACK_ID_PATTERN, type PackRef, PackStore } from '@azaion/split-resource';
+import { ByteIntervals, MAX_PACK_BYTES, PACK_ID_PATTERN, type PackRef, PackStore } from '@azaion/split-resource';
 
 import { ignoreMissing, noSpace, orNoSpace, systemCode } from './file-errors.js';
 import { assertPackNames, isFolderId } from './pack-names.js';
@@ -43,13 +43,11 @@ export interface DirectoryPackStoreOptions {
 interface KeptPack {
   readonly folderId: string;
   readonly packId: string;
-  readonly sizeBytes: number;
   readonly present: ByteIntervals;
+  /** Records in the journal; infinite when it must be written anew. */
   journalRecords: number;
   usedAtMs: number;
   touchedAtMs: number;
-  /** Changes of one pack happen one after another. */
-  queue: Promise<void>;
 }
 
 /**
@@ -60,6 +58,8 @@ export class DirectoryPackStore extends PackStore {
   private readonly packs = new Map<string, KeptPack>();
   private loading: Promise<void> | undefined;
   private usedBytes = 0;
+  /** Changes happen one after another, so that nothing is evicted while it is written. Reads go on beside them. */
+  private lastChange: Promise<void> = Promise.resolve();
 
   constructor(private readonly options: DirectoryPackStoreOptions) {
     super();
@@ -87,51 +87,56 @@ export class DirectoryPackStore extends PackStore {
     const range = { start: startByte, end: startByte + bytes.length };
     if (range.end > pack.sizeBytes) throw new RangeError('outside of the pack');
     await this.load();
-    const key = keyOf(folderId, pack.packId);
-    let kept = this.packs.get(key);
-    if (kept === undefined) {
-      kept = newPack(folderId, pack.packId, pack.sizeBytes);
-      this.packs.set(key, kept);
-    }
-    kept.usedAtMs = Date.now();
-    const current = kept;
-    await inTurn(current, async () => {
-      const addedBytes = sizeOf(current.present.missing(range));
+    await this.inTurn(async () => {
+      const key = keyOf(folderId, pack.packId);
+      const kept = this.packs.get(key) ?? newPack(folderId, pack.packId);
+      kept.usedAtMs = Date.now();
+      const addedBytes = sizeOf(kept.present.missing(range));
       if (addedBytes === 0) return;
-      await this.makeRoom(addedBytes, current);
-      if (this.packs.get(key) !== current) this.packs.set(key, current); // evicted while it waited
-      await this.writeRange(current, range, bytes).catch((error: unknown) => {
+      await this.makeRoom(addedBytes, kept);
+      await this.writeRange(kept, range, bytes).catch((error: unknown) => {
         throw orNoSpace(error);
       });
+      this.packs.set(key, kept);
     });
   }
 
   override async discard(folderId: string, pack: PackRef, range: ByteRange): Promise<void> {
     await this.load();
-    const kept = this.packs.get(keyOf(folderId, pack.packId));
-    if (kept === undefined) return;
-    await inTurn(kept, async () => {
+    await this.inTurn(async () => {
+      const kept = this.packs.get(keyOf(folderId, pack.packId));
+      if (kept === undefined) return;
       this.forget(kept, range);
-      await this.append(kept, journalRecord('remove', range));
+      await this.append(kept, journalRecord('remove', range)).catch((error: unknown) => {
+        // A full disk must not keep anyone from forgetting: the journal is written anew with the next change.
+        if (orNoSpace(error) === error) throw error;
+      });
     });
   }
 
   override async reserve(bytes: number): Promise<void> {
     await this.load();
-    await this.makeRoom(bytes, undefined);
     const { directory, freeReserveBytes = DEFAULT_FREE_RESERVE_BYTES, freeBytes = freeBytesOf } = this.options;
-    await mkdir(directory, { recursive: true, mode: 0o700 });
-    for (;;) {
-      if ((await freeBytes(directory)) - bytes >= freeReserveBytes) return;
-      const oldest = this.oldest(undefined);
-      if (oldest === undefined) throw noSpace();
-      await this.evict(oldest);
-    }
+    await this.inTurn(async () => {
+      await this.makeRoom(bytes, undefined);
+      await mkdir(directory, { recursive: true, mode: 0o700 });
+      while ((await freeBytes(directory)) - bytes < freeReserveBytes) {
+        const oldest = this.oldest(undefined);
+        if (oldest === undefined) throw noSpace();
+        await this.evict(oldest);
+      }
+    });
   }
 
   override async usage(): Promise<{ readonly bytes: number; readonly limitBytes: number }> {
     await this.load();
     return { bytes: this.usedBytes, limitBytes: this.options.limitBytes };
+  }
+
+  private inTurn(change: () => Promise<void>): Promise<void> {
+    const turn = this.lastChange.then(change);
+    this.lastChange = turn.catch(() => undefined);
+    return turn;
   }
 
   private async writeRange(kept: KeptPack, range: ByteRange, bytes: Uint8Array): Promise<void> {
@@ -164,19 +169,17 @@ export class DirectoryPackStore extends PackStore {
 
   private async append(kept: KeptPack, record: Buffer): Promise<void> {
     const path = this.journalPath(kept);
-    if (kept.journalRecords === 0) {
-      await writeFile(path, Buffer.concat([journalHeader(kept.sizeBytes), record]), { mode: 0o600 });
-    } else if (kept.journalRecords > kept.present.all.length + MAX_SPARE_RECORDS) {
-      const records = kept.present.all.map((range) => journalRecord('add', range));
-      await writeFile(`${path}.tmp`, Buffer.concat([journalHeader(kept.sizeBytes), ...records, record]), {
-        mode: 0o600,
-      });
-      await rename(`${path}.tmp`, path);
-      kept.journalRecords = records.length;
-    } else {
+    const records = kept.journalRecords;
+    kept.journalRecords = Infinity; // a record that was written half hides what follows it
+    if (records > 0 && records <= kept.present.all.length + MAX_SPARE_RECORDS) {
       await appendFile(path, record);
+      kept.journalRecords = records + 1;
+      return;
     }
-    kept.journalRecords++;
+    const needed = kept.present.all.map((range) => journalRecord('add', range));
+    await writeFile(`${path}.tmp`, Buffer.concat([journalHeader(), ...needed, record]), { mode: 0o600 });
+    await rename(`${path}.tmp`, path);
+    kept.journalRecords = needed.length + 1;
   }
 
   private async readFile(kept: KeptPack, range: ByteRange): Promise<Buffer | undefined> {
@@ -228,7 +231,7 @@ export class DirectoryPackStore extends PackStore {
   private async evict(kept: KeptPack): Promise<void> {
     // At once, so that nobody reads on; its files go first journal, then pack: bytes without a journal are not there.
     this.usedBytes -= kept.present.sizeBytes;
-    kept.present.remove({ start: 0, end: kept.sizeBytes });
+    kept.present.remove({ start: 0, end: MAX_PACK_BYTES });
     this.packs.delete(keyOf(kept.folderId, kept.packId));
     kept.journalRecords = 0;
     await rm(this.journalPath(kept), { force: true });
@@ -236,35 +239,41 @@ export class DirectoryPackStore extends PackStore {
   }
 
   private load(): Promise<void> {
-    this.loading ??= this.loadAll();
+    this.loading ??= this.loadAll().catch((error: unknown) => {
+      this.loading = undefined;
+      throw error;
+    });
     return this.loading;
   }
 
   private async loadAll(): Promise<void> {
     for (const folderId of await namesIn(this.options.directory)) {
       if (!isFolderId(folderId)) continue;
-      for (const name of await namesIn(join(this.options.directory, folderId))) {
+      const names = new Set(await namesIn(join(this.options.directory, folderId)));
+      for (const name of names) {
         const packId = name.slice(0, 32);
-        if (name === packId + JOURNAL_SUFFIX && PACK_ID_PATTERN.test(packId)) await this.loadPack(folderId, packId);
+        if (!PACK_ID_PATTERN.test(packId)) continue;
+        if (name === packId + JOURNAL_SUFFIX) await this.loadPack(folderId, packId);
+        // What an eviction or a first write left behind when the process died.
+        else if (!names.has(packId + JOURNAL_SUFFIX)) await rm(join(this.options.directory, folderId, name));
       }
     }
   }
 
   private async loadPack(folderId: string, packId: string): Promise<void> {
-    const unknown = newPack(folderId, packId, 0);
+    const unknown = newPack(folderId, packId);
     const path = this.journalPath(unknown);
     const journal = replayJournal(await readFile(path));
     if (journal === undefined) {
       await rm(path, { force: true });
       return;
     }
-    const { sizeBytes, present, wholeBytes } = journal;
+    const { present, wholeBytes } = journal;
     await truncate(path, wholeBytes);
     const usedAtMs = (await stat(path)).mtimeMs;
     const journalRecords = wholeBytes / JOURNAL_RECORD_BYTES - 1;
     this.packs.set(keyOf(folderId, packId), {
       ...unknown,
-      sizeBytes,
       present,
       journalRecords,
       usedAtMs,
@@ -282,16 +291,14 @@ export class DirectoryPackStore extends PackStore {
   }
 }
 
-function newPack(folderId: string, packId: string, sizeBytes: number): KeptPack {
+function newPack(folderId: string, packId: string): KeptPack {
   return {
     folderId,
     packId,
-    sizeBytes,
     present: new ByteIntervals(),
     journalRecords: 0,
     usedAtMs: 0,
     touchedAtMs: 0,
-    queue: Promise.resolve(),
   };
 }
 
@@ -301,12 +308,6 @@ function keyOf(folderId: string, packId: string): string {
 
 function sizeOf(ranges: readonly ByteRange[]): number {
   return ranges.reduce((sum, { start, end }) => sum + end - start, 0);
-}
-
-function inTurn(kept: KeptPack, change: () => Promise<void>): Promise<void> {
-  const turn = kept.queue.then(change);
-  kept.queue = turn.catch(() => undefined);
-  return turn;
 }
 
 async function namesIn(directory: string): Promise<readonly string[]> {

@@ -10,15 +10,14 @@ const OPERATIONS = { add: 1, remove: 2 } as const;
 
 /** What a journal says about a pack. */
 export interface ReadJournal {
-  readonly sizeBytes: number;
   readonly present: ByteIntervals;
   /** Bytes of the journal that are whole; what follows was being written when the process died. */
   readonly wholeBytes: number;
 }
 
 /** The first record of a pack's journal (ADR 0004). */
-export function journalHeader(sizeBytes: number): Buffer {
-  return record(MAGIC, FORMAT_VERSION, sizeBytes);
+export function journalHeader(): Buffer {
+  return record(MAGIC, FORMAT_VERSION, 0);
 }
 
 /** A record that says that a range is there now, or no longer. */
@@ -33,18 +32,18 @@ export function journalRecord(operation: keyof typeof OPERATIONS, { start, end }
  * @returns `undefined` when there is no valid header.
  */
 export function replayJournal(bytes: Buffer): ReadJournal | undefined {
-  const [magic, version, sizeBytes = 0] = wordsAt(bytes, 0) ?? [];
-  if (magic !== MAGIC || version !== FORMAT_VERSION || sizeBytes < 1 || sizeBytes > MAX_PACK_BYTES) return undefined;
+  const [magic, version] = wordsAt(bytes, 0) ?? [];
+  if (magic !== MAGIC || version !== FORMAT_VERSION) return undefined;
   const present = new ByteIntervals();
   let at = JOURNAL_RECORD_BYTES;
   for (; ; at += JOURNAL_RECORD_BYTES) {
     const [operation, start = 0, end = 0] = wordsAt(bytes, at) ?? [];
-    if (start >= end || end > sizeBytes) break;
+    if (start >= end || end > MAX_PACK_BYTES) break;
     if (operation === OPERATIONS.add) present.add({ start, end });
     else if (operation === OPERATIONS.remove) present.remove({ start, end });
     else break;
   }
-  return { sizeBytes, present, wholeBytes: at };
+  return { present, wholeBytes: at };
 }
 
 function record(...words: readonly [number, number, number]): Buffer {

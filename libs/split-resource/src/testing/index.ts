@@ -9,3 +9,8 @@ export { InMemoryPackStore } from './in-memory-pack-store.js';
 export { InMemorySegmentStore } from './in-memory-segment-store.js';
 export { InMemoryStatementTrust } from './in-memory-statement-trust.js';
 export { softwareRecipient } from './software-recipient.js';
+export { describeObjectStore, type ObjectStoreHarness } from './describe-object-store.js';
+export { describePackSink, type PackSinkHarness } from './describe-pack-sink.js';
+export { describePackSource, type PackSourceHarness } from './describe-pack-source.js';
+export { describePackStore } from './describe-pack-store.js';
+export { describeSegmentStore } from './describe-segment-store.js';
