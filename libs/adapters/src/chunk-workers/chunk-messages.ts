@@ -1,0 +1,18 @@
+import { type ChunkSecrets, type CryptoErrorCode } from '@azaion/crypto';
+import { type ChunkIdentity } from '@azaion/split-resource';
+
+/** What the pool asks of a thread. Bytes are moved, not copied. */
+export type ChunkTask =
+  | { readonly work: 'open'; readonly bytes: Uint8Array; readonly secrets: ChunkSecrets }
+  | { readonly work: 'identify'; readonly bytes: Uint8Array; readonly domainKey: Uint8Array }
+  | { readonly work: 'seal'; readonly bytes: Uint8Array; readonly secrets: ChunkSecrets };
+
+/** A task with the number by which its answer is found. */
+export type ChunkRequest = ChunkTask & { readonly id: number };
+
+/** What a thread answers. */
+export type ChunkAnswer =
+  | { readonly id: number; readonly bytes: Uint8Array }
+  | { readonly id: number; readonly identity: ChunkIdentity }
+  | { readonly id: number; readonly code: CryptoErrorCode; readonly message: string }
+  | { readonly id: number; readonly crash: string };

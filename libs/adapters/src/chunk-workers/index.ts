@@ -1,0 +1,1 @@
+export { ChunkWorkerPool, type ChunkWorkerPoolOptions } from './chunk-worker-pool.js';
