@@ -6,11 +6,13 @@ import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fa
 import { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { Logger } from 'nestjs-pino';
 
+import { AllowedMethods } from './allowed-methods.js';
+import { answerClientError } from './client-error.js';
 import { BearerGuard, RolesGuard } from './guards.js';
-import { loggerModule, type LogOptions } from './logging.js';
+import { createLogger, logAnswers, loggerModule, type LogOptions } from './logging.js';
 import { API_CSP, type ApiDescription, DOCS_CSP, serveOpenApi } from './openapi.js';
-import { type ProblemOptions } from './problem.js';
-import { ProblemFilter } from './problem-filter.js';
+import { HttpProblem, type ProblemOptions } from './problem.js';
+import { pathOf, ProblemFilter } from './problem-filter.js';
 import { BINARY_MEDIA_TYPE } from './raw-body.js';
 import { rebindingProblem } from './rebinding.js';
 import { REQUEST_ID_HEADER, requestIdOf } from './request-id.js';
@@ -60,16 +62,21 @@ export async function createApp(module: Type | DynamicModule, options: AppOption
     genReqId: requestIdOf,
     requestIdHeader: false,
     logger: false,
+    return503OnClosing: false, // answered below, with a problem document
     routerOptions: { maxParamLength: 512 },
+    clientErrorHandler: answerClientError,
     frameworkErrors: (error: unknown, request: FastifyRequest, reply: FastifyReply) => {
       setCommonHeaders(request, reply);
       filter.answer(error, request, reply);
     },
     ...(options.tls === undefined ? {} : { https: { ...options.tls } }),
   } as ConstructorParameters<typeof FastifyAdapter>[0]);
-  configureFastify(adapter.getInstance<FastifyInstance>(), options);
+  const fastify = adapter.getInstance<FastifyInstance>();
+  const logger = createLogger(options.log);
+  configureFastify(fastify, options);
+  logAnswers(fastify, logger);
 
-  const root: DynamicModule = { module: ApplicationRoot, imports: [loggerModule(options.log), module] };
+  const root: DynamicModule = { module: ApplicationRoot, imports: [loggerModule(logger), module] };
   const app = await NestFactory.create<NestFastifyApplication>(root, adapter, {
     bodyParser: false,
     bufferLogs: true,
@@ -87,11 +94,16 @@ export async function createApp(module: Type | DynamicModule, options: AppOption
 }
 
 function configureFastify(fastify: FastifyInstance, options: AppOptions): void {
+  const allowed = new AllowedMethods();
+  let closing = false;
+  fastify.addHook('onRoute', ({ method, url }) => allowed.add(method, url));
   fastify.addHook('onRequest', (request, reply, done) => {
     setCommonHeaders(request, reply);
-    done(options.allowedHosts === undefined ? undefined : rebindingProblem(request, options.allowedHosts));
+    if (closing) void reply.header('connection', 'close');
+    done(earlyProblem(request, options, allowed, closing));
   });
   fastify.addHook('preClose', (done) => {
+    closing = true;
     const graceMs = options.shutdownGraceMs ?? DEFAULT_SHUTDOWN_GRACE_MS;
     setTimeout(() => fastify.server.closeAllConnections(), graceMs).unref();
     done();
@@ -104,6 +116,24 @@ function configureFastify(fastify: FastifyInstance, options: AppOptions): void {
     else parseJson(request, body as string, done);
   });
   fastify.addContentTypeParser(BINARY_MEDIA_TYPE, (_request, payload, done) => done(null, payload));
+}
+
+/** What refuses a request before its body is read. */
+function earlyProblem(
+  request: FastifyRequest,
+  options: AppOptions,
+  allowed: AllowedMethods,
+  closing: boolean,
+): HttpProblem | undefined {
+  if (closing) return new HttpProblem('server.unavailable', 'The service is shutting down: try again later.');
+  const refused = options.allowedHosts === undefined ? undefined : rebindingProblem(request, options.allowedHosts);
+  if (refused !== undefined || !request.is404) return refused;
+  const methods = allowed.of(pathOf(request.url));
+  // Answered here: behind this hook the body would be read first, and a bad one would be told from a good one.
+  if (methods.length === 0) return new HttpProblem('route.not-found', 'There is nothing at this address.');
+  return new HttpProblem('route.method-not-allowed', 'This address does not know that method.', {
+    headers: { allow: methods.join(', ') },
+  });
 }
 
 function setCommonHeaders(request: FastifyRequest, reply: FastifyReply): void {

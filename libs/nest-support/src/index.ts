@@ -23,7 +23,7 @@ export { type AppOptions, createApp } from './create-app.js';
 export { BearerGuard, RolesGuard } from './guards.js';
 export { HealthModule, type HealthModuleOptions, type HealthPlan, HealthProbes } from './health.module.js';
 export { type CheckState, type HealthCheck, HealthChecks } from './health-checks.js';
-export { type LogOptions, loggerModule, pinoOptions, redactQueries } from './logging.js';
+export { createLogger, type LogOptions, redactQueries } from './logging.js';
 export { type ApiDescription, openApiDocument } from './openapi.js';
 export {
   type AnyErrorCode,

@@ -1,6 +1,7 @@
 import { type DynamicModule } from '@nestjs/common';
+import { type FastifyInstance } from 'fastify';
 import { LoggerModule } from 'nestjs-pino';
-import { type DestinationStream, type LoggerOptions } from 'pino';
+import { type DestinationStream, type Logger as PinoLogger, type LoggerOptions, pino } from 'pino';
 
 /** Members whose values never reach a log, wherever they stand in the first levels of an entry. */
 const SECRET_MEMBERS = [
@@ -67,26 +68,36 @@ function safeError(error: unknown, depth = 0): unknown {
   };
 }
 
-interface SerializedRequest {
-  readonly id: unknown;
-  readonly method: string;
-  readonly url: string;
+/** The one logger of an application. */
+export function createLogger(options: LogOptions = {}): PinoLogger {
+  return options.destination === undefined
+    ? pino(pinoOptions(options))
+    : pino(pinoOptions(options), options.destination);
 }
 
-/** The logger of an application: one line per answered request, with its id. */
-export function loggerModule(options: LogOptions = {}): DynamicModule {
-  const pinoHttp = {
-    ...pinoOptions(options),
-    serializers: {
-      ...pinoOptions(options).serializers,
-      req: ({ id, method, url }: SerializedRequest) => ({ id, method, path: url.split('?', 1)[0] }),
-      res: ({ statusCode }: { statusCode: number }) => ({ statusCode }),
-    },
-    customLogLevel: (_request: unknown, response: { statusCode: number }, error?: Error) =>
-      error !== undefined || response.statusCode >= 500 ? ('error' as const) : ('info' as const),
-    autoLogging: { ignore: (request: { url?: string }) => (request.url ?? '').startsWith('/health') },
-  };
+/** Lets Nest log through a logger, every entry with the id of the request it belongs to. Answered requests are logged elsewhere. */
+export function loggerModule(logger: PinoLogger): DynamicModule {
   return LoggerModule.forRoot({
-    pinoHttp: options.destination === undefined ? pinoHttp : [pinoHttp, options.destination],
+    pinoHttp: { logger, autoLogging: false, quietReqLogger: true, customAttributeKeys: { reqId: 'requestId' } },
+  });
+}
+
+/** Writes one entry for every answer, also to requests that no handler saw. Probes are left out: they come every few seconds. */
+export function logAnswers(fastify: FastifyInstance, logger: PinoLogger): void {
+  fastify.addHook('onResponse', (request, reply, done) => {
+    const path = request.url.split('?', 1)[0] ?? '';
+    const { statusCode } = reply;
+    if (!path.startsWith('/health'))
+      logger[statusCode >= 500 ? 'error' : 'info'](
+        {
+          requestId: request.id,
+          method: request.method,
+          path,
+          status: statusCode,
+          durationMs: Math.round(reply.elapsedTime),
+        },
+        'request answered',
+      );
+    done();
   });
 }

@@ -18,7 +18,7 @@ export class ProblemFilter implements ExceptionFilter {
   /** For errors that Fastify reports by itself. */
   answer(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
     const problem = problemOf(error, { instance: pathOf(request.url), requestId: request.id }, this.options);
-    if (problem.unexpected) this.logger.error({ err: error, code: problem.document.code, requestId: request.id });
+    if (problem.unexpected) this.logger.error({ err: error, code: problem.document.code });
     if (reply.raw.headersSent) {
       reply.raw.destroy(); // a cut connection, never a short, normal-looking body
       return;

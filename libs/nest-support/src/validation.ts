@@ -3,6 +3,9 @@ import { type ValidationError } from 'class-validator';
 
 import { HttpProblem } from './problem.js';
 
+const UNKNOWN_FIELD = 'is not known here';
+const MAX_DEPTH = 16;
+
 /** One refused field: its path (`images.0.reference`) and what is wrong with it. */
 export interface FieldError {
   readonly field: string;
@@ -28,8 +31,12 @@ export class StrictValidationPipe implements PipeTransform {
   async transform(value: unknown, metadata: ArgumentMetadata): Promise<unknown> {
     // A body that was not sent is an empty object: the class says which members it misses.
     if (metadata.type === 'body' && value === undefined) value = {};
-    if (metadata.type === 'body' && isDto(metadata.metatype) && !isPlainObject(value))
-      throw invalidRequest(this.status, [{ field: 'body', messages: ['must be a JSON object'] }]);
+    if (metadata.type !== 'custom' && isDto(metadata.metatype)) {
+      if (metadata.type === 'body' && !isPlainObject(value))
+        throw invalidRequest(this.status, [{ field: 'body', messages: ['must be a JSON object'] }]);
+      const dangerous = dangerousMembers(value);
+      if (dangerous.length > 0) throw invalidRequest(this.status, dangerous);
+    }
     return this.pipe.transform(value, metadata) as Promise<unknown>;
   }
 }
@@ -48,11 +55,32 @@ export function invalidRequest(status: 400 | 422, errors: readonly FieldError[])
   });
 }
 
+/** Members that every object has by itself; class-transformer and class-validator pass them by in silence. */
+function isInherent(name: string): boolean {
+  return name in Object.prototype || name === 'prototype';
+}
+
+/** What must not reach class-transformer: members that would shadow an object's own, and nesting that would exhaust the stack. */
+function dangerousMembers(value: unknown): FieldError[] {
+  const found: FieldError[] = [];
+  const pending = [{ value, path: '', depth: 0 }];
+  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+    if (typeof next.value !== 'object' || next.value === null) continue;
+    if (next.depth > MAX_DEPTH) return [{ field: next.path.slice(0, 100), messages: ['is nested too deep'] }];
+    for (const [name, member] of Object.entries(next.value)) {
+      const path = next.path === '' ? name : `${next.path}.${name}`;
+      if (isInherent(name)) found.push({ field: path, messages: [UNKNOWN_FIELD] });
+      else pending.push({ value: member, path, depth: next.depth + 1 });
+    }
+  }
+  return found;
+}
+
 function fieldErrors(errors: readonly ValidationError[], parent = ''): FieldError[] {
   return errors.flatMap((error) => {
     const field = `${parent}${error.property.slice(0, 100)}`;
     const messages = Object.entries(error.constraints ?? {}).map(([rule, message]) =>
-      rule === 'whitelistValidation' ? 'is not known here' : message,
+      rule === 'whitelistValidation' ? UNKNOWN_FIELD : message,
     );
     const own = messages.length > 0 ? [{ field, messages }] : [];
     return [...own, ...fieldErrors(error.children ?? [], `${field}.`)];
