@@ -6,6 +6,7 @@ import { Logger } from '@nestjs/common';
 import { type LoaderConfig, readLoaderConfig } from './config.js';
 import { createLoader } from './create-loader.js';
 import { openAdapters } from './open-adapters.js';
+import { UnlockModule } from './unlock/unlock.module.js';
 
 const USAGE = `Usage: node apps/loader/dist/main.js [--print-config]
 
@@ -39,7 +40,10 @@ export async function run(): Promise<void> {
 async function serve(config: LoaderConfig): Promise<void> {
   try {
     const adapters = await openAdapters(config);
-    const app = await createLoader(config, adapters, await releaseVersion(), { log: { level: config.logLevel } });
+    const app = await createLoader(config, adapters, await releaseVersion(), {
+      log: { level: config.logLevel },
+      features: [UnlockModule.register(config, adapters)],
+    });
     await app.listen(config.port, config.host);
     new Logger('Loader').log(`Listening on ${await app.getUrl()}, API description at /docs.`);
   } catch (error) {

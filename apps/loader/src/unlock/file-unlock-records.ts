@@ -1,0 +1,63 @@
+import { open, readFile, rename } from 'node:fs/promises';
+import { dirname } from 'node:path';
+
+import { type ExpectedImage, UNLOCK_STATES, type UnlockRecord, UnlockRecords } from '@azaion/unlock';
+
+/** Keeps the record in one JSON file. */
+export class FileUnlockRecords extends UnlockRecords {
+  constructor(private readonly path: string) {
+    super();
+  }
+
+  override async load(): Promise<UnlockRecord | undefined> {
+    try {
+      return parseRecord(await readFile(this.path, 'utf8'));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      throw error;
+    }
+  }
+
+  override async save(record: UnlockRecord): Promise<void> {
+    const partial = `${this.path}.partial`;
+    const file = await open(partial, 'w', 0o600);
+    try {
+      await file.writeFile(JSON.stringify(record));
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(partial, this.path);
+    const directory = await open(dirname(this.path));
+    try {
+      await directory.sync();
+    } finally {
+      await directory.close();
+    }
+  }
+}
+
+function parseRecord(text: string): UnlockRecord | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (typeof value !== 'object' || value === null) return undefined;
+  const { state, error, detail, images } = value as Record<string, unknown>;
+  const knownState = UNLOCK_STATES.find((known) => known === state);
+  if (knownState === undefined || !isTextOrNull(error) || !isTextOrNull(detail)) return undefined;
+  if (!Array.isArray(images) || !images.every(isExpectedImage)) return undefined;
+  return { state: knownState, error, detail, images };
+}
+
+function isExpectedImage(value: unknown): value is ExpectedImage {
+  if (typeof value !== 'object' || value === null) return false;
+  const { reference, configDigest, manifestDigest } = value as Record<string, unknown>;
+  return typeof reference === 'string' && isTextOrNull(configDigest) && isTextOrNull(manifestDigest);
+}
+
+function isTextOrNull(value: unknown): value is string | null {
+  return value === null || typeof value === 'string';
+}

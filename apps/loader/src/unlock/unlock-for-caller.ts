@@ -1,0 +1,83 @@
+import { IdentityError, type TokenVerifier } from '@azaion/identity';
+import { type ResourceName, type Secret } from '@azaion/kernel';
+import { type UnlockImages, type UnlockState } from '@azaion/unlock';
+
+import { type LoaderDevice } from '../loader-adapters.js';
+import { type TokenBearer } from '../session/caller-apis.js';
+import { type LogIn } from '../session/log-in.js';
+import { type OpenForCaller } from '../session/open-for-caller.js';
+import { SealedArchiveSource } from './sealed-archive-source.js';
+
+/** Roles that may start and cancel an unlock. */
+export const UNLOCK_ROLES = ['Operator', 'CompanionPC', 'Admin', 'ApiAdmin'] as const;
+
+/** Credentials sent with a call instead of a token. */
+export interface UnlockCredentials {
+  readonly email: string;
+  readonly password: Secret<string>;
+}
+
+/** What {@link UnlockForCaller} works with. */
+export interface UnlockForCallerDependencies {
+  readonly unlock: UnlockImages;
+  readonly open: OpenForCaller;
+  readonly logIn: LogIn;
+  readonly verifier: TokenVerifier;
+  /** Opens the archive where there is one: its key stays on the device. */
+  readonly device: LoaderDevice | undefined;
+  readonly resource: ResourceName;
+}
+
+/** F4 for callers: who may, and with whose key the archive is opened. */
+export class UnlockForCaller {
+  constructor(private readonly using: UnlockForCallerDependencies) {}
+
+  /**
+   * Who calls: whoever the credentials belong to, else the token's bearer.
+   *
+   * @param address - Where the request came from: logins are counted by it.
+   * @throws IdentityError `login.wrong-credentials` | `login.rate-limited` | `token.missing` | `role.forbidden`; ResourceError `api.*`.
+   */
+  async callerOf(
+    bearer: TokenBearer | undefined,
+    credentials: UnlockCredentials | undefined,
+    address: string,
+  ): Promise<TokenBearer> {
+    const known = credentials === undefined ? bearer : await this.logIn(credentials, address);
+    if (known === undefined)
+      throw new IdentityError('token.missing', 'Send e-mail and password, or an access token, to unlock.');
+    if (!UNLOCK_ROLES.some((role) => role === known.caller.role))
+      throw new IdentityError('role.forbidden', 'This account may not unlock the images.');
+    return known;
+  }
+
+  /** Starts an unlock. @throws UnlockError; see {@link UnlockImages.start}. */
+  start(bearer: TokenBearer): Promise<UnlockState> {
+    const { device } = this.using;
+    return device === undefined ? this.startAs(() => Promise.resolve(bearer)) : this.startAs(() => device.bearer());
+  }
+
+  /** Starts an unlock for the device itself, when nobody called. @throws as {@link start}; IdentityError when there is no device. */
+  async startForDevice(): Promise<UnlockState> {
+    const { device } = this.using;
+    if (device === undefined)
+      throw new IdentityError('device.not-enrolled', 'This machine is no device: it unlocks nothing by itself.');
+    return this.startAs(() => device.bearer());
+  }
+
+  private startAs(bearerOf: () => Promise<TokenBearer>): Promise<UnlockState> {
+    const { unlock, open, verifier, resource } = this.using;
+    return unlock.start({
+      source: new SealedArchiveSource(async (signal) => open.newest(resource, await bearerOf(), signal)),
+      authenticate: async () => {
+        await verifier.verify((await bearerOf()).token);
+      },
+    });
+  }
+
+  private async logIn({ email, password }: UnlockCredentials, address: string): Promise<TokenBearer> {
+    const { accessToken } = await this.using.logIn.run(email, password, address);
+    const token = accessToken.reveal();
+    return { token, caller: await this.using.verifier.verify(token) };
+  }
+}

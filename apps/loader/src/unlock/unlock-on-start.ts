@@ -1,0 +1,39 @@
+import { type UnlockImages } from '@azaion/unlock';
+
+const FIRST_RETRY_MS = 5_000;
+const LONGEST_RETRY_MS = 5 * 60_000;
+
+/** F4 on boot: unlocks by itself, again and again until it worked or somebody cancelled it. It never holds up the start. */
+export class UnlockOnStart {
+  private timer: NodeJS.Timeout | undefined;
+  private retryMs = FIRST_RETRY_MS;
+  private stopped = false;
+
+  constructor(
+    private readonly unlock: Pick<UnlockImages, 'settled' | 'status'>,
+    private readonly startForDevice: () => Promise<unknown>,
+    private readonly warn: (error: unknown) => void,
+    private readonly enabled: boolean,
+  ) {}
+
+  /** Begins, when it is enabled; never rejects. */
+  async run(): Promise<void> {
+    if (!this.enabled) return;
+    try {
+      await this.startForDevice();
+    } catch (error) {
+      this.warn(error);
+    }
+    await this.unlock.settled();
+    const { state, error } = this.unlock.status();
+    if (this.stopped || state === 'ready' || error === 'unlock.cancelled') return;
+    this.timer = setTimeout(() => void this.run(), this.retryMs * (0.5 + Math.random() / 2)).unref();
+    this.retryMs = Math.min(this.retryMs * 2, LONGEST_RETRY_MS);
+  }
+
+  /** No further attempt. */
+  stop(): void {
+    this.stopped = true;
+    clearTimeout(this.timer);
+  }
+}

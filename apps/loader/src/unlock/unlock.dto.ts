@@ -1,0 +1,74 @@
+import { UNLOCK_STATES, type UnlockState } from '@azaion/unlock';
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { IsString, MaxLength, MinLength, ValidateIf } from 'class-validator';
+
+/** Body of `POST /unlock` and `POST /unlock/cancel`: both members, or none with a token. */
+export class UnlockDto {
+  @ApiPropertyOptional({ example: 'operator@azaion.com', description: 'Not needed with a token' })
+  @ValidateIf(({ email, password }: UnlockDto) => email !== undefined || password !== undefined)
+  @IsString()
+  @MinLength(1)
+  @MaxLength(254)
+  readonly email?: string;
+
+  @ApiPropertyOptional({ example: 'correct horse battery', format: 'password' })
+  @ValidateIf(({ email, password }: UnlockDto) => email !== undefined || password !== undefined)
+  @IsString()
+  @MinLength(1)
+  @MaxLength(1024)
+  readonly password?: string;
+}
+
+/** Answer of `POST /unlock`. */
+export class UnlockAnswer {
+  @ApiProperty({ enum: UNLOCK_STATES, example: 'authenticating' })
+  readonly state!: UnlockState;
+}
+
+/** How far a run is. */
+export class UnlockProgressAnswer {
+  @ApiProperty({ example: 'loading_images' })
+  readonly phase!: string;
+
+  @ApiProperty({ example: 104_857_600 })
+  readonly bytesDone!: number;
+
+  @ApiProperty({ type: Number, nullable: true, example: 629_145_600 })
+  readonly bytesTotal!: number | null;
+
+  @ApiProperty({ example: 52_428_800 })
+  readonly bytesPerSecond!: number;
+
+  @ApiProperty({ type: Number, nullable: true, example: 10 })
+  readonly etaSeconds!: number | null;
+}
+
+/** One image of the newest archive. */
+export class UnlockImageAnswer {
+  @ApiProperty({ example: 'azaion/detections:1.4.0' })
+  readonly reference!: string;
+
+  @ApiProperty({ type: String, nullable: true, example: `sha256:${'0'.repeat(64)}` })
+  readonly configDigest!: string | null;
+
+  @ApiProperty({ description: 'Whether the engine had it when it was last asked' })
+  readonly present!: boolean;
+}
+
+/** Answer of `GET /unlock/status`, and the data of every event. */
+export class UnlockStatusAnswer {
+  @ApiProperty({ enum: UNLOCK_STATES, example: 'ready' })
+  readonly state!: UnlockState;
+
+  @ApiProperty({ type: String, nullable: true, example: null, description: 'Stable code of what ended the last run' })
+  readonly error!: string | null;
+
+  @ApiProperty({ type: String, nullable: true, example: null, description: 'The same in a plain sentence' })
+  readonly detail!: string | null;
+
+  @ApiProperty({ type: UnlockProgressAnswer, nullable: true })
+  readonly progress!: UnlockProgressAnswer | null;
+
+  @ApiProperty({ type: [UnlockImageAnswer] })
+  readonly images!: readonly UnlockImageAnswer[];
+}

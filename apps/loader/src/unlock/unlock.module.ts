@@ -1,0 +1,98 @@
+import { join } from 'node:path';
+
+import { TokenVerifier } from '@azaion/identity';
+import { DomainError } from '@azaion/kernel';
+import { UnlockImages } from '@azaion/unlock';
+import {
+  type BeforeApplicationShutdown,
+  type DynamicModule,
+  Logger,
+  Module,
+  type OnApplicationBootstrap,
+} from '@nestjs/common';
+
+import { type LoaderConfig, unlockResourceOf } from '../config.js';
+import { type LoaderAdapters } from '../loader-adapters.js';
+import { LogIn } from '../session/log-in.js';
+import { OpenForCaller } from '../session/open-for-caller.js';
+import { chooseImageRuntime } from './choose-image-runtime.js';
+import { FileUnlockRecords } from './file-unlock-records.js';
+import { UnlockController } from './unlock.controller.js';
+import { UnlockEvents } from './unlock-events.js';
+import { UnlockForCaller } from './unlock-for-caller.js';
+import { UnlockOnStart } from './unlock-on-start.js';
+
+/** No byte for so long is a stall. The engine unpacks a whole archive after its last byte, which may take a while on a slow disk. */
+const STALL_LIMITS_MS = { archive: 120_000, engine: 120_000, 'engine-end': 20 * 60_000 };
+
+/** Unlock of the container images (F4, F5). */
+@Module({})
+export class UnlockModule implements OnApplicationBootstrap, BeforeApplicationShutdown {
+  constructor(
+    private readonly unlock: UnlockImages,
+    private readonly events: UnlockEvents,
+    private readonly onStart: UnlockOnStart,
+  ) {}
+
+  /** A feature of the Loader; it injects what the Loader's core exports. */
+  static register(config: LoaderConfig, adapters: LoaderAdapters): DynamicModule {
+    const { clock, inspector, device } = adapters;
+    const logger = new Logger('Unlock');
+    const report = (error: unknown): void => reportTo(logger, error);
+    return {
+      module: UnlockModule,
+      controllers: [UnlockController],
+      providers: [
+        {
+          provide: UnlockImages,
+          useFactory: async () =>
+            UnlockImages.restore({
+              runtime: await chooseImageRuntime(config, (message) => logger.log(message)),
+              inspector,
+              records: new FileUnlockRecords(join(config.dataDir, 'unlock.json')),
+              clock,
+              limits: STALL_LIMITS_MS,
+              onError: report,
+            }),
+        },
+        {
+          provide: UnlockEvents,
+          useFactory: (unlock: UnlockImages) => new UnlockEvents(unlock, clock.nowMs()),
+          inject: [UnlockImages],
+        },
+        {
+          provide: UnlockForCaller,
+          useFactory: (unlock: UnlockImages, open: OpenForCaller, logIn: LogIn, verifier: TokenVerifier) =>
+            new UnlockForCaller({ unlock, open, logIn, verifier, device, resource: unlockResourceOf(config) }),
+          inject: [UnlockImages, OpenForCaller, LogIn, TokenVerifier],
+        },
+        {
+          provide: UnlockOnStart,
+          useFactory: (unlock: UnlockImages, forCaller: UnlockForCaller) =>
+            new UnlockOnStart(unlock, () => forCaller.startForDevice(), report, config.unlockOnStart),
+          inject: [UnlockImages, UnlockForCaller],
+        },
+      ],
+    };
+  }
+
+  onApplicationBootstrap(): void {
+    void this.onStart.run();
+  }
+
+  async beforeApplicationShutdown(): Promise<void> {
+    this.onStart.stop();
+    await this.unlock.stop();
+    this.events.close();
+  }
+}
+
+/** The log gets the code and the cause's own words; a stack only for what nobody expected. */
+function reportTo(logger: Logger, error: unknown): void {
+  if (!(error instanceof DomainError)) logger.error(error);
+  else {
+    const { code, message, cause } = error as DomainError;
+    const because = cause instanceof Error ? ` (${cause.message})` : '';
+    logger.warn(`${code}: ${message}${because}`);
+  }
+}
