@@ -1,7 +1,9 @@
 export { COMPONENTS, type ComponentName, describeWith, findProgram, whyUnavailable } from './components.js';
 export { type DockerDaemon, startDockerd } from './docker-daemon.js';
 export { freePort } from './free-port.js';
+export { type GeneratedImage, type GeneratedLayer, type ImageArchive, imageArchive } from './image-archive.js';
 export { processTreeMemory, type TreeMemory } from './process-memory.js';
+export { pseudoRandomBytes, pseudoRandomStream } from './pseudo-random.js';
 export { type S3Service, startRadosGateway } from './rados-gateway.js';
 export { runCommand } from './run-command.js';
 export {
@@ -12,5 +14,7 @@ export {
   type RunningProcess,
   startProcess,
 } from './running-process.js';
+export { type GeneratedModel, safetensorsModel, safetensorsModelBytes } from './safetensors-model.js';
 export { type S3Credentials, signedS3Request } from './signed-s3-request.js';
+export { type LinkConditions, startTcpProxy, type TcpProxy } from './tcp-proxy.js';
 export { type TempDirectory, tempDirectory } from './temp-directory.js';

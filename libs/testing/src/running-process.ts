@@ -43,6 +43,7 @@ export interface RunningProcess {
 }
 
 const KEPT_OUTPUT_CHARACTERS = 4 * 1024 * 1024;
+const PIPE_GRACE_MS = 500;
 const live = new Set<ChildProcess>();
 let sweeps = false;
 
@@ -64,7 +65,15 @@ export async function startProcess(options: ProcessOptions): Promise<RunningProc
   };
   child.stdout.setEncoding('utf8').on('data', collect);
   child.stderr.setEncoding('utf8').on('data', collect);
-  const ended = new Promise<ProcessEnd>((resolve) => child.once('close', (code, signal) => resolve({ code, signal })));
+  const ended = new Promise<ProcessEnd>((resolve) => {
+    child.once('close', (code, signal) => resolve({ code, signal }));
+    // A child of its own that outlives it keeps the pipes open: what it printed itself has arrived long before.
+    child.once('exit', () => setTimeout(closePipes, PIPE_GRACE_MS).unref());
+  });
+  const closePipes = (): void => {
+    child.stdout.destroy();
+    child.stderr.destroy();
+  };
   await once(child, 'spawn').catch((cause: unknown) => {
     throw new Error(`${command} could not be started.`, { cause });
   });
