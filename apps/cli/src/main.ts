@@ -1,3 +1,4 @@
+#!/usr/bin/env node
 // Imports nothing statically: the first static import of a newer syntax or built-in would end an older Node with a stack trace.
 const REQUIRED_MAJOR = 24;
 const REEXECUTED = 'AZAION_NODE_REEXECUTED';

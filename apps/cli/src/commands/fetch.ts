@@ -1,0 +1,139 @@
+import { join } from 'node:path';
+
+import { DirectoryPackStore, DirectorySegmentStore } from '@azaion/adapters/file-store';
+import { HttpPackSource } from '@azaion/adapters/http-packs';
+import { ApiClient, HttpGrantApi } from '@azaion/adapters/resource-api';
+import { ephemeralRecipient } from '@azaion/crypto';
+import { type ResourceName, SystemClock } from '@azaion/kernel';
+import { FetchResource } from '@azaion/split-resource';
+
+import { claimDirectory } from '../claimed-directory.js';
+import { type CommandContext, serviceUrl } from '../command-context.js';
+import { failure, failureOf } from '../failure-table.js';
+import { formatBytes } from '../format.js';
+import { call } from '../http.js';
+import { profileTrust } from '../profile-trust.js';
+import { parseResourceReference, parseVersion } from '../resource-reference.js';
+import { writeWholeFile } from '../whole-file.js';
+
+const CACHE_LIMIT_BYTES = 20 * 1024 ** 3;
+
+/** Options of `azaion fetch`. */
+export interface FetchOptions {
+  readonly api?: string;
+  readonly loader?: string;
+  readonly output?: string;
+  readonly version?: string;
+}
+
+/** F2: fetches a resource into a file, from the Admin API and the CDN, or through a Loader. */
+export async function fetchResource(context: CommandContext, reference: string, options: FetchOptions): Promise<void> {
+  const resource = parseResourceReference(reference);
+  const version = options.version === undefined ? undefined : parseVersion(options.version);
+  const path = options.output ?? resource.name;
+  if (options.loader !== undefined) await throughLoader(context, resource, version, path, options.loader);
+  else await directly(context, resource, version, path, options.api);
+}
+
+async function directly(
+  context: CommandContext,
+  resource: ResourceName,
+  version: number | undefined,
+  path: string,
+  apiOption: string | undefined,
+): Promise<void> {
+  const api = await serviceUrl(context, 'api', apiOption);
+  const { output, signal, session, env, profile } = context;
+  const cache = await claimDirectory(join(profile.directory, 'cache'));
+  const client = new ApiClient({ baseUrl: api, allowInsecure: env['ALLOW_INSECURE_API'] === 'true' });
+  const progress = output.progress(`fetch ${resource.folder}/${resource.name}`);
+  try {
+    const opened = await new FetchResource({
+      api: new HttpGrantApi(client, session.tokens, undefined, signal),
+      trust: await profileTrust(context, api, client),
+      sources: [new HttpPackSource()],
+      store: new DirectoryPackStore({ directory: join(cache.path, 'packs'), limitBytes: CACHE_LIMIT_BYTES }),
+      segments: new DirectorySegmentStore(join(cache.path, 'segments')),
+      clock: new SystemClock(),
+    }).run({ resource, version, recipient: { ...(await ephemeralRecipient()), serial: undefined }, signal });
+    const { totalBytes, version: got } = opened.statement;
+    let downloadedBytes = 0;
+    const content = opened.read(
+      undefined,
+      (state) => {
+        downloadedBytes = state.downloadedBytes;
+        progress.update(state.openedBytes, totalBytes, `${formatBytes(downloadedBytes)} downloaded`);
+      },
+      signal,
+    );
+    const bytes = await writeWholeFile(path, content);
+    progress.stop();
+    report(context, resource, got, path, bytes, downloadedBytes);
+  } finally {
+    progress.stop();
+    await client.close();
+    await cache.release();
+  }
+}
+
+async function throughLoader(
+  context: CommandContext,
+  resource: ResourceName,
+  version: number | undefined,
+  path: string,
+  loaderOption: string,
+): Promise<void> {
+  const loader = await serviceUrl(context, 'loader', loaderOption);
+  const query = version === undefined ? '' : `?version=${String(version)}`;
+  const { output, signal, session } = context;
+  const response = await call({
+    method: 'GET',
+    url: `${loader}/resources/${resource.folder}/${resource.name}${query}`,
+    token: await session.token(),
+    accept: 'application/octet-stream',
+    signal,
+  });
+  const totalBytes = Number(response.headers.get('content-length') ?? NaN);
+  const got = Number(response.headers.get('x-resource-version'));
+  const progress = output.progress(`fetch ${resource.folder}/${resource.name}`, totalBytes);
+  try {
+    const bytes = await writeWholeFile(path, wholeBody(response, totalBytes, signal), (writtenBytes) =>
+      progress.update(writtenBytes, totalBytes),
+    );
+    progress.stop();
+    report(context, resource, got, path, bytes, undefined);
+  } finally {
+    progress.stop();
+  }
+}
+
+/** The body of an answer; an end that comes too early is an error, never a short file. */
+async function* wholeBody(response: Response, totalBytes: number, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  let seenBytes = 0;
+  try {
+    for await (const bytes of (response.body ?? []) as AsyncIterable<Uint8Array>) {
+      seenBytes += bytes.length;
+      yield bytes;
+    }
+  } catch (error) {
+    if (signal.aborted) throw failureOf(signal.reason);
+    throw failure('network', 'service.cut-off', 'The Loader ended the transfer early.', undefined, error);
+  }
+  if (!Number.isNaN(totalBytes) && seenBytes !== totalBytes)
+    throw failure('network', 'service.cut-off', 'The Loader ended the transfer early.');
+}
+
+function report(
+  { output }: CommandContext,
+  resource: ResourceName,
+  version: number,
+  path: string,
+  bytes: number,
+  downloadedBytes: number | undefined,
+): void {
+  output.result({ ...resource, version, path, bytes, ...(downloadedBytes === undefined ? {} : { downloadedBytes }) }, [
+    `Fetched ${resource.folder}/${resource.name} version ${String(version)} to ${path}: ${formatBytes(bytes)}${
+      downloadedBytes === undefined ? '' : `, of which ${formatBytes(downloadedBytes)} came over the network`
+    }.`,
+  ]);
+}

@@ -1,0 +1,33 @@
+import { type CommandContext, serviceUrl } from '../command-context.js';
+import { usageFailure } from '../cli-failure.js';
+import { readPassword } from '../password.js';
+import { describeToken } from '../session.js';
+
+/** Options of `azaion login`. */
+export interface LoginOptions {
+  readonly api?: string;
+  readonly loader?: string;
+  readonly email?: string;
+  readonly passwordFile?: string;
+}
+
+/** F1: logs in at the Admin API, or at a Loader where only that can be reached, and keeps the tokens in the profile. */
+export async function login(context: CommandContext, options: LoginOptions): Promise<void> {
+  if (options.api !== undefined && options.loader !== undefined)
+    throw usageFailure('Log in at one service: give either --api or --loader.');
+  const kind = options.loader === undefined ? 'api' : 'loader';
+  const service = await serviceUrl(context, kind, options[kind]);
+  const email = options.email ?? context.env['AZAION_EMAIL'] ?? (await context.profile.read()).email;
+  if (email === undefined) throw usageFailure('It is not known who logs in.', 'Give --email, or set AZAION_EMAIL.');
+  const password = await readPassword({
+    file: options.passwordFile ?? context.env['AZAION_PASSWORD_FILE'],
+    variable: context.env['AZAION_PASSWORD'],
+    input: context.input,
+    prompt: context.prompt,
+  });
+  const session = await context.session.login(service, kind, email, password);
+  const { role } = describeToken(session.accessToken);
+  context.output.result({ email, role, service, expiresAt: session.expiresAt, profile: context.profile.path }, [
+    `Logged in at ${service} as ${email}${role === undefined ? '' : ` (${role})`}.`,
+  ]);
+}

@@ -1,0 +1,58 @@
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+
+import { HttpPackSink } from '@azaion/adapters/http-packs';
+import { inspectWhilePassing } from '@azaion/adapters/image-archive';
+import { ApiClient, HttpUploadApi } from '@azaion/adapters/resource-api';
+import { type ResourceKind } from '@azaion/crypto';
+import { PublishResource } from '@azaion/split-resource';
+
+import { usageFailure } from '../cli-failure.js';
+import { type CommandContext, serviceUrl } from '../command-context.js';
+import { formatBytes } from '../format.js';
+import { nameForFile } from '../resource-reference.js';
+
+const READ_BYTES = 1024 * 1024;
+
+/** Options of `azaion publish`. */
+export interface PublishOptions {
+  readonly api?: string;
+  readonly folder: string;
+  readonly name?: string;
+  readonly kind: ResourceKind;
+}
+
+/** F3: cuts, seals and publishes a file. Only what the Admin API does not know yet is sent. */
+export async function publish(context: CommandContext, path: string, options: PublishOptions): Promise<void> {
+  const resource = nameForFile(path, options.folder, options.name);
+  const file = await stat(path).catch(() => undefined);
+  if (file?.isFile() !== true) throw usageFailure(`${path} is not a file that can be read.`, 'Check the path.');
+  const api = await serviceUrl(context, 'api', options.api);
+  const { output, signal, session } = context;
+  const bytes = createReadStream(path, { highWaterMark: READ_BYTES });
+  const source = options.kind === 'images' ? inspectWhilePassing(bytes) : { content: bytes };
+  const client = new ApiClient({ baseUrl: api, allowInsecure: context.env['ALLOW_INSECURE_API'] === 'true' });
+  const progress = output.progress(`publish ${resource.folder}/${resource.name}`, file.size);
+  try {
+    const published = await new PublishResource(new HttpUploadApi(client, session.tokens), new HttpPackSink()).run({
+      resource,
+      kind: options.kind,
+      ...source,
+      maxBytes: Number.MAX_SAFE_INTEGER,
+      onProgress: ({ readBytes, uploadedBytes }) =>
+        progress.update(readBytes, file.size, `${formatBytes(uploadedBytes)} sent`),
+      signal,
+    });
+    progress.stop();
+    const { version, created, uploadedBytes, dedupedBytes, recipeBytes } = published;
+    output.result({ ...resource, version, created, bytes: published.bytes, uploadedBytes, dedupedBytes, recipeBytes }, [
+      created
+        ? `Published ${resource.folder}/${resource.name} version ${String(version)}: ${formatBytes(published.bytes)}, of which ${formatBytes(uploadedBytes)} had to be sent.`
+        : `Nothing to do: version ${String(version)} of ${resource.folder}/${resource.name} already has these bytes.`,
+    ]);
+  } finally {
+    progress.stop();
+    bytes.destroy();
+    await client.close();
+  }
+}

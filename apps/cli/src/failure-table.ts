@@ -1,0 +1,193 @@
+import { type CryptoErrorCode } from '@azaion/crypto';
+import { type IdentityErrorCode } from '@azaion/identity';
+import { DomainError, type NameErrorCode } from '@azaion/kernel';
+import { type ResourceErrorCode } from '@azaion/split-resource';
+import { type UnlockErrorCode } from '@azaion/unlock';
+
+import { CliFailure } from './cli-failure.js';
+import { type ExitName } from './exit-codes.js';
+
+/** Codes of the domain that reach this command. */
+export type KnownErrorCode = ResourceErrorCode | CryptoErrorCode | IdentityErrorCode | NameErrorCode | UnlockErrorCode;
+
+/** What each way to end means and what helps, unless a code says it better. */
+const ADVICE: Readonly<Record<ExitName, { meaning: string; next: string }>> = {
+  ok: { meaning: '', next: '' },
+  internal: {
+    meaning: 'This is a fault in the software, not in your input.',
+    next: 'Run it again; if it stays, report it with the output of the command and --verbose.',
+  },
+  usage: {
+    meaning: 'The command was not carried out; nothing was changed.',
+    next: 'Run the command with --help to see what it takes.',
+  },
+  forbidden: {
+    meaning: 'You are not logged in, or this account may not do this.',
+    next: 'Run "azaion login"; if you are logged in, ask an administrator for the permission.',
+  },
+  'not-found': {
+    meaning: 'There is nothing of that name that you may see.',
+    next: 'Check folder, name and version for typing mistakes.',
+  },
+  network: {
+    meaning: 'A service this command needs does not answer. What was transferred so far is kept and not sent again.',
+    next: 'Check the URL and the connection, then run the same command again.',
+  },
+  integrity: {
+    meaning: 'The content is damaged or was tampered with. Nothing of the bad part was written.',
+    next: 'Do not use other copies from the same source; tell the publisher and the operator.',
+  },
+  'no-space': {
+    meaning: 'The content does not fit. Nothing incomplete was left behind.',
+    next: 'Free space, or choose another place, and run the same command again.',
+  },
+  refused: {
+    meaning: 'The request was understood and turned down; nothing was changed.',
+    next: 'See the reason above.',
+  },
+  'unlock-failed': {
+    meaning: 'The images were not loaded completely and are not to be used.',
+    next: 'Remove the cause named above, then run "azaion unlock" again: it starts afresh.',
+  },
+  interrupted: {
+    meaning: 'Nothing became visible. What was transferred so far is kept and not sent again.',
+    next: 'Run the same command again to go on.',
+  },
+};
+
+/** One row for every code: a new code without a row does not compile. */
+const EXITS = {
+  'resource.not-found': 'not-found',
+  'resource.forbidden': 'forbidden',
+  'resource.rollback-refused': 'refused',
+  'resource.integrity': 'integrity',
+  'resource.unsupported-format': 'internal',
+  'resource.no-space': 'no-space',
+  'resource.range-invalid': 'usage',
+  'resource.too-large': 'refused',
+  'recipe.invalid': 'integrity',
+  'pack.not-found': 'network',
+  'pack.forbidden': 'network',
+  'pack.unavailable': 'network',
+  'pack.exists': 'refused',
+  'cdn.missing': 'network',
+  'cdn.unavailable': 'network',
+  'api.unauthorized': 'forbidden',
+  'api.forbidden': 'forbidden',
+  'api.unreachable': 'network',
+  'api.unexpected': 'internal',
+  'upload.not-found': 'refused',
+  'upload.conflict': 'refused',
+  'upload.pack-gone': 'refused',
+  'upload.refused': 'refused',
+  'chunk.invalid': 'integrity',
+  'chunk.unsupported-codec': 'internal',
+  'segment.invalid': 'integrity',
+  'keys.wrapped-invalid': 'internal',
+  'keys.kek-invalid': 'internal',
+  'statement.invalid': 'integrity',
+  'statement.key-unknown': 'integrity',
+  'statement.scope': 'forbidden',
+  'key-document.invalid': 'integrity',
+  'key-document.expired': 'integrity',
+  'key-document.rollback': 'integrity',
+  'grant.invalid': 'integrity',
+  'grant.foreign-recipient': 'integrity',
+  'grant.wrong-nonce': 'integrity',
+  'grant.expired': 'forbidden',
+  'grant.withdrawn': 'refused',
+  'grant.not-for-statement': 'integrity',
+  'legacy.invalid': 'integrity',
+  'keys.invalid': 'integrity',
+  'token.missing': 'forbidden',
+  'token.invalid': 'forbidden',
+  'token.expired': 'forbidden',
+  'role.forbidden': 'forbidden',
+  'folder.forbidden': 'forbidden',
+  'login.wrong-credentials': 'forbidden',
+  'login.rate-limited': 'refused',
+  'device.not-enrolled': 'forbidden',
+  'device.already-enrolled': 'refused',
+  'device.proof-invalid': 'forbidden',
+  'device.revoked': 'forbidden',
+  'device.key-store': 'internal',
+  'name.invalid': 'usage',
+  'unlock.credentials-rejected': 'forbidden',
+  'unlock.forbidden': 'forbidden',
+  'unlock.api-unreachable': 'network',
+  'unlock.archive-not-found': 'not-found',
+  'unlock.archive-invalid': 'refused',
+  'unlock.archive-truncated': 'refused',
+  'unlock.archive-stalled': 'network',
+  'unlock.image-unsigned': 'integrity',
+  'unlock.image-missing': 'integrity',
+  'unlock.image-mismatch': 'integrity',
+  'unlock.engine-not-installed': 'unlock-failed',
+  'unlock.engine-unreachable': 'unlock-failed',
+  'unlock.engine-forbidden': 'unlock-failed',
+  'unlock.engine-failed': 'unlock-failed',
+  'unlock.engine-stalled': 'unlock-failed',
+  'unlock.no-space': 'no-space',
+  'unlock.interrupted': 'unlock-failed',
+  'unlock.cancelled': 'unlock-failed',
+  'unlock.not-running': 'refused',
+  'unlock.failed': 'unlock-failed',
+} as const satisfies Record<KnownErrorCode, ExitName>;
+
+const NEXT: Partial<Record<KnownErrorCode, string>> = {
+  'resource.rollback-refused': 'Name the older version with --version if you really want it.',
+  'resource.unsupported-format': 'Update azaion to a newer release.',
+  'chunk.unsupported-codec': 'Update azaion to a newer release.',
+  'upload.pack-gone': 'Run the same command again: what is missing is sealed and sent anew.',
+  'upload.not-found': 'Run the same command again: it opens a new upload and reuses what was sent.',
+  'key-document.expired': 'The operator must sign a new key document with the root key.',
+  'login.wrong-credentials':
+    'Check e-mail address and password. After many failures an account is locked for 15 minutes.',
+  'login.rate-limited': 'Wait a few minutes and try again.',
+  'unlock.archive-invalid': 'Make the archive with "docker save -o FILE IMAGE…" and publish that, uncompressed.',
+  'statement.scope': 'An administrator must promote this version for the fleet first.',
+};
+
+/** Ends a command in this way with the general advice for it. */
+export function failure(exit: ExitName, code: string, message: string, next?: string, cause?: unknown): CliFailure {
+  const advice = ADVICE[exit];
+  return new CliFailure(
+    exit,
+    { code, message, meaning: advice.meaning, next: next ?? advice.next },
+    cause === undefined ? {} : { cause },
+  );
+}
+
+/** Turns whatever was thrown into what the person is told. An error that nobody foresaw says nothing of its inside. */
+export function failureOf(error: unknown): CliFailure {
+  if (error instanceof CliFailure) return error;
+  if (error instanceof DomainError) {
+    const code: unknown = error.code;
+    if (isKnown(code)) return failure(EXITS[code], code, error.message, NEXT[code], error);
+  }
+  const system = systemErrorCode(error);
+  if (system === 'ENOSPC' || system === 'EDQUOT')
+    return failure('no-space', 'file.no-space', 'The disk is full.', undefined, error);
+  if (isAbort(error)) return failure('interrupted', 'cli.interrupted', 'Stopped.', undefined, error);
+  return failure('internal', 'cli.internal', 'Something went wrong that should not.', undefined, error);
+}
+
+/** The `code` of an operating-system error somewhere in the chain of causes, for instance `ECONNREFUSED`. */
+export function systemErrorCode(error: unknown): string | undefined {
+  for (let at: unknown = error, depth = 0; at instanceof Error && depth < 8; at = at.cause, depth += 1) {
+    if ('code' in at && typeof at.code === 'string' && /^[A-Z][A-Z0-9_]+$/.test(at.code)) return at.code;
+    if (at instanceof AggregateError && at.errors.length > 0) {
+      const inner = systemErrorCode(at.errors[0]);
+      if (inner !== undefined) return inner;
+    }
+  }
+  return undefined;
+}
+
+function isKnown(code: unknown): code is KnownErrorCode {
+  return typeof code === 'string' && Object.hasOwn(EXITS, code);
+}
+
+function isAbort(error: unknown): boolean {
+  return error instanceof Error && (error.name === 'AbortError' || systemErrorCode(error) === 'ABORT_ERR');
+}

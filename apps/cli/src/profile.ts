@@ -1,0 +1,139 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { dirname, join } from 'node:path';
+
+import { failure } from './failure-table.js';
+
+const OWNER_ONLY_FILE = 0o600;
+const OWNER_ONLY_DIRECTORY = 0o700;
+const READABLE_BY_OTHERS = 0o077;
+
+/** Tokens of one login. */
+export interface Session {
+  /** The service that gave them. */
+  readonly issuedBy: string;
+  readonly accessToken: string;
+  /** Seconds since 1970. */
+  readonly expiresAt: number;
+  /** Present after a login at the Admin API; a Loader gives none. */
+  readonly refreshToken?: string;
+}
+
+/** What is remembered between two commands. */
+export interface Profile {
+  readonly api?: string;
+  readonly loader?: string;
+  readonly email?: string;
+  readonly session?: Session;
+}
+
+/** The profile in a file that only its owner may read. */
+export class ProfileFile {
+  constructor(readonly path: string) {}
+
+  /** `AZAION_PROFILE`, else `azaion/profile.json` under `XDG_CONFIG_HOME` or `~/.config`. */
+  static locate(env: NodeJS.ProcessEnv): ProfileFile {
+    const configured = env['AZAION_PROFILE'];
+    if (configured !== undefined && configured !== '') return new ProfileFile(configured);
+    const base = env['XDG_CONFIG_HOME'];
+    return new ProfileFile(
+      join(base !== undefined && base !== '' ? base : join(homedir(), '.config'), 'azaion', 'profile.json'),
+    );
+  }
+
+  /** Where this profile's other files lie, for instance pinned keys. */
+  get directory(): string {
+    return dirname(this.path);
+  }
+
+  /** @throws CliFailure when others may read it, or it is not a profile. A missing file is an empty profile. */
+  async read(): Promise<Profile> {
+    let text: string;
+    try {
+      const { mode } = await stat(this.path);
+      if (process.platform !== 'win32' && (mode & READABLE_BY_OTHERS) !== 0)
+        throw failure(
+          'forbidden',
+          'profile.exposed',
+          `Other users of this machine can read the profile ${this.path}.`,
+          `Run: chmod 600 ${this.path}. Then log in again, because somebody may have seen the tokens.`,
+        );
+      text = await readFile(this.path, 'utf8');
+    } catch (error) {
+      if (isMissing(error)) return {};
+      throw error;
+    }
+    const profile = parseProfile(text);
+    if (profile === undefined)
+      throw failure(
+        'usage',
+        'profile.invalid',
+        `The profile ${this.path} is damaged.`,
+        `Delete it and run "azaion login" again.`,
+      );
+    return profile;
+  }
+
+  /** Replaces the profile as a whole; it is never readable by others, not even for a moment. */
+  async write(profile: Profile): Promise<void> {
+    await mkdir(this.directory, { recursive: true, mode: OWNER_ONLY_DIRECTORY });
+    await replaceFile(this.path, `${JSON.stringify(profile, undefined, 2)}\n`);
+  }
+
+  /** Changes the profile. */
+  async update(change: (profile: Profile) => Profile): Promise<Profile> {
+    const profile = change(await this.read());
+    await this.write(profile);
+    return profile;
+  }
+}
+
+/** Writes a file that only its owner may read, in one step. */
+export async function replaceFile(path: string, text: string): Promise<void> {
+  const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;
+  try {
+    const file = await open(temporary, 'wx', OWNER_ONLY_FILE);
+    try {
+      await file.writeFile(text);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+}
+
+/** Whether an error says that a file is not there. */
+export function isMissing(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
+}
+
+function parseProfile(text: string): Profile | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
+  const { api, loader, email, session } = value as Record<string, unknown>;
+  const texts = { api, loader, email };
+  if (Object.values(texts).some((entry) => entry !== undefined && typeof entry !== 'string')) return undefined;
+  if (session !== undefined && !isSession(session)) return undefined;
+  return value;
+}
+
+function isSession(value: unknown): value is Session {
+  if (typeof value !== 'object' || value === null) return false;
+  const { issuedBy, accessToken, expiresAt, refreshToken } = value as Record<string, unknown>;
+  return (
+    typeof issuedBy === 'string' &&
+    typeof accessToken === 'string' &&
+    typeof expiresAt === 'number' &&
+    (refreshToken === undefined || typeof refreshToken === 'string')
+  );
+}

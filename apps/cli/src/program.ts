@@ -1,0 +1,127 @@
+import { Command, CommanderError, Option } from 'commander';
+
+import { usageFailure } from './cli-failure.js';
+import { type CommandContext } from './command-context.js';
+import { fetchResource, type FetchOptions } from './commands/fetch.js';
+import { login, type LoginOptions } from './commands/login.js';
+import { logout } from './commands/logout.js';
+import { publish, type PublishOptions } from './commands/publish.js';
+import { status, type StatusOptions } from './commands/status.js';
+import { unlock, type UnlockOptions } from './commands/unlock.js';
+import { EXIT_CODES, exitCodeTable } from './exit-codes.js';
+import { failureOf } from './failure-table.js';
+import { Output, type TextSink } from './output.js';
+import { type PasswordInput } from './password.js';
+import { ProfileFile } from './profile.js';
+import { SessionKeeper } from './session.js';
+
+const ENVIRONMENT = `Environment:
+  AZAION_API, AZAION_LOADER    where the services are, instead of --api and --loader
+  AZAION_EMAIL                 who logs in
+  AZAION_PASSWORD, AZAION_PASSWORD_FILE
+                               the password; it is never taken from the command line
+  AZAION_PROFILE               the profile file (default ~/.config/azaion/profile.json)
+  STATEMENT_ROOT_KEY_FILE      the root key to trust (a public JSON Web Key)
+  ALLOW_INSECURE_API=true      permits http:// to other machines`;
+
+/** The world a command runs in. */
+export interface CommandWorld {
+  readonly stdout: TextSink;
+  readonly stderr: TextSink;
+  readonly stdin: PasswordInput;
+  readonly env: NodeJS.ProcessEnv;
+  readonly version: string;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Runs one command line.
+ *
+ * @param args - Without the interpreter and the script.
+ * @returns The exit status; see {@link EXIT_CODES}. Everything that goes wrong has been told when it returns.
+ */
+export async function runCommandLine(args: readonly string[], world: CommandWorld): Promise<number> {
+  // Known before parsing, because a mistake in parsing is told in the same way.
+  const json = args.includes('--json');
+  const output = new Output(world.stdout, world.stderr, json);
+  const profile = ProfileFile.locate(world.env);
+  const context: CommandContext = {
+    output,
+    profile,
+    session: new SessionKeeper(profile, world.env['ALLOW_INSECURE_API'] === 'true'),
+    env: world.env,
+    input: world.stdin,
+    prompt: world.stderr,
+    signal: world.signal,
+  };
+  try {
+    await commandTree(context, world).parseAsync(args, { from: 'user' });
+    return EXIT_CODES.ok.status;
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return EXIT_CODES.ok.status;
+    if (error instanceof CommanderError) {
+      if (json) output.failure(usageFailure(error.message.replace(/^error: /, '')));
+      return EXIT_CODES.usage.status;
+    }
+    const failed = world.signal.aborted ? failureOf(world.signal.reason) : failureOf(error);
+    output.failure(failed);
+    if (args.includes('--verbose') && failed.cause instanceof Error) output.note(failed.cause.stack ?? '');
+    return EXIT_CODES[failed.exit].status;
+  }
+}
+
+function commandTree(context: CommandContext, world: CommandWorld): Command {
+  const tree = new Command('azaion')
+    .description('Publishes, fetches and unlocks encrypted models and container images.')
+    .version(world.version)
+    .enablePositionalOptions() // "fetch --version 2" is not "--version"
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => world.stdout.write(text),
+      writeErr: (text) => {
+        if (!context.output.json) world.stderr.write(text);
+      },
+    })
+    .showHelpAfterError('Run the command with --help to see what it takes.')
+    .addHelpText('afterAll', `\n${exitCodeTable()}\n\n${ENVIRONMENT}`);
+  const command = (usage: string, description: string): Command =>
+    tree
+      .command(usage)
+      .description(description)
+      .option('--json', 'print one JSON object and nothing else')
+      .option('--verbose', 'say more about faults');
+  const api = (): Option => new Option('--api <url>', 'the Admin API');
+  const loader = (text = 'the Loader'): Option => new Option('--loader <url>', text);
+
+  command('login', 'Log in and remember the tokens (never the password).')
+    .addOption(api())
+    .addOption(loader('log in at a Loader instead'))
+    .option('--email <address>', 'who logs in')
+    .option('--password-file <path>', 'read the password from the first line of a file')
+    .action((options: LoginOptions) => login(context, options));
+  command('logout', 'End the session and forget the tokens.').action(() => logout(context));
+  command('publish <file>', 'Encrypt a file and publish it as a new version. A small change is a small transfer.')
+    .addOption(api())
+    .option('--folder <folder>', 'where to publish', 'models')
+    .option('--name <name>', "the resource's name (default: the file's)")
+    .addOption(
+      new Option('--kind <kind>', 'file, or images for an archive made by "docker save"')
+        .choices(['file', 'images'])
+        .default('file'),
+    )
+    .action((file: string, options: PublishOptions) => publish(context, file, options));
+  command('fetch <folder/name>', 'Fetch a resource, verify and decrypt it.')
+    .addOption(api())
+    .addOption(loader('fetch through a Loader'))
+    .option('-o, --output <path>', "the file to write (default: the resource's name)")
+    .option('--version <number>', 'a certain version instead of the newest')
+    .action((reference: string, options: FetchOptions) => fetchResource(context, reference, options));
+  command('unlock', 'Let a Loader open its image archive and load the images, and follow it.')
+    .addOption(loader())
+    .option('--no-wait', 'start it and return')
+    .action((options: UnlockOptions) => unlock(context, options));
+  command('status', 'Show what a Loader does.')
+    .addOption(loader())
+    .action((options: StatusOptions) => status(context, options));
+  return tree;
+}

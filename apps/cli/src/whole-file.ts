@@ -1,0 +1,49 @@
+import { open, rename, rm } from 'node:fs/promises';
+
+import { usageFailure } from './cli-failure.js';
+import { systemErrorCode } from './failure-table.js';
+
+/** The name content is written under until it is complete. */
+export function partialPath(path: string): string {
+  return `${path}.partial`;
+}
+
+/**
+ * Writes a file that appears under its name only once it is complete and on the disk. When anything fails, an existing file of that name is
+ * untouched and the partial one is removed.
+ *
+ * @param content - Verified plaintext in order.
+ * @param onBytes - Called with the running total.
+ * @returns Bytes written.
+ * @throws CliFailure exit `usage` when the place cannot be written to; whatever `content` throws; `ENOSPC` as it is.
+ */
+export async function writeWholeFile(
+  path: string,
+  content: AsyncIterable<Uint8Array>,
+  onBytes: (writtenBytes: number) => void = () => undefined,
+): Promise<number> {
+  const partial = partialPath(path);
+  const file = await open(partial, 'w', 0o600).catch((error: unknown) => {
+    if (['ENOENT', 'EACCES', 'EISDIR', 'ENOTDIR', 'EROFS', 'EPERM'].includes(systemErrorCode(error) ?? ''))
+      throw usageFailure(`The file ${path} cannot be written.`, 'Choose another place with -o.');
+    throw error;
+  });
+  try {
+    let writtenBytes = 0;
+    try {
+      for await (const bytes of content) {
+        await file.writeFile(bytes);
+        writtenBytes += bytes.length;
+        onBytes(writtenBytes);
+      }
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(partial, path);
+    return writtenBytes;
+  } catch (error) {
+    await rm(partial, { force: true });
+    throw error;
+  }
+}
