@@ -24,11 +24,7 @@ export interface EnrolmentProofs {
  * @param ephemeralEcdh - The server's ephemeral key of this challenge.
  * @throws IdentityError `device.proof-invalid`.
  */
-export async function assertProofs(
-  serial: string,
-  proofs: EnrolmentProofs,
-  ephemeralEcdh: EcdhP256,
-): Promise<void> {
+export async function assertProofs(serial: string, proofs: EnrolmentProofs, ephemeralEcdh: EcdhP256): Promise<void> {
   const { nonce, signingKey, agreementKey, signingProof, agreementProof } = proofs;
   let signatureHolds: boolean;
   let shared: Uint8Array;

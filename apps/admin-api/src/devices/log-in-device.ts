@@ -38,7 +38,14 @@ export class LogInDevice {
     const device = await this.database.queries
       .selectFrom('devices')
       .innerJoin('users', 'users.id', 'devices.user_id')
-      .select(['devices.serial', 'devices.status', 'devices.signing_key', 'users.id', 'users.email', 'users.is_enabled'])
+      .select([
+        'devices.serial',
+        'devices.status',
+        'devices.signing_key',
+        'users.id',
+        'users.email',
+        'users.is_enabled',
+      ])
       .where('devices.serial', '=', claims.serial)
       .executeTakeFirst();
     if (!device?.signing_key) throw wrongCredentials();

@@ -60,16 +60,13 @@ export class ManageDevices {
       : new IdentityError('device.not-enrolled', 'This device is not enrolled.');
   }
 
-  private async change(
-    serial: string,
-    status: 'registered' | 'revoked',
-    event: string,
-    actor: Actor,
-  ): Promise<void> {
+  private async change(serial: string, status: 'registered' | 'revoked', event: string, actor: Actor): Promise<void> {
     await this.database.transaction(async (on) => {
       const device = await on
         .updateTable('devices')
-        .set(status === 'registered' ? { status, signing_key: null, agreement_key: null, enrolled_at: null } : { status })
+        .set(
+          status === 'registered' ? { status, signing_key: null, agreement_key: null, enrolled_at: null } : { status },
+        )
         .where('serial', '=', serial)
         .returning(['id', 'user_id'])
         .executeTakeFirst();

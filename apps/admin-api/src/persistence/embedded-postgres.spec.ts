@@ -17,10 +17,7 @@ describe('EmbeddedPostgres', () => {
     const first = await EmbeddedPostgres.start(directory);
     const database = new Database(first.connection);
     await database.migrate();
-    await database.queries
-      .insertInto('rate_limits')
-      .values({ key: 'kept', count: 7, resets_at: new Date() })
-      .execute();
+    await database.queries.insertInto('rate_limits').values({ key: 'kept', count: 7, resets_at: new Date() }).execute();
     await database.close();
     await first.stop();
 

@@ -141,11 +141,7 @@ export class CommitUpload {
       })
       .execute();
     await this.keepPacks(on, upload.resource_id, version, packIds);
-    await on
-      .updateTable('resources')
-      .set({ latest_version: version })
-      .where('id', '=', upload.resource_id)
-      .execute();
+    await on.updateTable('resources').set({ latest_version: version }).where('id', '=', upload.resource_id).execute();
     await this.audit.record(on, {
       event: 'version.committed',
       actor: { id: standing.userId, address },
@@ -222,9 +218,13 @@ export class CommitUpload {
     const present = await this.packs.present(rows, on);
     const gone = ids.filter((id) => !present.has(id));
     if (gone.length > 0)
-      throw new ResourceError('upload.pack-gone', 'Packs of this upload are not in the object store: send them again.', {
-        details: { packIds: gone },
-      });
+      throw new ResourceError(
+        'upload.pack-gone',
+        'Packs of this upload are not in the object store: send them again.',
+        {
+          details: { packIds: gone },
+        },
+      );
     return ids;
   }
 
@@ -287,12 +287,7 @@ export class CommitUpload {
     return latest?.state === 'live' && equalBytes(latest.content_mac, contentMac) ? latest.version : undefined;
   }
 
-  private async keepPacks(
-    on: Queries,
-    resourceId: string,
-    version: number,
-    packIds: readonly PackId[],
-  ): Promise<void> {
+  private async keepPacks(on: Queries, resourceId: string, version: number, packIds: readonly PackId[]): Promise<void> {
     for (let at = 0; at < packIds.length; at += ROWS_AT_ONCE)
       await on
         .insertInto('version_packs')

@@ -244,7 +244,8 @@ export class GrantResource {
       .where('grants.not_after', '>', new Date(this.clock.nowMs()))
       .where('versions.state', '=', 'live')
       .executeTakeFirst();
-    if (!grant) throw new AdminError('grant.not-found', 'There is no such grant, or it has expired: ask for a new one.');
+    if (!grant)
+      throw new AdminError('grant.not-found', 'There is no such grant, or it has expired: ask for a new one.');
     return grant;
   }
 }

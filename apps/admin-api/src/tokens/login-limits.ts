@@ -42,9 +42,7 @@ export class LoginLimits {
       .where('key', '=', `failures ${pair(email, address)}`)
       .executeTakeFirst();
     return (
-      row !== undefined &&
-      row.count >= this.limits.failuresUntilLock &&
-      row.resets_at.getTime() > this.clock.nowMs()
+      row !== undefined && row.count >= this.limits.failuresUntilLock && row.resets_at.getTime() > this.clock.nowMs()
     );
   }
 
@@ -78,7 +76,11 @@ export class LoginLimits {
   }
 
   /** One statement, so that attempts at the same moment are all counted. */
-  private async count(key: string, windowSeconds: number, prolong: boolean): Promise<{ count: number; resets_at: Date }> {
+  private async count(
+    key: string,
+    windowSeconds: number,
+    prolong: boolean,
+  ): Promise<{ count: number; resets_at: Date }> {
     const now = new Date(this.clock.nowMs());
     const resetsAt = new Date(this.clock.nowMs() + windowSeconds * 1000);
     return this.database.queries

@@ -104,11 +104,7 @@ export class Sessions {
       const ended = row.expires_at <= now || row.ends_at <= now;
       const deviceGone = row.device_serial !== null && row.device_status !== 'enrolled';
       if (ended || !row.is_enabled || role === undefined || deviceGone) return undefined;
-      await on
-        .updateTable('refresh_tokens')
-        .set({ used_at: now })
-        .where('token_hash', '=', tokenHash(token))
-        .execute();
+      await on.updateTable('refresh_tokens').set({ used_at: now }).where('token_hash', '=', tokenHash(token)).execute();
       const user = { id: row.user_id, email: row.email, role, deviceSerial: row.device_serial ?? undefined };
       return this.issue(on, user, row.session_id, row.ends_at);
     });
@@ -136,10 +132,7 @@ export class Sessions {
 
   /** Forgets sessions that ended a while ago, with their tokens. */
   async sweep(): Promise<void> {
-    await this.database.queries
-      .deleteFrom('sessions')
-      .where('ends_at', '<', new Date(this.clock.nowMs()))
-      .execute();
+    await this.database.queries.deleteFrom('sessions').where('ends_at', '<', new Date(this.clock.nowMs())).execute();
   }
 
   private async revoke(on: Queries, sessionId: string): Promise<void> {

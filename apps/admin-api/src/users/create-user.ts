@@ -60,7 +60,8 @@ export class CreateUser {
         })
         .execute();
     } catch (error) {
-      if (isUniqueViolation(error)) throw new AdminError('user.exists', 'There is an account with this e-mail address.');
+      if (isUniqueViolation(error))
+        throw new AdminError('user.exists', 'There is an account with this e-mail address.');
       throw error;
     }
     await this.audit.record(on, { event: 'user.created', actor, subject: id, details: { email, role } });

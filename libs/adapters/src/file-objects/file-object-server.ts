@@ -99,7 +99,12 @@ function parseRange(header: string, size: number): ByteRange | undefined {
 
 function statusOf(error: unknown): number {
   if (!(error instanceof DomainError)) return 500;
-  return { 'pack.not-found': 404, 'resource.no-space': 507, 'cdn.unavailable': 503 }[error.code] ?? 500;
+  const statuses: Readonly<Record<string, number>> = {
+    'pack.not-found': 404,
+    'resource.no-space': 507,
+    'cdn.unavailable': 503,
+  };
+  return statuses[String(error.code)] ?? 500;
 }
 
 /** An answer without a body. What is still to come of the request is not read: the connection ends with the answer. */

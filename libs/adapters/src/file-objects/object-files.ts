@@ -40,8 +40,7 @@ export class ObjectFiles {
     try {
       return await open(this.pathOf(key), 'r');
     } catch (error) {
-      if (isMissing(error))
-        throw new ResourceError('pack.not-found', 'There is no such object.', { cause: error });
+      if (isMissing(error)) throw new ResourceError('pack.not-found', 'There is no such object.', { cause: error });
       throw unavailable(error);
     }
   }

@@ -1,0 +1,186 @@
+import { type DynamicModule, Module, type Provider } from '@nestjs/common';
+import { KeyVault } from '@azaion/crypto';
+import { AccessTokenIssuer, JwksSource, JwksTokenVerifier, TokenVerifier } from '@azaion/identity';
+import { Clock } from '@azaion/kernel';
+import { HealthModule } from '@azaion/nest-support';
+import { ObjectStore } from '@azaion/split-resource';
+
+import { AuditLog } from './audit/audit-log.js';
+import { AdminConfig } from './config.js';
+import { EnrolDevice } from './devices/enrol-device.js';
+import { LogInDevice } from './devices/log-in-device.js';
+import { ManageDevices } from './devices/manage-devices.js';
+import { RegisterDevice } from './devices/register-device.js';
+import { DevicesController } from './http/devices.controller.js';
+import { GrantsController } from './http/grants.controller.js';
+import { LoginController } from './http/login.controller.js';
+import { ObjectsController } from './http/objects.controller.js';
+import { StatementKeysController } from './http/statement-keys.controller.js';
+import { UploadsController } from './http/uploads.controller.js';
+import { UsersController } from './http/users.controller.js';
+import { type Infrastructure } from './infrastructure.js';
+import { OwnJwks } from './keys/own-jwks.js';
+import { ServiceSecrets } from './keys/service-secrets.js';
+import { SigningKeys } from './keys/signing-keys.js';
+import { StatementAuthority } from './keys/statement-authority.js';
+import { Housekeeping } from './persistence/housekeeping.js';
+import { Database } from './persistence/database.js';
+import { CommitUpload } from './sealed/commit-upload.js';
+import { CurrentStanding } from './sealed/current-standing.js';
+import { Folders } from './sealed/folders.js';
+import { GrantResource } from './sealed/grant-resource.js';
+import { Packs } from './sealed/packs.js';
+import { ReadCatalogue } from './sealed/read-catalogue.js';
+import { Uploads } from './sealed/uploads.js';
+import { LogIn } from './tokens/log-in.js';
+import { LoginLimits } from './tokens/login-limits.js';
+import { PasswordHasher } from './tokens/password-hasher.js';
+import { Sessions } from './tokens/sessions.js';
+import { BootstrapAdministrator } from './users/bootstrap-administrator.js';
+import { CreateUser } from './users/create-user.js';
+import { ListUsers } from './users/list-users.js';
+
+/** The composition root: what the use cases are made of. */
+@Module({})
+export class AdminApiModule {
+  static register(config: AdminConfig, infrastructure: Infrastructure): DynamicModule {
+    return {
+      module: AdminApiModule,
+      imports: [
+        HealthModule.register({
+          useFactory: () => ({
+            ready: [
+              { name: 'database', check: () => infrastructure.database.check() },
+              { name: 'object-store', check: () => infrastructure.objects.check() },
+            ],
+            intervalMs: 2_000,
+          }),
+        }),
+      ],
+      controllers: [
+        LoginController,
+        UsersController,
+        DevicesController,
+        UploadsController,
+        GrantsController,
+        StatementKeysController,
+        ObjectsController,
+      ],
+      providers: [...given(config, infrastructure), ...keys(config, infrastructure), ...useCases(config)],
+    };
+  }
+}
+
+function given(config: AdminConfig, infrastructure: Infrastructure): Provider[] {
+  return [
+    { provide: AdminConfig, useValue: config },
+    { provide: Database, useValue: infrastructure.database },
+    { provide: KeyVault, useValue: infrastructure.vault },
+    { provide: ObjectStore, useValue: infrastructure.objects },
+    { provide: Clock, useValue: infrastructure.clock },
+  ];
+}
+
+function keys(config: AdminConfig, infrastructure: Infrastructure): Provider[] {
+  return [
+    made(AuditLog, [Clock]),
+    made(ServiceSecrets, [Database, KeyVault]),
+    made(SigningKeys, [Database, KeyVault, Clock]),
+    {
+      provide: StatementAuthority,
+      inject: [SigningKeys, Database, Clock],
+      useFactory: (signing: SigningKeys, database: Database, clock: Clock) =>
+        new StatementAuthority(signing, database, clock, infrastructure.keyDocument),
+    },
+    { provide: JwksSource, inject: [SigningKeys], useFactory: (signing: SigningKeys) => new OwnJwks(signing) },
+    {
+      provide: TokenVerifier,
+      inject: [JwksSource, Clock],
+      useFactory: (source: JwksSource, clock: Clock) =>
+        new JwksTokenVerifier(source, clock, { issuer: config.issuer, audience: config.audience }),
+    },
+    {
+      provide: AccessTokenIssuer,
+      inject: [SigningKeys, Clock],
+      useFactory: (signing: SigningKeys, clock: Clock) =>
+        new AccessTokenIssuer(() => signing.signing('token'), clock, {
+          issuer: config.issuer,
+          audience: config.audience,
+          lifetimeSeconds: config.accessTokenSeconds,
+        }),
+    },
+  ];
+}
+
+function useCases(config: AdminConfig): Provider[] {
+  return [
+    made(PasswordHasher, [ServiceSecrets]),
+    {
+      provide: LoginLimits,
+      inject: [Database, Clock],
+      useFactory: (database: Database, clock: Clock) =>
+        new LoginLimits(database, clock, {
+          perAddress: config.loginAttemptsPerAddress,
+          perAccount: config.loginAttemptsPerAccount,
+          failuresUntilLock: config.loginFailuresUntilLock,
+        }),
+    },
+    {
+      provide: Sessions,
+      inject: [Database, AccessTokenIssuer, Clock, AuditLog],
+      useFactory: (database: Database, issuer: AccessTokenIssuer, clock: Clock, audit: AuditLog) =>
+        new Sessions(
+          database,
+          issuer,
+          clock,
+          { refreshSeconds: config.refreshTokenSeconds, sessionSeconds: config.sessionSeconds },
+          audit,
+        ),
+    },
+    made(LogIn, [Database, PasswordHasher, LoginLimits, Sessions, AuditLog, Clock]),
+    made(CreateUser, [Database, PasswordHasher, AuditLog, Clock]),
+    made(ListUsers, [Database]),
+    made(BootstrapAdministrator, [Database, CreateUser, PasswordHasher]),
+    made(RegisterDevice, [Database, PasswordHasher, CreateUser, AuditLog, Clock]),
+    made(ManageDevices, [Database, Sessions, AuditLog]),
+    made(EnrolDevice, [Database, KeyVault, LogIn, Sessions, AuditLog, Clock]),
+    {
+      provide: LogInDevice,
+      inject: [Database, Sessions, AuditLog, Clock],
+      useFactory: (database: Database, sessions: Sessions, audit: AuditLog, clock: Clock) =>
+        new LogInDevice(database, sessions, audit, clock, config.audience),
+    },
+    made(CurrentStanding, [Database, ManageDevices, TokenVerifier]),
+    made(Folders, [Database, KeyVault, Clock]),
+    made(Uploads, [Database, Folders, Clock]),
+    made(Packs, [Database, Uploads, ObjectStore, Clock]),
+    made(CommitUpload, [
+      Database,
+      Uploads,
+      Folders,
+      Packs,
+      KeyVault,
+      ServiceSecrets,
+      StatementAuthority,
+      AuditLog,
+      Clock,
+    ]),
+    made(GrantResource, [Database, Folders, ObjectStore, KeyVault, StatementAuthority, AuditLog, Clock]),
+    made(ReadCatalogue, [Database, Folders]),
+    made(Housekeeping, [Database, LoginLimits, Sessions, Clock]),
+  ];
+}
+
+type Token = abstract new (...dependencies: never[]) => unknown;
+
+/** A plain class whose constructor takes just what is listed, in that order. */
+function made<Dependencies extends unknown[]>(
+  provide: new (...dependencies: Dependencies) => unknown,
+  inject: { readonly [Index in keyof Dependencies]: Token },
+): Provider {
+  return {
+    provide,
+    inject: [...inject] as never[],
+    useFactory: (...dependencies: Dependencies) => new provide(...dependencies),
+  };
+}

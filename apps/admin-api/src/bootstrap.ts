@@ -1,0 +1,101 @@
+import { readFile } from 'node:fs/promises';
+
+import { ConfigError, printConfig } from '@azaion/nest-support';
+import { Logger } from '@nestjs/common';
+import { type NestFastifyApplication } from '@nestjs/platform-fastify';
+
+import { type AdminConfig, listensOnLoopback, readAdminConfig } from './config.js';
+import { createAdminApi } from './create-admin-api.js';
+import { type Infrastructure, openInfrastructure } from './infrastructure.js';
+import { StatementAuthority } from './keys/statement-authority.js';
+import { Housekeeping } from './persistence/housekeeping.js';
+import { BootstrapAdministrator } from './users/bootstrap-administrator.js';
+
+const HOUSEKEEPING_INTERVAL_MS = 10 * 60_000;
+const USAGE = `Usage: node apps/admin-api/dist/main.js [--print-config]
+
+Settings are environment variables, all with defaults in development. See docs/reference/admin-http.md.
+`;
+
+/** Starts the Admin API. Sets the exit code 2 when the configuration or the command line cannot be used, 1 when the start fails otherwise. */
+export async function run(): Promise<void> {
+  const args = process.argv.slice(2);
+  if (args.includes('--help')) {
+    process.stdout.write(USAGE);
+    return;
+  }
+  if (args.some((argument) => argument !== '--print-config')) return refuse(USAGE);
+  let config: AdminConfig;
+  try {
+    config = readAdminConfig(process.env);
+  } catch (error) {
+    if (error instanceof ConfigError) return refuse(`${error.message}\n`);
+    throw error;
+  }
+  if (args.includes('--print-config')) process.stdout.write(`${printConfig(config)}\n`);
+  else await serve(config);
+}
+
+async function serve(config: AdminConfig): Promise<void> {
+  let infrastructure: Infrastructure | undefined;
+  try {
+    infrastructure = await openInfrastructure(config);
+    const app = await createAdminApi(config, infrastructure, await releaseVersion(), {
+      log: { level: config.logLevel },
+    });
+    await prepare(app, config);
+    closeAfter(app, infrastructure);
+    await app.listen(config.port, config.host);
+    infrastructure.reachedAt(localUrl(app));
+    const logger = new Logger('AdminApi');
+    if (config.publicUrl === undefined && config.s3Bucket === undefined && !listensOnLoopback(config))
+      logger.warn('ADMIN_PUBLIC_URL is not set: packs can be reached from this machine only.');
+    logger.log(`Listening on ${await app.getUrl()}, API description at /docs.`);
+  } catch (error) {
+    await infrastructure?.close();
+    process.stderr.write(`The Admin API cannot start: ${error instanceof Error ? error.message : 'unknown reason'}\n`);
+    process.exit(1);
+  }
+}
+
+async function prepare(app: NestFastifyApplication, config: AdminConfig): Promise<void> {
+  await app.get(BootstrapAdministrator).run(
+    { email: config.bootstrapEmail, password: config.bootstrapPassword },
+    // Its only appearance: not in the log, which others keep.
+    (email, password) =>
+      process.stderr.write(
+        `First start: the administrator ${email} has the password ${password.reveal()} (shown only now).\n`,
+      ),
+  );
+  await app.get(StatementAuthority).start();
+}
+
+/** Connections to the database end after the last request has been answered. */
+function closeAfter(app: NestFastifyApplication, infrastructure: Infrastructure): void {
+  const housekeeping = app.get(Housekeeping);
+  const timer = setInterval(() => void housekeeping.run().catch(() => undefined), HOUSEKEEPING_INTERVAL_MS).unref();
+  app
+    .getHttpAdapter()
+    .getInstance()
+    .addHook('onClose', async () => {
+      clearInterval(timer);
+      await infrastructure.close();
+    });
+}
+
+function localUrl(app: NestFastifyApplication): string {
+  const address = app.getHttpServer().address() as { readonly port: number };
+  return `http://127.0.0.1:${address.port}`;
+}
+
+async function releaseVersion(): Promise<string> {
+  const manifest = JSON.parse(await readFile(new URL('../package.json', import.meta.url), 'utf8')) as {
+    version: string;
+  };
+  return manifest.version;
+}
+
+function refuse(message: string): void {
+  process.stderr.write(message);
+  process.exitCode = 2;
+}

@@ -1,0 +1,208 @@
+import {
+  ConfigError,
+  EnvInteger,
+  type Environment,
+  EnvList,
+  EnvSecret,
+  EnvText,
+  readConfig,
+} from '@azaion/nest-support';
+import { type Secret } from '@azaion/kernel';
+import { ArrayMaxSize, IsEmail, IsIn, IsInt, IsOptional, IsString, IsUrl, Max, Min } from 'class-validator';
+
+const DAY_SECONDS = 86_400;
+const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|::1)$/;
+
+/** Everything that can be set. Source: docs/reference/admin-http.md, "Operations". */
+export class AdminConfig {
+  /** `production` refuses what is for development: the embedded database, a root key of its own, a KEK beside the data. */
+  @EnvText('NODE_ENV')
+  @IsString()
+  readonly environment: string = 'development';
+
+  @EnvText('ADMIN_HOST')
+  @IsString()
+  readonly host: string = '0.0.0.0';
+
+  /** 0 takes a free one. */
+  @EnvInteger('ADMIN_PORT')
+  @IsInt()
+  @Min(0)
+  @Max(65_535)
+  readonly port: number = 8081;
+
+  /** Base of the signed URLs that the API serves itself. */
+  @EnvText('ADMIN_PUBLIC_URL')
+  @IsOptional()
+  @IsUrl({ protocols: ['http', 'https'], require_protocol: true, require_tld: false })
+  readonly publicUrl?: string;
+
+  /** Embedded database, objects without S3, and in development the KEK. */
+  @EnvText('ADMIN_DATA_DIR')
+  @IsString()
+  readonly dataDir: string = '.azaion/admin-api';
+
+  /** `postgresql://…`; unset: an embedded PostgreSQL. */
+  @EnvSecret('DATABASE_URL')
+  @IsOptional()
+  @IsString()
+  readonly databaseUrl?: Secret<string>;
+
+  @EnvText('S3_ENDPOINT')
+  @IsOptional()
+  @IsString()
+  readonly s3Endpoint?: string;
+
+  /** What devices reach; a signature covers the host. */
+  @EnvText('S3_PUBLIC_ENDPOINT')
+  @IsOptional()
+  @IsString()
+  readonly s3PublicEndpoint?: string;
+
+  @EnvText('S3_REGION')
+  @IsString()
+  readonly s3Region: string = 'us-east-1';
+
+  /** Unset: objects are files below the data directory. */
+  @EnvText('S3_BUCKET')
+  @IsOptional()
+  @IsString()
+  readonly s3Bucket?: string;
+
+  @EnvSecret('S3_ACCESS_KEY_ID')
+  @IsOptional()
+  @IsString()
+  readonly s3AccessKeyId?: Secret<string>;
+
+  @EnvSecret('S3_SECRET_ACCESS_KEY')
+  @IsOptional()
+  @IsString()
+  readonly s3SecretAccessKey?: Secret<string>;
+
+  /** `iss` of access tokens. */
+  @EnvText('ADMIN_ISSUER')
+  @IsString()
+  readonly issuer: string = 'azaion-admin-api';
+
+  /** `aud` of access tokens and of the assertions that devices log in with. */
+  @EnvText('ADMIN_AUDIENCE')
+  @IsString()
+  readonly audience: string = 'azaion';
+
+  /** File with the key-encryption keys. Made in development where there is none; must lie apart from the data otherwise. */
+  @EnvText('ADMIN_KEK_FILE')
+  @IsOptional()
+  @IsString()
+  readonly kekFile?: string;
+
+  /** The first administrator of an empty database. */
+  @EnvText('BOOTSTRAP_ADMIN_EMAIL')
+  @IsEmail()
+  readonly bootstrapEmail: string = 'admin@azaion.com';
+
+  /** Made up and printed once when unset. */
+  @EnvSecret('BOOTSTRAP_ADMIN_PASSWORD')
+  @IsOptional()
+  @IsString()
+  readonly bootstrapPassword?: Secret<string>;
+
+  @EnvInteger('ACCESS_TOKEN_SECONDS')
+  @IsInt()
+  @Min(60)
+  @Max(DAY_SECONDS)
+  readonly accessTokenSeconds: number = 15 * 60;
+
+  /** How long a session lives without being refreshed. */
+  @EnvInteger('REFRESH_TOKEN_SECONDS')
+  @IsInt()
+  @Min(60)
+  @Max(90 * DAY_SECONDS)
+  readonly refreshTokenSeconds: number = 8 * 3600;
+
+  /** How long a session lives at most. */
+  @EnvInteger('SESSION_SECONDS')
+  @IsInt()
+  @Min(60)
+  @Max(90 * DAY_SECONDS)
+  readonly sessionSeconds: number = 12 * 3600;
+
+  /** Login attempts a minute from one address. */
+  @EnvInteger('LOGIN_ATTEMPTS_PER_ADDRESS')
+  @IsInt()
+  @Min(1)
+  readonly loginAttemptsPerAddress: number = 10;
+
+  /** Login attempts in five minutes for one account from one address; a good login starts over. */
+  @EnvInteger('LOGIN_ATTEMPTS_PER_ACCOUNT')
+  @IsInt()
+  @Min(1)
+  readonly loginAttemptsPerAccount: number = 5;
+
+  /** Failures for one account from one address until it is locked for 15 minutes. */
+  @EnvInteger('LOGIN_FAILURES_UNTIL_LOCK')
+  @IsInt()
+  @Min(1)
+  readonly loginFailuresUntilLock: number = 10;
+
+  /** File with the key document that the offline root signed. */
+  @EnvText('STATEMENT_KEY_DOCUMENT_FILE')
+  @IsOptional()
+  @IsString()
+  readonly keyDocumentFile?: string;
+
+  /** File with the public JWK of the offline root, with `kid`. */
+  @EnvText('STATEMENT_ROOT_KEY_FILE')
+  @IsOptional()
+  @IsString()
+  readonly rootKeyFile?: string;
+
+  /** Proxies whose `X-Forwarded-For` is believed: addresses or networks. */
+  @EnvList('TRUSTED_PROXIES')
+  @ArrayMaxSize(64)
+  readonly trustedProxies: readonly string[] = [];
+
+  @EnvText('LOG_LEVEL')
+  @IsIn(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
+  readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent' = 'info';
+}
+
+/** Whether a configuration is for real use. */
+export function isProduction(config: AdminConfig): boolean {
+  return config.environment === 'production';
+}
+
+/** Whether only this machine can reach the API. */
+export function listensOnLoopback(config: AdminConfig): boolean {
+  return LOOPBACK.test(config.host);
+}
+
+/** Reads and checks the environment. @throws ConfigError with all problems at once. */
+export function readAdminConfig(env: Environment): AdminConfig {
+  const config = readConfig(AdminConfig, env);
+  const problems: string[] = [];
+  if ((config.s3AccessKeyId === undefined) !== (config.s3SecretAccessKey === undefined))
+    problems.push('S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY: set both or none');
+  if (config.s3Bucket !== undefined && config.s3AccessKeyId === undefined)
+    problems.push('S3_ACCESS_KEY_ID: is required with S3_BUCKET');
+  if (config.s3Bucket === undefined && config.s3Endpoint !== undefined)
+    problems.push('S3_BUCKET: is required with S3_ENDPOINT');
+  if ((config.keyDocumentFile === undefined) !== (config.rootKeyFile === undefined))
+    problems.push('STATEMENT_KEY_DOCUMENT_FILE, STATEMENT_ROOT_KEY_FILE: set both or none');
+  if (isProduction(config)) problems.push(...missingInProduction(config));
+  if (problems.length > 0) throw new ConfigError(problems);
+  return config;
+}
+
+function missingInProduction(config: AdminConfig): string[] {
+  const problems: string[] = [];
+  if (config.databaseUrl === undefined)
+    problems.push('DATABASE_URL: is required in production: the embedded PostgreSQL is for development');
+  if (config.kekFile === undefined) problems.push('ADMIN_KEK_FILE: is required in production');
+  if (config.keyDocumentFile === undefined)
+    problems.push(
+      'STATEMENT_KEY_DOCUMENT_FILE, STATEMENT_ROOT_KEY_FILE: are required in production: make the root key on another machine',
+    );
+  if (config.publicUrl === undefined && config.s3Bucket === undefined && !listensOnLoopback(config))
+    problems.push('ADMIN_PUBLIC_URL: is required where objects are served by the API itself');
+  return problems;
+}

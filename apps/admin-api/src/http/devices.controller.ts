@@ -1,0 +1,228 @@
+import { isPublicJwk } from '@azaion/crypto';
+import { type Caller } from '@azaion/identity';
+import { Secret, toBase64Url } from '@azaion/kernel';
+import { AllowRoles, CurrentCaller, invalidRequest, Public } from '@azaion/nest-support';
+import { Body, Controller, Get, Headers, HttpCode, Ip, Param, Post, Query } from '@nestjs/common';
+import {
+  ApiCreatedResponse,
+  ApiHeader,
+  ApiNoContentResponse,
+  ApiOkResponse,
+  ApiOperation,
+  ApiProperty,
+  ApiPropertyOptional,
+  ApiTags,
+} from '@nestjs/swagger';
+import { IsObject, IsOptional, IsString, Matches, MaxLength } from 'class-validator';
+
+import { EnrolDevice } from '../devices/enrol-device.js';
+import { type DeviceView, ManageDevices } from '../devices/manage-devices.js';
+import { RegisterDevice } from '../devices/register-device.js';
+import { MAX_PASSWORD_CHARS } from '../tokens/password-hasher.js';
+import { bytesOf, IsBase64UrlBytes, PageQuery, SERIAL_PATTERN, SerialParams } from './dto.js';
+import { ProblemResponses } from './problems.js';
+
+const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,128}$/;
+
+class RegisterBody {
+  @ApiPropertyOptional({ example: 'azj-0042', description: 'The next number of the series when left out' })
+  @IsOptional()
+  @Matches(SERIAL_PATTERN)
+  readonly serial?: string;
+}
+
+class RegisteredAnswer {
+  @ApiProperty({ example: 'azj-0000' })
+  readonly Serial!: string;
+  @ApiProperty({ example: 'azj-0000@azaion.com' })
+  readonly Email!: string;
+  @ApiProperty({ description: '32 hexadecimal digits, shown once' })
+  readonly Password!: string;
+}
+
+class ChallengeBody {
+  @ApiProperty({ example: 'azj-0000@azaion.com' })
+  @IsString()
+  @MaxLength(320)
+  readonly email!: string;
+
+  @ApiProperty({ example: '00112233445566778899aabbccddeeff' })
+  @IsString()
+  @MaxLength(MAX_PASSWORD_CHARS)
+  readonly password!: string;
+}
+
+class ChallengeAnswer {
+  @ApiProperty({ description: 'base64url, 32 bytes; valid for 5 minutes, once' })
+  readonly nonce!: string;
+  @ApiProperty({ description: 'base64url, 65 bytes' })
+  readonly agreementPoint!: string;
+}
+
+class EnrolmentBody {
+  @ApiProperty({ description: 'base64url, 32 bytes' })
+  @IsBase64UrlBytes(32)
+  readonly nonce!: string;
+
+  @ApiProperty({ type: Object, example: { kty: 'EC', crv: 'P-256', x: '…', y: '…' } })
+  @IsObject()
+  readonly signingKey!: object;
+
+  @ApiProperty({ description: 'base64url, 65 bytes' })
+  @IsBase64UrlBytes(65)
+  readonly agreementKey!: string;
+
+  @ApiProperty({ description: 'ES256, base64url, 64 bytes' })
+  @IsBase64UrlBytes(64)
+  readonly signingProof!: string;
+
+  @ApiProperty({ description: 'HMAC-SHA-256, base64url, 32 bytes' })
+  @IsBase64UrlBytes(32)
+  readonly agreementProof!: string;
+}
+
+class DeviceAnswer {
+  @ApiProperty({ example: 'azj-0000' })
+  readonly serial!: string;
+  @ApiProperty({ example: 'azj-0000@azaion.com' })
+  readonly email!: string;
+  @ApiProperty({ enum: ['registered', 'enrolled', 'revoked'] })
+  readonly status!: DeviceView['status'];
+  @ApiProperty({ format: 'date-time' })
+  readonly createdAt!: string;
+  @ApiPropertyOptional({ format: 'date-time' })
+  readonly enrolledAt?: string;
+  @ApiPropertyOptional({ format: 'date-time' })
+  readonly lastSeenAt?: string;
+}
+
+class DevicesAnswer {
+  @ApiProperty({ type: [DeviceAnswer] })
+  readonly devices!: readonly DeviceAnswer[];
+}
+
+/** Devices and their enrolment. */
+@ApiTags('devices')
+@Controller('devices')
+export class DevicesController {
+  constructor(
+    private readonly registerDevice: RegisterDevice,
+    private readonly enrolDevice: EnrolDevice,
+    private readonly manageDevices: ManageDevices,
+  ) {}
+
+  @Post()
+  @AllowRoles('ApiAdmin')
+  @ApiOperation({ summary: 'Create a device and its account' })
+  @ApiHeader({
+    name: 'Idempotency-Key',
+    required: false,
+    description: 'A repeat returns the same device with a fresh password',
+  })
+  @ApiCreatedResponse({ type: RegisteredAnswer })
+  @ProblemResponses(400, 401, 403, 409)
+  async register(
+    @Body() body: RegisterBody | undefined,
+    @Headers('idempotency-key') idempotencyKey: string | undefined,
+    @CurrentCaller() caller: Caller,
+    @Ip() address: string,
+  ): Promise<RegisteredAnswer> {
+    if (idempotencyKey !== undefined && !IDEMPOTENCY_KEY.test(idempotencyKey))
+      throw invalidRequest(400, [{ field: 'Idempotency-Key', messages: ['must be 1 to 128 printable characters'] }]);
+    const actor = { id: caller.userId, address };
+    const device = await this.registerDevice.run(body?.serial, idempotencyKey, actor);
+    return { Serial: device.serial, Email: device.email, Password: device.password.reveal() };
+  }
+
+  @Get()
+  @AllowRoles('Admin', 'ApiAdmin')
+  @ApiOperation({ summary: 'List devices in the order of their serials' })
+  @ApiOkResponse({ type: DevicesAnswer })
+  @ProblemResponses(400, 401, 403)
+  async list(@Query() { limit, cursor }: PageQuery): Promise<DevicesAnswer> {
+    return { devices: (await this.manageDevices.list(limit, cursor)).map(toAnswer) };
+  }
+
+  @Get(':serial')
+  @AllowRoles('Admin', 'ApiAdmin')
+  @ApiOperation({ summary: 'One device' })
+  @ApiOkResponse({ type: DeviceAnswer })
+  @ProblemResponses(401, 403, 404)
+  async one(@Param() { serial }: SerialParams): Promise<DeviceAnswer> {
+    return toAnswer(await this.manageDevices.bySerial(serial));
+  }
+
+  @Post(':serial/revoke')
+  @HttpCode(204)
+  @AllowRoles('ApiAdmin')
+  @ApiOperation({ summary: 'Revoke a device: it gets no grant from now on' })
+  @ApiNoContentResponse({ description: 'Revoked' })
+  @ProblemResponses(401, 403, 404)
+  async revoke(
+    @Param() { serial }: SerialParams,
+    @CurrentCaller() caller: Caller,
+    @Ip() address: string,
+  ): Promise<void> {
+    await this.manageDevices.revoke(serial, { id: caller.userId, address });
+  }
+
+  @Post(':serial/reset')
+  @HttpCode(204)
+  @AllowRoles('ApiAdmin')
+  @ApiOperation({ summary: 'Forget a device’s keys and let it enrol again' })
+  @ApiNoContentResponse({ description: 'May enrol again with its password' })
+  @ProblemResponses(401, 403, 404)
+  async reset(
+    @Param() { serial }: SerialParams,
+    @CurrentCaller() caller: Caller,
+    @Ip() address: string,
+  ): Promise<void> {
+    await this.manageDevices.reset(serial, { id: caller.userId, address });
+  }
+
+  @Post(':serial/enrolment/challenge')
+  @HttpCode(200)
+  @Public()
+  @ApiOperation({ summary: 'Begin an enrolment with the password of the device’s account' })
+  @ApiOkResponse({ type: ChallengeAnswer })
+  @ProblemResponses(400, 401, 403, 409, 429)
+  async challenge(
+    @Param() { serial }: SerialParams,
+    @Body() { email, password }: ChallengeBody,
+    @Ip() address: string,
+  ): Promise<ChallengeAnswer> {
+    const challenge = await this.enrolDevice.challenge(serial, { email, password: new Secret(password), address });
+    return { nonce: toBase64Url(challenge.nonce), agreementPoint: toBase64Url(challenge.agreementPoint) };
+  }
+
+  @Post(':serial/enrolment')
+  @HttpCode(204)
+  @Public()
+  @ApiOperation({ summary: 'Register a device’s keys with proof that it holds both' })
+  @ApiNoContentResponse({ description: 'Enrolled: from now on the device logs in with its key' })
+  @ProblemResponses(400, 401, 409, 422)
+  async enrol(@Param() { serial }: SerialParams, @Body() body: EnrolmentBody, @Ip() address: string): Promise<void> {
+    const { signingKey } = body;
+    if (!isPublicJwk(signingKey))
+      throw invalidRequest(400, [{ field: 'signingKey', messages: ['must be a P-256 JWK: kty, crv, x, y'] }]);
+    const proofs = {
+      nonce: bytesOf(body.nonce),
+      signingKey,
+      agreementKey: bytesOf(body.agreementKey),
+      signingProof: bytesOf(body.signingProof),
+      agreementProof: bytesOf(body.agreementProof),
+    };
+    await this.enrolDevice.run(serial, proofs, address);
+  }
+}
+
+function toAnswer(device: DeviceView): DeviceAnswer {
+  return {
+    serial: device.serial,
+    email: device.email,
+    status: device.status,
+    createdAt: device.createdAt.toISOString(),
+    ...(device.enrolledAt === undefined ? {} : { enrolledAt: device.enrolledAt.toISOString() }),
+    ...(device.lastSeenAt === undefined ? {} : { lastSeenAt: device.lastSeenAt.toISOString() }),
+  };
+}

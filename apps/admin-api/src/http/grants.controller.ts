@@ -1,0 +1,180 @@
+import { type Caller } from '@azaion/identity';
+import { isValidName, NameError, resourceName, toBase64Url } from '@azaion/kernel';
+import { AnyRole, BINARY_MEDIA_TYPE, CurrentCaller } from '@azaion/nest-support';
+import { MAX_PACK_URLS, PACK_ID_PATTERN } from '@azaion/split-resource';
+import { Body, Controller, Get, Headers, HttpCode, Ip, Param, Post, Res } from '@nestjs/common';
+import {
+  ApiCreatedResponse,
+  ApiOkResponse,
+  ApiOperation,
+  ApiProduces,
+  ApiProperty,
+  ApiPropertyOptional,
+  ApiTags,
+} from '@nestjs/swagger';
+import { ArrayMaxSize, ArrayMinSize, IsArray, IsInt, IsOptional, Matches, Max, Min } from 'class-validator';
+import { type FastifyReply } from 'fastify';
+
+import { CurrentStanding } from '../sealed/current-standing.js';
+import { GrantResource } from '../sealed/grant-resource.js';
+import { ReadCatalogue } from '../sealed/read-catalogue.js';
+import { IdParams, IsBase64UrlBytes, SegmentParams, bytesOf } from './dto.js';
+import { ProblemResponses } from './problems.js';
+
+class GrantBody {
+  @ApiProperty({ description: 'base64url of the 65-byte SEC1 point' })
+  @IsBase64UrlBytes(65)
+  readonly recipientPublicKey!: string;
+
+  @ApiPropertyOptional({ description: 'The newest when left out', example: 1 })
+  @IsOptional()
+  @IsInt()
+  @Min(1)
+  @Max(0xffff_ffff)
+  readonly version?: number;
+
+  @ApiProperty({ description: 'base64url, 16 to 64 bytes, fresh per request' })
+  @IsBase64UrlBytes(16, 64)
+  readonly nonce!: string;
+}
+
+class PackUrlAnswer {
+  @ApiProperty()
+  readonly packId!: string;
+  @ApiProperty()
+  readonly url!: string;
+}
+
+class GrantAnswerBody {
+  @ApiProperty({ format: 'uuid' })
+  readonly grantId!: string;
+  @ApiProperty({ description: 'Compact JWS' })
+  readonly statement!: string;
+  @ApiProperty({ description: 'Compact JWS' })
+  readonly grantToken!: string;
+  @ApiProperty({ type: Object, example: { enc: '…', ciphertext: '…' } })
+  readonly sealedRecipeKey!: object;
+  @ApiProperty({ type: [PackUrlAnswer] })
+  readonly urls!: readonly PackUrlAnswer[];
+}
+
+class UrlsBody {
+  @ApiProperty({ type: [String], minItems: 1, maxItems: MAX_PACK_URLS })
+  @IsArray()
+  @ArrayMinSize(1)
+  @ArrayMaxSize(MAX_PACK_URLS)
+  @Matches(PACK_ID_PATTERN, { each: true })
+  readonly packIds!: readonly string[];
+}
+
+/** F2: the catalogue and grants. Source: docs/reference/sealed-wire.md, "Fetch". */
+@ApiTags('fetch')
+@AnyRole()
+@Controller('sealed')
+export class GrantsController {
+  constructor(
+    private readonly standing: CurrentStanding,
+    private readonly grants: GrantResource,
+    private readonly catalogue: ReadCatalogue,
+  ) {}
+
+  @Get(':folder')
+  @ApiOperation({ summary: 'What a folder holds' })
+  @ApiOkResponse({ description: 'Resources with their newest version' })
+  @ProblemResponses(401, 403, 422)
+  async folder(
+    @Param('folder') folder: string,
+    @CurrentCaller() caller: Caller,
+    @Headers('azaion-device') carrier: string | undefined,
+  ): Promise<object> {
+    if (!isValidName(folder))
+      throw new NameError('name.invalid', 'The folder name is not valid: use letters, digits, ".", "_" and "-".', {
+        details: { field: 'folder' },
+      });
+    const resources = await this.catalogue.resources(folder, await this.standing.of(caller, carrier));
+    return { resources: resources.map((entry) => ({ ...entry, updatedAt: entry.updatedAt.toISOString() })) };
+  }
+
+  @Get(':folder/:name')
+  @ApiOperation({ summary: 'The versions of a resource, newest first' })
+  @ApiOkResponse({ description: 'Versions, sizes, publishers' })
+  @ProblemResponses(401, 403, 404, 422)
+  async resource(
+    @Param('folder') folder: string,
+    @Param('name') name: string,
+    @CurrentCaller() caller: Caller,
+    @Headers('azaion-device') carrier: string | undefined,
+  ): Promise<object> {
+    const standing = await this.standing.of(caller, carrier);
+    const versions = await this.catalogue.versions(resourceName(folder, name), standing);
+    return {
+      name,
+      kind: versions[0]?.kind ?? 'file',
+      versions: versions.map(({ kind: _kind, ...entry }) => ({
+        ...entry,
+        committedAt: entry.committedAt.toISOString(),
+      })),
+    };
+  }
+
+  @Post(':folder/:name/grants')
+  @ApiOperation({ summary: 'Ask for a grant of one version, sealed to one key' })
+  @ApiCreatedResponse({ type: GrantAnswerBody })
+  @ProblemResponses(400, 401, 403, 404, 422)
+  async grant(
+    @Param('folder') folder: string,
+    @Param('name') name: string,
+    @Body() body: GrantBody,
+    @CurrentCaller() caller: Caller,
+    @Headers('azaion-device') carrier: string | undefined,
+    @Ip() address: string,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<GrantAnswerBody> {
+    const resource = resourceName(folder, name);
+    const standing = await this.standing.of(caller, carrier);
+    const request = {
+      resource,
+      version: body.version,
+      recipientPoint: bytesOf(body.recipientPublicKey),
+      nonce: body.nonce,
+    };
+    const grant = await this.grants.run(request, standing, address);
+    void reply.header('cache-control', 'no-store');
+    return {
+      ...grant,
+      sealedRecipeKey: {
+        enc: toBase64Url(grant.sealedRecipeKey.enc),
+        ciphertext: toBase64Url(grant.sealedRecipeKey.ciphertext),
+      },
+    };
+  }
+
+  @Get('grants/:id/segments/:kind/:index')
+  @ApiOperation({ summary: 'One sealed segment of a granted version' })
+  @ApiProduces(BINARY_MEDIA_TYPE)
+  @ApiOkResponse({ description: 'Ciphertext' })
+  @ProblemResponses(400, 401, 403, 404)
+  async segment(
+    @Param() { id, kind, index }: SegmentParams,
+    @CurrentCaller() caller: Caller,
+    @Headers('azaion-device') carrier: string | undefined,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
+    const sealed = await this.grants.segment(id, kind, index, await this.standing.of(caller, carrier));
+    await reply.type(BINARY_MEDIA_TYPE).header('cache-control', 'private, no-store').send(sealed);
+  }
+
+  @Post('grants/:id/urls')
+  @HttpCode(200)
+  @ApiOperation({ summary: 'Signed URLs of packs of a granted version' })
+  @ApiOkResponse({ type: [PackUrlAnswer] })
+  @ProblemResponses(400, 401, 403, 404)
+  async urls(
+    @Param() { id }: IdParams,
+    @Body() { packIds }: UrlsBody,
+    @CurrentCaller() caller: Caller,
+    @Headers('azaion-device') carrier: string | undefined,
+  ): Promise<readonly PackUrlAnswer[]> {
+    return this.grants.urls(id, packIds, await this.standing.of(caller, carrier));
+  }
+}

@@ -1,0 +1,58 @@
+import { type DomainError } from '@azaion/kernel';
+import { PROBLEM_MEDIA_TYPE, type ProblemOptions, type ProblemSpec } from '@azaion/nest-support';
+import { applyDecorators } from '@nestjs/common';
+import { ApiResponse } from '@nestjs/swagger';
+
+import { type AdminErrorCode, BUSINESS_ERROR_NUMBERS } from '../errors.js';
+
+const ADMIN_PROBLEMS: Readonly<Record<AdminErrorCode, ProblemSpec>> = {
+  'user.exists': { status: 409, title: 'Account exists' },
+  'user.email-too-short': { status: 400, title: 'E-mail address too short' },
+  'user.email-invalid': { status: 400, title: 'E-mail address not valid' },
+  'user.password-too-short': { status: 400, title: 'Password too short' },
+  'user.not-found': { status: 404, title: 'Account not found' },
+  'user.disabled': { status: 403, title: 'Account disabled' },
+  'device.exists': { status: 409, title: 'Device exists' },
+  'device.not-found': { status: 404, title: 'Device not found' },
+  'device.key-required': { status: 403, title: 'Recipient key refused' },
+  'folder.not-found': { status: 404, title: 'Folder not found' },
+  'version.not-found': { status: 404, title: 'Version not found' },
+  'grant.not-found': { status: 404, title: 'Grant not found' },
+  'object.forbidden': { status: 403, title: 'Access denied' },
+  'hashing.busy': { status: 503, title: 'Too busy' },
+};
+
+/** The Admin API's part of the problem documents: its own codes, and the numbers that older clients read. */
+export const adminProblemOptions: ProblemOptions = {
+  problems: ADMIN_PROBLEMS,
+  extend: (error: DomainError) => {
+    const number = (BUSINESS_ERROR_NUMBERS as Readonly<Record<string, number | undefined>>)[error.code];
+    return number === undefined ? {} : { ErrorCode: number, Message: error.message };
+  },
+};
+
+const MEANINGS: Readonly<Record<number, string>> = {
+  400: 'The request is not valid; every refused field is listed in `errors`',
+  401: 'No token, one that is not accepted, or wrong credentials',
+  403: 'The role, folder or device does not allow this',
+  404: 'There is no such thing, or not for this caller',
+  409: 'It exists already, or its state does not allow this',
+  413: 'The body is too large',
+  415: 'The body is of another media type',
+  422: 'Understood, but refused: a proof, name or check failed',
+  429: 'Too many attempts; see `Retry-After`',
+  503: 'Not available right now; see `Retry-After`',
+};
+
+/** Documents which problem documents an operation may answer with. */
+export function ProblemResponses(...statuses: readonly (keyof typeof MEANINGS & number)[]): MethodDecorator {
+  return applyDecorators(
+    ...statuses.map((status) =>
+      ApiResponse({
+        status,
+        description: MEANINGS[status] ?? '',
+        content: { [PROBLEM_MEDIA_TYPE]: { schema: { $ref: '#/components/schemas/Problem' } } },
+      }),
+    ),
+  );
+}

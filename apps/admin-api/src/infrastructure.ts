@@ -1,0 +1,102 @@
+import { readFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+
+import { FileObjectStore } from '@azaion/adapters/file-objects';
+import { FileKeyVault } from '@azaion/adapters/key-file';
+import { S3ObjectStore } from '@azaion/adapters/s3';
+import { isPublicJwk, type KeyVault } from '@azaion/crypto';
+import { type Clock, Secret, SystemClock } from '@azaion/kernel';
+import { type ObjectStore } from '@azaion/split-resource';
+
+import { type AdminConfig, isProduction } from './config.js';
+import { type OfflineKeyDocument } from './keys/statement-authority.js';
+import { Database } from './persistence/database.js';
+import { EmbeddedPostgres } from './persistence/embedded-postgres.js';
+
+/** What the application stands on, opened and ready. */
+export interface Infrastructure {
+  readonly database: Database;
+  readonly vault: KeyVault;
+  readonly objects: ObjectStore;
+  readonly clock: Clock;
+  /** `undefined` in development: then the API makes its root key by itself. */
+  readonly keyDocument: OfflineKeyDocument | undefined;
+  /** Tells the file store where it is reached, once that is known. */
+  reachedAt(url: string): void;
+  close(): Promise<void>;
+}
+
+/** Opens database, key vault and object store. @throws Error with a sentence for the operator; nothing keeps running then. */
+export async function openInfrastructure(
+  config: AdminConfig,
+  clock: Clock = new SystemClock(),
+): Promise<Infrastructure> {
+  const production = isProduction(config);
+  const dataDir = resolve(config.dataDir);
+  const vault = await FileKeyVault.open(config.kekFile ?? join(dataDir, 'keys', 'kek'), {
+    createIfMissing: !production,
+    ...(production ? { apartFrom: dataDir } : {}),
+  });
+  const keyDocument = await readKeyDocument(config);
+  let publicUrl = config.publicUrl;
+  const objects = await openObjectStore(config, vault, clock, () => publicUrl ?? '');
+  const embedded = config.databaseUrl === undefined ? await EmbeddedPostgres.start(dataDir) : undefined;
+  const database = new Database(
+    embedded?.connection ?? { connectionString: (config.databaseUrl ?? new Secret('')).reveal() },
+  );
+  const close = async (): Promise<void> => {
+    await database.close();
+    await embedded?.stop();
+    if (objects instanceof S3ObjectStore) objects.close();
+  };
+  try {
+    await database.migrate();
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return {
+    database,
+    vault,
+    objects,
+    clock,
+    keyDocument,
+    reachedAt: (url) => {
+      publicUrl ??= url;
+    },
+    close,
+  };
+}
+
+async function openObjectStore(
+  config: AdminConfig,
+  vault: KeyVault,
+  clock: Clock,
+  publicUrl: () => string,
+): Promise<ObjectStore> {
+  const { s3Bucket, s3AccessKeyId, s3SecretAccessKey } = config;
+  if (s3Bucket !== undefined && s3AccessKeyId !== undefined && s3SecretAccessKey !== undefined)
+    return new S3ObjectStore({
+      endpoint: config.s3Endpoint,
+      publicEndpoint: config.s3PublicEndpoint,
+      region: config.s3Region,
+      bucket: s3Bucket,
+      accessKeyId: s3AccessKeyId.reveal(),
+      secretAccessKey: s3SecretAccessKey,
+    });
+  return new FileObjectStore({
+    directory: join(resolve(config.dataDir), 'objects'),
+    publicUrl,
+    macKey: await vault.macKey('url-signing'),
+    clock,
+  });
+}
+
+async function readKeyDocument(config: AdminConfig): Promise<OfflineKeyDocument | undefined> {
+  if (config.keyDocumentFile === undefined || config.rootKeyFile === undefined) return undefined;
+  const jws = (await readFile(config.keyDocumentFile, 'utf8')).trim();
+  const { kid, ...root } = JSON.parse(await readFile(config.rootKeyFile, 'utf8')) as Record<string, unknown>;
+  if (typeof kid !== 'string' || !isPublicJwk(root))
+    throw new Error('STATEMENT_ROOT_KEY_FILE must hold a public P-256 JWK with kty, crv, x, y and kid.');
+  return { jws, root, rootKid: kid };
+}
