@@ -76,7 +76,7 @@ export class JwksTokenVerifier extends TokenVerifier {
     if (token.length > MAX_TOKEN_CHARS) throw invalid('The access token is too long.');
     let header: Record<string, unknown>;
     try {
-      header = decodeProtectedHeader(token) as Record<string, unknown>;
+      header = decodeProtectedHeader(token);
     } catch (cause) {
       throw invalid('The access token is malformed.', cause);
     }

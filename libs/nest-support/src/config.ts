@@ -97,7 +97,8 @@ function shown(value: unknown): string {
   if (value === undefined) return '';
   if (value instanceof Secret) return value.toString();
   if (Array.isArray(value)) return value.map(shown).join(',');
-  return String(value).replace(/^([a-z][a-z0-9+.-]*:\/\/)[^@/?#]*@/i, '$1[redacted]@');
+  const text = typeof value === 'string' ? value : JSON.stringify(value);
+  return text.replace(/^([a-z][a-z0-9+.-]*:\/\/)[^@/?#]*@/i, '$1[redacted]@');
 }
 
 function allVariables(config: object): readonly Variable[] {

@@ -77,6 +77,7 @@ export async function createApp(module: Type | DynamicModule, options: AppOption
   logAnswers(fastify, logger);
 
   const root: DynamicModule = { module: ApplicationRoot, imports: [loggerModule(logger), module] };
+  // eslint-disable-next-line @typescript-eslint/no-unsafe-class-instance-assignment -- Nest declares its options as a class
   const app = await NestFactory.create<NestFastifyApplication>(root, adapter, {
     bodyParser: false,
     bufferLogs: true,
@@ -113,9 +114,11 @@ function configureFastify(fastify: FastifyInstance, options: AppOptions): void {
   fastify.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
     // An empty body is no body: clients send the media type with every POST.
     if (body.length === 0) done(null, undefined);
-    else parseJson(request, body as string, done);
+    else void parseJson(request, body as string, done);
   });
-  fastify.addContentTypeParser(BINARY_MEDIA_TYPE, (_request, payload, done) => done(null, payload));
+  fastify.addContentTypeParser(BINARY_MEDIA_TYPE, (_request, payload, done) => {
+    done(null, payload);
+  });
 }
 
 /** What refuses a request before its body is read. */

@@ -66,7 +66,6 @@ function bearerStrategy(verifier: TokenVerifier): Strategy {
       jwtFromRequest: tokenOf,
       algorithms: ['ES256'],
       ignoreExpiration: true, // the domain judges the times, by its own clock
-      jsonWebTokenOptions: { ignoreNotBefore: true },
       passReqToCallback: true,
       secretOrKeyProvider: (_request, token: string, done) => {
         verifier.keyFor(token).then(

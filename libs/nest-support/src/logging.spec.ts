@@ -35,7 +35,7 @@ describe('the logger', () => {
 
   it('keeps name, code, stack and causes of an error', () => {
     const cause = Object.assign(new Error('inner'), { code: 'ECONNREFUSED' });
-    const line = JSON.parse(logged((logger) => logger.error({ err: new TypeError('outer', { cause }) })));
+    const line: unknown = JSON.parse(logged((logger) => logger.error({ err: new TypeError('outer', { cause }) })));
     expect(line).toMatchObject({
       err: { type: 'TypeError', message: 'outer', cause: { message: 'inner', code: 'ECONNREFUSED' } },
     });

@@ -206,7 +206,7 @@ export function problemOf(
   place: { readonly instance: string; readonly requestId: string },
   options: ProblemOptions = {},
 ): ProblemResponse {
-  const known = error instanceof DomainError ? error : fromFramework(error);
+  const known: DomainError = error instanceof DomainError ? (error as DomainError) : fromFramework(error);
   const spec = specOf(known, options);
   if (spec === undefined) return problemOf(serverError(error), place, options);
   const shown = known instanceof HttpProblem ? known : undefined;
