@@ -44,7 +44,8 @@ export class HttpPackSource extends PackSource {
         throw packError('pack.not-found', 'The CDN does not have the pack.', { status });
       throw packError('pack.unavailable', `The CDN answered with status ${status}.`, { headers, status });
     }
-    return exactly(body, skipBytes, range.end - range.start);
+    const wantedBytes = range.end - range.start;
+    return exactly(body, skipBytes, wantedBytes, headers['content-length'] === String(wantedBytes));
   }
 
   /** Ends all connections. */
@@ -85,10 +86,19 @@ function isRightAnswer({ statusCode, headers }: Dispatcher.ResponseData, range: 
   return statusCode === 206 && Number(stated?.[1]) === range.start && Number(stated?.[2]) === range.end - 1;
 }
 
-/** The bytes of the range out of a body that may start before it (an answer that ignored `Range`) or go on after it. */
-function exactly(body: Readable, skipBytes: number, wantedBytes: number): Readable {
+/**
+ * The bytes of the range out of a body that may start before it (an answer that ignored `Range`) or go on after it.
+ *
+ * @param fits - The body states the very length: it ends by itself and its connection can be used again.
+ */
+function exactly(body: Readable, skipBytes: number, wantedBytes: number, fits: boolean): Readable {
   const cut = new RangeCut(skipBytes, wantedBytes);
-  body.on('error', (cause) => cut.destroy(packError('pack.unavailable', 'The connection broke.', { cause })));
+  body.on('error', (cause) => {
+    if (!cut.isComplete) cut.destroy(packError('pack.unavailable', 'The connection broke.', { cause }));
+  });
+  cut.on('end', () => {
+    if (!fits) cut.destroy();
+  });
   cut.on('close', () => body.destroy());
   return body.pipe(cut);
 }
@@ -101,13 +111,17 @@ class RangeCut extends Transform {
     super();
   }
 
+  get isComplete(): boolean {
+    return this.wantedBytes === 0;
+  }
+
   override _transform(part: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
     const kept = part.subarray(this.skipBytes, this.skipBytes + this.wantedBytes);
     this.skipBytes = Math.max(0, this.skipBytes - part.length);
     this.wantedBytes -= kept.length;
     if (kept.length > 0) this.push(kept);
     // Whatever follows the range is not waited for.
-    if (this.wantedBytes === 0) this.push(null);
+    if (kept.length > 0 && this.isComplete) this.push(null);
     done();
   }
 
