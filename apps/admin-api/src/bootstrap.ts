@@ -5,11 +5,9 @@ import { Logger } from '@nestjs/common';
 import { type NestFastifyApplication } from '@nestjs/platform-fastify';
 
 import { type AdminConfig, listensOnLoopback, readAdminConfig } from './config.js';
-import { createAdminApi } from './create-admin-api.js';
+import { createAdminApi, prepareAdminApi } from './create-admin-api.js';
 import { type Infrastructure, openInfrastructure } from './infrastructure.js';
-import { StatementAuthority } from './keys/statement-authority.js';
 import { Housekeeping } from './persistence/housekeeping.js';
-import { BootstrapAdministrator } from './users/bootstrap-administrator.js';
 
 const HOUSEKEEPING_INTERVAL_MS = 10 * 60_000;
 const USAGE = `Usage: node apps/admin-api/dist/main.js [--print-config]
@@ -43,7 +41,12 @@ async function serve(config: AdminConfig): Promise<void> {
     const app = await createAdminApi(config, infrastructure, await releaseVersion(), {
       log: { level: config.logLevel },
     });
-    await prepare(app, config);
+    await prepareAdminApi(app, config, (email, password) =>
+      // Its only appearance: not in the log, which others keep.
+      process.stderr.write(
+        `First start: the administrator ${email} has the password ${password.reveal()} (shown only now).\n`,
+      ),
+    );
     closeAfter(app, infrastructure);
     await app.listen(config.port, config.host);
     infrastructure.reachedAt(localUrl(app));
@@ -56,18 +59,6 @@ async function serve(config: AdminConfig): Promise<void> {
     process.stderr.write(`The Admin API cannot start: ${error instanceof Error ? error.message : 'unknown reason'}\n`);
     process.exit(1);
   }
-}
-
-async function prepare(app: NestFastifyApplication, config: AdminConfig): Promise<void> {
-  await app.get(BootstrapAdministrator).run(
-    { email: config.bootstrapEmail, password: config.bootstrapPassword },
-    // Its only appearance: not in the log, which others keep.
-    (email, password) =>
-      process.stderr.write(
-        `First start: the administrator ${email} has the password ${password.reveal()} (shown only now).\n`,
-      ),
-  );
-  await app.get(StatementAuthority).start();
 }
 
 /** Connections to the database end after the last request has been answered. */

@@ -1,3 +1,4 @@
+import { type Secret } from '@azaion/kernel';
 import { createApp, HttpProblem, type LogOptions } from '@azaion/nest-support';
 import { type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { type FastifyInstance } from 'fastify';
@@ -6,6 +7,8 @@ import { AdminApiModule } from './admin-api.module.js';
 import { type AdminConfig } from './config.js';
 import { adminProblemOptions } from './http/problems.js';
 import { type Infrastructure } from './infrastructure.js';
+import { StatementAuthority } from './keys/statement-authority.js';
+import { BootstrapAdministrator } from './users/bootstrap-administrator.js';
 
 const MAX_JSON_BYTES = 1024 * 1024;
 
@@ -31,6 +34,22 @@ export async function createAdminApi(
   });
   answerUnknownRoutesEarly(app.getHttpAdapter().getInstance());
   return app;
+}
+
+/**
+ * What must be so before the first request: there is an administrator, and readers will accept what is signed here.
+ *
+ * @param tell - Receives the first administrator's password when it was made up: stored nowhere else.
+ * @throws Error with a sentence for the operator.
+ */
+export async function prepareAdminApi(
+  app: NestFastifyApplication,
+  config: AdminConfig,
+  tell: (email: string, password: Secret<string>) => void,
+): Promise<void> {
+  const first = { email: config.bootstrapEmail, password: config.bootstrapPassword };
+  await app.get(BootstrapAdministrator).run(first, tell);
+  await app.get(StatementAuthority).start();
 }
 
 /** What does not exist is 404 whatever its body is: Fastify would read the body first. */

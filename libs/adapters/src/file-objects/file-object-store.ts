@@ -5,7 +5,7 @@ import { ObjectStore, type PackTarget, ResourceError, type SignedPut } from '@az
 
 import { FileObjectServer } from './file-object-server.js';
 import { ObjectFiles } from './object-files.js';
-import { ObjectUrls } from './object-url.js';
+import { type ObjectPermission, ObjectUrls } from './object-url.js';
 
 /** Where a file store keeps its objects, and how it is reached. */
 export interface FileObjectStoreOptions {
@@ -35,21 +35,19 @@ export class FileObjectStore extends ObjectStore {
   }
 
   override signGet(key: string, expiresInSeconds: number): Promise<string> {
-    this.files.pathOf(key);
-    return Promise.resolve(this.absolute(this.urls.sign({ method: 'GET', key }, expiresInSeconds)));
+    return this.signed({ method: 'GET', key }, expiresInSeconds);
   }
 
-  override signPut(key: string, content: SignedPut, expiresInSeconds: number): Promise<PackTarget> {
-    this.files.pathOf(key);
-    return Promise.resolve({
-      url: this.absolute(this.urls.sign({ method: 'PUT', key, content }, expiresInSeconds)),
+  override async signPut(key: string, content: SignedPut, expiresInSeconds: number): Promise<PackTarget> {
+    return {
+      url: await this.signed({ method: 'PUT', key, content }, expiresInSeconds),
       headers: {
         'content-type': 'application/octet-stream',
         'content-length': String(content.sizeBytes),
         'content-md5': content.md5,
         'if-none-match': '*',
       },
-    });
+    };
   }
 
   override async head(key: string): Promise<{ readonly sizeBytes: number } | undefined> {
@@ -75,7 +73,10 @@ export class FileObjectStore extends ObjectStore {
     return this.files.check();
   }
 
-  private absolute(target: string): string {
-    return this.publicUrl().replace(/\/+$/, '') + target;
+  // Async, so that a refusal is a rejection.
+  // eslint-disable-next-line @typescript-eslint/require-await
+  private async signed(permission: ObjectPermission, expiresInSeconds: number): Promise<string> {
+    this.files.pathOf(permission.key);
+    return this.publicUrl().replace(/\/+$/, '') + this.urls.sign(permission, expiresInSeconds);
   }
 }

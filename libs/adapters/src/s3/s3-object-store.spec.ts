@@ -1,0 +1,81 @@
+import { createHash, hash, randomBytes } from 'node:crypto';
+
+import { Secret } from '@azaion/kernel';
+import { describeObjectStore } from '@azaion/split-resource/testing';
+import { describeWith, type S3Service, startRadosGateway } from '@azaion/testing';
+
+import { HttpPackSink, HttpPackSource } from '../http-packs/index.js';
+import { S3ObjectStore } from './s3-object-store.js';
+
+function storeOn(service: S3Service, publicEndpoint?: string): S3ObjectStore {
+  return new S3ObjectStore({
+    endpoint: service.endpoint,
+    publicEndpoint,
+    region: service.region,
+    bucket: service.bucket,
+    accessKeyId: service.accessKeyId,
+    secretAccessKey: new Secret(service.secretAccessKey),
+  });
+}
+
+describeWith('ceph', 'S3ObjectStore on a RADOS gateway', () => {
+  let service: S3Service;
+  beforeAll(async () => {
+    service = await startRadosGateway();
+  }, 180_000);
+  afterAll(() => service.stop());
+
+  describeObjectStore('S3ObjectStore', () => {
+    const store = storeOn(service);
+    const sink = new HttpPackSink();
+    const source = new HttpPackSource();
+    return Promise.resolve({
+      store,
+      sink,
+      source,
+      close: async () => {
+        await sink.close();
+        await source.close();
+        store.close();
+      },
+    });
+  });
+
+  it('refuses a PUT whose signed headers were left out or changed', async () => {
+    const store = storeOn(service);
+    const bytes = randomBytes(100);
+    const content = {
+      sizeBytes: bytes.length,
+      sha256: hash('sha256', bytes, 'hex'),
+      md5: createHash('md5').update(bytes).digest('base64'),
+    };
+    const key = `packs/folder/${randomBytes(16).toString('hex')}`;
+    const { url, headers } = await store.signPut(key, content, 60);
+    const { 'if-none-match': _condition, ...unconditional } = headers;
+    const attempts: [Uint8Array, Record<string, string>][] = [
+      [bytes, unconditional],
+      [bytes, { ...headers, 'content-md5': 'AAAAAAAAAAAAAAAAAAAAAA==' }],
+      [randomBytes(100), headers],
+      [randomBytes(101), { ...headers, 'content-length': '101' }],
+    ];
+    for (const [body, sent] of attempts) {
+      const { status } = await fetch(url, { method: 'PUT', body: new Uint8Array(body), headers: sent });
+      expect(status).toBeGreaterThanOrEqual(400);
+    }
+    expect(await store.head(key)).toBeUndefined();
+    store.close();
+  });
+
+  it('signs for the public endpoint and talks to its own', async () => {
+    const store = storeOn(service, 'https://cdn.example.com');
+    await store.check();
+    expect(new URL(await store.signGet('packs/a/b', 60)).host).toBe('cdn.example.com');
+    store.close();
+  });
+
+  it('says that a service it cannot use is unavailable', async () => {
+    const store = storeOn({ ...service, bucket: 'no-such-bucket' });
+    await expect(store.check()).rejects.toMatchObject({ code: 'cdn.unavailable' });
+    store.close();
+  });
+});
