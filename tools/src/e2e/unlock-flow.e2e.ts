@@ -1,0 +1,147 @@
+import { execFileSync } from 'node:child_process';
+import { cp, readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
+
+import { describeWith, type DockerDaemon, findProgram, imageArchive, startDockerd } from '@azaion/testing';
+
+import { postJson, startSystem, type StartedSystem } from './started-system.js';
+
+interface UnlockStatus {
+  readonly state: string;
+  readonly error: string | null;
+  readonly images: readonly unknown[];
+}
+
+/** Publishes an archive as `images/azaion-latest` and lays its packs where a device finds them, as a factory would. */
+async function publishAndPreDeploy(system: StartedSystem, archive: Buffer): Promise<void> {
+  const token = await system.login(await system.createPerson('ApiAdmin'));
+  const response = await fetch(`${system.loaderUrl}/upload/azaion-latest?folder=images&kind=images`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/octet-stream' },
+    body: new Uint8Array(archive),
+  });
+  if (!response.ok) throw new Error(`publish: ${response.status} ${await response.text()}`);
+  await cp(join(system.adminDataDir, 'objects', 'packs'), join(system.imagesDir, 'packs'), { recursive: true });
+}
+
+async function unlock(system: StartedSystem): Promise<{ readonly first: UnlockStatus; readonly last: UnlockStatus }> {
+  const first = await postJson<UnlockStatus>(`${system.loaderUrl}/unlock`, await system.createPerson('Operator'));
+  for (;;) {
+    const last = (await (await fetch(`${system.loaderUrl}/unlock/status`)).json()) as UnlockStatus;
+    if (last.state === 'ready' || last.state === 'error') return { first, last };
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+const MAX_ARCHIVE_BYTES = 64 * 1024 * 1024;
+
+async function smallArchive(): Promise<Buffer> {
+  const { open } = await imageArchive([
+    { name: 'azaion/detections:latest', layers: [{ seed: 'base', sizeBytes: 2_000_000 }] },
+    {
+      name: 'azaion/flights:latest',
+      layers: [
+        { seed: 'base', sizeBytes: 2_000_000 },
+        { seed: 'flights', sizeBytes: 300_000 },
+      ],
+    },
+  ]);
+  return buffer(open());
+}
+
+function engineOf(docker: DockerDaemon): NodeJS.ProcessEnv {
+  return { ...process.env, DOCKER_HOST: docker.dockerHost };
+}
+
+function dockerCli(docker: DockerDaemon, ...args: string[]): Buffer {
+  return execFileSync('docker', args, {
+    env: engineOf(docker),
+    maxBuffer: MAX_ARCHIVE_BYTES,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+}
+
+describe('F4 without an engine: the archive goes into a directory', () => {
+  let system: StartedSystem;
+  beforeAll(async () => {
+    system = await startSystem({ loaderEnv: { UNLOCK_RUNTIME: 'directory' } });
+  }, 120_000);
+  afterAll(() => system.stop());
+
+  it('answers 404 while there is no archive', async () => {
+    const response = await fetch(`${system.loaderUrl}/unlock`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(await system.createPerson('Operator')),
+    });
+    expect(response.status).toBe(404);
+    expect(((await response.json()) as { detail: string }).detail).toContain('Encrypted archive not found');
+  });
+
+  it('refuses a role that may not unlock, and wrong credentials', async () => {
+    const post = async (body: unknown): Promise<number> =>
+      (
+        await fetch(`${system.loaderUrl}/unlock`, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json' },
+          body: JSON.stringify(body),
+        })
+      ).status;
+    expect(await post(await system.createPerson('Validator'))).toBe(403);
+    expect(await post({ email: 'nobody@example.com', password: 'not the password' })).toBe(401);
+  });
+
+  it('writes the verified archive, byte for byte, and is ready', async () => {
+    const tar = await smallArchive();
+    await publishAndPreDeploy(system, tar);
+    const { first, last } = await unlock(system);
+    expect(first.state).toBe('authenticating');
+    expect(last).toMatchObject({ state: 'ready', error: null });
+    const directory = join(system.loaderDataDir, 'images');
+    const written = (await readdir(directory)).filter((name) => name.endsWith('.tar'));
+    expect(written).toHaveLength(1);
+    expect((await readFile(join(directory, written[0]!))).equals(tar)).toBe(true);
+  });
+
+  it('is ready at once when the images are there already, also after a restart', async () => {
+    await system.restartLoader();
+    const { first } = await unlock(system);
+    expect(first.state).toBe('ready');
+  });
+});
+
+describeWith(['docker', 'busybox'], 'F4 with a Docker engine', () => {
+  let docker: DockerDaemon;
+  let system: StartedSystem;
+  beforeAll(async () => {
+    docker = await startDockerd();
+    system = await startSystem({ loaderEnv: { UNLOCK_RUNTIME: 'engine', DOCKER_HOST: docker.dockerHost } });
+  }, 120_000);
+  afterAll(async () => {
+    await system.stop();
+    await docker.stop();
+  });
+
+  it('opens a pre-deployed archive of a real image, loads it, and verifies it by id', async () => {
+    const reference = 'azaion/detections:latest';
+    const imageId = (): string =>
+      dockerCli(docker, 'image', 'inspect', '--format', '{{.Id}}', reference).toString().trim();
+    const rootFilesystem = execFileSync('tar', ['-C', '/', '-cf', '-', findProgram('busybox')!.slice(1)], {
+      maxBuffer: MAX_ARCHIVE_BYTES,
+    });
+    execFileSync('docker', ['import', '--change', 'CMD ["/bin/busybox","sh"]', '-', reference], {
+      input: rootFilesystem,
+      env: engineOf(docker),
+    });
+    const id = imageId();
+    const saved = dockerCli(docker, 'save', reference);
+    dockerCli(docker, 'rmi', '--force', reference);
+    expect(imageId).toThrow();
+    await publishAndPreDeploy(system, saved);
+
+    const { last } = await unlock(system);
+    expect(last).toMatchObject({ state: 'ready', error: null });
+    expect(imageId()).toBe(id);
+  });
+});
