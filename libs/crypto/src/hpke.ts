@@ -71,7 +71,7 @@ function toArrayBuffer(bytes: Uint8Array): ArrayBuffer {
 }
 
 /** DHKEM whose Diffie-Hellman happens elsewhere, for instance in a TPM (RFC 9180 §4.1, `Decap`). */
-class DelegatedDhkem extends DhkemP256HkdfSha256 {
+export class DelegatedDhkem extends DhkemP256HkdfSha256 {
   constructor(
     private readonly recipientPoint: Uint8Array,
     private readonly ecdh: EcdhP256,

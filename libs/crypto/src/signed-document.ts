@@ -52,11 +52,17 @@ function isCoordinate(value: unknown): boolean {
   return typeof value === 'string' && fromBase64Url(value, COORDINATE_BYTES)?.length === COORDINATE_BYTES;
 }
 
-/** Signs a JSON document as a compact JWS (RFC 7515) with header `alg`, `kid`, `typ` and nothing else. */
+/**
+ * Signs a JSON document as a compact JWS (RFC 7515) with header `alg`, `kid`, `typ` and nothing else.
+ *
+ * @throws RangeError for a document longer than {@link MAX_SIGNED_DOCUMENT_CHARS}, which no verifier would take.
+ */
 export async function signDocument(payload: object, typ: string, key: SigningKey): Promise<string> {
-  return new CompactSign(utf8(JSON.stringify(payload)))
+  const jws = await new CompactSign(utf8(JSON.stringify(payload)))
     .setProtectedHeader({ alg: SIGNATURE_ALGORITHM, kid: key.kid, typ })
     .sign(key.privateKey);
+  if (jws.length > MAX_SIGNED_DOCUMENT_CHARS) throw new RangeError('the document is too long to be verified');
+  return jws;
 }
 
 /**

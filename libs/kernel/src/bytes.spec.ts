@@ -1,0 +1,90 @@
+import fc from 'fast-check';
+
+import { concatBytes, equalBytes, fromBase64Url, toBase64Url, toHex, u32be, utf8 } from './bytes.js';
+
+describe('base64url', () => {
+  it('brings any bytes back', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 100 }), (bytes) => {
+        expect(fromBase64Url(toBase64Url(bytes), 100)).toEqual(bytes);
+      }),
+    );
+  });
+
+  // RFC 4648 §10, without padding.
+  it.each([
+    ['', ''],
+    ['f', 'Zg'],
+    ['fo', 'Zm8'],
+    ['foo', 'Zm9v'],
+    ['foobar', 'Zm9vYmFy'],
+  ])('encodes "%s" as "%s"', (text, encoded) => {
+    expect(toBase64Url(utf8(text))).toBe(encoded);
+    expect(fromBase64Url(encoded, 6)).toEqual(utf8(text));
+  });
+
+  it('has one text for each value only', () => {
+    fc.assert(
+      fc.property(fc.string({ maxLength: 8 }), (text) => {
+        const bytes = fromBase64Url(text, 100);
+        if (bytes !== undefined) expect(toBase64Url(bytes)).toBe(text);
+      }),
+    );
+  });
+
+  it.each(['Zg==', 'Zg=', 'Zh', 'Zm9', 'Z', 'Zm+v', 'Zm/v', ' Zg', 'Zg\n', 'Z g', 'Ζg', 'Zg\0'])(
+    'refuses "%s"',
+    (text) => {
+      expect(fromBase64Url(text, 100)).toBeUndefined();
+    },
+  );
+
+  it.each([
+    [31, true],
+    [32, true],
+    [33, false],
+    [34, false],
+    [1000, false],
+  ])('takes %i bytes where 32 are the most: %s', (sizeBytes, taken) => {
+    expect(fromBase64Url(toBase64Url(new Uint8Array(sizeBytes)), 32) !== undefined).toBe(taken);
+  });
+
+  it('encodes the bytes of a view, not of the buffer behind it', () => {
+    expect(toBase64Url(utf8('xfoox').subarray(1, 4))).toBe('Zm9v');
+    expect(toHex(Uint8Array.of(0, 1, 255).subarray(1))).toBe('01ff');
+  });
+});
+
+describe('u32be', () => {
+  it.each([
+    [0, '00000000'],
+    [1, '00000001'],
+    [0x0102_0304, '01020304'],
+    [0xffff_ffff, 'ffffffff'],
+  ])('writes %i as %s', (value, written) => {
+    expect(toHex(u32be(value))).toBe(written);
+  });
+
+  it.each([-1, 0.5, 2 ** 32, Number.NaN, Number.POSITIVE_INFINITY])('refuses %d', (value) => {
+    expect(() => u32be(value)).toThrow(RangeError);
+  });
+});
+
+describe('concatBytes', () => {
+  it('joins in order, into an array of its own', () => {
+    const part = Uint8Array.of(1, 2);
+    const joined = concatBytes(part, new Uint8Array(0), Uint8Array.of(3));
+    part.fill(9);
+    expect(joined).toEqual(Uint8Array.of(1, 2, 3));
+    expect(concatBytes()).toEqual(new Uint8Array(0));
+  });
+});
+
+describe('equalBytes', () => {
+  it('compares content and length', () => {
+    expect(equalBytes(Uint8Array.of(1, 2), Buffer.from([1, 2]))).toBe(true);
+    expect(equalBytes(new Uint8Array(0), new Uint8Array(0))).toBe(true);
+    expect(equalBytes(Uint8Array.of(1, 2), Uint8Array.of(1, 3))).toBe(false);
+    expect(equalBytes(Uint8Array.of(1, 2), Uint8Array.of(1, 2, 0))).toBe(false);
+  });
+});
