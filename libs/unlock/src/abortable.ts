@@ -31,6 +31,7 @@ export async function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Pr
     else signal.addEventListener('abort', onAbort, { once: true });
   });
   try {
+    signal.throwIfAborted();
     return await Promise.race([promise, aborted]);
   } finally {
     if (onAbort !== undefined) signal.removeEventListener('abort', onAbort);

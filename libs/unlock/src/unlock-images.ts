@@ -184,9 +184,11 @@ export class UnlockImages {
     try {
       await orAborted(request.authenticate(abort.signal), abort.signal);
       this.enter('downloading_key', meter);
+      abort.signal.throwIfAborted();
       const archive = found();
       meter.expect(archive.totalBytes);
       this.enter('decrypting', meter);
+      abort.signal.throwIfAborted();
       const loaded = await this.load(archive, run);
       meter.enter('verifying');
       await this.verify(loaded, abort.signal);

@@ -72,11 +72,12 @@ export class DockerCliImageRuntime extends ImageRuntime {
     };
     process.ended.then(end, end);
     try {
-      for await (const bytes of abortable(archive, AbortSignal.any([signal, gone.signal])))
-        await writeTo(process.stdin, bytes, gone.signal);
+      for await (const bytes of abortable(archive, AbortSignal.any([signal, gone.signal]))) {
+        // A CLI that reads no more has given up: how it ends says why.
+        if (!(await writeTo(process.stdin, bytes))) break;
+      }
       process.stdin.end();
     } catch (error) {
-      // An engine that gave up has its own words to say; anything else is why the archive stopped.
       if (!gone.signal.aborted) {
         process.kill();
         await process.ended;
@@ -87,8 +88,17 @@ export class DockerCliImageRuntime extends ImageRuntime {
   }
 }
 
-async function writeTo(stdin: Writable, bytes: Uint8Array, gone: AbortSignal): Promise<void> {
-  if (!stdin.write(bytes)) await once(stdin, 'drain', { signal: gone });
+/** Writes under backpressure. @returns Whether the pipe is open still. */
+async function writeTo(stdin: Writable, bytes: Uint8Array): Promise<boolean> {
+  if (!stdin.destroyed && !stdin.write(bytes)) {
+    const settled = new AbortController();
+    const drained = once(stdin, 'drain', { signal: settled.signal });
+    const closed = once(stdin, 'close', { signal: settled.signal });
+    await Promise.race([drained, closed]).catch(() => undefined);
+    settled.abort();
+    await Promise.allSettled([drained, closed]);
+  }
+  return !stdin.destroyed;
 }
 
 function checked(reference: string): string {

@@ -1,0 +1,67 @@
+import { ManualClock } from '@azaion/kernel';
+
+import { ProgressMeter } from './progress-meter.js';
+
+describe('ProgressMeter', () => {
+  it('knows neither total nor speed at first', () => {
+    expect(new ProgressMeter(new ManualClock(0)).snapshot()).toEqual({
+      phase: 'authenticating',
+      bytesDone: 0,
+      bytesTotal: null,
+      bytesPerSecond: 0,
+      etaSeconds: null,
+    });
+  });
+
+  it('tells speed and time left', () => {
+    const clock = new ManualClock(0);
+    const meter = new ProgressMeter(clock);
+    meter.enter('loading_images');
+    meter.expect(1000);
+    for (let second = 0; second < 4; second++) {
+      clock.advance(1000);
+      meter.add(100);
+    }
+    expect(meter.snapshot()).toEqual({
+      phase: 'loading_images',
+      bytesDone: 400,
+      bytesTotal: 1000,
+      bytesPerSecond: 100,
+      etaSeconds: 6,
+    });
+  });
+
+  it('shows a stall as no speed and no end in sight', () => {
+    const clock = new ManualClock(0);
+    const meter = new ProgressMeter(clock);
+    meter.expect(1000);
+    clock.advance(1000);
+    meter.add(500);
+    clock.advance(5001);
+    expect(meter.snapshot()).toMatchObject({ bytesPerSecond: 0, etaSeconds: null });
+  });
+
+  it('forgets how slow the start was', () => {
+    const clock = new ManualClock(0);
+    const meter = new ProgressMeter(clock);
+    meter.expect(100_000);
+    clock.advance(60_000);
+    for (let second = 0; second < 10; second++) {
+      meter.add(1000);
+      clock.advance(1000);
+    }
+    expect(meter.snapshot().bytesPerSecond).toBeGreaterThanOrEqual(800);
+  });
+
+  it('keeps few samples however many pieces pass', () => {
+    const clock = new ManualClock(0);
+    const meter = new ProgressMeter(clock);
+    meter.expect(undefined);
+    for (let piece = 0; piece < 100_000; piece++) {
+      meter.add(1);
+      clock.advance(1);
+    }
+    expect((meter as unknown as { samples: unknown[] }).samples.length).toBeLessThan(30);
+    expect(meter.snapshot()).toMatchObject({ bytesDone: 100_000, bytesTotal: null, etaSeconds: null });
+  });
+});
