@@ -1,0 +1,25 @@
+import { planSetup, type SetupSituation } from './set-up.js';
+
+const ROOT_ON_DEBIAN: SetupSituation = {
+  missingPackages: ['ceph-mon'],
+  isDebian: true,
+  isRoot: true,
+  isCi: false,
+  isTerminal: true,
+  setting: undefined,
+};
+
+describe('planSetup', () => {
+  it.each<[string, Partial<SetupSituation>, ReturnType<typeof planSetup>]>([
+    ['nothing is missing', { missingPackages: [] }, 'nothing'],
+    ['root on Debian at a terminal', {}, 'ask'],
+    ['no terminal', { isTerminal: false }, 'install'],
+    ['CI', { isCi: true }, 'install'],
+    ['AZAION_SETUP=no', { setting: 'no' }, 'tell'],
+    ['AZAION_SETUP=no in CI', { setting: 'no', isCi: true, isTerminal: false }, 'tell'],
+    ['not root', { isRoot: false, isTerminal: false }, 'tell'],
+    ['not Debian', { isDebian: false, isCi: true }, 'tell'],
+  ])('%s', (_situation, differences, plan) => {
+    expect(planSetup({ ...ROOT_ON_DEBIAN, ...differences })).toBe(plan);
+  });
+});

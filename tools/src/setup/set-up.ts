@@ -1,0 +1,30 @@
+import { type ComponentName, COMPONENTS, findProgram } from '@azaion/testing';
+
+/** What is known about the machine when missing components may have to be installed. */
+export interface SetupSituation {
+  readonly missingPackages: readonly string[];
+  /** Has `apt-get`. */
+  readonly isDebian: boolean;
+  readonly isRoot: boolean;
+  readonly isCi: boolean;
+  readonly isTerminal: boolean;
+  /** `AZAION_SETUP`; `no` forbids every installation. */
+  readonly setting: string | undefined;
+}
+
+/** What to do about missing components: nothing, install them, ask first, or only say what is missing. */
+export type SetupPlan = 'ask' | 'install' | 'nothing' | 'tell';
+
+/** Decides by the rules of the README: never without leave, and without a question where nobody could answer it. */
+export function planSetup(situation: SetupSituation): SetupPlan {
+  if (situation.missingPackages.length === 0) return 'nothing';
+  if (situation.setting === 'no' || !situation.isDebian || !situation.isRoot) return 'tell';
+  return situation.isCi || !situation.isTerminal ? 'install' : 'ask';
+}
+
+/** Components with a program that is not on this machine. */
+export function missingComponents(): ComponentName[] {
+  return (Object.keys(COMPONENTS) as ComponentName[]).filter((name) =>
+    COMPONENTS[name].programs.some((program) => findProgram(program) === undefined),
+  );
+}
