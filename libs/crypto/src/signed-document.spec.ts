@@ -203,7 +203,7 @@ describe.each(documents)('verifying a $name', ({ typ, payload, signed, invalid, 
 
   it('refuses loose trailing bits, though the decoded signature is the same', async () => {
     const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
-    // 64 bytes end in a character that carries two bits of nothing… 86 characters, 4 loose bits.
+    // The last of the 86 characters of 64 bytes carries 2 bits of the signature and 4 loose ones.
     const last = alphabet.indexOf(signed.at(-1) ?? '');
     for (let loose = 1; loose < 16; loose += 1) {
       const twin = signed.slice(0, -1) + alphabet.charAt(last ^ loose);
