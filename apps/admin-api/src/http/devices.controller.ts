@@ -122,7 +122,7 @@ export class DevicesController {
   @ApiCreatedResponse({ type: RegisteredAnswer })
   @ProblemResponses(400, 401, 403, 409)
   async register(
-    @Body() body: RegisterBody | undefined,
+    @Body() { serial }: RegisterBody,
     @Headers('idempotency-key') idempotencyKey: string | undefined,
     @CurrentCaller() caller: Caller,
     @Ip() address: string,
@@ -130,7 +130,7 @@ export class DevicesController {
     if (idempotencyKey !== undefined && !IDEMPOTENCY_KEY.test(idempotencyKey))
       throw invalidRequest(400, [{ field: 'Idempotency-Key', messages: ['must be 1 to 128 printable characters'] }]);
     const actor = { id: caller.userId, address };
-    const device = await this.registerDevice.run(body?.serial, idempotencyKey, actor);
+    const device = await this.registerDevice.run(serial, idempotencyKey, actor);
     return { Serial: device.serial, Email: device.email, Password: device.password.reveal() };
   }
 

@@ -1,0 +1,174 @@
+import { randomBytes } from 'node:crypto';
+
+import { generateP256KeyPair } from '@azaion/crypto';
+
+import { type EnrolmentBody, TestDevice } from '../testing/device.js';
+import { type StartedApi, startApi } from '../testing/started-api.js';
+
+describe('devices over HTTP', () => {
+  let api: StartedApi;
+  beforeAll(async () => {
+    api = await startApi();
+  });
+  afterAll(() => api.stop());
+  const register = (body: object, headers: Record<string, string> = {}) =>
+    api.call('POST', '/devices', { token: api.administrator.token, body, headers });
+
+  describe('POST /devices', () => {
+    it('numbers devices without gaps in form, race or reuse', async () => {
+      const answers = await Promise.all(Array.from({ length: 6 }, () => register({})));
+      expect(new Set(answers.map(({ json }) => json.Serial as string)).size).toBe(6);
+      for (const { status, json } of answers) {
+        expect(status).toBe(201);
+        expect(json.Serial).toMatch(/^azj-\d{4}$/);
+        expect(json.Email).toBe(`${json.Serial as string}@azaion.com`);
+        expect(json.Password).toMatch(/^[0-9a-f]{32}$/);
+      }
+    });
+
+    it('returns the same device with a fresh password for the same Idempotency-Key, also at once', async () => {
+      const answers = await Promise.all(
+        Array.from({ length: 4 }, () => register({}, { 'idempotency-key': 'retry-1' })),
+      );
+      expect(new Set(answers.map(({ json }) => json.Serial as string)).size).toBe(1);
+      expect(new Set(answers.map(({ json }) => json.Password as string)).size).toBe(4);
+    });
+
+    it('skips a number that was taken by hand, and refuses to take it twice', async () => {
+      const last = (await register({})).json.Serial as string;
+      const next = `azj-${String(Number(last.slice(4)) + 1).padStart(4, '0')}`;
+      expect((await register({ serial: next })).status).toBe(201);
+      expect((await register({ serial: next })).json.code).toBe('device.exists');
+      expect((await register({})).json.Serial).not.toBe(next);
+    });
+
+    it.each([{ serial: '../x' }, { serial: '' }, { serial: 'A B' }, { hardware: 'x' }])('refuses %j', async (body) => {
+      expect((await register(body)).status).toBe(400);
+    });
+  });
+
+  describe('enrolment', () => {
+    it('takes good proofs once; then the key logs in and the password does not', async () => {
+      const device = await TestDevice.register(api);
+      expect((await api.logIn(device.email, device.password)).status).toBe(200);
+      const body = await device.enrolment();
+      expect((await device.enrol(body)).status).toBe(204);
+      expect((await device.enrol(body)).status).toBe(401); // the nonce is used up
+      expect((await api.logIn(device.email, device.password)).status).toBe(401);
+      expect((await device.challenge()).json.code).toBe('device.already-enrolled');
+      const { status, json } = await device.logIn(await device.assertion());
+      expect(status).toBe(200);
+      const claims = JSON.parse(Buffer.from((json.access_token as string).split('.')[1]!, 'base64url').toString());
+      expect(claims).toMatchObject({ role: 'CompanionPC', device: device.serial, unique_name: device.email });
+      const { json: shown } = await api.call('GET', `/devices/${device.serial}`, { token: api.administrator.token });
+      expect(shown).toMatchObject({ status: 'enrolled', serial: device.serial });
+    });
+
+    it('refuses a wrong password, and another device’s', async () => {
+      const [device, other] = [await TestDevice.register(api), await TestDevice.register(api)];
+      expect((await device.challenge('0'.repeat(32))).status).toBe(401);
+      const body = { email: other.email, password: other.password };
+      expect((await api.call('POST', `/devices/${device.serial}/enrolment/challenge`, { body })).status).toBe(401);
+    });
+
+    const flipped = (text: string): string => {
+      const bytes = Buffer.from(text, 'base64url');
+      bytes[5]! ^= 1;
+      return bytes.toString('base64url');
+    };
+    const attacks: [string, (body: EnrolmentBody, device: TestDevice) => Promise<void> | void][] = [
+      ['a changed signing proof', (body) => void (body.signingProof = flipped(body.signingProof))],
+      ['a changed agreement proof', (body) => void (body.agreementProof = flipped(body.agreementProof))],
+      ['another signing key', async (body) => void (body.signingKey = (await generateP256KeyPair()).publicJwk)],
+      [
+        'another agreement key',
+        async (body) =>
+          void (body.agreementKey = Buffer.from((await generateP256KeyPair()).point).toString('base64url')),
+      ],
+      [
+        'an agreement key off the curve',
+        (body) => void (body.agreementKey = Buffer.concat([Buffer.of(4), randomBytes(64)]).toString('base64url')),
+      ],
+      [
+        'proofs made for another serial',
+        async (body, device) => void Object.assign(body, await device.enrolment('azj-9999')),
+      ],
+    ];
+    it.each(attacks)('refuses %s with 422, and uses the challenge up', async (_name, attack) => {
+      const device = await TestDevice.register(api);
+      const body = await device.enrolment();
+      const good = { ...body };
+      await attack(body, device);
+      const { status, json } = await device.enrol(body);
+      expect({ status, code: json.code }).toEqual({ status: 422, code: 'device.proof-invalid' });
+      if (body.nonce === good.nonce) expect((await device.enrol(good)).status).toBe(401);
+    });
+
+    it('refuses the agreement key of another device, and one key for both purposes', async () => {
+      const [first, second] = [await TestDevice.enrolled(api), await TestDevice.register(api)];
+      Object.assign(second, { agreement: first.agreement });
+      expect((await second.enrol(await second.enrolment())).status).toBe(422);
+      Object.assign(second, { agreement: second.signing });
+      expect((await second.enrol(await second.enrolment())).status).toBe(422);
+    });
+
+    it.each(['nonce', 'signingKey', 'agreementKey', 'signingProof', 'agreementProof'] as const)(
+      'refuses a %s of another form with 400',
+      async (member) => {
+        const device = await TestDevice.register(api);
+        const body = { ...(await device.enrolment()), [member]: 'AAAA' };
+        expect((await device.enrol(body)).status).toBe(400);
+      },
+    );
+  });
+
+  describe('POST /login/device', () => {
+    it('takes an assertion once', async () => {
+      const device = await TestDevice.enrolled(api);
+      const assertion = await device.assertion();
+      expect((await device.logIn(assertion)).status).toBe(200);
+      expect((await device.logIn(assertion)).status).toBe(401);
+    });
+
+    const nowSeconds = Math.floor(Date.now() / 1000);
+    it.each([
+      ['another audience', { aud: 'elsewhere' }],
+      ['a list of audiences', { aud: ['azaion', 'elsewhere'] }],
+      ['another subject', { sub: 'azj-0001' }],
+      ['an unknown device', { iss: 'nobody', sub: 'nobody' }],
+      ['a long life', { exp: nowSeconds + 3600 }],
+      ['an end in the past', { iat: nowSeconds - 300, exp: nowSeconds - 240 }],
+      ['a start in the future', { iat: nowSeconds + 3600, exp: nowSeconds + 3660 }],
+      ['no id', { jti: undefined }],
+      ['no times', { iat: undefined, exp: undefined }],
+    ])('refuses %s', async (_name, claims) => {
+      const device = await TestDevice.enrolled(api);
+      const { status, json } = await device.logIn(await device.assertion(claims));
+      expect({ status, code: json.code }).toEqual({ status: 401, code: 'login.wrong-credentials' });
+    });
+
+    it('refuses another key’s signature, and a text that is none', async () => {
+      const device = await TestDevice.enrolled(api);
+      expect((await device.logIn(await device.assertion({}, await generateP256KeyPair()))).status).toBe(401);
+      expect((await device.logIn(await device.assertion({}, device.agreement))).status).toBe(401);
+      expect((await device.logIn('a.b.c')).status).toBe(401);
+    });
+  });
+
+  describe('POST /devices/:serial/revoke and reset', () => {
+    it('ends logins and refreshes at once; a reset lets the device enrol again', async () => {
+      const device = await TestDevice.enrolled(api);
+      const { json } = await device.logIn(await device.assertion());
+      const asAdministrator = { token: api.administrator.token, body: {} };
+      expect((await api.call('POST', `/devices/${device.serial}/revoke`, asAdministrator)).status).toBe(204);
+      expect((await device.logIn(await device.assertion())).json.code).toBe('device.revoked');
+      const refreshed = await api.call('POST', '/token/refresh', { body: { refreshToken: json.refresh_token } });
+      expect(refreshed.status).toBe(401);
+      expect((await api.call('POST', `/devices/${device.serial}/reset`, asAdministrator)).status).toBe(204);
+      expect((await device.logIn(await device.assertion())).status).toBe(401);
+      expect((await device.enrol(await device.enrolment())).status).toBe(204);
+      expect((await device.logIn(await device.assertion())).status).toBe(200);
+      expect((await api.call('POST', '/devices/nobody/revoke', asAdministrator)).status).toBe(404);
+    });
+  });
+});
