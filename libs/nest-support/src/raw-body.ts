@@ -36,7 +36,8 @@ export function limitBytes(maxBytes: number): Transform {
 export async function readAtMost(stream: Readable, maxBytes: number): Promise<Buffer> {
   const parts: Buffer[] = [];
   let seenBytes = 0;
-  for await (const part of stream as AsyncIterable<Buffer>) {
+  // Not destroyed at a refusal: that would cut the connection before the answer is sent.
+  for await (const part of stream.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     seenBytes += part.length;
     if (seenBytes > maxBytes) throw tooLarge(maxBytes);
     parts.push(part);
