@@ -1,26 +1,22 @@
-import { createHash } from 'node:crypto';
+import { request } from 'node:http';
 import { Readable } from 'node:stream';
 
-import { describeWith, type S3Service, startRadosGateway } from '@azaion/testing';
+import {
+  describeWith,
+  pseudoRandomBytes,
+  pseudoRandomStream,
+  type S3Service,
+  startRadosGateway,
+} from '@azaion/testing';
 
-import { bodyOf, digestOf, realOnnxModel } from './model.js';
+import { readDemoModel } from '../demo/demo-model.js';
+import { bodyOf, digestOf } from './streams.js';
 import { type Person, postJson, startSystem, type StartedSystem } from './started-system.js';
 
 const MIB = 1024 * 1024;
 const LARGE_BYTES = 300 * 1000 * 1000;
 /** Peak resident size that a load may add to an idle Loader (quality bar of the first release). */
 const LOAD_MEMORY_BYTES = 160 * MIB;
-
-/** Deterministic bytes that do not compress: AES-CTR would do too, a counter through SHA-256 is plainer. Made in 1 MB pieces. */
-function* generated(sizeBytes: number, seed: string): Generator<Buffer> {
-  const piece = Buffer.alloc(1_000_000);
-  for (let made = 0, counter = 0; made < sizeBytes; made += piece.length, counter++) {
-    for (let at = 0; at < piece.length; at += 32) {
-      createHash('sha256').update(`${seed}:${counter}:${at}`).digest().copy(piece, at);
-    }
-    yield Buffer.from(piece.subarray(0, Math.min(piece.length, sizeBytes - made)));
-  }
-}
 
 function describeResourceFlows(objectStore: () => Promise<S3Service | undefined>): void {
   let system: StartedSystem;
@@ -50,20 +46,17 @@ function describeResourceFlows(objectStore: () => Promise<S3Service | undefined>
       headers: { authorization: `Bearer ${token}`, 'content-type': 'application/octet-stream' },
       body: Buffer.isBuffer(content) ? new Uint8Array(content) : Readable.toWeb(content),
       duplex: 'half',
-    } as RequestInit);
-  const load = async (name: string, token: string | undefined = operatorToken, folder = 'models'): Promise<Response> =>
+    });
+  const load = async (name: string, token = operatorToken, folder = 'models'): Promise<Response> =>
     fetch(`${system.loaderUrl}/load/${encodeURIComponent(name)}`, {
       method: 'POST',
-      headers: {
-        'content-type': 'application/json',
-        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
-      },
+      headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` },
       body: JSON.stringify({ filename: name, folder }),
     });
 
   describe('F3 then F2', () => {
     it.each([0, 1, 100_000])('publishes and loads %i bytes, identical', async (sizeBytes) => {
-      const content = Buffer.concat([...generated(sizeBytes, 'small')]);
+      const content = pseudoRandomBytes('small', sizeBytes);
       const published = await upload(`generated-${sizeBytes}.bin`, content);
       expect(published.status).toBe(200);
       expect(await published.json()).toMatchObject({ status: 'ok', version: 1, bytes: sizeBytes });
@@ -76,7 +69,7 @@ function describeResourceFlows(objectStore: () => Promise<S3Service | undefined>
     });
 
     it('publishes a real ONNX model by multipart and loads it, identical', async () => {
-      const model = await realOnnxModel();
+      const { bytes: model } = await readDemoModel();
       const form = new FormData();
       form.append('folder', 'models');
       form.append('data', new Blob([new Uint8Array(model)]), 'recognition.onnx');
@@ -91,7 +84,7 @@ function describeResourceFlows(objectStore: () => Promise<S3Service | undefined>
     });
 
     it('moves only what changed when a second version is published, and serves the newest', async () => {
-      const changed = await realOnnxModel();
+      const { bytes: changed } = await readDemoModel();
       changed.fill(0x5a, 4 * MIB, 4 * MIB + 1000);
       const published = (await (await upload('recognition.onnx', changed)).json()) as {
         version: number;
@@ -112,14 +105,14 @@ function describeResourceFlows(objectStore: () => Promise<S3Service | undefined>
     });
 
     it('publishes and loads 300 MB, identical, within 160 MiB above an idle Loader', async () => {
-      const published = await upload('large.bin', Readable.from(generated(LARGE_BYTES, 'large')));
+      const published = await upload('large.bin', pseudoRandomStream('large', LARGE_BYTES));
       expect(published.status).toBe(200);
       await system.restartLoader(); // the upload ran in the old process: its peak is not the load's
       const idle = (await system.loader().memory()).residentBytes;
       const loaded = await load('large.bin');
       const [received, sent] = [
         await digestOf(bodyOf(loaded)),
-        await digestOf(Readable.from(generated(LARGE_BYTES, 'large'))),
+        await digestOf(pseudoRandomStream('large', LARGE_BYTES)),
       ];
       expect(received).toEqual(sent);
       const { peakBytes } = await system.loader().memory();
@@ -159,12 +152,32 @@ function describeResourceFlows(objectStore: () => Promise<S3Service | undefined>
       expect((await load('nothing-of-this-name.bin')).status).toBe(404);
     });
 
-    it.each(['../secret', '..', '.hidden', 'a/b', 'a\\b', 'nul\0byte', '%2e%2e', 'ünicode', 'x'.repeat(201)])(
+    it.each(['../secret', '.hidden', 'a/b', 'a\\b', 'nul\0byte', '%2e%2e', 'ünicode', 'x'.repeat(201)])(
       'answers 422 to the name %j',
       async (name) => {
         expect((await load(name)).status).toBe(422);
       },
     );
+
+    it('answers 422 to ".." as a client sends it that does not tidy its paths', async () => {
+      const { hostname, port } = new URL(system.loaderUrl);
+      const status = await new Promise<number | undefined>((resolve, reject) => {
+        request({
+          hostname,
+          port,
+          method: 'POST',
+          path: '/load/..',
+          headers: { 'content-type': 'application/json', authorization: `Bearer ${operatorToken}` },
+        })
+          .on('response', (response) => {
+            response.resume();
+            resolve(response.statusCode);
+          })
+          .on('error', reject)
+          .end(JSON.stringify({ filename: '..', folder: 'models' }));
+      });
+      expect(status).toBe(422);
+    });
 
     it('answers 422 to a folder that climbs out', async () => {
       expect((await load('recognition.onnx', operatorToken, '..')).status).toBe(422);
@@ -211,7 +224,7 @@ function describeResourceFlows(objectStore: () => Promise<S3Service | undefined>
       const response = await fetch(`${system.adminUrl}/devices/${system.serial}`, {
         headers: { authorization: `Bearer ${token}` },
       });
-      expect(await response.json()).toMatchObject({ serial: system.serial, enrolled: true });
+      expect(await response.json()).toMatchObject({ serial: system.serial, status: 'enrolled' });
     });
   });
 }

@@ -37,7 +37,7 @@ async function unlock(system: StartedSystem): Promise<{ readonly first: UnlockSt
 const MAX_ARCHIVE_BYTES = 64 * 1024 * 1024;
 
 async function smallArchive(): Promise<Buffer> {
-  const { open } = await imageArchive([
+  const archive = await imageArchive([
     { name: 'azaion/detections:latest', layers: [{ seed: 'base', sizeBytes: 2_000_000 }] },
     {
       name: 'azaion/flights:latest',
@@ -47,7 +47,7 @@ async function smallArchive(): Promise<Buffer> {
       ],
     },
   ]);
-  return buffer(open());
+  return buffer(archive.open());
 }
 
 function engineOf(docker: DockerDaemon): NodeJS.ProcessEnv {

