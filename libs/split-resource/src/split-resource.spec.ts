@@ -1,73 +1,119 @@
 import { randomBytes } from 'node:crypto';
-import { Readable } from 'node:stream';
 
-import { SystemClock } from '@azaion/kernel';
+import { CHUNKING } from './chunker.js';
+import { ResourceError } from './errors.js';
+import { collect, RESOURCE, TINY, World } from './testing/world.js';
 
-import { CHUNKING, type ChunkingParameters } from './chunker.js';
-import { FetchResource } from './fetch/fetch-resource.js';
-import { PublishResource, type PublishResult } from './publish/publish-resource.js';
-import {
-  InMemoryAdminApi,
-  InMemoryGrantApi,
-  InMemoryObjectStore,
-  InMemoryPackSink,
-  InMemoryPackSource,
-  InMemoryPackStore,
-  InMemorySegmentStore,
-  InMemoryStatementTrust,
-  InMemoryUploadApi,
-  softwareRecipient,
-} from './testing/index.js';
-
-const RESOURCE = { folder: 'models', name: 'detector.onnx' };
 const { minBytes, averageBytes, maxBytes } = CHUNKING;
-
-async function world(options: { chunking?: ChunkingParameters; packTargetBytes?: number } = {}) {
-  const objects = new InMemoryObjectStore();
-  const admin = await InMemoryAdminApi.create(objects, options);
-  const source = new InMemoryPackSource(objects);
-  const store = new InMemoryPackStore();
-  const segments = new InMemorySegmentStore();
-  const trust = new InMemoryStatementTrust(() => admin.statementKeys());
-  const publisher = new PublishResource(new InMemoryUploadApi(admin), new InMemoryPackSink(objects));
-  const fetcher = new FetchResource({
-    api: new InMemoryGrantApi(admin),
-    trust,
-    sources: [source],
-    store,
-    segments,
-    clock: new SystemClock(),
-  });
-  const publish = (content: Buffer): Promise<PublishResult> =>
-    publisher.run({ resource: RESOURCE, kind: 'file', content: streamOf(content), maxBytes: 2 ** 30 });
-  const fetch = async (version?: number): Promise<Buffer> => {
-    const opened = await fetcher.run({ resource: RESOURCE, version, recipient: softwareRecipient() });
-    return collect(opened.read());
-  };
-  return { objects, admin, source, store, segments, trust, fetcher, publish, fetch };
-}
-
-function streamOf(content: Buffer, pieceBytes = 65_536): Readable {
-  const pieces: Buffer[] = [];
-  for (let at = 0; at < content.length; at += pieceBytes) pieces.push(content.subarray(at, at + pieceBytes));
-  return Readable.from(pieces);
-}
-
-async function collect(parts: AsyncIterable<Buffer>): Promise<Buffer> {
-  const all: Buffer[] = [];
-  for await (const part of parts) all.push(part);
-  return Buffer.concat(all);
-}
+const SEALED_TINY_BYTES = 64 + 29;
 
 describe('a resource that was published and fetched', () => {
   it.each([0, 1, minBytes - 1, minBytes, minBytes + 1, averageBytes, maxBytes - 1, maxBytes, maxBytes + 1, 5_000_000])(
     'has the same %i bytes',
     async (sizeBytes) => {
-      const { publish, fetch } = await world();
+      const world = await World.create();
       const content = randomBytes(sizeBytes);
-      const result = await publish(content);
-      expect(result).toMatchObject({ version: 1, created: true, bytes: sizeBytes });
-      expect((await fetch()).equals(content)).toBe(true);
+      expect(await world.publish(content)).toMatchObject({ version: 1, created: true, bytes: sizeBytes });
+      expect((await world.fetch()).equals(content)).toBe(true);
+      expect((await world.fetch()).equals(content)).toBe(true);
     },
   );
+
+  it.each([1, 4095, 4096, 4097])('has the same bytes in %i chunks', async (chunks) => {
+    const world = await World.create({ chunking: TINY });
+    const content = randomBytes(chunks * 64);
+    await world.publish(content);
+    expect((await world.fetch()).equals(content)).toBe(true);
+    const read = new Set(world.admin.segmentsRead.filter((part) => part.startsWith('chunks/')));
+    expect(read.size).toBe(Math.ceil(chunks / 4096));
+  });
+
+  it.each([
+    ['one byte below the border of a pack', 10 * SEALED_TINY_BYTES + 1, 3],
+    ['exactly at the border of a pack', 10 * SEALED_TINY_BYTES, 3],
+    ['one byte above the border of a pack', 10 * SEALED_TINY_BYTES - 1, 3],
+  ])('has the same bytes in several packs, with a chunk that ends %s', async (_, packTargetBytes, packs) => {
+    const world = await World.create({ chunking: TINY, packTargetBytes });
+    const content = randomBytes(64 * 30);
+    await world.publish(content);
+    expect(world.objects.keys()).toHaveLength(packs);
+    expect((await world.fetch()).equals(content)).toBe(true);
+  });
+
+  it('reads more packs than one call for URLs may name', async () => {
+    const world = await World.create({ chunking: TINY, packTargetBytes: SEALED_TINY_BYTES });
+    const content = randomBytes(64 * 200);
+    await world.publish(content);
+    expect(world.objects.keys()).toHaveLength(200);
+    expect((await world.fetch()).equals(content)).toBe(true);
+  });
+
+  it('stores repeated content once', async () => {
+    const world = await World.create();
+    const block = randomBytes(2_000_000);
+    const content = Buffer.concat([block, block, block, Buffer.alloc(3_000_000)]);
+    const result = await world.publish(content);
+    expect(result.uploadedBytes).toBeLessThan(3_000_000);
+    expect(result.dedupedBytes).toBeGreaterThan(5_000_000);
+    expect((await world.fetch()).equals(content)).toBe(true);
+  });
+
+  it('moves a few chunks for a small change, both ways', async () => {
+    const world = await World.create();
+    const first = randomBytes(20 * 1024 * 1024);
+    await world.publish(first);
+    await world.fetch();
+    const sentBefore = world.source.sentBytes;
+    const second = Buffer.concat([first.subarray(0, 9_000_000), randomBytes(1000), first.subarray(9_000_000)]);
+    const result = await world.publish(second);
+    expect(result).toMatchObject({ version: 2, created: true });
+    expect(result.uploadedBytes).toBeLessThan(3 * maxBytes);
+    expect((await world.fetch()).equals(second)).toBe(true);
+    expect(world.source.sentBytes - sentBefore).toBe(result.uploadedBytes);
+    expect((await world.fetch({}, 1)).equals(first)).toBe(true);
+  });
+
+  it('makes no new version of identical bytes', async () => {
+    const world = await World.create();
+    const content = randomBytes(1_000_000);
+    await world.publish(content);
+    expect(await world.publish(content)).toMatchObject({ version: 1, created: false, uploadedBytes: 0 });
+  });
+
+  it('opens any range, touching only the segments and packs that cover it', async () => {
+    const world = await World.create({ chunking: TINY, packTargetBytes: 1000 * SEALED_TINY_BYTES });
+    const content = randomBytes(64 * 8200);
+    await world.publish(content);
+    const opened = await world.fetcher().run({ resource: RESOURCE, recipient: world.recipient });
+    await collect(opened.read({ start: 64 * 5000, end: 64 * 5000 + 1 }));
+    expect(world.admin.segmentsRead).toEqual(['root/0', 'chunks/1', 'packs/0']);
+    expect(world.source.sentBytes).toBe(SEALED_TINY_BYTES);
+    for (const [start, end] of [
+      [500_001, 500_002],
+      [64 * 4096 - 1, 64 * 4096 + 1],
+      [64 * 8192, 64 * 8192 + 64],
+      [0, 0],
+      [77, 77],
+      [content.length, content.length],
+      [0, 1],
+      [content.length - 1, content.length],
+      [100, 300_000],
+    ] as const)
+      expect((await collect(opened.read({ start, end }))).equals(content.subarray(start, end))).toBe(true);
+  });
+
+  it.each([
+    [-1, 5],
+    [5, 4],
+    [0, 101],
+    [101, 101],
+    [0.5, 2],
+  ])('refuses the range %d to %d of 100 bytes', async (start, end) => {
+    const world = await World.create();
+    await world.publish(randomBytes(100));
+    const opened = await world.fetcher().run({ resource: RESOURCE, recipient: world.recipient });
+    expect(() => opened.read({ start, end })).toThrow(
+      new ResourceError('resource.range-invalid', 'The range lies outside of the 100 bytes of this version.'),
+    );
+  });
 });

@@ -392,8 +392,12 @@ export class InMemoryGrantApi extends GrantApi {
     return this.admin.grant(request);
   }
 
-  override async segment(grantId: string, kind: SegmentKind, index: number): Promise<Uint8Array> {
-    return settled(() => this.admin.segment(grantId, kind, index));
+  override async segment(grantId: string, kind: SegmentKind, index: number, maxBytes: number): Promise<Uint8Array> {
+    return settled(() => {
+      const sealed = this.admin.segment(grantId, kind, index);
+      if (sealed.length > maxBytes) throw new ResourceError('api.unexpected', 'The part is too long.');
+      return sealed;
+    });
   }
 
   override async packUrls(grantId: string, packIds: readonly PackId[]): Promise<readonly PackUrl[]> {

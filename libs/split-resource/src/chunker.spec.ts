@@ -1,0 +1,110 @@
+import { createCipheriv, hash, randomBytes } from 'node:crypto';
+
+import fc from 'fast-check';
+
+import { Chunker, CHUNKING, type ChunkingParameters, GEAR } from './chunker.js';
+
+const SMALL: ChunkingParameters = { algorithm: 'fastcdc-nc2-gear32', minBytes: 64, averageBytes: 256, maxBytes: 1024 };
+const { minBytes, averageBytes, maxBytes } = CHUNKING;
+
+/** The same bytes on every machine. */
+function keystream(sizeBytes: number): Buffer {
+  return createCipheriv('aes-256-ctr', Buffer.alloc(32), Buffer.alloc(16)).update(Buffer.alloc(sizeBytes));
+}
+
+function cut(content: Uint8Array, pieceBytes = content.length, parameters = CHUNKING): Buffer[] {
+  const chunker = new Chunker(parameters);
+  const chunks: Buffer[] = [];
+  for (let at = 0; at < content.length; at += pieceBytes)
+    chunks.push(...chunker.push(content.subarray(at, at + pieceBytes)));
+  const last = chunker.finish();
+  return last ? [...chunks, last] : chunks;
+}
+
+describe('Chunker', () => {
+  it('cuts as it always has: table and borders are frozen', () => {
+    const table = Buffer.alloc(1024);
+    GEAR.forEach((word, index) => table.writeInt32BE(word, index * 4));
+    expect(hash('sha256', table)).toBe('2c4fa347ad110df15d80df37234afb7f542b942239d9d40b4c24987fe2ece23d');
+    expect(cut(keystream(2_000_000), 65_536).map(({ length }) => length)).toEqual([
+      182802, 52820, 36735, 144752, 172278, 137277, 131214, 232969, 185745, 132168, 148376, 162303, 151812, 128749,
+    ]);
+  });
+
+  it.each([0, 1, minBytes - 1, minBytes, minBytes + 1, averageBytes, maxBytes - 1, maxBytes, maxBytes + 1])(
+    'keeps the bounds for %i bytes',
+    (sizeBytes) => {
+      for (const content of [Buffer.alloc(sizeBytes), randomBytes(sizeBytes)]) {
+        const chunks = cut(content);
+        expect(Buffer.concat(chunks).equals(content)).toBe(true);
+        expect(chunks.every(({ length }) => length > 0 && length <= maxBytes)).toBe(true);
+        expect(chunks.slice(0, -1).every(({ length }) => length >= minBytes)).toBe(true);
+      }
+    },
+  );
+
+  it('cuts content without borders at the greatest length', () => {
+    const chunks = cut(Buffer.alloc(3 * maxBytes + 5, 1));
+    expect(chunks.every(({ length }, index) => length === (index < 3 ? maxBytes : 5))).toBe(true);
+  });
+
+  it('comes near the average it promises', () => {
+    const chunks = cut(keystream(32 * 1024 * 1024), 1 << 20);
+    const mean = (32 * 1024 * 1024) / chunks.length;
+    expect(mean).toBeGreaterThan(averageBytes * 0.9);
+    expect(mean).toBeLessThan(averageBytes * 1.3);
+  });
+
+  it('gives back every content, wherever the pieces of the stream end', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 8000 }), fc.integer({ min: 1, max: 3000 }), (content, pieceBytes) => {
+        const chunks = cut(content, pieceBytes, SMALL);
+        expect(Buffer.concat(chunks).equals(Buffer.from(content))).toBe(true);
+        expect(chunks.map(({ length }) => length)).toEqual(
+          cut(content, content.length || 1, SMALL).map(({ length }) => length),
+        );
+        expect(chunks.slice(0, -1).every(({ length }) => length >= SMALL.minBytes && length <= SMALL.maxBytes)).toBe(
+          true,
+        );
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  it('finds its borders again soon after a change', () => {
+    fc.assert(
+      fc.property(fc.nat(100_000), fc.integer({ min: 0, max: 500 }), (at, insertedBytes) => {
+        const content = keystream(200_000);
+        const changed = Buffer.concat([content.subarray(0, at), randomBytes(insertedBytes), content.subarray(at)]);
+        const before = new Set(cut(content, 65_536, SMALL).map((chunk) => hash('sha256', chunk)));
+        const newBytes = cut(changed, 65_536, SMALL)
+          .filter((chunk) => !before.has(hash('sha256', chunk)))
+          .reduce((sum, { length }) => sum + length, 0);
+        expect(newBytes).toBeLessThan(insertedBytes + 12 * SMALL.maxBytes);
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  it('keeps nothing of the buffers it was given', () => {
+    const content = keystream(3_000_000);
+    const piece = Buffer.alloc(50_000);
+    const chunker = new Chunker();
+    const chunks: Buffer[] = [];
+    for (let at = 0; at < content.length; at += piece.length) {
+      content.copy(piece, 0, at);
+      chunks.push(...chunker.push(piece));
+      piece.fill(0);
+    }
+    expect(Buffer.concat([...chunks, chunker.finish() ?? Buffer.alloc(0)]).equals(content)).toBe(true);
+  });
+
+  it.each([
+    [31, 64, 128],
+    [64, 63, 128],
+    [64, 128, 127],
+  ])('refuses sizes out of order: %i, %i, %i', (min, average, max) => {
+    const parameters = { ...SMALL, minBytes: min, averageBytes: average, maxBytes: max };
+    expect(() => new Chunker(parameters)).toThrow(RangeError);
+  });
+});

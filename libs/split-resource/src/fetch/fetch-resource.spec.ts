@@ -1,0 +1,426 @@
+import { randomBytes } from 'node:crypto';
+import { PassThrough, Readable } from 'node:stream';
+
+import { ManualClock } from '@azaion/kernel';
+
+import { ResourceError } from '../errors.js';
+import { packObjectKey } from '../pack.js';
+import { type GrantAnswer, type GrantApi, type GrantRequest } from '../ports/grant-api.js';
+import { PackSource } from '../ports/pack-source.js';
+import { InMemoryPackStore, softwareRecipient } from '../testing/index.js';
+import { collect, RESOURCE, TINY, World } from '../testing/world.js';
+import { InMemoryGrantApi } from '../testing/in-memory-admin-api.js';
+
+const SEALED_TINY_BYTES = 64 + 29;
+
+/** Changes what an API answers. */
+class MeddlingApi extends InMemoryGrantApi {
+  constructor(
+    world: World,
+    private readonly meddle: {
+      grant?: (answer: GrantAnswer) => GrantAnswer;
+      ask?: (request: GrantRequest) => GrantRequest;
+      segment?: (sealed: Uint8Array, part: string) => Promise<Uint8Array> | Uint8Array;
+    },
+  ) {
+    super(world.admin);
+  }
+
+  override async grant(request: GrantRequest): Promise<GrantAnswer> {
+    const answer = await super.grant(this.meddle.ask?.(request) ?? request);
+    return this.meddle.grant?.(answer) ?? answer;
+  }
+
+  override async segment(...[grantId, kind, index, maxBytes]: Parameters<GrantApi['segment']>): Promise<Uint8Array> {
+    const sealed = await super.segment(grantId, kind, index, maxBytes);
+    return (await this.meddle.segment?.(sealed, `${kind}/${index}`)) ?? sealed;
+  }
+}
+
+/** Fails in a given way a given number of times, then passes on. */
+class FailingSource extends PackSource {
+  opens = 0;
+
+  constructor(
+    private readonly behind: PackSource,
+    private readonly fail: (open: number) => Promise<Readable> | undefined,
+  ) {
+    super();
+  }
+
+  override async open(...[location, range, deadlineMs]: Parameters<PackSource['open']>): Promise<Readable> {
+    return (await this.fail(++this.opens)) ?? this.behind.open(location, range, deadlineMs);
+  }
+}
+
+async function publishedWorld(chunks = 100): Promise<{ world: World; content: Buffer; key: string }> {
+  const world = await World.create({ chunking: TINY });
+  const content = randomBytes(64 * chunks);
+  await world.publish(content);
+  return { world, content, key: world.objects.keys()[0]! };
+}
+
+/** In chunks of real sizes: several ranges, few seals. */
+async function largeWorld(): Promise<{ world: World; content: Buffer }> {
+  const world = await World.create();
+  const content = randomBytes(6_000_000);
+  await world.publish(content);
+  return { world, content };
+}
+
+async function readUntilFailure(parts: AsyncIterable<Buffer>): Promise<{ bytes: Buffer; error: unknown }> {
+  const all: Buffer[] = [];
+  try {
+    for await (const part of parts) all.push(part);
+  } catch (error) {
+    return { bytes: Buffer.concat(all), error };
+  }
+  return { bytes: Buffer.concat(all), error: undefined };
+}
+
+function flipped(bytes: Uint8Array, bit: number): Uint8Array {
+  const changed = new Uint8Array(bytes);
+  changed[bit >> 3] = changed[bit >> 3]! ^ (1 << (bit & 7));
+  return changed;
+}
+
+describe('FetchResource with changed packs', () => {
+  it('yields everything before a changed chunk, nothing of it, and says resource.integrity', async () => {
+    const { world, content, key } = await publishedWorld();
+    world.objects.tamper(key, (bytes) => flipped(bytes, (50 * SEALED_TINY_BYTES + 40) * 8));
+    const opened = await world.fetcher().run({ resource: RESOURCE, recipient: world.recipient });
+    const { bytes, error } = await readUntilFailure(opened.read());
+    expect(error).toMatchObject({ code: 'resource.integrity' });
+    expect(bytes.equals(content.subarray(0, 50 * 64))).toBe(true);
+  });
+
+  it('refuses changed bits anywhere in a sealed chunk', async () => {
+    const { world, key } = await publishedWorld(1);
+    for (let bit = 0; bit < SEALED_TINY_BYTES * 8; bit += 5) {
+      world.objects.tamper(key, (bytes) => flipped(bytes, bit));
+      const { bytes, error } = await readUntilFailure(
+        (
+          await world
+            .fetcher({ store: new InMemoryPackStore() })
+            .run({ resource: RESOURCE, recipient: world.recipient })
+        ).read(),
+      );
+      expect(bytes).toHaveLength(0);
+      expect((error as ResourceError).code).toMatch(/^(?:resource\.integrity|chunk\.unsupported-codec)$/);
+      world.objects.tamper(key, (changed) => flipped(changed, bit));
+    }
+    expect(await world.fetch({ store: new InMemoryPackStore() })).toHaveLength(64);
+  });
+
+  it('refuses chunks in another order', async () => {
+    const { world, key } = await publishedWorld();
+    world.objects.tamper(key, (bytes) => {
+      const first = bytes.slice(0, SEALED_TINY_BYTES);
+      bytes.copyWithin(0, SEALED_TINY_BYTES, 2 * SEALED_TINY_BYTES);
+      bytes.set(first, SEALED_TINY_BYTES);
+      return bytes;
+    });
+    await expect(world.fetch()).rejects.toMatchObject({ code: 'resource.integrity' });
+  });
+
+  it('says cdn.unavailable for a pack that was cut short, cdn.missing for one that is gone', async () => {
+    const { world, key } = await publishedWorld();
+    world.objects.tamper(key, (bytes) => bytes.subarray(0, 1000));
+    await expect(world.fetch()).rejects.toMatchObject({ code: 'cdn.unavailable' });
+    world.objects.tamper(key, () => undefined);
+    await expect(world.fetch({ store: new InMemoryPackStore() })).rejects.toMatchObject({ code: 'cdn.missing' });
+  });
+
+  it('recovers from a damaged disk by fetching the chunk once more', async () => {
+    const { world, content, key } = await publishedWorld();
+    await world.fetch();
+    const sentBefore = world.source.sentBytes;
+    world.store.damage(world.admin.folderId, key.slice(-32), 30 * SEALED_TINY_BYTES + 50);
+    expect((await world.fetch()).equals(content)).toBe(true);
+    expect(world.source.sentBytes - sentBefore).toBe(SEALED_TINY_BYTES);
+    expect((await world.fetch()).equals(content)).toBe(true);
+    expect(world.source.sentBytes - sentBefore).toBe(SEALED_TINY_BYTES);
+  });
+
+  it('recovers from a pre-deployed directory with bad bytes through the source behind it', async () => {
+    const { world, content } = await publishedWorld();
+    class RottenDirectory extends PackSource {
+      override readonly remote = false;
+      override open(...[, range]: Parameters<PackSource['open']>): Promise<Readable> {
+        return Promise.resolve(Readable.from([Buffer.alloc(range.end - range.start, 7)]));
+      }
+    }
+    expect((await world.fetch({ sources: [new RottenDirectory(), world.source] })).equals(content)).toBe(true);
+  });
+});
+
+describe('FetchResource with changed recipes', () => {
+  it.each(['root/0', 'chunks/0', 'packs/0'])('refuses changed bits anywhere in %s', async (part) => {
+    const { world } = await publishedWorld(2);
+    for (let bit = 0; bit < 8 * 60; bit += 13) {
+      const api = new MeddlingApi(world, {
+        segment: (sealed, asked) => (asked === part ? flipped(sealed, bit) : sealed),
+      });
+      await expect(world.fetch({ api })).rejects.toMatchObject({ code: 'resource.integrity' });
+    }
+    expect((await world.fetch()).length).toBe(128);
+  });
+
+  it.each(['root/0', 'chunks/0', 'packs/0'])('refuses %s of another version and keeps nothing of it', async (part) => {
+    const { world } = await publishedWorld(2);
+    await world.publish(randomBytes(128));
+    const older = await world.grants.grant({
+      resource: RESOURCE,
+      version: 1,
+      recipientPoint: world.recipient.point,
+      nonce: 'x',
+    });
+    const [kind, index] = part.split('/') as ['root' | 'chunks' | 'packs', string];
+    const api = new MeddlingApi(world, {
+      segment: (sealed, asked) => (asked === part ? world.admin.segment(older.grantId, kind, Number(index)) : sealed),
+    });
+    await expect(world.fetch({ api })).rejects.toMatchObject({ code: 'resource.integrity' });
+    expect(await world.fetch()).toHaveLength(128);
+  });
+
+  it('refuses a part that is too long', async () => {
+    const { world } = await publishedWorld(2);
+    const api = new MeddlingApi(world, { segment: () => new Uint8Array(10_000_000) });
+    await expect(world.fetch({ api })).rejects.toMatchObject({ code: 'api.unexpected' });
+  });
+});
+
+describe('FetchResource with grants', () => {
+  it('refuses another version than was asked for', async () => {
+    const { world } = await publishedWorld();
+    await world.publish(randomBytes(100));
+    const api = new MeddlingApi(world, { ask: (request) => ({ ...request, version: 1 }) });
+    await expect(world.fetch({ api }, 2)).rejects.toMatchObject({ code: 'grant.not-for-statement' });
+  });
+
+  it('refuses another resource than was asked for', async () => {
+    const { world } = await publishedWorld();
+    const api = new MeddlingApi(world, { ask: (request) => ({ ...request, resource: RESOURCE }) });
+    const other = { folder: 'models', name: 'another' };
+    await expect(world.fetcher({ api }).run({ resource: other, recipient: world.recipient })).rejects.toMatchObject({
+      code: 'grant.not-for-statement',
+    });
+  });
+
+  it("refuses an answer to another request, and another device's grant", async () => {
+    const { world } = await publishedWorld();
+    const stale = new MeddlingApi(world, { ask: (request) => ({ ...request, nonce: 'another' }) });
+    await expect(world.fetch({ api: stale })).rejects.toMatchObject({ code: 'grant.wrong-nonce' });
+    const foreign = new MeddlingApi(world, {
+      ask: (request) => ({ ...request, recipientPoint: softwareRecipient().point }),
+    });
+    await expect(world.fetch({ api: foreign })).rejects.toMatchObject({ code: 'grant.foreign-recipient' });
+  });
+
+  it('refuses what another device published for itself', async () => {
+    const world = await World.create();
+    world.admin.scope = 'device:jetson-1';
+    await world.publish(randomBytes(100));
+    await expect(world.fetch()).rejects.toMatchObject({ code: 'statement.scope' });
+    const opened = await world.fetcher().run({ resource: RESOURCE, recipient: softwareRecipient('jetson-1') });
+    expect(await collect(opened.read())).toHaveLength(100);
+  });
+
+  it('refuses the newest version when it is older than one used before, unless it is asked for by number', async () => {
+    const { world, content } = await publishedWorld();
+    await world.publish(randomBytes(100));
+    await world.fetch();
+    world.admin.forgetVersionsAfter(RESOURCE, 1);
+    await expect(world.fetch()).rejects.toMatchObject({ code: 'resource.rollback-refused' });
+    expect((await world.fetch({}, 1)).equals(content)).toBe(true);
+  });
+
+  it('refuses a withdrawn version and an expired grant', async () => {
+    const clock = new ManualClock(1_800_000_000_000);
+    const world = await World.create({ clock });
+    await world.publish(randomBytes(100));
+    const late = new ManualClock(clock.nowMs() + 30 * 86_400_000);
+    await expect(world.fetch({ clock: late })).rejects.toMatchObject({ code: 'grant.expired' });
+    world.admin.minVersion = 2;
+    await expect(world.fetch()).rejects.toMatchObject({ code: 'grant.withdrawn' });
+  });
+
+  it('reads the key document again, once, for a key it does not know', async () => {
+    const { world } = await publishedWorld();
+    await world.fetch();
+    await world.admin.rotateStatementKey();
+    await world.publish(randomBytes(70));
+    expect(await world.fetch()).toHaveLength(70);
+    await expect(world.fetch({}, 1)).rejects.toMatchObject({ code: 'statement.key-unknown' });
+  });
+
+  it('remembers no version of a resource that it refused', async () => {
+    const { world } = await publishedWorld();
+    const api = new MeddlingApi(world, { segment: (sealed) => flipped(sealed, 0) });
+    await expect(world.fetch({ api })).rejects.toThrow(ResourceError);
+    const { folderId } = world.admin;
+    expect(await world.trust.highestVersion(folderId, world.admin.open(RESOURCE).resourceId)).toBe(0);
+  });
+});
+
+describe('FetchResource over a bad network', () => {
+  const unavailable = (): Promise<Readable> =>
+    Promise.reject(new ResourceError('pack.unavailable', 'Try again later.', { details: { retryAfterSeconds: 0 } }));
+
+  it('repeats what failed for a while, and gives up with cdn.unavailable', async () => {
+    const { world, content } = await publishedWorld();
+    const twice = new FailingSource(world.source, (open) => (open <= 2 ? unavailable() : undefined));
+    expect((await world.fetch({ sources: [twice] })).equals(content)).toBe(true);
+    const always = new FailingSource(world.source, unavailable);
+    await expect(world.fetch({ sources: [always], store: new InMemoryPackStore() })).rejects.toMatchObject({
+      code: 'cdn.unavailable',
+    });
+    expect(always.opens).toBe(3);
+  });
+
+  it('goes on after the last byte that arrived', async () => {
+    const { world, content } = await publishedWorld();
+    let seen: number | undefined;
+    class CutOnce extends PackSource {
+      override async open(...[location, range]: Parameters<PackSource['open']>): Promise<Readable> {
+        if (seen !== undefined) {
+          expect(range.start).toBe(1000);
+          return world.source.open(location, range);
+        }
+        seen = range.end;
+        const stream = await world.source.open(location, { start: 0, end: 1000 });
+        return stream;
+      }
+    }
+    expect((await world.fetch({ sources: [new CutOnce()] })).equals(content)).toBe(true);
+    expect(world.source.sentBytes).toBe(seen);
+  });
+
+  it('replaces a connection that brings no byte', async () => {
+    const { world, content } = await publishedWorld();
+    const stalling = new FailingSource(world.source, (open) =>
+      open === 1 ? Promise.resolve(new PassThrough()) : undefined,
+    );
+    expect((await world.fetch({ sources: [stalling], stallMs: 20 })).equals(content)).toBe(true);
+  });
+
+  it('refuses a source that sends more than was asked for', async () => {
+    const { world, content } = await publishedWorld();
+    const generous = new FailingSource(world.source, (open) =>
+      open === 1 ? Promise.resolve(Readable.from([Buffer.alloc(100_000)])) : undefined,
+    );
+    expect((await world.fetch({ sources: [generous] })).equals(content)).toBe(true);
+  });
+
+  it('renews a URL once, then says cdn.missing', async () => {
+    const clock = new ManualClock(1_800_000_000_000);
+    const world = await World.create({ clock });
+    await world.publish(randomBytes(1000));
+    const opened = await world.fetcher().run({ resource: RESOURCE, recipient: world.recipient });
+    clock.advance(901_000);
+    expect(await collect(opened.read())).toHaveLength(1000);
+    const forbidding = new FailingSource(world.source, () =>
+      Promise.reject(new ResourceError('pack.forbidden', 'The URL is not accepted.')),
+    );
+    await expect(world.fetch({ sources: [forbidding], store: new InMemoryPackStore() })).rejects.toMatchObject({
+      code: 'cdn.missing',
+    });
+    expect(forbidding.opens).toBe(2);
+  });
+
+  it('asks the sources in order and stores nothing that is on this machine already', async () => {
+    const { world, content, key } = await publishedWorld();
+    const bytes = world.objects.get(await world.objects.signGet(key, 60), { start: 0, end: 1e9 });
+    class Directory extends PackSource {
+      override readonly remote = false;
+      override open(...[location, range]: Parameters<PackSource['open']>): Promise<Readable> {
+        expect(packObjectKey(location.folderId, location.pack.packId)).toBe(key);
+        return Promise.resolve(Readable.from([bytes.subarray(range.start, range.end)]));
+      }
+    }
+    const opened = await world
+      .fetcher({ sources: [new Directory(), world.source] })
+      .run({ resource: RESOURCE, recipient: world.recipient });
+    const totals: number[] = [];
+    const parts = await collect(opened.read(undefined, (progress) => totals.push(progress.downloadedBytes)));
+    expect(parts.equals(content)).toBe(true);
+    expect(totals.at(-1)).toBe(0);
+    expect(world.source.sentBytes).toBe(0);
+    expect((await world.store.usage()).bytes).toBe(0);
+  });
+
+  it('says resource.no-space before the first byte is fetched', async () => {
+    const { world } = await publishedWorld();
+    const store = new InMemoryPackStore(1000);
+    await expect(world.fetch({ store })).rejects.toMatchObject({ code: 'resource.no-space' });
+    expect(world.source.sentBytes).toBe(0);
+  });
+});
+
+describe('FetchResource with several readers', () => {
+  it('fetches what all of them want once', async () => {
+    const { world, content } = await largeWorld();
+    const opened = await world.fetcher().run({ resource: RESOURCE, recipient: world.recipient });
+    const reads = await Promise.all(Array.from({ length: 6 }, () => collect(opened.read())));
+    expect(reads.every((bytes) => bytes.equals(content))).toBe(true);
+    expect(world.source.sentBytes).toBe((await world.store.usage()).bytes);
+  });
+
+  it('serves the others when the one who was fetching gives up', async () => {
+    const { world, content } = await largeWorld();
+    const opened = await world.fetcher().run({ resource: RESOURCE, recipient: world.recipient });
+    const stop = new AbortController();
+    const leaving = collect(opened.read(undefined, undefined, stop.signal));
+    const staying = collect(opened.read());
+    stop.abort(new Error('enough'));
+    await expect(leaving).rejects.toThrow('enough');
+    expect((await staying).equals(content)).toBe(true);
+  });
+
+  it('ends the work behind a reader who stops', async () => {
+    const { world } = await largeWorld();
+    let closed = 0;
+    class Slow extends PackSource {
+      override async open(...[location, range]: Parameters<PackSource['open']>): Promise<Readable> {
+        if (range.start === 0) return world.source.open(location, range);
+        const stream = new PassThrough();
+        stream.on('close', () => closed++);
+        return stream;
+      }
+    }
+    const opened = await world
+      .fetcher({ sources: [new Slow()] })
+      .run({ resource: RESOURCE, recipient: world.recipient });
+    for await (const part of opened.read()) {
+      expect(part.length).toBeGreaterThan(0);
+      break;
+    }
+    while (closed === 0) await new Promise((resolve) => setImmediate(resolve));
+    expect(closed).toBeGreaterThan(0);
+  });
+
+  it('reads nothing for a request that was given up', async () => {
+    const { world } = await publishedWorld();
+    const signal = AbortSignal.abort(new Error('enough'));
+    await expect(world.fetcher().run({ resource: RESOURCE, recipient: world.recipient, signal })).rejects.toThrow(
+      'enough',
+    );
+    const opened = await world.fetcher().run({ resource: RESOURCE, recipient: world.recipient });
+    await expect(collect(opened.read(undefined, undefined, signal))).rejects.toThrow('enough');
+    expect(world.source.sentBytes).toBe(0);
+  });
+
+  it('fetches after a restart only what was not there yet', async () => {
+    const { world, content } = await largeWorld();
+    const opened = await world.fetcher().run({ resource: RESOURCE, recipient: world.recipient });
+    for await (const part of opened.read()) {
+      expect(part.length).toBeGreaterThan(0);
+      if ((await world.store.usage()).bytes > 0) break;
+    }
+    const kept = (await world.store.usage()).bytes;
+    const sentBefore = world.source.sentBytes;
+    expect((await world.fetch()).equals(content)).toBe(true);
+    const sealedBytes = (await world.store.usage()).bytes;
+    expect(world.source.sentBytes - sentBefore).toBeLessThanOrEqual(sealedBytes - kept);
+  });
+});

@@ -1,0 +1,195 @@
+import { randomBytes } from 'node:crypto';
+import { Readable } from 'node:stream';
+
+import { ResourceError } from '../errors.js';
+import { PackSink } from '../ports/pack-sink.js';
+import { type KnownChunk } from '../ports/upload-api.js';
+import { InMemoryPackSink, InMemoryUploadApi } from '../testing/index.js';
+import { RESOURCE, streamOf, TINY, World } from '../testing/world.js';
+import { ChunkIndex } from './chunk-index.js';
+import { PublishResource } from './publish-resource.js';
+
+const RETRY = { attempts: 3, baseDelayMs: 1, maxDelayMs: 1 };
+
+/** Fails before or after the write behind it, as often as it is told to. */
+class FailingSink extends PackSink {
+  puts = 0;
+
+  constructor(
+    private readonly behind: PackSink,
+    private readonly fail: (put: number) => { before?: ResourceError; after?: ResourceError },
+  ) {
+    super();
+  }
+
+  override async put(...[target, parts, deadlineMs]: Parameters<PackSink['put']>): Promise<void> {
+    const { before, after } = this.fail(++this.puts);
+    if (before) throw before;
+    await this.behind.put(target, parts, deadlineMs);
+    if (after) throw after;
+  }
+}
+
+const unavailable = new ResourceError('pack.unavailable', 'Try again later.');
+const forbidden = new ResourceError('pack.forbidden', 'The URL has expired.');
+
+describe('PublishResource', () => {
+  it('repeats failed writes, asks for a new URL when one is refused, and takes a lost answer for a success', async () => {
+    const world = await World.create({ chunking: TINY, packTargetBytes: 500 });
+    const content = randomBytes(2000);
+    const sink = new FailingSink(new InMemoryPackSink(world.objects), (put) => {
+      if (put === 1) return { before: unavailable };
+      if (put === 2) return { before: forbidden };
+      return put === 3 ? { after: unavailable } : {};
+    });
+    await expect(world.publish(content, sink)).resolves.toMatchObject({ version: 1 });
+    expect((await world.fetch()).equals(content)).toBe(true);
+  });
+
+  it('gives up on a store that stays away, and the next attempt sends only the rest', async () => {
+    const world = await World.create({ chunking: TINY, packTargetBytes: 500 });
+    const content = randomBytes(20_000);
+    let allowed = 5;
+    const dying = new FailingSink(new InMemoryPackSink(world.objects), () =>
+      allowed-- > 0 ? {} : { before: unavailable },
+    );
+    await expect(world.publish(content, dying)).rejects.toMatchObject({ code: 'pack.unavailable' });
+    expect(world.admin.latestVersion(RESOURCE)).toBe(0);
+    const written = world.objects.keys().length;
+    expect(written).toBe(5);
+    const result = await world.publish(content);
+    expect(result.dedupedBytes).toBeGreaterThan(0);
+    expect(result.uploadedBytes + result.dedupedBytes).toBeLessThan(20_000 * 1.5);
+    expect((await world.fetch()).equals(content)).toBe(true);
+  });
+
+  it('says upload.pack-gone when reused packs were collected, and succeeds when it is repeated', async () => {
+    const world = await World.create({ chunking: TINY });
+    const content = randomBytes(2000);
+    await world.publish(content);
+    const packId = world.objects.keys()[0]!.slice(-32);
+    class CollectingApi extends InMemoryUploadApi {
+      override async commit(
+        ...args: Parameters<InMemoryUploadApi['commit']>
+      ): Promise<{ version: number; created: boolean }> {
+        await world.admin.collect(packId);
+        return super.commit(...args);
+      }
+    }
+    const changed = Buffer.concat([content, randomBytes(100)]);
+    const publisher = new PublishResource(new CollectingApi(world.admin), new InMemoryPackSink(world.objects));
+    await expect(
+      publisher.run({ resource: RESOURCE, kind: 'file', content: streamOf(changed), maxBytes: 1e6 }),
+    ).rejects.toMatchObject({ code: 'upload.pack-gone', details: { packIds: [packId] } });
+    expect(await world.publish(changed)).toMatchObject({ version: 2 });
+    expect((await world.fetch()).equals(changed)).toBe(true);
+  });
+
+  it('refuses content longer than allowed, and ends the stream', async () => {
+    const world = await World.create();
+    const publisher = new PublishResource(new InMemoryUploadApi(world.admin), new InMemoryPackSink(world.objects));
+    const content = streamOf(randomBytes(1_000_000));
+    await expect(publisher.run({ resource: RESOURCE, kind: 'file', content, maxBytes: 999_999 })).rejects.toMatchObject(
+      {
+        code: 'resource.too-large',
+      },
+    );
+    expect(content.destroyed).toBe(true);
+    expect(world.admin.latestVersion(RESOURCE)).toBe(0);
+  });
+
+  it('passes on the failure of the stream it reads', async () => {
+    const world = await World.create();
+    const publisher = new PublishResource(new InMemoryUploadApi(world.admin), new InMemoryPackSink(world.objects));
+    const content = Readable.from(
+      (function* () {
+        yield randomBytes(10);
+        throw new Error('the disk failed');
+      })(),
+    );
+    await expect(publisher.run({ resource: RESOURCE, kind: 'file', content, maxBytes: 1e6 })).rejects.toThrow(
+      'the disk failed',
+    );
+  });
+
+  it('stops when it is told to, before and in the middle', async () => {
+    const world = await World.create({ chunking: TINY, packTargetBytes: 500 });
+    const stop = new AbortController();
+    const sink = new FailingSink(new InMemoryPackSink(world.objects), (put) => {
+      if (put === 2) stop.abort(new Error('enough'));
+      return {};
+    });
+    const publisher = new PublishResource(new InMemoryUploadApi(world.admin), sink, { retry: RETRY });
+    const request = { resource: RESOURCE, kind: 'file', maxBytes: 1e6, signal: stop.signal } as const;
+    for (let attempt = 0; attempt < 2; attempt++)
+      await expect(publisher.run({ ...request, content: streamOf(randomBytes(20_000)) })).rejects.toThrow('enough');
+    expect(world.admin.latestVersion(RESOURCE)).toBe(0);
+  });
+
+  it('hands on the images of an archive once all of it was read', async () => {
+    const world = await World.create();
+    const content = streamOf(randomBytes(100_000));
+    const images = [{ reference: 'a:1', configDigest: `sha256:${'ab'.repeat(32)}`, manifestDigest: null }];
+    const publisher = new PublishResource(new InMemoryUploadApi(world.admin), new InMemoryPackSink(world.objects));
+    const readBytes: number[] = [];
+    await publisher.run({
+      resource: RESOURCE,
+      kind: 'images',
+      content,
+      maxBytes: 1e6,
+      images: () => {
+        expect(content.readableEnded).toBe(true);
+        return Promise.resolve(images);
+      },
+      onProgress: (progress) => readBytes.push(progress.readBytes),
+    });
+    expect(readBytes.at(-1)).toBe(100_000);
+    const opened = await world.fetcher().run({ resource: RESOURCE, recipient: world.recipient });
+    expect(opened.statement.images).toEqual(images);
+  });
+
+  it('refuses chunks that the Admin API offers but cannot be', async () => {
+    const world = await World.create({ chunking: TINY });
+    await world.publish(randomBytes(64));
+    const lies: Partial<KnownChunk>[] = [
+      { sealedBytes: 29 },
+      { sealedBytes: 94 },
+      { offset: -1 },
+      { offset: 1 },
+      { packId: '../x' },
+      { packSizeBytes: 1e9 },
+      { packSha256: new Uint8Array(3) },
+    ];
+    for (const lie of lies) {
+      class LyingApi extends InMemoryUploadApi {
+        override knownChunks(_: string, ids: readonly string[]): Promise<readonly KnownChunk[]> {
+          const truth = {
+            packId: 'ab'.repeat(16),
+            packSizeBytes: 93,
+            packSha256: new Uint8Array(32),
+            offset: 0,
+            sealedBytes: 93,
+          };
+          return Promise.resolve(ids.map((id) => ({ id, ...truth, ...lie })));
+        }
+      }
+      const publisher = new PublishResource(new LyingApi(world.admin), new InMemoryPackSink(world.objects));
+      await expect(
+        publisher.run({ resource: RESOURCE, kind: 'file', content: streamOf(randomBytes(64)), maxBytes: 1e6 }),
+      ).rejects.toMatchObject({ code: 'api.unexpected' });
+    }
+  });
+});
+
+describe('ChunkIndex', () => {
+  it('finds what was added, and only that, however many there are', () => {
+    const index = new ChunkIndex();
+    const ids = Array.from({ length: 5000 }, () => randomBytes(16));
+    ids.forEach((id, at) => index.add(id, { packIndex: at % 7, offset: at, sealedBytes: at + 30 }));
+    ids.forEach((id, at) => expect(index.find(id)).toEqual({ packIndex: at % 7, offset: at, sealedBytes: at + 30 }));
+    const close = Buffer.from(ids[0]!);
+    close[15] = close[15]! ^ 1;
+    expect(index.find(close)).toBeUndefined();
+    expect(index.find(randomBytes(16))).toBeUndefined();
+  });
+});
