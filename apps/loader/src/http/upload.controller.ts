@@ -66,7 +66,9 @@ export class UploadController {
       const { version, bytes, uploadedBytes, dedupedBytes } = result;
       return { status: 'ok', version, bytes, uploadedBytes, dedupedBytes };
     } finally {
-      request.raw.resume(); // what was not read must not block the connection
+      // A refused body is read to its end and dropped: otherwise the connection would hang on it, and the client would not see the answer.
+      request.raw.unpipe();
+      request.raw.resume();
     }
   }
 }

@@ -1,0 +1,679 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { request as httpRequest } from 'node:http';
+import { connect } from 'node:net';
+import { once } from 'node:events';
+import { Readable } from 'node:stream';
+
+import { type IssuedTokens } from '@azaion/adapters/resource-api';
+import { TarArchiveInspector } from '@azaion/adapters/image-archive';
+import { generateP256KeyPair, importSigningKey, recipientThumbprint } from '@azaion/crypto';
+import { AccessTokenIssuer, IdentityError, JwksTokenVerifier, type Role } from '@azaion/identity';
+import { InMemoryJwksSource } from '@azaion/identity/testing';
+import { type ByteRange, ManualClock, type ResourceName, Secret } from '@azaion/kernel';
+import { undeclaredRoutes } from '@azaion/nest-support';
+import {
+  type GrantAnswer,
+  type GrantApi,
+  type GrantRequest,
+  type OpenedUpload,
+  type PackLocation,
+  PublishResource,
+  ResourceError,
+  type UploadApi,
+} from '@azaion/split-resource';
+import {
+  InMemoryAdminApi,
+  InMemoryGrantApi,
+  InMemoryObjectStore,
+  InMemoryPackSink,
+  InMemoryPackSource,
+  InMemoryPackStore,
+  InMemorySegmentStore,
+  InMemoryStatementTrust,
+  InMemoryUploadApi,
+} from '@azaion/split-resource/testing';
+import { type NestFastifyApplication } from '@nestjs/platform-fastify';
+
+import { readLoaderConfig } from './config.js';
+import { createLoader } from './create-loader.js';
+import { type LoaderAdapters } from './loader-adapters.js';
+import { CallerApis, type TokenBearer } from './session/caller-apis.js';
+import { CallerSessions } from './session/caller-sessions.js';
+
+const ISSUER = { issuer: 'azaion-admin-api', audience: 'azaion' };
+const MIB = 1024 * 1024;
+const MAX_UPLOAD_BYTES = 4 * MIB;
+const PEOPLE: Record<string, Role> = {
+  'operator@azaion.com': 'Operator',
+  'second@azaion.com': 'Operator',
+  'uploader@azaion.com': 'ResourceUploader',
+  'nobody@azaion.com': 'None',
+};
+const PASSWORD = 'correct horse battery';
+
+/** Packs that can be slowed down and counted. */
+class WatchedPackSource extends InMemoryPackSource {
+  gate: Promise<void> | undefined;
+  ended = 0;
+
+  override async open(location: PackLocation, range: ByteRange): Promise<Readable> {
+    await this.gate;
+    const stream = await super.open(location, range);
+    stream.once('close', () => (this.ended += 1));
+    return stream;
+  }
+}
+
+/** A whole Loader on a free port, with an Admin API and a CDN in memory, and an issuer of real tokens. */
+class LoaderUnderTest {
+  readonly clock = new ManualClock(Date.now());
+  readonly objects = new InMemoryObjectStore();
+  readonly source = new WatchedPackSource(this.objects);
+  readonly recipients: { readonly userId: string; readonly thumbprint: string }[] = [];
+  readonly loggedOut: string[] = [];
+  readonly users = new Map<string, string>();
+  grantError: Error | undefined;
+  loginError: Error | undefined;
+  app!: NestFastifyApplication;
+  url!: string;
+  admin!: InMemoryAdminApi;
+  private issuer!: AccessTokenIssuer;
+  private foreignIssuer!: AccessTokenIssuer;
+
+  static async start(): Promise<LoaderUnderTest> {
+    const loader = new LoaderUnderTest();
+    await loader.open();
+    return loader;
+  }
+
+  async stop(): Promise<void> {
+    await this.app.close();
+  }
+
+  token(email: string, options: { readonly sid?: string; readonly forged?: boolean } = {}): Promise<string> {
+    const userId = this.users.get(email) ?? randomUUID();
+    this.users.set(email, userId);
+    const claims = { userId, email, role: PEOPLE[email] ?? 'None', sessionId: options.sid ?? randomUUID() };
+    return (options.forged === true ? this.foreignIssuer : this.issuer).issue(claims);
+  }
+
+  async publish(name: string, content: Uint8Array): Promise<void> {
+    await new PublishResource(new InMemoryUploadApi(this.admin), new InMemoryPackSink(this.objects)).run({
+      resource: { folder: 'models', name },
+      kind: 'file',
+      content: Readable.from([Buffer.from(content)], { objectMode: false }),
+      maxBytes: 64 * MIB,
+    });
+  }
+
+  async load(
+    token: string | undefined,
+    name: string,
+    body: object = { filename: name, folder: 'models' },
+  ): Promise<Response> {
+    return fetch(`${this.url}/load/${encodeURIComponent(name)}`, {
+      method: 'POST',
+      headers: { ...bearer(token), 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+  }
+
+  private async open(): Promise<void> {
+    const jwks = new InMemoryJwksSource();
+    const [own, foreign] = await Promise.all([jwks.publish(), generateP256KeyPair()]);
+    const profile = { ...ISSUER, lifetimeSeconds: 900 };
+    this.issuer = new AccessTokenIssuer(() => Promise.resolve(own), this.clock, profile);
+    this.foreignIssuer = new AccessTokenIssuer(
+      () => importSigningKey(own.kid, foreign.privateJwk),
+      this.clock,
+      profile,
+    );
+    this.admin = await InMemoryAdminApi.create(this.objects, { clock: this.clock });
+    const config = readLoaderConfig({
+      RESOURCE_API_URL: 'https://api.example',
+      LOADER_MAX_UPLOAD_BYTES: String(MAX_UPLOAD_BYTES),
+      LOADER_ALLOWED_HOSTS: 'loader.internal',
+    });
+    const adapters: LoaderAdapters = {
+      clock: this.clock,
+      auth: { login: (email, password) => this.logIn(email, password), logout: (token) => this.logOut(token) },
+      apis: new InMemoryCallerApis(this),
+      verifier: new JwksTokenVerifier(jwks, this.clock, ISSUER),
+      sessions: new CallerSessions(this.clock),
+      trust: new InMemoryStatementTrust(() => this.admin.statementKeys()),
+      sources: [this.source],
+      sink: new InMemoryPackSink(this.objects),
+      store: new InMemoryPackStore(64 * MIB),
+      segments: new InMemorySegmentStore(),
+      inspector: new TarArchiveInspector(),
+      device: undefined,
+      binding: 'none',
+      modelCacheDir: '/data/packs',
+      dataDirectory: { name: 'data-directory', check: () => Promise.resolve() },
+      adminApi: { name: 'admin-api', check: () => Promise.resolve() },
+      close: () => Promise.resolve(),
+    };
+    this.app = await createLoader(config, adapters, '1.2.3', { log: { level: 'silent' } });
+    await this.app.listen(0, '127.0.0.1');
+    this.url = (await this.app.getUrl()).replace('[::1]', '127.0.0.1');
+  }
+
+  private async logIn(email: string, password: Secret<string>): Promise<IssuedTokens> {
+    if (this.loginError !== undefined) throw this.loginError;
+    if (PEOPLE[email] === undefined || password.reveal() !== PASSWORD)
+      throw new IdentityError('login.wrong-credentials', 'The e-mail address or the password is wrong.');
+    const accessToken = new Secret(await this.token(email));
+    return { accessToken, expiresInSeconds: 900, refreshToken: undefined };
+  }
+
+  private logOut(token: string): Promise<void> {
+    this.loggedOut.push(token);
+    return Promise.resolve();
+  }
+}
+
+/** The Admin API in memory with its two permission rules, seen by one caller. */
+class InMemoryCallerApis extends CallerApis {
+  constructor(private readonly loader: LoaderUnderTest) {
+    super();
+  }
+
+  override grants(bearer: TokenBearer): GrantApi {
+    const { loader } = this;
+    return new (class extends InMemoryGrantApi {
+      override async grant(request: GrantRequest): Promise<GrantAnswer> {
+        if (loader.grantError !== undefined) throw loader.grantError;
+        loader.recipients.push({
+          userId: bearer.caller.userId,
+          thumbprint: recipientThumbprint(request.recipientPoint),
+        });
+        return super.grant(request);
+      }
+    })(loader.admin);
+  }
+
+  override uploads(bearer: TokenBearer): UploadApi {
+    return new (class extends InMemoryUploadApi {
+      override open(name: ResourceName): Promise<OpenedUpload> {
+        return bearer.caller.role === 'ResourceUploader'
+          ? super.open(name)
+          : Promise.reject(new ResourceError('resource.forbidden', 'The caller may not publish into this folder.'));
+      }
+    })(this.loader.admin);
+  }
+
+  override list(): Promise<readonly never[]> {
+    return Promise.resolve([]);
+  }
+}
+
+function bearer(token: string | undefined): Record<string, string> {
+  return token === undefined ? {} : { authorization: `Bearer ${token}` };
+}
+
+async function problem(response: Response): Promise<Record<string, unknown>> {
+  expect(response.headers.get('content-type')).toContain('application/problem+json');
+  return (await response.json()) as Record<string, unknown>;
+}
+
+/** A request with a path and headers exactly as given. */
+function rawStatus(url: string, path: string, headers: Record<string, string> = {}): Promise<number> {
+  const { hostname, port } = new URL(url);
+  return new Promise((resolve, reject) => {
+    const request = httpRequest({ hostname, port, path, method: 'POST', headers }, (response) => {
+      response.resume();
+      resolve(response.statusCode ?? 0);
+    });
+    request.once('error', reject);
+    request.end();
+  });
+}
+
+let loader: LoaderUnderTest;
+let operator: string;
+let uploader: string;
+
+beforeEach(async () => {
+  loader = await LoaderUnderTest.start();
+  operator = await loader.token('operator@azaion.com');
+  uploader = await loader.token('uploader@azaion.com');
+});
+afterEach(() => loader.stop());
+
+describe('every route', () => {
+  it('declares who may call it', () => expect(undeclaredRoutes(loader.app)).toEqual([]));
+
+  it.each([
+    ['POST', '/load/a.onnx'],
+    ['POST', '/upload/a.onnx'],
+    ['GET', '/resources/models/a.onnx'],
+    ['HEAD', '/resources/models/a.onnx'],
+    ['GET', '/resources/models'],
+    ['POST', '/logout'],
+  ])('%s %s needs a token that the Admin API signed', async (method, path) => {
+    const forged = await loader.token('operator@azaion.com', { forged: true });
+    for (const token of [undefined, 'abc', forged]) {
+      const response = await fetch(loader.url + path, { method, headers: bearer(token) });
+      expect(response.status).toBe(401);
+    }
+  });
+
+  it.each(['/load/a.onnx', '/upload/a.onnx'])('POST %s is closed to the role None', async (path) => {
+    const nobody = await loader.token('nobody@azaion.com');
+    const response = await fetch(loader.url + path, { method: 'POST', headers: bearer(nobody) });
+    expect(response.status).toBe(403);
+  });
+
+  it('answers only under names that cannot be rebound', async () => {
+    const status = (headers: Record<string, string>): Promise<number> => rawStatus(loader.url, '/logout', headers);
+    expect(await status({ host: 'attacker.example' })).toBe(421);
+    expect(await status({ host: 'loader.internal' })).toBe(401);
+    expect(await status({ host: '127.0.0.1:1', origin: 'http://attacker.example' })).toBeGreaterThanOrEqual(403);
+  });
+
+  it.each([
+    '..',
+    '.hidden',
+    'a/b',
+    '../../etc/passwd',
+    'a\0',
+    'a%2e%2e',
+    'ä',
+    'a b',
+    '',
+    'x'.repeat(201),
+    '．．',
+    'a\\b',
+  ])('refuses the name %j with 422 before anything is asked for', async (name) => {
+    const asFile = await loader.load(operator, name, { filename: name, folder: 'models' });
+    // Client libraries resolve these two by themselves: there is no such route.
+    expect(asFile.status).toBe(name === '' || name === '..' ? 404 : 422);
+    const asFolder = await loader.load(operator, 'a.onnx', { filename: 'a.onnx', folder: name });
+    expect(asFolder.status).toBe(422);
+    expect(loader.recipients).toEqual([]);
+  });
+
+  it('refuses traversal that no client library would send', async () => {
+    for (const path of ['/load/../../etc/passwd', '/load/..%2f..%2fetc%2fpasswd', '/upload/%2e%2e%2fx', '/load/a%00'])
+      expect(await rawStatus(loader.url, path, bearer(operator))).toBe(422);
+  });
+});
+
+describe('POST /login (F1)', () => {
+  const login = (body: object): Promise<Response> =>
+    fetch(`${loader.url}/login`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+
+  it("hands out the Admin API's token after verifying it", async () => {
+    const response = await login({ email: 'operator@azaion.com', password: PASSWORD });
+    expect(response.status).toBe(200);
+    expect(await response.json()).toEqual({
+      status: 'ok',
+      access_token: expect.stringMatching(/^[\w-]+\.[\w-]+\.[\w-]+$/) as string,
+      token_type: 'Bearer',
+      expires_in: 900,
+      role: 'Operator',
+    });
+  });
+
+  it('gives one answer for an unknown person and a wrong password', async () => {
+    const [unknown, wrong] = await Promise.all([
+      login({ email: 'unknown@azaion.com', password: PASSWORD }).then(problem),
+      login({ email: 'operator@azaion.com', password: 'wrong' }).then(problem),
+    ]);
+    expect({ ...unknown, requestId: '' }).toEqual({ ...wrong, requestId: '' });
+    expect(wrong).toMatchObject({ status: 401, code: 'login.wrong-credentials' });
+  });
+
+  it('never hands out a token that does not verify', async () => {
+    loader.clock.setWall(Date.now() - 3600_000); // the token that follows is from the future for nobody, then expired
+    const stale = await loader.token('operator@azaion.com');
+    loader.clock.setWall(Date.now());
+    Object.assign(loader, { token: () => Promise.resolve(stale) });
+    const body = await problem(await login({ email: 'operator@azaion.com', password: PASSWORD }));
+    expect(body).toMatchObject({ status: 502, code: 'api.unexpected' });
+    expect(JSON.stringify(body)).not.toContain(stale);
+  });
+
+  it('says 502 when the Admin API cannot be reached, not 401', async () => {
+    loader.loginError = new ResourceError('api.unreachable', 'The Admin API cannot be reached.');
+    expect((await login({ email: 'operator@azaion.com', password: PASSWORD })).status).toBe(502);
+  });
+
+  it.each([{}, { email: 'a@b.c' }, { email: 1, password: 2 }, { email: 'a@b.c', password: 'p', hardware: 'x' }, []])(
+    'refuses the body %j with 422',
+    async (body) => expect((await login(body)).status).toBe(422),
+  );
+
+  it('lets an address try ten times a minute', async () => {
+    const statuses: number[] = [];
+    for (let turn = 0; turn < 11; turn += 1)
+      statuses.push((await login({ email: 'operator@azaion.com', password: 'wrong' })).status);
+    expect(statuses).toEqual([...Array<number>(10).fill(401), 429]);
+    const limited = await login({ email: 'operator@azaion.com', password: PASSWORD });
+    expect(Number(limited.headers.get('retry-after'))).toBeGreaterThan(0);
+    loader.clock.advance(60_000);
+    expect((await login({ email: 'operator@azaion.com', password: PASSWORD })).status).toBe(200);
+  });
+});
+
+describe('POST /load/{filename} (F2)', () => {
+  const content = randomBytes(3 * MIB);
+
+  it.each([0, 1, 100_000, 3 * MIB])('gives back %i bytes exactly, with what describes them', async (sizeBytes) => {
+    const plaintext = content.subarray(0, sizeBytes);
+    await loader.publish('a.onnx', plaintext);
+    const response = await loader.load(operator, 'a.onnx');
+    expect(response.status).toBe(200);
+    expect(Object.fromEntries(response.headers)).toMatchObject({
+      'content-type': 'application/octet-stream',
+      'content-length': String(sizeBytes),
+      'x-resource-version': '1',
+      etag: expect.stringMatching(/^"1-[0-9a-f]{64}"$/) as string,
+    });
+    expect(Buffer.from(await response.arrayBuffer()).equals(plaintext)).toBe(true);
+  });
+
+  it('wants the same name twice', async () => {
+    await loader.publish('a.onnx', content);
+    const response = await loader.load(operator, 'a.onnx', { filename: 'b.onnx', folder: 'models' });
+    expect(await problem(response)).toMatchObject({ status: 422, code: 'request.invalid' });
+  });
+
+  it('says 404 for what does not exist', async () => {
+    expect(await problem(await loader.load(operator, 'missing.onnx'))).toMatchObject({
+      status: 404,
+      code: 'resource.not-found',
+    });
+  });
+
+  it.each([
+    ['resource.forbidden', 403],
+    ['api.unauthorized', 401],
+    ['api.unreachable', 502],
+    ['resource.no-space', 507],
+  ] as const)('answers %s with %i', async (code, status) => {
+    loader.grantError = new ResourceError(code, 'A plain sentence.');
+    expect(await problem(await loader.load(operator, 'a.onnx'))).toMatchObject({ status, code });
+  });
+
+  it('refuses an older version that is offered as the newest with 409', async () => {
+    await loader.publish('a.onnx', content.subarray(0, 10));
+    await loader.publish('a.onnx', content.subarray(0, 20));
+    expect((await loader.load(operator, 'a.onnx')).headers.get('x-resource-version')).toBe('2');
+    loader.admin.forgetVersionsAfter({ folder: 'models', name: 'a.onnx' }, 1);
+    expect(await problem(await loader.load(operator, 'a.onnx'))).toMatchObject({
+      status: 409,
+      code: 'resource.rollback-refused',
+    });
+  });
+
+  it('answers 502 resource.integrity when the first byte is bad already', async () => {
+    await loader.publish('a.onnx', content);
+    for (const key of loader.objects.keys()) loader.objects.tamper(key, (bytes) => flipped(bytes, 20));
+    expect(await problem(await loader.load(operator, 'a.onnx'))).toMatchObject({
+      status: 502,
+      code: 'resource.integrity',
+    });
+  });
+
+  it('cuts the connection when a later byte is bad: never a short answer that looks complete', async () => {
+    await loader.publish('a.onnx', content);
+    for (const key of loader.objects.keys()) loader.objects.tamper(key, (bytes) => flipped(bytes, bytes.length - 20));
+    const response = await loader.load(operator, 'a.onnx');
+    expect(response.status).toBe(200);
+    const received: Buffer[] = [];
+    const readAll = async (): Promise<void> => {
+      for await (const part of response.body as unknown as AsyncIterable<Uint8Array>) received.push(Buffer.from(part));
+    };
+    await expect(readAll()).rejects.toThrow();
+    const bytes = Buffer.concat(received);
+    expect(bytes.length).toBeLessThan(content.length);
+    expect(bytes.equals(content.subarray(0, bytes.length))).toBe(true);
+  });
+
+  it('stops working when the client goes away', async () => {
+    await loader.publish('a.onnx', content);
+    let open = (): void => undefined;
+    loader.source.gate = new Promise((resolve) => (open = resolve));
+    const { hostname, port } = new URL(loader.url);
+    const socket = connect(Number(port), hostname);
+    const body = JSON.stringify({ filename: 'a.onnx', folder: 'models' });
+    socket.write(
+      `POST /load/a.onnx HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer ${operator}\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+    );
+    while (loader.recipients.length === 0) await new Promise(setImmediate);
+    socket.destroy();
+    await once(socket, 'close');
+    open();
+    const before = loader.source.opened.length;
+    // The Loader goes on to serve others; what the gone client wanted is not read on.
+    expect((await loader.load(operator, 'missing.onnx')).status).toBe(404);
+    expect(loader.source.opened.length - before).toBeLessThanOrEqual(1);
+  });
+});
+
+describe('sessions', () => {
+  beforeEach(() => loader.publish('a.onnx', randomBytes(1000)));
+
+  it('belong to one login: no two share a key, and one keeps its key', async () => {
+    const [first, again] = await Promise.all([
+      loader.token('operator@azaion.com', { sid: 'sid-1' }),
+      loader.token('operator@azaion.com', { sid: 'sid-1' }),
+    ]);
+    const second = await loader.token('second@azaion.com', { sid: 'sid-2' });
+    const other = await loader.token('operator@azaion.com', { sid: 'sid-3' });
+    const answers = await Promise.all([first, second, again, other].map((token) => loader.load(token, 'a.onnx')));
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
+    const keys = new Map(loader.recipients.map(({ thumbprint, userId }) => [thumbprint, userId]));
+    expect(keys.size).toBe(3);
+    expect(loader.recipients).toHaveLength(4);
+  });
+
+  it('with the same id but another user get another key', async () => {
+    await loader.load(await loader.token('operator@azaion.com', { sid: 'same' }), 'a.onnx');
+    await loader.load(await loader.token('second@azaion.com', { sid: 'same' }), 'a.onnx');
+    expect(new Set(loader.recipients.map(({ thumbprint }) => thumbprint)).size).toBe(2);
+  });
+
+  it('end with a logout, here and at the Admin API', async () => {
+    const response = await fetch(`${loader.url}/logout`, { method: 'POST', headers: bearer(operator) });
+    expect(response.status).toBe(204);
+    expect(loader.loggedOut).toEqual([operator]);
+    expect(await problem(await loader.load(operator, 'a.onnx'))).toMatchObject({ status: 401, code: 'token.invalid' });
+    expect((await loader.load(uploader, 'a.onnx')).status).toBe(200);
+  });
+
+  it('end with the token', async () => {
+    loader.clock.advance(1000_000);
+    expect(await problem(await loader.load(operator, 'a.onnx'))).toMatchObject({ status: 401, code: 'token.expired' });
+  });
+});
+
+describe('GET and HEAD /resources/{folder}/{filename} (F2)', () => {
+  const content = randomBytes(MIB);
+  const get = (headers: Record<string, string> = {}, query = '', method = 'GET'): Promise<Response> =>
+    fetch(`${loader.url}/resources/models/a.onnx${query}`, { method, headers: { ...bearer(operator), ...headers } });
+
+  beforeEach(() => loader.publish('a.onnx', content));
+
+  it.each([
+    ['bytes=0-0', 0, 1],
+    ['bytes=5-9', 5, 10],
+    ['bytes=1048570-', 1_048_570, MIB],
+    ['bytes=1048570-99999999', 1_048_570, MIB],
+    ['bytes=-6', MIB - 6, MIB],
+    ['bytes=-99999999', 0, MIB],
+  ])('serves %s', async (range, start, end) => {
+    const response = await get({ range });
+    expect(response.status).toBe(206);
+    expect(response.headers.get('content-range')).toBe(`bytes ${start}-${end - 1}/${MIB}`);
+    expect(Buffer.from(await response.arrayBuffer()).equals(content.subarray(start, end))).toBe(true);
+  });
+
+  it.each(['bytes=1048576-', 'bytes=-0', 'bytes=9999999-10000000'])('answers %s with 416', async (range) => {
+    expect((await get({ range })).status).toBe(416);
+  });
+
+  it.each(['bytes=5-4', 'bytes=0-1,3-4', 'lines=1-2', 'bytes=a-b', 'bytes=-'])('ignores %s', async (range) => {
+    const response = await get({ range });
+    expect(response.status).toBe(200);
+    expect(response.headers.get('content-length')).toBe(String(MIB));
+    await response.body?.cancel();
+  });
+
+  it('knows entity tags', async () => {
+    const etag = (await get({}, '', 'HEAD')).headers.get('etag') ?? '';
+    expect((await get({ 'if-none-match': etag })).status).toBe(304);
+    expect((await get({ range: 'bytes=0-0', 'if-range': etag })).status).toBe(206);
+    const other = await get({ range: 'bytes=0-0', 'if-range': '"other"' });
+    expect(other.status).toBe(200);
+    await other.body?.cancel();
+  });
+
+  it('describes a resource without reading it', async () => {
+    const response = await get({}, '', 'HEAD');
+    expect(response.status).toBe(200);
+    expect(response.headers.get('content-length')).toBe(String(MIB));
+    expect(loader.source.opened).toEqual([]);
+  });
+
+  it('serves a named older version, which moves no mark', async () => {
+    await loader.publish('a.onnx', content.subarray(0, 10));
+    const old = await get({}, '?version=1');
+    expect(old.headers.get('x-resource-version')).toBe('1');
+    await old.body?.cancel();
+    expect((await get({}, '?version=0')).status).toBe(422);
+    expect((await get({}, '?version=1e1')).status).toBe(422);
+    expect((await get({}, '?version=3')).status).toBe(404);
+  });
+});
+
+describe('POST /upload/{filename} (F3)', () => {
+  const content = randomBytes(300_000);
+  const file = new Blob([content]);
+
+  function form(...parts: readonly [string, string | Blob][]): FormData {
+    const data = new FormData();
+    for (const [name, value] of parts) {
+      if (typeof value === 'string') data.append(name, value);
+      else data.append(name, value, 'a.onnx');
+    }
+    return data;
+  }
+  const upload = (body: FormData, token = uploader): Promise<Response> =>
+    fetch(`${loader.url}/upload/a.onnx`, { method: 'POST', headers: bearer(token), body });
+
+  it.each(['data', 'file'])('publishes the part %s, and loads it back', async (part) => {
+    const response = await upload(form(['folder', 'models'], [part, file]));
+    expect(response.status).toBe(200);
+    expect(await response.json()).toEqual({
+      status: 'ok',
+      version: 1,
+      bytes: content.length,
+      uploadedBytes: expect.any(Number) as number,
+      dedupedBytes: 0,
+    });
+    const loaded = await loader.load(operator, 'a.onnx');
+    expect(Buffer.from(await loaded.arrayBuffer()).equals(content)).toBe(true);
+  });
+
+  it('publishes into models when no folder is named', async () => {
+    expect((await upload(form(['data', file]))).status).toBe(200);
+    expect(loader.admin.latestVersion({ folder: 'models', name: 'a.onnx' })).toBe(1);
+  });
+
+  it('publishes an octet-stream with the folder in the query', async () => {
+    const response = await fetch(`${loader.url}/upload/b.onnx?folder=engines`, {
+      method: 'POST',
+      headers: { ...bearer(uploader), 'content-type': 'application/octet-stream' },
+      body: content,
+    });
+    expect(await response.json()).toMatchObject({ status: 'ok', bytes: content.length });
+    expect(loader.admin.latestVersion({ folder: 'engines', name: 'b.onnx' })).toBe(1);
+  });
+
+  it('makes no new version of equal bytes', async () => {
+    await upload(form(['data', file]));
+    expect(await (await upload(form(['data', file]))).json()).toMatchObject({ version: 1, uploadedBytes: 0 });
+  });
+
+  it.each([
+    ['a folder after the file', form(['data', file], ['folder', 'models'])],
+    ['two files', form(['data', file], ['file', file])],
+    ['no file', form(['folder', 'models'])],
+    ['an unknown field', form(['colour', 'red'], ['data', file])],
+    ['an unknown file', form(['picture', file])],
+    ['a folder that leaves the store', form(['folder', '../models'], ['data', file])],
+    ['two folders', form(['folder', 'models'], ['folder', 'engines'], ['data', file])],
+  ])('refuses %s with 422 and publishes nothing', async (_, body) => {
+    expect(await problem(await upload(body))).toMatchObject({ status: 422, code: 'request.invalid' });
+    expect(loader.admin.latestVersion({ folder: 'models', name: 'a.onnx' })).toBe(0);
+    expect(loader.admin.latestVersion({ folder: 'engines', name: 'a.onnx' })).toBe(0);
+  });
+
+  it('is closed to a role that may not write', async () => {
+    expect(await problem(await upload(form(['data', file]), operator))).toMatchObject({ status: 403 });
+    expect(loader.objects.keys()).toEqual([]);
+  });
+
+  it.each([0, 1])('takes files of the limit and no byte more: limit + %i', async (more) => {
+    const response = await upload(form(['data', new Blob([new Uint8Array(MAX_UPLOAD_BYTES + more)])]));
+    expect(response.status).toBe(more === 0 ? 200 : 413);
+    expect(loader.admin.latestVersion({ folder: 'models', name: 'a.onnx' })).toBe(more === 0 ? 1 : 0);
+  });
+
+  it('publishes nothing of an upload that was cut off', async () => {
+    const { hostname, port } = new URL(loader.url);
+    const socket = connect(Number(port), hostname);
+    socket.write(
+      `POST /upload/a.onnx HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer ${uploader}\r\ncontent-type: application/octet-stream\r\ncontent-length: 100000\r\n\r\n`,
+    );
+    socket.write(content.subarray(0, 50_000));
+    socket.resume();
+    socket.end();
+    await once(socket, 'close');
+    expect((await loader.load(operator, 'a.onnx')).status).toBe(404);
+  });
+});
+
+describe('status and health (F6)', () => {
+  it('says healthy exactly', async () => {
+    expect(await (await fetch(`${loader.url}/health`)).text()).toBe('{"status":"healthy"}');
+  });
+
+  it('says what this Loader is', async () => {
+    const status = async (): Promise<unknown> => (await fetch(`${loader.url}/status`)).json();
+    expect(await status()).toMatchObject({
+      authenticated: false,
+      modelCacheDir: '/data/packs',
+      version: '1.2.3',
+      binding: 'none',
+      offline: false,
+      cache: { bytes: 0, limitBytes: 64 * MIB },
+    });
+    await loader.publish('a.onnx', randomBytes(10));
+    await (await loader.load(operator, 'a.onnx')).arrayBuffer();
+    expect(await status()).toMatchObject({ authenticated: true });
+  });
+
+  it.each(['live', 'ready', 'startup'])('answers /health/%s', async (probe) => {
+    expect((await fetch(`${loader.url}/health/${probe}`)).status).toBe(200);
+  });
+
+  it('describes itself', async () => {
+    const description = (await (await fetch(`${loader.url}/docs/json`)).json()) as { paths: object };
+    expect(Object.keys(description.paths)).toEqual(
+      expect.arrayContaining(['/login', '/load/{filename}', '/upload/{filename}', '/status', '/health']),
+    );
+    expect((await fetch(`${loader.url}/docs`)).status).toBe(200);
+  });
+});
+
+function flipped(bytes: Uint8Array, at: number): Uint8Array {
+  bytes[at] = (bytes[at] ?? 0) ^ 1;
+  return bytes;
+}
