@@ -119,7 +119,7 @@ class BarProgress implements Progress {
 }
 
 class LineProgress implements Progress {
-  private readonly rate: RateMeter;
+  private readonly startedMs: number;
   private lastLineMs: number;
   private last = '';
   private printed = '';
@@ -130,8 +130,8 @@ class LineProgress implements Progress {
     private readonly sink: TextSink,
     private readonly nowMs: () => number,
   ) {
-    this.rate = new RateMeter(nowMs);
-    this.lastLineMs = nowMs();
+    this.startedMs = nowMs();
+    this.lastLineMs = this.startedMs;
   }
 
   update(doneBytes: number, totalBytes?: number, note?: string): void {
@@ -141,9 +141,9 @@ class LineProgress implements Progress {
       total === undefined || total === 0
         ? formatBytes(doneBytes)
         : `${formatBytes(doneBytes)} of ${formatBytes(total)} (${String(Math.floor((doneBytes * 100) / total))}%)`;
-    this.last = [`${this.label}: ${size}`, `${formatBytes(this.rate.measure(doneBytes))}/s`, note]
-      .filter((part) => part !== undefined && part !== '')
-      .join(', ');
+    const seconds = (this.nowMs() - this.startedMs) / 1000;
+    const speed = seconds > 0 ? `${formatBytes(doneBytes / seconds)}/s` : '';
+    this.last = [`${this.label}: ${size}`, speed, note].filter((part) => part !== undefined && part !== '').join(', ');
     if (this.nowMs() - this.lastLineMs >= PLAIN_LINE_EVERY_MS) this.print();
   }
 

@@ -125,7 +125,7 @@ describe('tryKeys', () => {
       Buffer.from(key.toString('hex')),
     ]) {
       const keys = new CandidateKeys();
-      keys.addFrom({ where: 'table', bytes });
+      for (const reading of readings({ where: 'table', bytes })) keys.addFrom(reading);
       expect(tryKeys(keys, [target(randomBytes(32)), target(key)]).opened).toEqual(['chunk']);
     }
   });

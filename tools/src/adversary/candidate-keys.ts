@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 
-import { readings, type StoredBytes } from './stored-bytes.js';
+import { type StoredBytes } from './stored-bytes.js';
 
 /** Length of every key of the format. */
 export const KEY_BYTES = 32;
@@ -13,12 +13,10 @@ export class CandidateKeys {
     return this.keys.size;
   }
 
-  /** Every run of 32 bytes, at every offset, of everything that can be read from the stored bytes without a key. */
-  addFrom(stored: StoredBytes): void {
-    for (const { bytes } of readings(stored)) {
-      const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
-      for (let at = 0; at + KEY_BYTES <= text.length; at += 1) this.keys.add(text.slice(at, at + KEY_BYTES));
-    }
+  /** Every run of 32 bytes, at every offset. */
+  addFrom({ bytes }: StoredBytes): void {
+    const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
+    for (let at = 0; at + KEY_BYTES <= text.length; at += 1) this.keys.add(text.slice(at, at + KEY_BYTES));
   }
 
   /** A text that somebody may have made a key of: SHA-256 of it, as the older system did. */

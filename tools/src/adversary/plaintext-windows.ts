@@ -138,11 +138,18 @@ function mix(low: number, high: number): number {
   return Math.imul(mixed ^ (mixed >>> 15), 0xc2b2_ae3d) >>> 0;
 }
 
+const lastSeenAt = new Int32Array(256);
+let lookNumber = 0;
+
 function isMonotonous(bytes: Uint8Array, offset: number): boolean {
-  const seen = new Set<number>();
+  lookNumber += 1;
+  let distinct = 0;
   for (let at = offset; at < offset + WINDOW_BYTES; at += 1) {
-    seen.add(bytes[at] ?? 0);
-    if (seen.size >= MIN_DISTINCT_BYTES) return false;
+    const value = bytes[at] ?? 0;
+    if (lastSeenAt[value] === lookNumber) continue;
+    lastSeenAt[value] = lookNumber;
+    distinct += 1;
+    if (distinct >= MIN_DISTINCT_BYTES) return false;
   }
   return true;
 }

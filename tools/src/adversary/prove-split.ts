@@ -66,9 +66,9 @@ export async function proveSplit(evidence: SplitEvidence): Promise<SplitProof> {
   const segments = evidence.opened.flatMap(({ segmentTargets }) => segmentTargets);
 
   const objectKeys = guessableKeys(evidence);
-  for (const object of evidence.objects) for (const edge of edges(object)) objectKeys.addFrom(edge);
+  for (const edge of evidence.objects.flatMap(edges).flatMap(readings)) objectKeys.addFrom(edge);
   const rowKeys = guessableKeys(evidence);
-  for (const row of evidence.rows) rowKeys.addFrom(row);
+  for (const reading of evidence.rows.flatMap(readings)) rowKeys.addFrom(reading);
   const unwrapped = evidence.opened.flatMap(({ recipe }) => recipe);
 
   const trials = [

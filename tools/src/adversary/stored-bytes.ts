@@ -1,4 +1,4 @@
-import { brotliDecompressSync, gunzipSync, inflateSync, zstdDecompressSync } from 'node:zlib';
+import { gunzipSync, inflateSync, zstdDecompressSync } from 'node:zlib';
 
 /** Something that lies in a store. */
 export interface StoredBytes {
@@ -50,9 +50,8 @@ function unpacked({ where, bytes }: StoredBytes): StoredBytes[] {
     const needle = Uint8Array.from(magic);
     for (let at = buffer.indexOf(needle); at !== -1; at = buffer.indexOf(needle, at + 1)) attempt(at, unpack);
   }
-  attempt(0, (part) => inflateSync(part, { maxOutputLength: MAX_UNPACKED_BYTES }));
-  if (bytes.length <= 64 * 1024)
-    attempt(0, (part) => brotliDecompressSync(part, { maxOutputLength: MAX_UNPACKED_BYTES }));
+  if (buffer.length >= 2 && (buffer.readUInt8(0) & 0x0f) === 8 && buffer.readUInt16BE(0) % 31 === 0)
+    attempt(0, (part) => inflateSync(part, { maxOutputLength: MAX_UNPACKED_BYTES })); // RFC 1950, "CMF" and "FLG"
   return results;
 }
 
