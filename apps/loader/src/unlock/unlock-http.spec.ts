@@ -1,5 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { readFile, stat, writeFile } from 'node:fs/promises';
+import { get, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 
@@ -33,7 +35,7 @@ import { type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { readLoaderConfig } from '../config.js';
 import { createLoader } from '../create-loader.js';
 import { type LoaderAdapters } from '../loader-adapters.js';
-import { CallerApis, type TokenBearer } from '../session/caller-apis.js';
+import { CallerApis } from '../session/caller-apis.js';
 import { CallerSessions } from '../session/caller-sessions.js';
 import { UnlockModule } from './unlock.module.js';
 
@@ -68,7 +70,7 @@ class InMemoryCallerApis extends CallerApis {
     return new InMemoryGrantApi(this.admin);
   }
 
-  override uploads(_: TokenBearer): UploadApi {
+  override uploads(): UploadApi {
     return new InMemoryUploadApi(this.admin);
   }
 
@@ -146,13 +148,16 @@ class UnlockUnderTest {
   }
 
   async *events(lastEventId?: string): AsyncGenerator<{ readonly id: string; readonly status: UnlockStatus }> {
-    const abort = new AbortController();
-    const headers: Record<string, string> = lastEventId === undefined ? {} : { 'last-event-id': lastEventId };
-    const response = await fetch(`${this.url}/unlock/events`, { headers, signal: abort.signal });
-    expect(response.headers.get('content-type')).toBe('text/event-stream');
+    // A connection of its own: fetch would open another one after an abort, and never use it.
+    const request = get(`${this.url}/unlock/events`, {
+      agent: false,
+      headers: lastEventId === undefined ? {} : { 'last-event-id': lastEventId },
+    });
+    const [response] = (await once(request, 'response')) as [IncomingMessage];
+    expect(response.headers['content-type']).toBe('text/event-stream');
     let text = '';
     try {
-      for await (const piece of response.body!.pipeThrough(new TextDecoderStream())) {
+      for await (const piece of response.setEncoding('utf8') as AsyncIterable<string>) {
         text += piece;
         const events = text.split('\n\n');
         text = events.pop() ?? '';
@@ -163,7 +168,7 @@ class UnlockUnderTest {
         }
       }
     } finally {
-      abort.abort();
+      request.destroy();
     }
   }
 

@@ -63,7 +63,13 @@ export class UnlockController {
   async events(@Headers('last-event-id') lastEventId: string | undefined, @Res() reply: FastifyReply): Promise<void> {
     const events = Readable.from(this.unlockEvents.stream(lastEventId));
     await reply
-      .headers({ 'content-type': 'text/event-stream', 'cache-control': 'no-store', 'x-accel-buffering': 'no' })
+      .headers({
+        'content-type': 'text/event-stream',
+        'cache-control': 'no-store',
+        'x-accel-buffering': 'no',
+        // The connection of an ended stream must not keep an orderly shutdown waiting.
+        connection: 'close',
+      })
       .send(events);
   }
 
