@@ -174,12 +174,11 @@ export function failureOf(error: unknown): CliFailure {
 
 /** The `code` of an operating-system error somewhere in the chain of causes, for instance `ECONNREFUSED`. */
 export function systemErrorCode(error: unknown): string | undefined {
-  for (let at: unknown = error, depth = 0; at instanceof Error && depth < 8; at = at.cause, depth += 1) {
-    if ('code' in at && typeof at.code === 'string' && /^[A-Z][A-Z0-9_]+$/.test(at.code)) return at.code;
-    if (at instanceof AggregateError && at.errors.length > 0) {
-      const inner = systemErrorCode(at.errors[0]);
-      if (inner !== undefined) return inner;
-    }
+  let at = error;
+  for (let depth = 0; depth < 8 && typeof at === 'object' && at !== null; depth += 1) {
+    const { code, errors, cause } = at as { code?: unknown; errors?: unknown; cause?: unknown };
+    if (typeof code === 'string' && /^[A-Z][A-Z0-9_]+$/.test(code)) return code;
+    at = Array.isArray(errors) && errors.length > 0 ? (errors[0] as unknown) : cause;
   }
   return undefined;
 }
@@ -189,5 +188,6 @@ function isKnown(code: unknown): code is KnownErrorCode {
 }
 
 function isAbort(error: unknown): boolean {
-  return error instanceof Error && (error.name === 'AbortError' || systemErrorCode(error) === 'ABORT_ERR');
+  const name = typeof error === 'object' && error !== null && 'name' in error ? error.name : undefined;
+  return name === 'AbortError' || systemErrorCode(error) === 'ABORT_ERR';
 }

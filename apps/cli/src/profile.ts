@@ -3,7 +3,7 @@ import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 
-import { failure } from './failure-table.js';
+import { failure, systemErrorCode } from './failure-table.js';
 
 const OWNER_ONLY_FILE = 0o600;
 const OWNER_ONLY_DIRECTORY = 0o700;
@@ -61,7 +61,7 @@ export class ProfileFile {
         );
       text = await readFile(this.path, 'utf8');
     } catch (error) {
-      if (isMissing(error)) return {};
+      if (systemErrorCode(error) === 'ENOENT') return {};
       throw error;
     }
     const profile = parseProfile(text);
@@ -105,11 +105,6 @@ export async function replaceFile(path: string, text: string): Promise<void> {
     await rm(temporary, { force: true });
     throw error;
   }
-}
-
-/** Whether an error says that a file is not there. */
-export function isMissing(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
 }
 
 function parseProfile(text: string): Profile | undefined {

@@ -6,7 +6,7 @@ import { IdentityError } from '@azaion/identity';
 import { Secret } from '@azaion/kernel';
 
 import { type CliFailure } from './cli-failure.js';
-import { failure } from './failure-table.js';
+import { failure, systemErrorCode } from './failure-table.js';
 import { type Profile, type ProfileFile, type Session } from './profile.js';
 
 const RENEW_BEFORE_SECONDS = 60;
@@ -127,7 +127,7 @@ async function withLock<T>(path: string, work: () => Promise<T>): Promise<T> {
       await (await open(path, 'wx', 0o600)).close();
       break;
     } catch (error) {
-      if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+      if (systemErrorCode(error) !== 'EEXIST') throw error;
       const taken = await stat(path).catch(() => undefined);
       if (taken !== undefined && Date.now() - taken.mtimeMs > STALE_LOCK_MS) await rm(path, { force: true });
       else await delay(LOCK_RETRY_MS);

@@ -1,0 +1,52 @@
+import { CryptoError } from '@azaion/crypto';
+import { DomainError, NameError } from '@azaion/kernel';
+import { RESOURCE_ERRORS, ResourceError, type ResourceErrorCode } from '@azaion/split-resource';
+
+import { EXIT_CODES, exitCodeTable } from './exit-codes.js';
+import { failureOf } from './failure-table.js';
+
+describe('failureOf', () => {
+  it.each([
+    [new ResourceError('api.unauthorized', 'x'), 3],
+    [new ResourceError('resource.not-found', 'x'), 4],
+    [new ResourceError('api.unreachable', 'x'), 5],
+    [new ResourceError('cdn.unavailable', 'x'), 5],
+    [new ResourceError('resource.integrity', 'x'), 6],
+    [new CryptoError('statement.invalid', 'x'), 6],
+    [new ResourceError('resource.no-space', 'x'), 7],
+    [new ResourceError('resource.rollback-refused', 'x'), 8],
+    [new NameError('name.invalid', 'x'), 2],
+    [Object.assign(new Error('x'), { code: 'ENOSPC' }), 7],
+    [new Error('x', { cause: Object.assign(new Error('y'), { code: 'ENOSPC' }) }), 7],
+    [new DOMException('x', 'AbortError'), 130],
+    [new DomainError('someone.elses', 'x'), 1],
+    [new Error('x'), 1],
+    ['x', 1],
+    [undefined, 1],
+  ])('gives %s the exit status %i', (error, status) => {
+    expect(EXIT_CODES[failureOf(error).exit].status).toBe(status);
+  });
+
+  it('says nothing of the inside of an error that nobody foresaw', () => {
+    const { message, meaning, next } = failureOf(new Error('/secret/path'));
+    expect([message, meaning, next].join()).not.toContain('secret');
+  });
+
+  it.each(Object.keys(RESOURCE_ERRORS) as ResourceErrorCode[])(
+    'says what happened, what it means and what to do next: %s',
+    (code) => {
+      const failed = failureOf(new ResourceError(code, 'What happened.'));
+      expect(failed).toMatchObject({ code, message: 'What happened.' });
+      expect(failed.meaning).toMatch(/^[A-Z].*\.$/);
+      expect(failed.next).toMatch(/^[A-Z].*\.$/);
+    },
+  );
+});
+
+describe('exitCodeTable', () => {
+  it('names every exit status once', () => {
+    const statuses = Object.values(EXIT_CODES).map(({ status }) => status);
+    expect(new Set(statuses).size).toBe(statuses.length);
+    for (const status of statuses) expect(exitCodeTable()).toMatch(new RegExp(`^ +${String(status)}  \\w`, 'm'));
+  });
+});

@@ -1,0 +1,69 @@
+import { chmod, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+
+import { type TempDirectory, tempDirectory } from '@azaion/testing';
+
+import { type Profile, ProfileFile } from './profile.js';
+
+const PROFILE: Profile = {
+  api: 'https://api.example',
+  email: 'a@b.example',
+  session: { issuedBy: 'https://api.example', accessToken: 'at', expiresAt: 1, refreshToken: 'rt' },
+};
+
+describe('ProfileFile', () => {
+  let directory: TempDirectory;
+  let file: ProfileFile;
+  beforeEach(async () => {
+    directory = await tempDirectory();
+    file = new ProfileFile(join(directory.path, 'config', 'azaion', 'profile.json'));
+  });
+  afterEach(() => directory.remove());
+
+  it('is empty when there is none', async () => {
+    expect(await file.read()).toEqual({});
+  });
+
+  it('gives back what was written, in a file and a directory that only the owner may read', async () => {
+    await file.write(PROFILE);
+    expect(await file.read()).toEqual(PROFILE);
+    expect((await stat(file.path)).mode & 0o777).toBe(0o600);
+    expect((await stat(file.directory)).mode & 0o777).toBe(0o700);
+    expect(await readdir(file.directory)).toEqual(['profile.json']);
+  });
+
+  it('stays 0600 when it replaces a file', async () => {
+    await file.write(PROFILE);
+    await file.update(({ api }) => ({ api: `${api ?? ''}/v2` }));
+    expect(await file.read()).toEqual({ api: 'https://api.example/v2' });
+    expect((await stat(file.path)).mode & 0o777).toBe(0o600);
+  });
+
+  it.each([0o640, 0o604, 0o620, 0o644])('is refused when others may touch it (mode %i)', async (mode) => {
+    await file.write(PROFILE);
+    await chmod(file.path, mode);
+    await expect(file.read()).rejects.toMatchObject({ exit: 'forbidden', code: 'profile.exposed' });
+  });
+
+  it.each([
+    ['nothing', ''],
+    ['no JSON', '{'],
+    ['a list', '[]'],
+    ['null', 'null'],
+    ['an API that is no text', '{"api":1}'],
+    ['a session that is none', '{"session":{"accessToken":"x"}}'],
+    ['a moment that is no number', '{"session":{"issuedBy":"x","accessToken":"x","expiresAt":"1"}}'],
+  ])('is refused when it holds %s, and left as it is', async (_what, text) => {
+    await mkdir(file.directory, { recursive: true });
+    await writeFile(file.path, text, { mode: 0o600 });
+    await expect(file.read()).rejects.toMatchObject({ exit: 'usage', code: 'profile.invalid' });
+    expect(await readFile(file.path, 'utf8')).toBe(text);
+  });
+
+  it('lies where AZAION_PROFILE says, else under XDG_CONFIG_HOME, else under ~/.config', () => {
+    expect(ProfileFile.locate({ AZAION_PROFILE: '/p', XDG_CONFIG_HOME: '/x' }).path).toBe('/p');
+    expect(ProfileFile.locate({ AZAION_PROFILE: '', XDG_CONFIG_HOME: '/x' }).path).toBe('/x/azaion/profile.json');
+    expect(ProfileFile.locate({}).path).toBe(join(homedir(), '.config/azaion/profile.json'));
+  });
+});

@@ -1,0 +1,188 @@
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { type AddressInfo } from 'node:net';
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
+
+import { type TempDirectory, tempDirectory } from '@azaion/testing';
+
+import { ProfileFile } from './profile.js';
+import { runCommandLine } from './program.js';
+
+const PASSWORD = 'correct horse battery';
+
+describe('runCommandLine', () => {
+  let directory: TempDirectory;
+  let server: Server;
+  let url: string;
+  let handler: (request: IncomingMessage, response: ServerResponse) => void;
+  let profile: string;
+  let stdout: string;
+  let stderr: string;
+
+  beforeEach(async () => {
+    directory = await tempDirectory();
+    profile = join(directory.path, 'profile.json');
+    server = createServer((request, response) => handler(request, response)).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    url = `http://127.0.0.1:${String((server.address() as AddressInfo).port)}`;
+    stdout = '';
+    stderr = '';
+  });
+  afterEach(async () => {
+    server.closeAllConnections();
+    server.close();
+    await directory.remove();
+  });
+
+  function run(args: string[], env: NodeJS.ProcessEnv = {}, signal = new AbortController().signal): Promise<number> {
+    return runCommandLine(args, {
+      stdout: { write: (text: string) => (stdout += text) },
+      stderr: { write: (text: string) => (stderr += text) },
+      stdin: new PassThrough().end(),
+      env: { AZAION_PROFILE: profile, ...env },
+      version: '1.2.3',
+      signal,
+    });
+  }
+
+  function answer(status: number, body: object, headers: Record<string, string> = {}): void {
+    handler = (_request, response) => {
+      response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(JSON.stringify(body));
+    };
+  }
+
+  it.each([
+    [['--version'], 0, '1.2.3'],
+    [['--help'], 0, 'Exit status:'],
+    [['fetch', '--help'], 0, 'Exit status:'],
+    [[], 2, ''],
+    [['nonsense'], 2, ''],
+    [['fetch'], 2, ''],
+    [['fetch', 'models/x', '--nonsense'], 2, ''],
+    [['publish', 'x', '--kind', 'nonsense'], 2, ''],
+    [['login', '--password', PASSWORD], 2, ''],
+  ])('ends %j with status %i', async (args, status, said) => {
+    expect(await run(args)).toBe(status);
+    expect(stdout).toContain(said);
+  });
+
+  it('takes "fetch --version 2" for a version of the resource', async () => {
+    expect(await run(['fetch', 'models/x', '--version', '2', '--api', url])).toBe(3);
+    expect(stderr).toContain('cli.not-logged-in');
+  });
+
+  it.each([
+    [['nonsense'], 2],
+    [['fetch', 'nonsense'], 2],
+    [['status', '--loader', 'http://127.0.0.1:9'], 5],
+    [['fetch', 'models/x', '--api', 'https://127.0.0.1:9'], 3],
+  ])('prints one JSON object and nothing else for %j with --json', async (args, status) => {
+    expect(await run([...args, '--json'])).toBe(status);
+    expect(stderr).toBe('');
+    expect(JSON.parse(stdout)).toMatchObject({ ok: false, error: { exitStatus: status } });
+    expect(stdout.trimEnd()).not.toContain('\n');
+  });
+
+  it('logs in with the password of the environment, keeps the tokens privately and not the password', async () => {
+    let received = '';
+    handler = (request, response) => {
+      request.setEncoding('utf8').on('data', (part: string) => (received += part));
+      request.on('end', () => {
+        const tokens = { access_token: 'a.b.c', token_type: 'Bearer', expires_in: 900, refresh_token: 'r' };
+        response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(tokens));
+      });
+    };
+    const args = ['login', '--api', url, '--email', 'a@b.example'];
+    expect(await run(args, { AZAION_PASSWORD: PASSWORD })).toBe(0);
+    expect(JSON.parse(received)).toEqual({ email: 'a@b.example', password: PASSWORD });
+    expect((await stat(profile)).mode & 0o777).toBe(0o600);
+    const kept = await new ProfileFile(profile).read();
+    expect(kept).toMatchObject({ api: url, session: { accessToken: 'a.b.c', refreshToken: 'r' } });
+    expect(JSON.stringify(kept) + stdout + stderr).not.toContain(PASSWORD);
+  });
+
+  it('does not send the password over plain HTTP to another machine', async () => {
+    const args = ['login', '--api', 'http://api.example', '--email', 'a@b.example'];
+    expect(await run(args, { AZAION_PASSWORD: PASSWORD })).toBe(2);
+  });
+
+  it.each([
+    [401, 3],
+    [403, 3],
+    [404, 4],
+    [409, 8],
+    [422, 2],
+    [500, 1],
+    [502, 5],
+    [503, 5],
+    [507, 7],
+  ])("turns a Loader's %i into the exit status %i", async (status, exit) => {
+    answer(
+      status,
+      { code: 'area.problem', detail: 'A plain sentence.' },
+      { 'content-type': 'application/problem+json' },
+    );
+    expect(await run(['status', '--loader', url])).toBe(exit);
+    expect(stderr).toContain('A plain sentence. [area.problem]');
+    expect(stderr).toContain('Next: ');
+  });
+
+  it('tells damaged content by its code', async () => {
+    answer(502, { code: 'resource.integrity', detail: 'x' });
+    expect(await run(['status', '--loader', url])).toBe(6);
+  });
+
+  it('does not follow a redirect, which would carry the token elsewhere', async () => {
+    answer(307, {}, { location: 'https://elsewhere.example' });
+    expect(await run(['status', '--loader', url])).toBe(5);
+  });
+
+  it('says that it was stopped', async () => {
+    const stopping = new AbortController();
+    handler = () => stopping.abort();
+    expect(await run(['status', '--loader', url], {}, stopping.signal)).toBe(130);
+  });
+
+  describe('with a session', () => {
+    beforeEach(() =>
+      new ProfileFile(profile).write({
+        session: { issuedBy: url, accessToken: 'token', expiresAt: Date.now() / 1000 + 900 },
+      }),
+    );
+
+    it('writes nothing when a Loader ends the transfer early', async () => {
+      handler = (_request, response) => {
+        response.writeHead(200, { 'content-length': '10', 'x-resource-version': '1' });
+        response.write('short', () => response.destroy());
+      };
+      const output = join(directory.path, 'model');
+      expect(await run(['fetch', 'models/x', '--loader', url, '-o', output])).toBe(5);
+      await expect(stat(output)).rejects.toThrow('ENOENT');
+      await expect(stat(`${output}.partial`)).rejects.toThrow('ENOENT');
+    });
+
+    it('follows an unlock by its events to the end', async () => {
+      handler = (request, response) => {
+        const state = (name: string): string =>
+          `data: {"state":"${name}","error":null,"progress":null,"images":[]}\n\n`;
+        if (request.url === '/unlock/events')
+          response.writeHead(200, { 'content-type': 'text/event-stream' }).end(state('decrypting') + state('ready'));
+        else response.writeHead(200).end('{"state":"authenticating"}');
+      };
+      expect(await run(['unlock', '--loader', url])).toBe(0);
+      expect(stderr).toBe('unlock: decrypting\nunlock: ready\n');
+      expect(stdout).toBe('Ready: 0 images.\n');
+    });
+
+    it('ends with 9 when the unlock failed, and says why', async () => {
+      handler = (request, response) => {
+        if (request.url === '/unlock/events') response.writeHead(404).end();
+        else response.writeHead(200).end('{"state":"error","error":"the engine is full","progress":null,"images":[]}');
+      };
+      expect(await run(['unlock', '--loader', url])).toBe(9);
+      expect(stderr).toContain('the engine is full');
+    });
+  });
+});
