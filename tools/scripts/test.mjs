@@ -33,7 +33,7 @@ async function runSuites({ name, config }, directory) {
 
 async function test() {
   for (const [command, ...args] of [
-    ['npm', 'run', '--silent', 'build:all'],
+    ['npm', 'run', '--silent', 'build'],
     ['node', 'tools/dist/setup.js'],
   ]) {
     const { status } = await run(command, args);
