@@ -87,6 +87,7 @@ class LoaderUnderTest {
   }
 
   async stop(): Promise<void> {
+    this.app.getHttpServer().closeAllConnections(); // the clients of these tests keep theirs
     await this.app.close();
   }
 

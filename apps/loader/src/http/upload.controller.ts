@@ -1,3 +1,5 @@
+import { type IncomingMessage } from 'node:http';
+
 import { AnyRole } from '@azaion/nest-support';
 import { Controller, HttpCode, Param, Post, Query, Req } from '@nestjs/common';
 import { ApiBody, ApiConsumes, ApiOkResponse, ApiOperation, ApiProperty, ApiTags } from '@nestjs/swagger';
@@ -26,6 +28,9 @@ export class UploadAnswer {
   @ApiProperty({ example: 10_354_688, description: 'Bytes that were there already' })
   readonly dedupedBytes!: number;
 }
+
+/** How long a client may go on sending what nobody reads. */
+const LINGER_MS = 2_000;
 
 /** F3. */
 @ApiTags('resources')
@@ -66,9 +71,16 @@ export class UploadController {
       const { version, bytes, uploadedBytes, dedupedBytes } = result;
       return { status: 'ok', version, bytes, uploadedBytes, dedupedBytes };
     } finally {
-      // A refused body is read to its end and dropped: otherwise the connection would hang on it, and the client would not see the answer.
-      request.raw.unpipe();
-      request.raw.resume();
+      dropRest(request.raw);
     }
   }
+}
+
+/** Reads a refused body on and drops it, so that the client sees its answer; who is not done soon is cut off (RFC 9112 §9.6). */
+function dropRest(request: IncomingMessage): void {
+  if (request.complete) return;
+  request.unpipe();
+  request.resume();
+  const timer = setTimeout(() => request.destroy(), LINGER_MS).unref();
+  request.once('close', () => clearTimeout(timer));
 }
