@@ -32,17 +32,31 @@ export function limitBytes(maxBytes: number): Transform {
   });
 }
 
-/** Reads a whole stream of at most `maxBytes` bytes. @throws HttpProblem `request.too-large`. */
-export async function readAtMost(stream: Readable, maxBytes: number): Promise<Buffer> {
-  const parts: Buffer[] = [];
-  let seenBytes = 0;
-  // Not destroyed at a refusal: that would cut the connection before the answer is sent.
-  for await (const part of stream.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-    seenBytes += part.length;
-    if (seenBytes > maxBytes) throw tooLarge(maxBytes);
-    parts.push(part);
-  }
-  return Buffer.concat(parts, seenBytes);
+/**
+ * Reads a whole stream of at most `maxBytes` bytes. What comes after a refusal is read away: a destroyed stream would cut the connection
+ * before the answer is sent, a paused one would block the next request on it.
+ *
+ * @throws HttpProblem `request.too-large`; the stream's own error.
+ */
+export function readAtMost(stream: Readable, maxBytes: number): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const endedEarly = (): void => {
+      reject(new HttpProblem('request.malformed', 'The body of the request ended early.'));
+    };
+    if (stream.destroyed) endedEarly();
+    const parts: Buffer[] = [];
+    let seenBytes = 0;
+    stream.on('data', (part: Buffer) => {
+      seenBytes += part.length;
+      if (seenBytes <= maxBytes) parts.push(part);
+      else reject(tooLarge(maxBytes));
+    });
+    stream.on('end', () => {
+      resolve(Buffer.concat(parts));
+    });
+    stream.on('error', reject);
+    stream.on('close', endedEarly);
+  });
 }
 
 function tooLarge(maxBytes: number): HttpProblem {
