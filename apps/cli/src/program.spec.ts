@@ -172,13 +172,14 @@ describe('runCommandLine', () => {
         else response.writeHead(200).end('{"state":"authenticating"}');
       };
       expect(await run(['unlock', '--loader', url])).toBe(0);
-      expect(stderr).toBe('unlock: decrypting\nunlock: ready\n');
+      expect(stderr).toBe('unlock: authenticating\nunlock: decrypting\nunlock: ready\n');
       expect(stdout).toBe('Ready: 0 images.\n');
     });
 
     it('ends with 9 when the unlock failed, and says why', async () => {
       handler = (request, response) => {
         if (request.url === '/unlock/events') response.writeHead(404).end();
+        else if (request.method === 'POST') response.writeHead(200).end('{"state":"authenticating"}');
         else response.writeHead(200).end('{"state":"error","error":"the engine is full","progress":null,"images":[]}');
       };
       expect(await run(['unlock', '--loader', url])).toBe(9);

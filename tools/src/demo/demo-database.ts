@@ -55,7 +55,8 @@ export async function stopLeftoverPostgres(adminData: string): Promise<void> {
   while (isRunning(pid) && performance.now() < deadlineMs) await delay(50);
 }
 
-async function postgresHome(adminData: string): Promise<string> {
+/** Where the embedded PostgreSQL of an Admin API keeps its files: it may lie apart, where the database's own user can reach it. */
+export async function postgresHome(adminData: string): Promise<string> {
   return (await readText(join(adminData, 'postgres-home'))) ?? join(adminData, 'postgres');
 }
 

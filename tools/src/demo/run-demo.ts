@@ -1,6 +1,5 @@
-import { cp, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 
 import { packObjectKey } from '@azaion/split-resource';
 import { runCommand } from '@azaion/testing';
@@ -9,7 +8,7 @@ import { type Client } from 'pg';
 import { proveSplit, type SplitProof } from '../adversary/prove-split.js';
 import { AzaionCommand } from './azaion-command.js';
 import { writeDemoArchive } from './demo-archive.js';
-import { connectToDemoDatabase } from './demo-database.js';
+import { connectToDemoDatabase, postgresHome, stopLeftoverPostgres } from './demo-database.js';
 import { gatherEvidence } from './demo-evidence.js';
 import { readDemoModel, smallChange } from './demo-model.js';
 import { type DemoOptions } from './demo-options.js';
@@ -22,9 +21,8 @@ const ADMIN = 'admin@azaion.example';
 const PUBLISHER = 'publisher@azaion.example';
 const OPERATOR = 'operator@azaion.example';
 const IMAGE_TAG = 'demo';
+const MARKER = 'azaion-demo.txt';
 const ENGINE_TIMEOUT_MS = 10_000;
-const UNLOCK_TIMEOUT_MS = 60_000;
-const POLL_MS = 100;
 
 /** What the demo leaves running. */
 export interface RunningDemo {
@@ -50,8 +48,10 @@ export async function runDemo(
   say: (text: string) => void,
   signal: AbortSignal,
 ): Promise<RunningDemo> {
-  if (options.fresh) await rm(options.directory, { recursive: true, force: true });
+  await assertOwnDirectory(options.directory);
+  if (options.fresh) await deleteDemoData(workspace, options.directory);
   await mkdir(options.directory, { recursive: true, mode: 0o755 }); // PostgreSQL's own user must get through
+  await writeFile(join(options.directory, MARKER), 'Data of the demo. "npm start -- --fresh" deletes it.\n');
   const services = new DemoServices(demoPlaces(workspace, options.directory), say);
   try {
     const demo = new Demo(options.directory, workspace, services, say, signal);
@@ -66,6 +66,21 @@ export async function runDemo(
     await services.stop();
     throw error;
   }
+}
+
+/** A directory with other things in it must not be written to, and never deleted. */
+async function assertOwnDirectory(directory: string): Promise<void> {
+  const entries = await readdir(directory).catch(() => []);
+  if (entries.length > 0 && !entries.includes(MARKER))
+    throw new Error(`${directory} holds something else: choose an empty directory with --data.`);
+}
+
+/** Deletes everything of earlier runs, also the database where its own user could not reach the demo's directory. */
+async function deleteDemoData(workspace: string, directory: string): Promise<void> {
+  const { adminData } = demoPlaces(workspace, directory);
+  await stopLeftoverPostgres(adminData);
+  await rm(await postgresHome(adminData), { recursive: true, force: true });
+  await rm(directory, { recursive: true, force: true });
 }
 
 interface Published {
@@ -308,18 +323,8 @@ class Demo {
   }
 
   private async unlock(operator: AzaionCommand, loader: string): Promise<readonly string[]> {
-    const states: string[] = [];
-    const command = operator.run(['unlock', '--loader', loader]).catch(() => undefined); // the state says what went wrong
-    const patience = AbortSignal.timeout(UNLOCK_TIMEOUT_MS);
-    let finished = false;
-    while (!finished && !patience.aborted) {
-      finished = await Promise.race([command.then(() => true), delay(POLL_MS, false)]);
-      const { body } = await callService('GET', `${loader}/unlock/status`);
-      const state = String(body['state']);
-      if (states.at(-1) !== state) states.push(state);
-      if (finished && state === 'error') this.say(`  ${String(body['error'])}`);
-    }
-    return states;
+    const { states } = await operator.run(['unlock', '--loader', loader]);
+    return states as readonly string[];
   }
 
   /** The adversary, with the controls that must succeed. */

@@ -1,5 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
+import { type UnlockState } from '@azaion/unlock';
+
 import { type CommandContext, serviceUrl } from '../command-context.js';
 import { CliFailure } from '../cli-failure.js';
 import { failure } from '../failure-table.js';
@@ -20,17 +22,25 @@ export interface UnlockOptions {
 export async function unlock(context: CommandContext, options: UnlockOptions): Promise<void> {
   const loader = await serviceUrl(context, 'loader', options.loader);
   const { signal, output } = context;
-  await callJson({ method: 'POST', url: `${loader}/unlock`, token: await context.session.token(), signal });
+  const started = await callJson({
+    method: 'POST',
+    url: `${loader}/unlock`,
+    token: await context.session.token(),
+    signal,
+  });
+  const states: UnlockState[] = [];
+  const enter = (state: UnlockState): void => {
+    if (state === states.at(-1)) return;
+    states.push(state);
+    output.note(`unlock: ${state}`);
+  };
+  enter(parseUnlockStatus(started).state);
   const progress = output.progress('unlock');
   let last: ReportedUnlock | undefined;
-  let followed: string | undefined;
   try {
     for await (const status of statuses(loader, signal)) {
       last = status;
-      if (status.state !== followed) {
-        output.note(`unlock: ${status.state}`);
-        followed = status.state;
-      }
+      enter(status.state);
       if (status.progress !== null && status.progress.bytesTotal > 0)
         progress.update(status.progress.bytesDone, status.progress.bytesTotal, status.progress.phase);
       if (!options.wait || status.state === 'ready' || status.state === 'error') break;
@@ -41,7 +51,7 @@ export async function unlock(context: CommandContext, options: UnlockOptions): P
   if (last === undefined) throw failure('network', 'service.unreachable', `${loader} stopped answering.`);
   if (last.state === 'error')
     throw failure('unlock-failed', 'unlock.failed', `The unlock failed: ${last.error ?? 'no reason given'}.`);
-  output.result({ state: last.state, images: last.images }, [
+  output.result({ state: last.state, states, images: last.images }, [
     last.state === 'ready' ? `Ready: ${String(last.images.length)} images.` : `The unlock runs: ${last.state}.`,
     ...last.images.map((image) => `  ${image}`),
   ]);
