@@ -16,6 +16,7 @@ import { pathOf, ProblemFilter } from './problem-filter.js';
 import { BINARY_MEDIA_TYPE } from './raw-body.js';
 import { rebindingProblem } from './rebinding.js';
 import { REQUEST_ID_HEADER, requestIdOf } from './request-id.js';
+import { SilentConnections } from './silent-connections.js';
 import { StrictValidationPipe } from './validation.js';
 
 /** What differs between the applications. Sizes in bytes, times in milliseconds. */
@@ -103,8 +104,10 @@ function configureFastify(fastify: FastifyInstance, options: AppOptions): void {
     if (closing) void reply.header('connection', 'close');
     done(earlyProblem(request, options, allowed, closing));
   });
+  const silent = new SilentConnections(fastify.server);
   fastify.addHook('preClose', (done) => {
     closing = true;
+    silent.close();
     const graceMs = options.shutdownGraceMs ?? DEFAULT_SHUTDOWN_GRACE_MS;
     setTimeout(() => fastify.server.closeAllConnections(), graceMs).unref();
     done();

@@ -1,4 +1,5 @@
 import { EventEmitter, once } from 'node:events';
+import { connect } from 'node:net';
 
 import { type Caller, TokenVerifier } from '@azaion/identity';
 import { Controller, Get, Module } from '@nestjs/common';
@@ -51,6 +52,20 @@ describe('shutting down', () => {
     const closed = app.close();
     gate.emit('release');
     expect(await (await answer).json()).toEqual({ done: true });
+    await closed;
+  });
+
+  it('does not wait for a connection that never sent a request', async () => {
+    const app = await start(60_000);
+    const { hostname, port } = new URL(await app.getUrl());
+    const socket = connect(Number(port), hostname);
+    await once(socket, 'connect');
+    await fetch(`${await app.getUrl()}/health/none`); // the server has noticed the connection by now
+    const closed = once(
+      socket.on('error', () => undefined),
+      'close',
+    );
+    await app.close();
     await closed;
   });
 

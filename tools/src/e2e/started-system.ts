@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import {
@@ -91,6 +91,7 @@ export async function startSystem(options: SystemOptions = {}): Promise<StartedS
     const loaderUrl = `http://127.0.0.1:${await freePort()}`;
     const loaderDataDir = join(directory.path, 'loader');
     const imagesDir = join(directory.path, 'images');
+    await mkdir(imagesDir);
     const startLoader = (): Promise<RunningProcess> =>
       startApp('loader', loaderUrl, {
         LOADER_HOST: '127.0.0.1',

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { cp, readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 
@@ -13,7 +13,7 @@ interface UnlockStatus {
   readonly images: readonly unknown[];
 }
 
-/** Publishes an archive as `images/azaion-latest` and lays its packs where a device finds them, as a factory would. */
+/** Publishes an archive as `images/azaion-latest` and moves its packs from the CDN to where a device finds them, as a factory would. */
 async function publishAndPreDeploy(system: StartedSystem, archive: Buffer): Promise<void> {
   const token = await system.login(await system.createPerson('ApiAdmin'));
   const response = await fetch(`${system.loaderUrl}/upload/azaion-latest?folder=images&kind=images`, {
@@ -22,7 +22,7 @@ async function publishAndPreDeploy(system: StartedSystem, archive: Buffer): Prom
     body: new Uint8Array(archive),
   });
   if (!response.ok) throw new Error(`publish: ${response.status} ${await response.text()}`);
-  await cp(join(system.adminDataDir, 'objects', 'packs'), join(system.imagesDir, 'packs'), { recursive: true });
+  await rename(join(system.adminDataDir, 'objects', 'packs'), join(system.imagesDir, 'packs'));
 }
 
 async function unlock(system: StartedSystem): Promise<{ readonly first: UnlockStatus; readonly last: UnlockStatus }> {
