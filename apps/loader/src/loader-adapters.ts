@@ -42,6 +42,8 @@ export interface LoaderAdapters {
   readonly device: LoaderDevice | undefined;
   /** What the device's keys are tied to, for people to read. */
   readonly binding: string;
+  /** Why it is that binding: a sentence for the log. */
+  readonly bindingReason: string;
   readonly modelCacheDir: string;
   /** Is the data directory writable. */
   readonly dataDirectory: HealthCheck;

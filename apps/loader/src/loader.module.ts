@@ -66,6 +66,7 @@ export class LoaderModule implements OnApplicationBootstrap, OnApplicationShutdo
   }
 
   onApplicationBootstrap(): void {
+    new Logger('Device').log(this.adapters.bindingReason);
     this.adapters.device?.start();
   }
 

@@ -62,6 +62,7 @@ export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters
     inspector: new TarArchiveInspector(),
     device,
     binding: device === undefined ? 'none' : 'credentials',
+    bindingReason: bindingReason(config, conf),
     modelCacheDir,
     dataDirectory: { name: 'data-directory', check: () => access(config.dataDir, constants.W_OK) },
     adminApi: { name: 'admin-api', check: () => jwks.currentKeys().then(() => undefined) },
@@ -75,8 +76,6 @@ async function deviceSession(
   using: { readonly auth: HttpAuthApi; readonly verifier: JwksTokenVerifier; readonly clock: SystemClock },
 ): Promise<DeviceSession> {
   const log = new Logger('Device');
-  if (config.binding === 'auto')
-    log.log('LOADER_BINDING=auto: the device keys are tied to a file of this machine (credentials).');
   const identity = await CredentialsDeviceIdentity.open(join(config.dataDir, 'device-keys.json'));
   const { serial, email, password } = conf;
   return new DeviceSession({ serial, email, password, audience: config.adminAudience }, { ...using, identity, log });
@@ -94,4 +93,11 @@ async function configuredRoot(config: LoaderConfig, conf: DeviceConf | undefined
 async function deployedPacks(path: string): Promise<readonly DirectoryPackSource[]> {
   const found = await stat(path).catch(() => undefined);
   return found?.isDirectory() === true ? [new DirectoryPackSource(path)] : [];
+}
+
+function bindingReason(config: LoaderConfig, conf: DeviceConf | undefined): string {
+  if (conf === undefined) return 'There is no device.conf: this Loader acts for people only.';
+  return config.binding === 'auto'
+    ? 'LOADER_BINDING=auto: the device keys stand in a file of the data directory (credentials).'
+    : 'The device keys stand in a file of the data directory (credentials).';
 }

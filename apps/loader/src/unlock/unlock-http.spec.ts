@@ -200,6 +200,7 @@ class UnlockUnderTest {
       inspector: new TarArchiveInspector(),
       device: undefined,
       binding: 'none',
+      bindingReason: 'Under test.',
       modelCacheDir: '/data/packs',
       dataDirectory: { name: 'data-directory', check: () => Promise.resolve() },
       adminApi: { name: 'admin-api', check: () => Promise.resolve() },
