@@ -22,13 +22,17 @@ export async function run(): Promise<void> {
     process.stdout.write(USAGE);
     return;
   }
-  if (args.some((argument) => argument !== '--print-config')) return refuse(USAGE);
+  if (args.some((argument) => argument !== '--print-config')) {
+    refuse(USAGE);
+    return;
+  }
   let config: AdminConfig;
   try {
     config = readAdminConfig(process.env);
   } catch (error) {
-    if (error instanceof ConfigError) return refuse(`${error.message}\n`);
-    throw error;
+    if (!(error instanceof ConfigError)) throw error;
+    refuse(`${error.message}\n`);
+    return;
   }
   if (args.includes('--print-config')) process.stdout.write(`${printConfig(config)}\n`);
   else await serve(config);

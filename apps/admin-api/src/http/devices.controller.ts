@@ -19,7 +19,7 @@ import { EnrolDevice } from '../devices/enrol-device.js';
 import { type DeviceView, ManageDevices } from '../devices/manage-devices.js';
 import { RegisterDevice } from '../devices/register-device.js';
 import { MAX_PASSWORD_CHARS } from '../tokens/password-hasher.js';
-import { bytesOf, IsBase64UrlBytes, PageQuery, SERIAL_PATTERN, SerialParams } from './dto.js';
+import { type AnswerOf, bytesOf, IsBase64UrlBytes, PageQuery, SERIAL_PATTERN, SerialParams } from './dto.js';
 import { ProblemResponses } from './problems.js';
 
 const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,128}$/;
@@ -98,7 +98,7 @@ class DeviceAnswer {
 
 class DevicesAnswer {
   @ApiProperty({ type: [DeviceAnswer] })
-  readonly devices!: readonly DeviceAnswer[];
+  readonly devices!: readonly AnswerOf<DeviceAnswer>[];
 }
 
 /** Devices and their enrolment. */
@@ -126,7 +126,7 @@ export class DevicesController {
     @Headers('idempotency-key') idempotencyKey: string | undefined,
     @CurrentCaller() caller: Caller,
     @Ip() address: string,
-  ): Promise<RegisteredAnswer> {
+  ): Promise<AnswerOf<RegisteredAnswer>> {
     if (idempotencyKey !== undefined && !IDEMPOTENCY_KEY.test(idempotencyKey))
       throw invalidRequest(400, [{ field: 'Idempotency-Key', messages: ['must be 1 to 128 printable characters'] }]);
     const actor = { id: caller.userId, address };
@@ -139,7 +139,7 @@ export class DevicesController {
   @ApiOperation({ summary: 'List devices in the order of their serials' })
   @ApiOkResponse({ type: DevicesAnswer })
   @ProblemResponses(400, 401, 403)
-  async list(@Query() { limit, cursor }: PageQuery): Promise<DevicesAnswer> {
+  async list(@Query() { limit, cursor }: PageQuery): Promise<AnswerOf<DevicesAnswer>> {
     return { devices: (await this.manageDevices.list(limit, cursor)).map(toAnswer) };
   }
 
@@ -148,7 +148,7 @@ export class DevicesController {
   @ApiOperation({ summary: 'One device' })
   @ApiOkResponse({ type: DeviceAnswer })
   @ProblemResponses(401, 403, 404)
-  async one(@Param() { serial }: SerialParams): Promise<DeviceAnswer> {
+  async one(@Param() { serial }: SerialParams): Promise<AnswerOf<DeviceAnswer>> {
     return toAnswer(await this.manageDevices.bySerial(serial));
   }
 
@@ -190,7 +190,7 @@ export class DevicesController {
     @Param() { serial }: SerialParams,
     @Body() { email, password }: ChallengeBody,
     @Ip() address: string,
-  ): Promise<ChallengeAnswer> {
+  ): Promise<AnswerOf<ChallengeAnswer>> {
     const challenge = await this.enrolDevice.challenge(serial, { email, password: new Secret(password), address });
     return { nonce: toBase64Url(challenge.nonce), agreementPoint: toBase64Url(challenge.agreementPoint) };
   }
@@ -216,7 +216,7 @@ export class DevicesController {
   }
 }
 
-function toAnswer(device: DeviceView): DeviceAnswer {
+function toAnswer(device: DeviceView): AnswerOf<DeviceAnswer> {
   return {
     serial: device.serial,
     email: device.email,

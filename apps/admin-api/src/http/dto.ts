@@ -15,6 +15,9 @@ import {
 } from 'class-validator';
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 
+/** What a handler returns for a documented answer: a plain object with its members. */
+export type AnswerOf<T> = { readonly [Member in keyof T]: T[Member] };
+
 /** A serial number as statements may name it. */
 export const SERIAL_PATTERN = /^[a-z0-9][a-z0-9._-]{0,63}$/;
 

@@ -18,7 +18,7 @@ import { type FastifyReply } from 'fastify';
 import { CurrentStanding } from '../sealed/current-standing.js';
 import { GrantResource } from '../sealed/grant-resource.js';
 import { ReadCatalogue } from '../sealed/read-catalogue.js';
-import { IdParams, IsBase64UrlBytes, SegmentParams, bytesOf } from './dto.js';
+import { type AnswerOf, IdParams, IsBase64UrlBytes, SegmentParams, bytesOf } from './dto.js';
 import { ProblemResponses } from './problems.js';
 
 class GrantBody {
@@ -110,8 +110,14 @@ export class GrantsController {
     return {
       name,
       kind: versions[0]?.kind ?? 'file',
-      versions: versions.map(({ kind: _kind, ...entry }) => ({
-        ...entry,
+      versions: versions.map((entry) => ({
+        version: entry.version,
+        totalBytes: entry.totalBytes,
+        recipeBytes: entry.recipeBytes,
+        publisher: entry.publisher,
+        scope: entry.scope,
+        state: entry.state,
+        verified: entry.verified,
         committedAt: entry.committedAt.toISOString(),
       })),
     };
@@ -129,7 +135,7 @@ export class GrantsController {
     @Headers('azaion-device') carrier: string | undefined,
     @Ip() address: string,
     @Res({ passthrough: true }) reply: FastifyReply,
-  ): Promise<GrantAnswerBody> {
+  ): Promise<AnswerOf<GrantAnswerBody>> {
     const resource = resourceName(folder, name);
     const standing = await this.standing.of(caller, carrier);
     const request = {

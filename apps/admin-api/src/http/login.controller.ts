@@ -11,6 +11,7 @@ import { Database } from '../persistence/database.js';
 import { LogIn } from '../tokens/log-in.js';
 import { MAX_PASSWORD_CHARS } from '../tokens/password-hasher.js';
 import { type IssuedTokens, Sessions } from '../tokens/sessions.js';
+import { type AnswerOf } from './dto.js';
 import { ProblemResponses } from './problems.js';
 
 const MAX_TOKEN_CHARS = 512;
@@ -77,7 +78,7 @@ export class LoginController {
   @ApiOperation({ summary: 'Log in with e-mail address and password' })
   @ApiOkResponse({ type: TokenAnswer })
   @ProblemResponses(400, 401, 429, 503)
-  async login(@Body() { email, password }: LoginBody, @Ip() address: string): Promise<TokenAnswer> {
+  async login(@Body() { email, password }: LoginBody, @Ip() address: string): Promise<AnswerOf<TokenAnswer>> {
     return toAnswer(await this.logIn.run({ email, password: new Secret(password), address }));
   }
 
@@ -88,7 +89,7 @@ export class LoginController {
   @ApiOperation({ summary: 'Log an enrolled device in with its key' })
   @ApiOkResponse({ type: TokenAnswer })
   @ProblemResponses(400, 401, 403)
-  async loginDevice(@Body() { assertion }: DeviceLoginBody, @Ip() address: string): Promise<TokenAnswer> {
+  async loginDevice(@Body() { assertion }: DeviceLoginBody, @Ip() address: string): Promise<AnswerOf<TokenAnswer>> {
     return toAnswer(await this.logInDevice.run(assertion, address));
   }
 
@@ -99,7 +100,7 @@ export class LoginController {
   @ApiOperation({ summary: 'Trade a refresh token for new tokens; its reuse ends the session' })
   @ApiOkResponse({ type: TokenAnswer })
   @ProblemResponses(400, 401)
-  async refresh(@Body() { refreshToken }: RefreshBody, @Ip() address: string): Promise<TokenAnswer> {
+  async refresh(@Body() { refreshToken }: RefreshBody, @Ip() address: string): Promise<AnswerOf<TokenAnswer>> {
     return toAnswer(await this.sessions.refresh(refreshToken, address));
   }
 
@@ -135,7 +136,7 @@ export class LoginController {
   }
 }
 
-function toAnswer(issued: IssuedTokens): TokenAnswer {
+function toAnswer(issued: IssuedTokens): AnswerOf<TokenAnswer> {
   return {
     token: issued.accessToken,
     access_token: issued.accessToken,

@@ -1,3 +1,4 @@
+/* eslint-disable @typescript-eslint/no-unsafe-argument, @typescript-eslint/no-unsafe-assignment, @typescript-eslint/no-unsafe-call, @typescript-eslint/no-unsafe-member-access, @typescript-eslint/no-unsafe-return -- answers are looked into as they come */
 import { undeclaredRoutes } from '@azaion/nest-support';
 
 import { type Account, type StartedApi, startApi } from '../testing/started-api.js';

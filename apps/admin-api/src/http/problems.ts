@@ -5,6 +5,7 @@ import { ApiResponse } from '@nestjs/swagger';
 
 import { type AdminErrorCode, BUSINESS_ERROR_NUMBERS } from '../errors.js';
 
+/** HTTP status and title of each code. */
 const ADMIN_PROBLEMS: Readonly<Record<AdminErrorCode, ProblemSpec>> = {
   'user.exists': { status: 409, title: 'Account exists' },
   'user.email-too-short': { status: 400, title: 'E-mail address too short' },
@@ -25,12 +26,15 @@ const ADMIN_PROBLEMS: Readonly<Record<AdminErrorCode, ProblemSpec>> = {
 /** The Admin API's part of the problem documents: its own codes, and the numbers that older clients read. */
 export const adminProblemOptions: ProblemOptions = {
   problems: ADMIN_PROBLEMS,
-  extend: (error: DomainError) => {
-    const number = (BUSINESS_ERROR_NUMBERS as Readonly<Record<string, number | undefined>>)[error.code];
-    return number === undefined ? {} : { ErrorCode: number, Message: error.message };
-  },
+  extend: numbersForOlderClients,
 };
 
+function numbersForOlderClients(error: DomainError): Readonly<Record<string, unknown>> {
+  const number = (BUSINESS_ERROR_NUMBERS as Readonly<Record<string, number | undefined>>)[error.code];
+  return number === undefined ? {} : { ErrorCode: number, Message: error.message };
+}
+
+/** What each status means to a caller. */
 const MEANINGS: Readonly<Record<number, string>> = {
   400: 'The request is not valid; every refused field is listed in `errors`',
   401: 'No token, one that is not accepted, or wrong credentials',
@@ -45,7 +49,7 @@ const MEANINGS: Readonly<Record<number, string>> = {
 };
 
 /** Documents which problem documents an operation may answer with. */
-export function ProblemResponses(...statuses: readonly (keyof typeof MEANINGS & number)[]): MethodDecorator {
+export function ProblemResponses(...statuses: readonly number[]): MethodDecorator {
   return applyDecorators(
     ...statuses.map((status) =>
       ApiResponse({

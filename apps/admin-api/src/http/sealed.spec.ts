@@ -1,3 +1,4 @@
+/* eslint-disable @typescript-eslint/no-unsafe-argument, @typescript-eslint/no-unsafe-assignment, @typescript-eslint/no-unsafe-call, @typescript-eslint/no-unsafe-member-access -- answers are looked into as they come */
 import { randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
 
@@ -438,13 +439,13 @@ describe('sealed resources over HTTP', () => {
       });
       expect(status).toBe(201);
       const claims = JSON.parse(Buffer.from((json.grantToken as string).split('.')[1]!, 'base64url').toString());
-      expect(claims).toMatchObject({ lease: true, notAfter: claims.issuedAt + 7 * 86_400 });
+      expect(claims).toMatchObject({ lease: true, notAfter: (claims.issuedAt as number) + 7 * 86_400 });
     });
 
     it('for a person is no lease, lives 15 minutes and never names a device’s key', async () => {
       const { json } = await grant(reader.token, 'models/granted');
       const claims = JSON.parse(Buffer.from((json.grantToken as string).split('.')[1]!, 'base64url').toString());
-      expect(claims).toMatchObject({ lease: false, notAfter: claims.issuedAt + 900, subject: reader.id });
+      expect(claims).toMatchObject({ lease: false, notAfter: (claims.issuedAt as number) + 900, subject: reader.id });
       for (const { token } of [reader, publisher, api.administrator]) {
         const foreign = await grant(token, 'models/granted', {
           recipientPublicKey: toBase64Url(device.agreement.point),

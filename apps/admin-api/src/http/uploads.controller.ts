@@ -55,7 +55,7 @@ import { CommitUpload } from '../sealed/commit-upload.js';
 import { CurrentStanding } from '../sealed/current-standing.js';
 import { MAX_CHUNK_TABLE_BYTES, Packs } from '../sealed/packs.js';
 import { Uploads } from '../sealed/uploads.js';
-import { bytesOf, IdParams, IsBase64UrlBytes, PackParams, SegmentParams } from './dto.js';
+import { type AnswerOf, bytesOf, IdParams, IsBase64UrlBytes, PackParams, SegmentParams } from './dto.js';
 import { ProblemResponses } from './problems.js';
 
 /** Second path parts of our own under `/sealed`. */
@@ -228,7 +228,7 @@ export class UploadsController {
     @Body() body: unknown,
     @CurrentCaller() caller: Caller,
     @Headers('azaion-device') carrier: string | undefined,
-  ): Promise<OpenedAnswer> {
+  ): Promise<AnswerOf<OpenedAnswer>> {
     const resource = resourceName(folder, name);
     assertNoMembers(body);
     if (RESERVED_FOLDERS.includes(folder))
@@ -247,7 +247,7 @@ export class UploadsController {
     @Param() { id }: IdParams,
     @CurrentCaller() caller: Caller,
     @Headers('azaion-device') carrier: string | undefined,
-  ): Promise<ProgressAnswer> {
+  ): Promise<AnswerOf<ProgressAnswer>> {
     const { expiresAtSeconds, ...progress } = await this.uploads.progress(id, await this.standing.of(caller, carrier));
     return { uploadId: id, ...progress, expiresAt: expiresAtSeconds };
   }
@@ -260,7 +260,7 @@ export class UploadsController {
     @Param() { id }: IdParams,
     @CurrentCaller() caller: Caller,
     @Headers('azaion-device') carrier: string | undefined,
-  ): Promise<ExpiryAnswer> {
+  ): Promise<AnswerOf<ExpiryAnswer>> {
     return { expiresAt: await this.uploads.extend(id, await this.standing.of(caller, carrier)) };
   }
 
@@ -287,7 +287,7 @@ export class UploadsController {
     @Body() { ids }: KnownChunksBody,
     @CurrentCaller() caller: Caller,
     @Headers('azaion-device') carrier: string | undefined,
-  ): Promise<readonly KnownChunkAnswer[]> {
+  ): Promise<readonly AnswerOf<KnownChunkAnswer>[]> {
     const known = await this.packs.known(id, ids.map(bytesOf), await this.standing.of(caller, carrier));
     return known.map((chunk) => ({
       id: Buffer.from(chunk.id, 'hex').toString('base64url'),
@@ -308,7 +308,7 @@ export class UploadsController {
     @Body() body: PackBody,
     @CurrentCaller() caller: Caller,
     @Headers('azaion-device') carrier: string | undefined,
-  ): Promise<PackAnswer> {
+  ): Promise<AnswerOf<PackAnswer>> {
     const pack = { sizeBytes: body.sizeBytes, sha256: bytesOf(body.sha256), md5: bytesOf(body.md5) };
     const { packId, target } = await this.packs.add(id, pack, await this.standing.of(caller, carrier));
     return { packId, url: target.url, method: 'PUT', headers: target.headers };
@@ -361,7 +361,7 @@ export class UploadsController {
     @Headers('azaion-device') carrier: string | undefined,
     @Ip() address: string,
     @Res({ passthrough: true }) reply: FastifyReply,
-  ): Promise<VersionAnswer> {
+  ): Promise<AnswerOf<VersionAnswer>> {
     const standing = await this.standing.of(caller, carrier);
     const { version, created } = await this.commitUpload.run(id, commitRequest(body), standing, address);
     void reply.status(created ? 201 : 200);

@@ -15,7 +15,7 @@ import { IsOptional, IsString, MaxLength, ValidateBy } from 'class-validator';
 import { MAX_PASSWORD_CHARS } from '../tokens/password-hasher.js';
 import { CreateUser } from '../users/create-user.js';
 import { ListUsers, type UserView } from '../users/list-users.js';
-import { PageQuery } from './dto.js';
+import { type AnswerOf, PageQuery } from './dto.js';
 import { ProblemResponses } from './problems.js';
 
 function IsRole(): PropertyDecorator {
@@ -79,7 +79,7 @@ class UserAnswer {
 
 class UsersAnswer {
   @ApiProperty({ type: [UserAnswer] })
-  readonly users!: readonly UserAnswer[];
+  readonly users!: readonly AnswerOf<UserAnswer>[];
   @ApiPropertyOptional({ description: 'Where the next page begins; missing on the last' })
   readonly cursor?: string;
 }
@@ -98,7 +98,7 @@ export class UsersController {
   @ApiOperation({ summary: 'The caller' })
   @ApiOkResponse({ type: UserAnswer })
   @ProblemResponses(401)
-  async current(@CurrentCaller() caller: Caller): Promise<UserAnswer> {
+  async current(@CurrentCaller() caller: Caller): Promise<AnswerOf<UserAnswer>> {
     return toAnswer(await this.listUsers.byId(caller.userId));
   }
 
@@ -111,7 +111,7 @@ export class UsersController {
     @Body() body: CreateUserBody,
     @CurrentCaller() caller: Caller,
     @Ip() address: string,
-  ): Promise<UserAnswer> {
+  ): Promise<AnswerOf<UserAnswer>> {
     const role = parseRole(body.role);
     if (role === undefined) throw invalidRequest(400, [{ field: 'role', messages: ['is not a role'] }]);
     const user = { email: body.email, password: new Secret(body.password), role };
@@ -123,7 +123,7 @@ export class UsersController {
   @ApiOperation({ summary: 'List accounts in the order of their addresses' })
   @ApiOkResponse({ type: UsersAnswer })
   @ProblemResponses(400, 401, 403)
-  async list(@Query() query: UsersQuery): Promise<UsersAnswer> {
+  async list(@Query() query: UsersQuery): Promise<AnswerOf<UsersAnswer>> {
     const { users, cursor } = await this.listUsers.page({
       searchEmail: query.searchEmail,
       searchRole: parseRole(query.searchRole),
@@ -134,7 +134,7 @@ export class UsersController {
   }
 }
 
-function toAnswer(user: UserView): UserAnswer {
+function toAnswer(user: UserView): AnswerOf<UserAnswer> {
   return {
     id: user.id,
     email: user.email,

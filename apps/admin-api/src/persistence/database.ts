@@ -11,6 +11,8 @@ export type Queries = Kysely<Schema> | Transaction<Schema>;
 const INT8_OID = 20;
 const CONNECTIONS = 20;
 
+type TypeParsers = (oid: number, format: 'text' | 'binary') => (value: string) => unknown;
+
 /** What `pg` connects with: a URL, or the parts of the embedded server. */
 export type ConnectionSettings =
   | { readonly connectionString: string }
@@ -33,8 +35,8 @@ export class Database {
       connectionTimeoutMillis: 10_000,
       types: {
         // Byte counts and row numbers stay far below 2^53.
-        getTypeParser: ((oid: number, format?: 'text' | 'binary') =>
-          oid === INT8_OID ? Number : pg.types.getTypeParser(oid, format as 'text')) as typeof pg.types.getTypeParser,
+        getTypeParser: (oid: number, format: 'text' | 'binary' = 'text'): ((value: string) => unknown) =>
+          oid === INT8_OID ? Number : (pg.types.getTypeParser as TypeParsers)(oid, format),
       },
     });
     // A connection that breaks while idle is replaced by the pool; without a listener it would end the process.

@@ -1,10 +1,10 @@
 import { execFile, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { chmod, chown, cp, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, chown, cp, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { arch, platform, tmpdir } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, join, resolve, sep } from 'node:path';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
@@ -14,6 +14,7 @@ const MAX_SOCKET_DIRECTORY_CHARS = 85;
 const START_SECONDS = 60;
 /** Where things go that the database's own user must reach when the data directory is closed to it. */
 const SHARED_HOME = '/var/lib/azaion';
+const TEMPORARY_HOME = join(tmpdir(), 'azaion-postgres');
 
 interface Account {
   readonly uid: number;
@@ -163,17 +164,30 @@ async function homeDirectory(dataDirectory: string, account: Account | undefined
   const pointer = join(dataDirectory, 'postgres-home');
   const kept = await readFile(pointer, 'utf8').catch(() => '');
   const own = join(dataDirectory, 'postgres');
-  const home =
-    kept.trim() ||
-    (account && !mayReach(dataDirectory, account)
-      ? join(SHARED_HOME, `postgres-${randomBytes(6).toString('hex')}`)
-      : own);
+  const home = kept.trim() || (account && !mayReach(dataDirectory, account) ? await homeElsewhere(dataDirectory) : own);
   await mkdir(dirname(home), { recursive: true, mode: 0o755 });
   await mkdir(home, { recursive: true, mode: 0o700 });
   if (account) await chown(home, account.uid, account.gid);
   await chmod(home, 0o700);
-  if (home !== own && kept === '') await writeFile(pointer, `${home}\n`);
+  if (home !== own && kept === '') {
+    await writeFile(join(home, 'data-directory'), dataDirectory);
+    await writeFile(pointer, `${home}\n`);
+  }
   return home;
+}
+
+/** A temporary data directory gets a temporary home; those whose data directory is gone are removed on that occasion. */
+async function homeElsewhere(dataDirectory: string): Promise<string> {
+  const name = `postgres-${randomBytes(6).toString('hex')}`;
+  if (!dataDirectory.startsWith(tmpdir() + sep)) return join(SHARED_HOME, name);
+  await mkdir(TEMPORARY_HOME, { recursive: true, mode: 0o755 });
+  for (const entry of await readdir(TEMPORARY_HOME)) {
+    const home = join(TEMPORARY_HOME, entry);
+    const owner = await readFile(join(home, 'data-directory'), 'utf8').catch(() => undefined);
+    const running = existsSync(join(home, 'cluster', 'postmaster.pid'));
+    if (owner !== undefined && !running && !existsSync(owner)) await rm(home, { recursive: true, force: true });
+  }
+  return join(TEMPORARY_HOME, name);
 }
 
 async function reachableBinaries(account: Account | undefined): Promise<string> {

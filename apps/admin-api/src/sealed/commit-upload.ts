@@ -329,9 +329,18 @@ function refused(message: string): ResourceError {
 
 /** A draft that does not read is the publisher's fault here, not an upstream's. */
 function asRefusal(error: unknown): unknown {
-  if (!(error instanceof DomainError)) return error;
-  const unreadable = ['segment.invalid', 'recipe.invalid', 'resource.integrity', 'resource.unsupported-format'];
+  if (!isDomainError(error)) return error;
+  const unreadable: readonly string[] = [
+    'segment.invalid',
+    'recipe.invalid',
+    'resource.integrity',
+    'resource.unsupported-format',
+  ];
   return unreadable.includes(error.code)
     ? new ResourceError('upload.refused', `The draft recipe was refused: ${error.message}`, { cause: error })
     : error;
+}
+
+function isDomainError(error: unknown): error is DomainError {
+  return error instanceof DomainError;
 }

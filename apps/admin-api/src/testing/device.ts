@@ -1,3 +1,4 @@
+/* eslint-disable @typescript-eslint/no-unsafe-assignment, @typescript-eslint/no-unsafe-member-access -- answers are looked into as they come */
 import { createHmac, randomUUID } from 'node:crypto';
 
 import { generateP256KeyPair, importSigningKey, type P256KeyPair, signRaw, softwareEcdh } from '@azaion/crypto';

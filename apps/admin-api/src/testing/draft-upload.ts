@@ -1,3 +1,4 @@
+/* eslint-disable @typescript-eslint/no-unsafe-assignment, @typescript-eslint/no-unsafe-member-access -- answers are looked into as they come */
 import { createHash, hash, randomBytes } from 'node:crypto';
 
 import { DRAFT_VERSION, sealChunk } from '@azaion/crypto';
