@@ -215,7 +215,9 @@ export class CommitUpload {
         throw refused('The recipe describes a pack otherwise than it was announced.');
       rows.push(row);
     }
-    const present = await this.packs.present(rows, on);
+    // A pack no version needs yet may have gone since it was seen.
+    const asked = rows.map((row) => ({ ...row, seen_written: row.state === 'live' }));
+    const present = await this.packs.present(asked, on);
     const gone = ids.filter((id) => !present.has(id));
     if (gone.length > 0)
       throw new ResourceError(
