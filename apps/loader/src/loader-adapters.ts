@@ -3,6 +3,8 @@ import { type TokenVerifier } from '@azaion/identity';
 import { type Clock } from '@azaion/kernel';
 import { type HealthCheck } from '@azaion/nest-support';
 import {
+  type ChunkOpener,
+  type ChunkSealer,
   type PackSink,
   type PackSource,
   type PackStore,
@@ -37,6 +39,8 @@ export interface LoaderAdapters {
   readonly sink: PackSink;
   readonly store: PackStore;
   readonly segments: SegmentStore;
+  readonly opener: ChunkOpener;
+  readonly sealer: ChunkSealer;
   readonly inspector: ArchiveInspector;
   /** `undefined` where this machine is no device. */
   readonly device: LoaderDevice | undefined;

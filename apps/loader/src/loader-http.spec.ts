@@ -7,7 +7,7 @@ import { Readable } from 'node:stream';
 import { type IssuedTokens } from '@azaion/adapters/resource-api';
 import { TarArchiveInspector } from '@azaion/adapters/image-archive';
 import { generateP256KeyPair, importSigningKey, recipientThumbprint } from '@azaion/crypto';
-import { AccessTokenIssuer, IdentityError, JwksTokenVerifier, type Role } from '@azaion/identity';
+import { AccessTokenIssuer, type Caller, IdentityError, JwksTokenVerifier, type Role } from '@azaion/identity';
 import { InMemoryJwksSource } from '@azaion/identity/testing';
 import { type ByteRange, ManualClock, type ResourceName, Secret } from '@azaion/kernel';
 import { undeclaredRoutes } from '@azaion/nest-support';
@@ -17,7 +17,10 @@ import {
   type GrantRequest,
   type OpenedUpload,
   type PackLocation,
+  InlineChunkOpener,
+  InlineChunkSealer,
   PublishResource,
+  type Recipient,
   ResourceError,
   type UploadApi,
 } from '@azaion/split-resource';
@@ -31,12 +34,13 @@ import {
   InMemorySegmentStore,
   InMemoryStatementTrust,
   InMemoryUploadApi,
+  softwareRecipient,
 } from '@azaion/split-resource/testing';
 import { type NestFastifyApplication } from '@nestjs/platform-fastify';
 
 import { readLoaderConfig } from './config.js';
 import { createLoader } from './create-loader.js';
-import { type LoaderAdapters } from './loader-adapters.js';
+import { type LoaderAdapters, type LoaderDevice } from './loader-adapters.js';
 import { CallerApis, type TokenBearer } from './session/caller-apis.js';
 import { CallerSessions } from './session/caller-sessions.js';
 
@@ -80,9 +84,9 @@ class LoaderUnderTest {
   private issuer!: AccessTokenIssuer;
   private foreignIssuer!: AccessTokenIssuer;
 
-  static async start(): Promise<LoaderUnderTest> {
+  static async start(env: Record<string, string> = {}): Promise<LoaderUnderTest> {
     const loader = new LoaderUnderTest();
-    await loader.open();
+    await loader.open(env);
     return loader;
   }
 
@@ -119,7 +123,7 @@ class LoaderUnderTest {
     });
   }
 
-  private async open(): Promise<void> {
+  private async open(env: Record<string, string>): Promise<void> {
     const jwks = new InMemoryJwksSource();
     const [own, foreign] = await Promise.all([jwks.publish(), generateP256KeyPair()]);
     const profile = { ...ISSUER, lifetimeSeconds: 900 };
@@ -134,6 +138,7 @@ class LoaderUnderTest {
       RESOURCE_API_URL: 'https://api.example',
       LOADER_MAX_UPLOAD_BYTES: String(MAX_UPLOAD_BYTES),
       LOADER_ALLOWED_HOSTS: 'loader.internal',
+      ...env,
     });
     const adapters: LoaderAdapters = {
       clock: this.clock,
@@ -146,8 +151,10 @@ class LoaderUnderTest {
       sink: new InMemoryPackSink(this.objects),
       store: new InMemoryPackStore(64 * MIB),
       segments: new InMemorySegmentStore(),
+      opener: new InlineChunkOpener(),
+      sealer: new InlineChunkSealer(),
       inspector: new TarArchiveInspector(),
-      device: undefined,
+      device: env['LOADER_LOCAL_TRUST'] === undefined ? undefined : new DeviceUnderTest(this),
       binding: 'none',
       bindingReason: 'Under test.',
       modelCacheDir: '/data/packs',
@@ -171,6 +178,41 @@ class LoaderUnderTest {
   private logOut(token: string): Promise<void> {
     this.loggedOut.push(token);
     return Promise.resolve();
+  }
+}
+
+/** The device's own session, logged in already. */
+class DeviceUnderTest implements LoaderDevice {
+  readonly serial = 'azj-0001';
+  readonly authenticated = true;
+  private readonly keys = softwareRecipient(this.serial);
+
+  constructor(private readonly loader: LoaderUnderTest) {}
+
+  async bearer(): Promise<TokenBearer> {
+    const token = await this.loader.token('azj-0001@azaion.com');
+    const caller: Caller = {
+      userId: 'azj-0001',
+      email: 'azj-0001@azaion.com',
+      role: 'CompanionPC',
+      sessionId: 'device',
+      tokenId: 'device',
+      expiresAt: this.loader.clock.nowMs() / 1000 + 900,
+      deviceSerial: this.serial,
+    };
+    return { caller, token };
+  }
+
+  recipient(): Promise<Recipient> {
+    return Promise.resolve(this.keys);
+  }
+
+  start(): void {
+    // nothing to do: it is logged in
+  }
+
+  stop(): void {
+    // nothing to do: it never renews
   }
 }
 
@@ -455,6 +497,27 @@ describe('POST /load/{filename} (F2)', () => {
     // The Loader goes on to serve others; what the gone client wanted is not read on.
     expect((await loader.load(operator, 'missing.onnx')).status).toBe(404);
     expect(loader.source.opened.length - before).toBeLessThanOrEqual(1);
+  });
+});
+
+describe('calls without a token (older services)', () => {
+  let trusting: LoaderUnderTest;
+  beforeEach(async () => (trusting = await LoaderUnderTest.start({ LOADER_LOCAL_TRUST: 'session' })));
+  afterEach(() => trusting.stop());
+
+  it('are the device itself, from loopback, where that is switched on', async () => {
+    await trusting.publish('a.onnx', randomBytes(1000));
+    const response = await trusting.load(undefined, 'a.onnx');
+    expect(response.status).toBe(200);
+    expect((await response.arrayBuffer()).byteLength).toBe(1000);
+    expect(trusting.recipients).toEqual([expect.objectContaining({ userId: 'azj-0001' })]);
+  });
+
+  it('do not excuse a bad token, and open nothing but load and upload', async () => {
+    expect((await trusting.load('abc', 'a.onnx')).status).toBe(401);
+    for (const path of ['/resources/models', '/resources/models/a.onnx'])
+      expect((await fetch(trusting.url + path)).status).toBe(401);
+    expect((await fetch(`${trusting.url}/logout`, { method: 'POST' })).status).toBe(401);
   });
 });
 

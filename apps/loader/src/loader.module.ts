@@ -11,6 +11,7 @@ import {
 } from '@nestjs/common';
 
 import { type LoaderConfig } from './config.js';
+import { RequestBearer } from './http/request-bearer.js';
 import { ResourcesController } from './http/resources.controller.js';
 import { SessionController } from './http/session.controller.js';
 import { StatusController } from './http/status.controller.js';
@@ -77,7 +78,7 @@ export class LoaderModule implements OnApplicationBootstrap, OnApplicationShutdo
 }
 
 function coreModule(config: LoaderConfig, adapters: LoaderAdapters): DynamicModule {
-  const { apis, auth, clock, sessions, sink, inspector } = adapters;
+  const { apis, auth, clock, sessions, sink, inspector, sealer } = adapters;
   const verifier = new OpenSessionVerifier(adapters.verifier, sessions);
   const logger = new Logger('Session');
   const providers = [
@@ -87,8 +88,9 @@ function coreModule(config: LoaderConfig, adapters: LoaderAdapters): DynamicModu
     { provide: CallerSessions, useValue: sessions },
     { provide: LogIn, useValue: new LogIn(auth, verifier, new LoginLimiter(clock)) },
     { provide: LogOut, useValue: new LogOut(auth, sessions, (message) => logger.warn(message)) },
+    { provide: RequestBearer, useValue: new RequestBearer(adapters.device, config.localTrust === 'session') },
     { provide: OpenForCaller, useValue: new OpenForCaller(adapters) },
-    { provide: PublishForCaller, useValue: new PublishForCaller(apis, sink, inspector, config.maxUploadBytes) },
+    { provide: PublishForCaller, useValue: new PublishForCaller(apis, sink, inspector, config.maxUploadBytes, sealer) },
   ];
   return {
     module: LoaderCoreModule,

@@ -1,6 +1,7 @@
 import { access, constants, mkdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 
+import { ChunkWorkerPool } from '@azaion/adapters/chunk-workers';
 import { DirectoryPackSource, DirectoryPackStore, DirectorySegmentStore } from '@azaion/adapters/file-store';
 import { HttpPackSink, HttpPackSource } from '@azaion/adapters/http-packs';
 import { TarArchiveInspector } from '@azaion/adapters/image-archive';
@@ -47,6 +48,7 @@ export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters
     warn: (message) => trustLog.warn(message),
   });
   const device = conf === undefined ? undefined : await deviceSession(config, conf, { auth, verifier, clock });
+  const workers = new ChunkWorkerPool();
   const modelCacheDir = join(config.dataDir, 'packs');
   return {
     clock,
@@ -59,6 +61,8 @@ export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters
     sink: new HttpPackSink(),
     store: new DirectoryPackStore({ directory: modelCacheDir, limitBytes: config.cacheLimitBytes }),
     segments: new DirectorySegmentStore(join(config.dataDir, 'segments')),
+    opener: workers.opener,
+    sealer: workers.sealer,
     inspector: new TarArchiveInspector(),
     device,
     binding: device === undefined ? 'none' : 'credentials',
@@ -66,7 +70,9 @@ export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters
     modelCacheDir,
     dataDirectory: { name: 'data-directory', check: () => access(config.dataDir, constants.W_OK) },
     adminApi: { name: 'admin-api', check: () => jwks.currentKeys().then(() => undefined) },
-    close: () => client.close(),
+    close: async () => {
+      await Promise.all([client.close(), workers.close()]);
+    },
   };
 }
 

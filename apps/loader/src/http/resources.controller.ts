@@ -1,6 +1,6 @@
-import { AnyRole, invalidRequest } from '@azaion/nest-support';
+import { AnyRole, invalidRequest, OptionalCaller } from '@azaion/nest-support';
 import { type OpenedResource } from '@azaion/split-resource';
-import { Body, Controller, Get, Head, HttpCode, Param, Post, Query, Req, Res } from '@nestjs/common';
+import { Body, Controller, Get, Head, HttpCode, Param, Post, Query, Req, Res, UseGuards } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
 import { type FastifyReply, type FastifyRequest } from 'fastify';
 
@@ -8,6 +8,7 @@ import { OpenForCaller } from '../session/open-for-caller.js';
 import { bearerOf } from './bearer.js';
 import { entityHeaders, wantedPart } from './entity-headers.js';
 import { FilenameParam, FolderParam, LoadDto, ResourceParam, VersionQuery } from './names.dto.js';
+import { RequestBearer, TokenOrLocalGuard } from './request-bearer.js';
 import { clientGone, sendResource } from './send-resource.js';
 
 const BINARY = { schema: { type: 'string' as const, format: 'binary' } };
@@ -17,10 +18,15 @@ const BINARY = { schema: { type: 'string' as const, format: 'binary' } };
 @Controller()
 @AnyRole()
 export class ResourcesController {
-  constructor(private readonly open: OpenForCaller) {}
+  constructor(
+    private readonly open: OpenForCaller,
+    private readonly bearer: RequestBearer,
+  ) {}
 
   @Post('load/:filename')
   @HttpCode(200)
+  @OptionalCaller()
+  @UseGuards(TokenOrLocalGuard)
   @ApiOperation({ summary: 'Download the newest version of a resource, opened' })
   @ApiProduces('application/octet-stream')
   @ApiOkResponse({ description: 'The plaintext', ...BINARY })
@@ -33,7 +39,8 @@ export class ResourcesController {
     if (body.filename !== filename)
       throw invalidRequest(422, [{ field: 'filename', messages: ['must be the name in the address'] }]);
     const signal = clientGone(reply);
-    const resource = await this.open.newest({ folder: body.folder, name: filename }, bearerOf(request), signal);
+    const bearer = await this.bearer.of(request);
+    const resource = await this.open.newest({ folder: body.folder, name: filename }, bearer, signal);
     await sendResource(reply, resource, undefined, signal);
   }
 

@@ -1,14 +1,14 @@
 import { type IncomingMessage } from 'node:http';
 
-import { AnyRole } from '@azaion/nest-support';
-import { Controller, HttpCode, Param, Post, Query, Req } from '@nestjs/common';
+import { OptionalCaller } from '@azaion/nest-support';
+import { Controller, HttpCode, Param, Post, Query, Req, UseGuards } from '@nestjs/common';
 import { ApiBody, ApiConsumes, ApiOkResponse, ApiOperation, ApiProperty, ApiTags } from '@nestjs/swagger';
 import { type FastifyRequest } from 'fastify';
 
 import { PublishForCaller } from '../session/publish-for-caller.js';
-import { bearerOf } from './bearer.js';
 import { FilenameParam, UploadQuery } from './names.dto.js';
 import { type Plain } from './plain.js';
+import { RequestBearer, TokenOrLocalGuard } from './request-bearer.js';
 import { readUploadBody } from './upload-body.js';
 
 /** Answer of `POST /upload/{filename}`. */
@@ -35,9 +35,13 @@ const LINGER_MS = 2_000;
 /** F3. */
 @ApiTags('resources')
 @Controller()
-@AnyRole()
+@OptionalCaller()
+@UseGuards(TokenOrLocalGuard)
 export class UploadController {
-  constructor(private readonly publish: PublishForCaller) {}
+  constructor(
+    private readonly publish: PublishForCaller,
+    private readonly bearer: RequestBearer,
+  ) {}
 
   @Post('upload/:filename')
   @HttpCode(200)
@@ -59,7 +63,7 @@ export class UploadController {
     @Query() query: UploadQuery,
     @Req() request: FastifyRequest,
   ): Promise<Plain<UploadAnswer>> {
-    const bearer = bearerOf(request);
+    const bearer = await this.bearer.of(request);
     const gone = new AbortController();
     request.raw.once('close', () => {
       if (!request.raw.complete) gone.abort(new Error('the client closed the connection'));

@@ -1,8 +1,10 @@
 import { type CatalogueEntry } from '@azaion/adapters/resource-api';
 import { type Clock, type ResourceName } from '@azaion/kernel';
 import {
+  type ChunkOpener,
   FetchResource,
   type OpenedResource,
+  PackReader,
   type PackSource,
   type PackStore,
   type SegmentStore,
@@ -22,11 +24,17 @@ export interface OpeningDependencies {
   readonly store: PackStore;
   readonly segments: SegmentStore;
   readonly clock: Clock;
+  readonly opener: ChunkOpener;
 }
 
 /** F2 for one caller at a time: the caller's token, the caller's key. Packs on the disk are shared; they are ciphertext. */
 export class OpenForCaller {
-  constructor(private readonly using: OpeningDependencies) {}
+  /** One for all callers: who asks for a pack that is on its way waits for it. */
+  private readonly reader: PackReader;
+
+  constructor(private readonly using: OpeningDependencies) {
+    this.reader = new PackReader(using.store, using.sources);
+  }
 
   /** @throws ResourceError | CryptoError | IdentityError. */
   newest(resource: ResourceName, bearer: TokenBearer, signal: AbortSignal): Promise<OpenedResource> {
@@ -51,7 +59,7 @@ export class OpenForCaller {
   ): Promise<OpenedResource> {
     const { apis, sessions, device, ...parts } = this.using;
     const recipient = await recipientFor(bearer.caller, sessions, device);
-    const fetch = new FetchResource({ ...parts, api: apis.grants(bearer, signal) });
+    const fetch = new FetchResource({ ...parts, reader: this.reader, api: apis.grants(bearer, signal) });
     return fetch.run({ resource, version, recipient, signal });
   }
 }

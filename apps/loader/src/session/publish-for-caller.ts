@@ -2,7 +2,7 @@ import { Readable } from 'node:stream';
 
 import { type ResourceKind, type StatementImage } from '@azaion/crypto';
 import { type ResourceName } from '@azaion/kernel';
-import { type PackSink, PublishResource, type PublishResult } from '@azaion/split-resource';
+import { type ChunkSealer, type PackSink, PublishResource, type PublishResult } from '@azaion/split-resource';
 import { type ArchiveInspector } from '@azaion/unlock';
 
 import { type CallerApis, type TokenBearer } from './caller-apis.js';
@@ -14,6 +14,7 @@ export class PublishForCaller {
     private readonly sink: PackSink,
     private readonly inspector: ArchiveInspector,
     private readonly maxBytes: number,
+    private readonly sealer: ChunkSealer,
   ) {}
 
   /**
@@ -27,7 +28,7 @@ export class PublishForCaller {
     bearer: TokenBearer,
     signal: AbortSignal,
   ): Promise<PublishResult> {
-    const publish = new PublishResource(this.apis.uploads(bearer), this.sink);
+    const publish = new PublishResource(this.apis.uploads(bearer), this.sink, { sealer: this.sealer });
     const common = { resource, kind, maxBytes: this.maxBytes, signal };
     if (kind === 'file') return publish.run({ ...common, content: asReadable(content) });
     let found: readonly StatementImage[] = [];

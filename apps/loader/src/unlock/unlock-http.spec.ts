@@ -12,6 +12,8 @@ import { type ByteRange, ManualClock, Secret } from '@azaion/kernel';
 import {
   type GrantApi,
   type PackLocation,
+  InlineChunkOpener,
+  InlineChunkSealer,
   PublishResource,
   ResourceError,
   type UploadApi,
@@ -197,6 +199,8 @@ class UnlockUnderTest {
       sink: new InMemoryPackSink(objects),
       store: new InMemoryPackStore(64 * MIB),
       segments: new InMemorySegmentStore(),
+      opener: new InlineChunkOpener(),
+      sealer: new InlineChunkSealer(),
       inspector: new TarArchiveInspector(),
       device: undefined,
       binding: 'none',

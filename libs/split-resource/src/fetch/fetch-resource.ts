@@ -66,16 +66,18 @@ export interface FetchDependencies {
   readonly retry?: RetryPolicy;
   /** A connection that has brought no byte for this long is replaced. Default 10 s. */
   readonly stallMs?: number;
+  /** Over the same store and sources; given to several instances, they share their downloads. Default: one of its own. */
+  readonly reader?: PackReader;
 }
 
-/** F2: opens one version of a resource for one caller. Source: docs/formats/sealed-resource.md, "Fetch". Keep one instance: concurrent reads share their downloads. */
+/** F2: opens one version of a resource for one caller. Source: docs/formats/sealed-resource.md, "Fetch". Reads of one instance share their downloads, as do instances with one {@link FetchDependencies.reader}. */
 export class FetchResource {
   private readonly reader: PackReader;
   private readonly opener: ChunkOpener;
 
   constructor(private readonly using: FetchDependencies) {
     const { store, sources, retry = DEFAULT_RETRY, stallMs = DEFAULT_STALL_MS, opener } = using;
-    this.reader = new PackReader(store, sources, { retry, stallMs });
+    this.reader = using.reader ?? new PackReader(store, sources, { retry, stallMs });
     this.opener = opener ?? new InlineChunkOpener();
   }
 

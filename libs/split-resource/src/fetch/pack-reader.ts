@@ -2,7 +2,7 @@ import { type Readable } from 'node:stream';
 
 import { type ByteRange } from '@azaion/kernel';
 
-import { pauseBeforeRetry, type RetryPolicy } from '../backoff.js';
+import { DEFAULT_RETRY, pauseBeforeRetry, type RetryPolicy } from '../backoff.js';
 import { ResourceError, type ResourceErrorCode } from '../errors.js';
 import { type PackId, type PackRef } from '../pack.js';
 import { MAX_RANGE_BYTES, type PackSource } from '../ports/pack-source.js';
@@ -62,7 +62,7 @@ export class PackReader {
   constructor(
     private readonly store: PackStore,
     private readonly sources: readonly PackSource[],
-    private readonly policy: PackReadPolicy,
+    private readonly policy: PackReadPolicy = { retry: DEFAULT_RETRY, stallMs: DEFAULT_STALL_MS },
   ) {}
 
   /** @throws ResourceError `cdn.missing` | `cdn.unavailable` | `resource.no-space`, and the signal's reason. */
