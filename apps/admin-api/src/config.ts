@@ -20,6 +20,7 @@ export class AdminConfig {
   @IsString()
   readonly environment: string = 'development';
 
+  /** Address to listen on. */
   @EnvText('ADMIN_HOST')
   @IsString()
   readonly host: string = '0.0.0.0';
@@ -48,6 +49,7 @@ export class AdminConfig {
   @IsString()
   readonly databaseUrl?: Secret<string>;
 
+  /** Base URL of the object store as this service reaches it. */
   @EnvText('S3_ENDPOINT')
   @IsOptional()
   @IsString()
@@ -59,6 +61,7 @@ export class AdminConfig {
   @IsString()
   readonly s3PublicEndpoint?: string;
 
+  /** Region that signatures name. */
   @EnvText('S3_REGION')
   @IsString()
   readonly s3Region: string = 'us-east-1';
@@ -69,11 +72,13 @@ export class AdminConfig {
   @IsString()
   readonly s3Bucket?: string;
 
+  /** Who signs at the object store. */
   @EnvSecret('S3_ACCESS_KEY_ID')
   @IsOptional()
   @IsString()
   readonly s3AccessKeyId?: Secret<string>;
 
+  /** Secret of that key. */
   @EnvSecret('S3_SECRET_ACCESS_KEY')
   @IsOptional()
   @IsString()
@@ -106,6 +111,7 @@ export class AdminConfig {
   @IsString()
   readonly bootstrapPassword?: Secret<string>;
 
+  /** How long an access token lives. */
   @EnvInteger('ACCESS_TOKEN_SECONDS')
   @IsInt()
   @Min(60)
@@ -161,6 +167,7 @@ export class AdminConfig {
   @ArrayMaxSize(64)
   readonly trustedProxies: readonly string[] = [];
 
+  /** Least level that is logged. */
   @EnvText('LOG_LEVEL')
   @IsIn(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
   readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent' = 'info';

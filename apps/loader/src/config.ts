@@ -134,7 +134,7 @@ export class LoaderConfig {
   @Matches(/^[A-Za-z0-9][A-Za-z0-9._-]{0,199}\/[A-Za-z0-9][A-Za-z0-9._-]{0,199}$/)
   readonly unlockResource?: string;
 
-  /** Repositories that a legacy archive is expected to hold. */
+  /** Repositories that a legacy archive is expected to hold; the product's seven services when unset. */
   @EnvList('UNLOCK_IMAGES')
   @ArrayMaxSize(256)
   @MaxLength(400, { each: true })

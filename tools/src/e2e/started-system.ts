@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import {
@@ -66,6 +66,8 @@ export async function startSystem(options: SystemOptions = {}): Promise<StartedS
     for (const step of stops.toReversed()) await step();
   };
   try {
+    // As root, PostgreSQL runs as another user and must reach its files.
+    await chmod(directory.path, 0o755);
     const adminUrl = `http://127.0.0.1:${await freePort()}`;
     const adminDataDir = join(directory.path, 'admin');
     const passwordFile = join(directory.path, 'bootstrap-password');

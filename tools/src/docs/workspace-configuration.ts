@@ -1,0 +1,20 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { configurationReference } from './configuration-reference.js';
+
+/** Sources of the configuration classes, by the title of their section. */
+const CLASSES = [
+  { title: 'Loader', path: 'apps/loader/src/config.ts' },
+  { title: 'Admin API', path: 'apps/admin-api/src/config.ts' },
+];
+
+/** Where the page lies, from the workspace's root. */
+export const CONFIGURATION_PAGE = 'docs/reference/configuration.md';
+
+/** The page as this workspace's classes make it. */
+export function workspaceConfigurationPage(workspace: string): string {
+  return configurationReference(
+    CLASSES.map(({ title, path }) => ({ title, source: readFileSync(join(workspace, path), 'utf8') })),
+  );
+}
