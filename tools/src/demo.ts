@@ -1,15 +1,22 @@
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { DEMO_HELP, parseDemoOptions } from './demo/demo-options.js';
+import { DEMO_HELP, type DemoOptions, parseDemoOptions } from './demo/demo-options.js';
 import { runDemo, type RunningDemo } from './demo/run-demo.js';
 
+const USAGE = 2;
 const INTERRUPTED = 130;
 const workspace = resolve(dirname(fileURLToPath(import.meta.url)), '..', '..');
 
 /** `npm start`: shows the whole system at work and stays up. See {@link DEMO_HELP}. */
 async function main(): Promise<number> {
-  const options = parseDemoOptions(process.argv.slice(2), resolve(workspace, '.azaion', 'demo'));
+  let options: DemoOptions | undefined;
+  try {
+    options = parseDemoOptions(process.argv.slice(2), resolve(workspace, '.azaion', 'demo'));
+  } catch (error) {
+    console.error(`${error instanceof Error ? error.message : ''}\n\n${DEMO_HELP}`);
+    return USAGE;
+  }
   if (options === undefined) {
     console.log(DEMO_HELP);
     return 0;
@@ -45,7 +52,8 @@ async function main(): Promise<number> {
   }
 }
 
-process.exitCode = await main().catch((error: unknown) => {
-  console.error(`The demo failed: ${error instanceof Error ? error.message : String(error)}\n\n${DEMO_HELP}`);
+const status = await main().catch((error: unknown) => {
+  console.error(`The demo failed: ${error instanceof Error ? error.message : String(error)}`);
   return 1;
 });
+process.exit(status); // a service that was still starting when another one failed must not keep this process

@@ -44,11 +44,18 @@ export function demoPlaces(workspace: string, directory: string): DemoPlaces {
 /** The services that the demo runs as processes of their own, and that never outlive it. */
 export class DemoServices {
   private readonly started: RunningProcess[] = [];
+  private stopping = false;
+  private fail: (error: Error) => void = () => undefined;
+  private readonly oneEnded = new Promise<never>((_resolve, reject) => {
+    this.fail = reject;
+  });
 
   constructor(
     private readonly places: DemoPlaces,
     private readonly say: (text: string) => void,
-  ) {}
+  ) {
+    this.oneEnded.catch(() => undefined); // nobody may be waiting at that moment
+  }
 
   /** Starts the Admin API with its embedded PostgreSQL and file store. */
   async startAdminApi(adminEmail: string): Promise<DemoService> {
@@ -80,14 +87,14 @@ export class DemoServices {
     }));
   }
 
-  /** Fails as soon as one of the services has ended by itself. */
-  async untilOneEnds(): Promise<never> {
-    await Promise.race(this.started.map(({ ended }) => ended));
-    throw new Error('A service ended by itself; its log is above.');
+  /** Fails as soon as one of the services has ended by itself; never settles otherwise. */
+  untilOneEnds(): Promise<never> {
+    return this.oneEnded;
   }
 
   /** Stops everything in reverse order, the database too, and waits for it. */
   async stop(): Promise<void> {
+    this.stopping = true;
     for (const service of [...this.started].reverse()) await service.stop();
     this.started.length = 0;
     await stopLeftoverPostgres(this.places.adminData);
@@ -111,6 +118,11 @@ export class DemoServices {
       readyTimeoutMs: 90_000,
     });
     this.started.push(running);
+    void running.ended.then(({ code, signal }) => {
+      if (this.stopping) return;
+      const how = signal ?? `status ${code ?? 'unknown'}`;
+      this.fail(new Error(`The ${app} ended by itself (${how}). Its log ends with:\n${running.output().slice(-2000)}`));
+    });
     return { url, process: running };
   }
 }

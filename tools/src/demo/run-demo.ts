@@ -70,7 +70,7 @@ export async function runDemo(
 
 /** A directory with other things in it must not be written to, and never deleted. */
 async function assertOwnDirectory(directory: string): Promise<void> {
-  const entries = await readdir(directory).catch(() => []);
+  const entries = await readdir(directory).catch((): string[] => []);
   if (entries.length > 0 && !entries.includes(MARKER))
     throw new Error(`${directory} holds something else: choose an empty directory with --data.`);
 }
@@ -364,7 +364,7 @@ class Demo {
     this.signal.throwIfAborted();
     const startedMs = performance.now();
     this.say(`${what} …`);
-    const result = await work();
+    const result = await Promise.race([work(), this.services.untilOneEnds()]);
     this.say(`  done in ${((performance.now() - startedMs) / 1000).toFixed(1)} s`);
     return result;
   }
