@@ -80,6 +80,13 @@ export class LoaderConfig {
   @Min(1024 ** 2)
   readonly cacheLimitBytes: number = 50 * GIB;
 
+  /** Threads beside the main one that open and seal chunks; each costs about 50 MiB. 0: the main thread does it. */
+  @EnvInteger('LOADER_THREADS')
+  @IsInt()
+  @Min(0)
+  @Max(64)
+  readonly threads: number = 0;
+
   /** Largest file that may be published. */
   @EnvInteger('LOADER_MAX_UPLOAD_BYTES')
   @IsInt()

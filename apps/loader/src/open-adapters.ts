@@ -10,6 +10,7 @@ import { CredentialsDeviceIdentity } from '@azaion/adapters/software-identity';
 import { FileStatementTrust, parseRootKey, type RootKey } from '@azaion/adapters/trust-store';
 import { JwksTokenVerifier } from '@azaion/identity';
 import { SystemClock } from '@azaion/kernel';
+import { InlineChunkOpener, InlineChunkSealer } from '@azaion/split-resource';
 import { Logger } from '@nestjs/common';
 
 import { isProduction, type LoaderConfig } from './config.js';
@@ -48,7 +49,7 @@ export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters
     warn: (message) => trustLog.warn(message),
   });
   const device = conf === undefined ? undefined : await deviceSession(config, conf, { auth, verifier, clock });
-  const workers = new ChunkWorkerPool();
+  const workers = config.threads === 0 ? undefined : new ChunkWorkerPool({ threads: config.threads });
   const modelCacheDir = join(config.dataDir, 'packs');
   return {
     clock,
@@ -61,8 +62,8 @@ export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters
     sink: new HttpPackSink(),
     store: new DirectoryPackStore({ directory: modelCacheDir, limitBytes: config.cacheLimitBytes }),
     segments: new DirectorySegmentStore(join(config.dataDir, 'segments')),
-    opener: workers.opener,
-    sealer: workers.sealer,
+    opener: workers?.opener ?? new InlineChunkOpener(),
+    sealer: workers?.sealer ?? new InlineChunkSealer(),
     inspector: new TarArchiveInspector(),
     device,
     binding: device === undefined ? 'none' : 'credentials',
@@ -71,7 +72,7 @@ export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters
     dataDirectory: { name: 'data-directory', check: () => access(config.dataDir, constants.W_OK) },
     adminApi: { name: 'admin-api', check: () => jwks.currentKeys().then(() => undefined) },
     close: async () => {
-      await Promise.all([client.close(), workers.close()]);
+      await Promise.all([client.close(), workers?.close()]);
     },
   };
 }
