@@ -5,6 +5,7 @@ const MIN_DISTINCT_BYTES = 12;
 const MAX_WINDOWS = 4_000_000;
 const HASHED_BYTES = 8;
 const MAX_EXAMPLES = 8;
+const { imul } = Math;
 
 /** Where a piece of plaintext was found. */
 export interface WindowHit {
@@ -134,8 +135,8 @@ export class PlaintextWindows {
 }
 
 function mix(low: number, high: number): number {
-  const mixed = Math.imul(low, 0x9e37_79b1) ^ Math.imul(high, 0x85eb_ca77);
-  return Math.imul(mixed ^ (mixed >>> 15), 0xc2b2_ae3d) >>> 0;
+  const mixed = imul(low, 0x9e37_79b1) ^ imul(high, 0x85eb_ca77);
+  return imul(mixed ^ (mixed >>> 15), 0xc2b2_ae3d) >>> 0;
 }
 
 const lastSeenAt = new Int32Array(256);
