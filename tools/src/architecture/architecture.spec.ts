@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { globSync, readFileSync } from 'node:fs';
+import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 
@@ -54,7 +54,9 @@ describe('a planted violation of the layers', () => {
 
   beforeAll(() => {
     // Without the project graph the layer rules would be skipped in silence.
-    execute('nx', ['graph', `--file=${join(tmpdir(), `azaion-graph-${process.pid}.json`)}`]);
+    const directory = mkdtempSync(join(tmpdir(), 'azaion-graph-'));
+    execute('nx', ['graph', `--file=${join(directory, 'graph.json')}`]);
+    rmSync(directory, { recursive: true });
     const sources = [...planted, ...allowed].map(([, path, text]) => ({ path, text }));
     const answer = execute('node', ['tools/scripts/lint-text.mjs'], JSON.stringify(sources));
     refusals = (JSON.parse(answer) as { ruleId: string }[][]).map((messages) => messages.map(({ ruleId }) => ruleId));

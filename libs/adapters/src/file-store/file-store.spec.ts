@@ -8,7 +8,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 
 import fc from 'fast-check';
 
-import { type PackRef } from '@azaion/split-resource';
+import { type PackRef, type PackSource } from '@azaion/split-resource';
 import { describePackSource, describePackStore, describeSegmentStore } from '@azaion/split-resource/testing';
 
 import { DirectoryPackSource, DirectoryPackStore, DirectorySegmentStore } from './index.js';
@@ -58,7 +58,7 @@ describe('DirectoryPackSource', () => {
     const directory = await newDirectory();
     const pack = newPack(100);
     await writeFile(join(directory, pack.packId), randomBytes(99));
-    const source = new DirectoryPackSource(directory);
+    const source: PackSource = new DirectoryPackSource(directory);
     const location = { folderId: randomUUID(), pack, url: undefined };
     await expect(source.open(location, { start: 0, end: 10 }, 1000)).rejects.toMatchObject({ code: 'pack.not-found' });
   });
@@ -68,7 +68,7 @@ describe('DirectoryPackSource', () => {
     [randomUUID(), '../../../etc/passwd'],
     [randomUUID(), `${'ab'.repeat(16)}/..`],
   ])('never leaves its directory for folder %s and pack %s', async (folderId, packId) => {
-    const source = new DirectoryPackSource(await newDirectory());
+    const source: PackSource = new DirectoryPackSource(await newDirectory());
     const location = { folderId, pack: { ...newPack(10), packId }, url: undefined };
     await expect(source.open(location, { start: 0, end: 10 }, 1000)).rejects.toMatchObject({ code: 'recipe.invalid' });
   });
