@@ -86,7 +86,11 @@ describe('imports between projects', () => {
     if (/\.(spec|e2e)\.ts$|\/testing\//.test(path)) declared.add('@azaion/testing');
     return [...siblings(text)].filter((name) => !declared.has(name)).map((name) => `${path} imports ${name}`);
   };
-  const sources = (project: Project): string[] => globSync(`${project.directory}/src/**/*.ts`, { cwd: ROOT });
+  // This file holds violations as text.
+  const sources = (project: Project): string[] =>
+    globSync(`${project.directory}/src/**/*.ts`, { cwd: ROOT }).filter(
+      (path) => join(ROOT, path) !== import.meta.filename,
+    );
   const references = (project: Project): string[] => {
     const { references: listed = [] } = JSON.parse(
       readFileSync(join(ROOT, project.directory, 'tsconfig.json'), 'utf8'),
@@ -100,9 +104,7 @@ describe('imports between projects', () => {
 
   it('finds a planted import of a sibling that is not declared', () => {
     const crypto = projects.find(({ manifest }) => manifest.name === '@azaion/crypto')!;
-    // Put together here, so that this file itself imports nothing of the kind.
-    const scope = '@azaion';
-    const text = `import { type X } from '${scope}/unlock';\nconst y = await import('${scope}/identity/testing');`;
+    const text = "import { type X } from '@azaion/unlock';\nconst y = await import('@azaion/identity/testing');";
     expect(undeclared(crypto, 'libs/crypto/src/planted.ts', text)).toEqual([
       'libs/crypto/src/planted.ts imports @azaion/unlock',
       'libs/crypto/src/planted.ts imports @azaion/identity',
