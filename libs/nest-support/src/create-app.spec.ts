@@ -442,6 +442,16 @@ describe('an application', () => {
       },
     );
 
+    it('refuses U+0000 in every text, however deep, and in the query', async () => {
+      const answer = await post('/things', JSON.stringify({ name: 'a\0', size: 1, parts: [{ label: '\0' }] }));
+      expectProblem(answer, 422, 'request.invalid');
+      expect(answer.body['errors']).toEqual([
+        { field: 'parts.0.label', messages: ['must not hold U+0000'] },
+        { field: 'name', messages: ['must not hold U+0000'] },
+      ]);
+      expectProblem(await call('/things/open?text=%00'), 422, 'request.invalid');
+    });
+
     it('refuses nesting that would exhaust the stack', async () => {
       const deep = `${'['.repeat(4000)}${']'.repeat(4000)}`;
       expectProblem(await post('/things', `{"name":"a","size":1,"parts":${deep}}`), 422, 'request.invalid');

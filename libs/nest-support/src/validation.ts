@@ -60,11 +60,13 @@ function isInherent(name: string): boolean {
   return name in Object.prototype || name === 'prototype';
 }
 
-/** What must not reach class-transformer: members that would shadow an object's own, and nesting that would exhaust the stack. */
+/** What must not get any further: members that would shadow an object's own, nesting that would exhaust the stack, and U+0000, which databases and file names cannot hold. */
 function dangerousMembers(value: unknown): FieldError[] {
   const found: FieldError[] = [];
   const pending = [{ value, path: '', depth: 0 }];
   for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+    if (typeof next.value === 'string' && next.value.includes('\0'))
+      found.push({ field: next.path.slice(0, 100), messages: ['must not hold U+0000'] });
     if (typeof next.value !== 'object' || next.value === null) continue;
     if (next.depth > MAX_DEPTH) return [{ field: next.path.slice(0, 100), messages: ['is nested too deep'] }];
     for (const [name, member] of Object.entries(next.value)) {
