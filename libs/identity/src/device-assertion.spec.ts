@@ -69,6 +69,7 @@ describe('a device assertion', () => {
     ['an issuer that is no serial', { iss: '../x', sub: '../x' }],
     ['no id', { jti: undefined }],
     ['an empty id', { jti: '' }],
+    ['an id with U+0000', { jti: 'a\0' }],
     ['a huge id', { jti: 'x'.repeat(129) }],
     ['no end', { exp: undefined }],
     ['no beginning', { iat: undefined }],

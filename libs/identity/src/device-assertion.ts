@@ -11,7 +11,7 @@ export const MAX_ASSERTION_SECONDS = 60;
 /** How far a device's clock may be off. */
 export const ASSERTION_TOLERANCE_SECONDS = 30;
 const MAX_ASSERTION_CHARS = 4096;
-const MAX_JTI_CHARS = 128;
+const JTI = /^[\x21-\x7e]{1,128}$/; // it is stored: nothing that a database refuses
 
 /** An assertion whose form and times are acceptable. */
 export interface DeviceAssertion {
@@ -61,7 +61,7 @@ export function readDeviceAssertion(assertion: string, audience: string, clock: 
     throw refused();
   const { iss, sub, aud, jti, iat, exp } = claims;
   if (!isValidName(iss) || sub !== iss || aud !== audience) throw refused();
-  if (typeof jti !== 'string' || jti === '' || jti.length > MAX_JTI_CHARS) throw refused();
+  if (typeof jti !== 'string' || !JTI.test(jti)) throw refused();
   if (!Number.isSafeInteger(iat) || !Number.isSafeInteger(exp)) throw refused();
   const [issuedAt, expiresAt] = [iat as number, exp as number];
   const nowSeconds = clock.nowMs() / 1000;
