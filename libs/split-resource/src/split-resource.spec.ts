@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 
 import { CHUNKING } from './chunker.js';
 import { ResourceError } from './errors.js';
@@ -78,6 +78,14 @@ describe('a resource that was published and fetched', () => {
     const content = randomBytes(1_000_000);
     await world.publish(content);
     expect(await world.publish(content)).toMatchObject({ version: 1, created: false, uploadedBytes: 0 });
+  });
+
+  it('makes a version of what another publisher claims to have published', async () => {
+    const world = await World.create();
+    const content = randomBytes(1000);
+    await world.publish(content);
+    world.admin.publisher = randomUUID();
+    expect(await world.publish(content)).toMatchObject({ version: 2, created: true });
   });
 
   it('opens any range, touching only the segments and packs that cover it', async () => {

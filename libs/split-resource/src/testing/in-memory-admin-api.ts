@@ -63,19 +63,20 @@ interface Upload {
   committed: { readonly version: number; readonly created: boolean } | undefined;
 }
 
-/** The state of a small Admin API: one folder, one publisher, real seals and signatures, no network. */
+/** The state of a small Admin API: one folder, one caller at a time, real seals and signatures, no network. */
 export class InMemoryAdminApi {
   readonly folderId = randomUUID();
   readonly dedupKey = randomBytes(32);
   /** Scope that statements of later commits get. */
   scope = 'fleet';
+  /** User id of who opens, commits and asks from now on. */
+  publisher: string = randomUUID();
   /** Versions below this one are withdrawn for good. */
   minVersion = 0;
   /** What every part of a recipe that was read is put on, in order: `kind/index`. */
   readonly segmentsRead: string[] = [];
 
   private readonly clock: Clock;
-  private readonly publisher = randomUUID();
   private readonly resources = new Map<string, { readonly resourceId: string; readonly versions: Version[] }>();
   private readonly uploads = new Map<string, Upload>();
   private readonly known = new Map<string, KnownChunk>();
@@ -305,7 +306,8 @@ export class InMemoryAdminApi {
       throw new ResourceError('upload.pack-gone', 'Packs are gone: publish again.', { details: { packIds: gone } });
     const contentHash = toHex(draft.root.sha256);
     const latest = resource.versions.at(-1);
-    if (latest?.contentHash === contentHash && latest.statement.kind === request.kind)
+    const own = latest?.statement.publisher === this.publisher; // the hash is the publisher's word alone
+    if (own && latest.contentHash === contentHash && latest.statement.kind === request.kind)
       return { version: latest.statement.version, created: false };
     const version = resource.versions.length + 1;
     const segments = new Map<string, Uint8Array>();
