@@ -1,14 +1,13 @@
 import { hash, randomBytes } from 'node:crypto';
 
 import { generateP256KeyPair, isPrivateJwk, type KeyVault, softwareEcdh } from '@azaion/crypto';
-import { IdentityError } from '@azaion/identity';
+import { ENROLMENT_NONCE_BYTES, type EnrolmentProof, IdentityError, verifyEnrolment } from '@azaion/identity';
 import { type Clock, toHex, utf8 } from '@azaion/kernel';
 
 import { type AuditLog } from '../audit/audit-log.js';
 import { type Database, isUniqueViolation } from '../persistence/database.js';
 import { type Credentials, type LogIn, wrongCredentials } from '../tokens/log-in.js';
 import { type Sessions } from '../tokens/sessions.js';
-import { assertProofs, type EnrolmentProofs } from './device-proofs.js';
 
 const CHALLENGE_SECONDS = 5 * 60;
 
@@ -40,7 +39,7 @@ export class EnrolDevice {
     const user = await this.logIn.authenticate(credentials, 'enrolment');
     if (device?.user_id !== user.id) throw wrongCredentials();
     assertMayEnrol(device.status);
-    const nonce = randomBytes(32);
+    const nonce = randomBytes(ENROLMENT_NONCE_BYTES);
     const nonceHash = hash('sha256', nonce, 'buffer');
     const ephemeral = await generateP256KeyPair();
     const wrapped = await this.vault.wrap('service', toHex(nonceHash), utf8(JSON.stringify(ephemeral.privateJwk)));
@@ -66,8 +65,8 @@ export class EnrolDevice {
    *
    * @throws IdentityError `login.wrong-credentials` for an unknown or expired nonce | `device.already-enrolled` | `device.revoked` | `device.proof-invalid`.
    */
-  async run(serial: string, proofs: EnrolmentProofs, address: string): Promise<void> {
-    const nonceHash = hash('sha256', proofs.nonce, 'buffer');
+  async run(serial: string, proof: EnrolmentProof, address: string): Promise<void> {
+    const nonceHash = hash('sha256', proof.nonce, 'buffer');
     const challenge = await this.database.queries
       .deleteFrom('device_challenges')
       .where('nonce_hash', '=', nonceHash)
@@ -77,9 +76,9 @@ export class EnrolDevice {
     const opened = await this.vault.unwrap('service', toHex(nonceHash), challenge.wrapped_ephemeral);
     const ephemeral = JSON.parse(new TextDecoder().decode(opened)) as unknown;
     if (!isPrivateJwk(ephemeral)) throw wrongCredentials();
-    await assertProofs(serial, proofs, softwareEcdh(ephemeral));
+    await verifyEnrolment(serial, proof, softwareEcdh(ephemeral));
     try {
-      await this.register(serial, challenge.device_id, proofs, address);
+      await this.register(serial, challenge.device_id, proof, address);
     } catch (error) {
       if (isUniqueViolation(error))
         throw new IdentityError('device.proof-invalid', 'This agreement key belongs to another device.');
@@ -87,7 +86,7 @@ export class EnrolDevice {
     }
   }
 
-  private async register(serial: string, deviceId: string, proofs: EnrolmentProofs, address: string): Promise<void> {
+  private async register(serial: string, deviceId: string, proof: EnrolmentProof, address: string): Promise<void> {
     await this.database.transaction(async (on) => {
       const device = await on
         .selectFrom('devices')
@@ -101,8 +100,8 @@ export class EnrolDevice {
         .updateTable('devices')
         .set({
           status: 'enrolled',
-          signing_key: JSON.stringify(proofs.signingKey),
-          agreement_key: Buffer.from(proofs.agreementKey),
+          signing_key: JSON.stringify(proof.signingKey),
+          agreement_key: Buffer.from(proof.agreementKey),
           enrolled_at: new Date(this.clock.nowMs()),
         })
         .where('id', '=', deviceId)

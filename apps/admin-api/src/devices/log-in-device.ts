@@ -1,21 +1,20 @@
-import { importVerificationKey } from '@azaion/crypto';
-import { IdentityError } from '@azaion/identity';
+import { type PublicJwk } from '@azaion/crypto';
+import { type DeviceAssertion, IdentityError, readDeviceAssertion, verifyDeviceAssertion } from '@azaion/identity';
 import { type Clock } from '@azaion/kernel';
-import { compactVerify, decodeJwt, decodeProtectedHeader } from 'jose';
 
 import { type AuditLog } from '../audit/audit-log.js';
 import { type Database, isUniqueViolation } from '../persistence/database.js';
 import { wrongCredentials } from '../tokens/log-in.js';
 import { type IssuedTokens, type Sessions } from '../tokens/sessions.js';
 
-const MAX_ASSERTION_CHARS = 4096;
-const MAX_LIFE_SECONDS = 60;
-const CLOCK_TOLERANCE_SECONDS = 30;
-
-interface AssertionClaims {
+/** A device and its account, as far as a login needs them. */
+interface KnownDevice {
   readonly serial: string;
-  readonly jti: string;
-  readonly expiresAtSeconds: number;
+  readonly status: 'registered' | 'enrolled' | 'revoked';
+  readonly signing_key: PublicJwk | null;
+  readonly id: string;
+  readonly email: string;
+  readonly is_enabled: boolean;
 }
 
 /** F1: logs an enrolled device in with an assertion signed by its key (RFC 7523). */
@@ -34,8 +33,26 @@ export class LogInDevice {
    * @throws IdentityError `login.wrong-credentials` | `device.revoked`, the latter only to who holds the device's key.
    */
   async run(assertion: string, address: string): Promise<IssuedTokens> {
-    const claims = this.readClaims(assertion);
-    const device = await this.database.queries
+    let device: KnownDevice | undefined;
+    try {
+      const { serial } = readDeviceAssertion(assertion, this.audience, this.clock);
+      device = await this.find(serial);
+      if (!device) throw wrongCredentials();
+      return await this.open(this.verified(assertion, device), device, address);
+    } catch (error) {
+      const reused = isUniqueViolation(error); // the assertion was accepted before
+      if (!reused && !(error instanceof IdentityError)) throw error;
+      await this.audit.record(this.database.queries, {
+        event: 'device.login-failed',
+        actor: { id: device?.id ?? 'unknown', address },
+        subject: device?.serial ?? 'unknown',
+      });
+      throw error instanceof IdentityError && error.code === 'device.revoked' ? error : wrongCredentials();
+    }
+  }
+
+  private find(serial: string): Promise<KnownDevice | undefined> {
+    return this.database.queries
       .selectFrom('devices')
       .innerJoin('users', 'users.id', 'devices.user_id')
       .select([
@@ -46,26 +63,21 @@ export class LogInDevice {
         'users.email',
         'users.is_enabled',
       ])
-      .where('devices.serial', '=', claims.serial)
+      .where('devices.serial', '=', serial)
       .executeTakeFirst();
-    if (!device?.signing_key) throw wrongCredentials();
-    const key = await importVerificationKey(claims.serial, device.signing_key);
-    await compactVerify(assertion, key.publicKey, { algorithms: ['ES256'] }).catch(() => {
-      throw wrongCredentials();
-    });
+  }
+
+  private verified(assertion: string, device: KnownDevice): DeviceAssertion {
+    if (!device.signing_key) throw wrongCredentials();
+    const claims = verifyDeviceAssertion(assertion, device.signing_key, this.audience, this.clock);
     if (device.status === 'revoked' || !device.is_enabled)
       throw new IdentityError('device.revoked', 'This device has been revoked: ask an administrator.');
     if (device.status !== 'enrolled') throw wrongCredentials();
-    try {
-      return await this.open(claims, device, address);
-    } catch (error) {
-      if (isUniqueViolation(error)) throw wrongCredentials(); // the assertion was used before
-      throw error;
-    }
+    return claims;
   }
 
   private open(
-    { jti, expiresAtSeconds, serial }: AssertionClaims,
+    { jti, rememberUntilSeconds, serial }: DeviceAssertion,
     user: { readonly id: string; readonly email: string },
     address: string,
   ): Promise<IssuedTokens> {
@@ -76,7 +88,7 @@ export class LogInDevice {
         .insertInto('used_assertions')
         .values({
           jti: `${serial} ${jti}`,
-          expires_at: new Date((expiresAtSeconds + 2 * CLOCK_TOLERANCE_SECONDS) * 1000),
+          expires_at: new Date(rememberUntilSeconds * 1000),
         })
         .execute();
       await on.updateTable('devices').set({ last_seen_at: now }).where('serial', '=', serial).execute();
@@ -88,36 +100,5 @@ export class LogInDevice {
       });
       return this.sessions.open(on, { ...user, role: 'CompanionPC', deviceSerial: serial });
     });
-  }
-
-  /** Header rules and claims of RFC 7523 §3; the signature is still unchecked. */
-  private readClaims(assertion: string): AssertionClaims {
-    if (assertion.length > MAX_ASSERTION_CHARS) throw wrongCredentials();
-    let claims: Record<string, unknown>;
-    try {
-      const header = decodeProtectedHeader(assertion);
-      const known = Object.keys(header).every((name) => name === 'alg' || name === 'typ');
-      if (!known || header.alg !== 'ES256' || header.typ !== 'JWT') throw wrongCredentials();
-      claims = decodeJwt(assertion);
-    } catch {
-      throw wrongCredentials();
-    }
-    const { iss, sub, aud, jti, iat, exp } = claims;
-    const nowSeconds = this.clock.nowMs() / 1000;
-    const acceptable =
-      typeof iss === 'string' &&
-      iss === sub &&
-      aud === this.audience &&
-      typeof jti === 'string' &&
-      jti.length >= 1 &&
-      jti.length <= 128 &&
-      typeof iat === 'number' &&
-      typeof exp === 'number' &&
-      exp > iat &&
-      exp - iat <= MAX_LIFE_SECONDS &&
-      iat <= nowSeconds + CLOCK_TOLERANCE_SECONDS &&
-      exp > nowSeconds - CLOCK_TOLERANCE_SECONDS;
-    if (!acceptable) throw wrongCredentials();
-    return { serial: iss, jti, expiresAtSeconds: exp };
   }
 }

@@ -205,14 +205,14 @@ export class DevicesController {
     const { signingKey } = body;
     if (!isPublicJwk(signingKey))
       throw invalidRequest(400, [{ field: 'signingKey', messages: ['must be a P-256 JWK: kty, crv, x, y'] }]);
-    const proofs = {
+    const proof = {
       nonce: bytesOf(body.nonce),
       signingKey,
       agreementKey: bytesOf(body.agreementKey),
       signingProof: bytesOf(body.signingProof),
       agreementProof: bytesOf(body.agreementProof),
     };
-    await this.enrolDevice.run(serial, proofs, address);
+    await this.enrolDevice.run(serial, proof, address);
   }
 }
 

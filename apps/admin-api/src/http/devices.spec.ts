@@ -141,11 +141,34 @@ describe('devices over HTTP', () => {
       ['an end in the past', { iat: nowSeconds - 300, exp: nowSeconds - 240 }],
       ['a start in the future', { iat: nowSeconds + 3600, exp: nowSeconds + 3660 }],
       ['no id', { jti: undefined }],
+      ['an id with U+0000', { jti: '\0' }],
+      ['a serial with U+0000', { iss: '\0', sub: '\0' }],
       ['no times', { iat: undefined, exp: undefined }],
     ])('refuses %s', async (_name, claims) => {
       const device = await TestDevice.enrolled(api);
       const { status, json } = await device.logIn(await device.assertion(claims));
       expect({ status, code: json.code }).toEqual({ status: 401, code: 'login.wrong-credentials' });
+    });
+
+    it('answers unknown, unenrolled, forged and malformed alike, and records each', async () => {
+      const [device, bare] = [await TestDevice.enrolled(api), await TestDevice.register(api)];
+      const answers = [
+        await device.logIn('x'),
+        await device.logIn(await device.assertion({ iss: 'nobody', sub: 'nobody' })),
+        await device.logIn(await device.assertion({}, device.agreement)),
+        await bare.logIn(await bare.assertion()),
+      ];
+      const shapes = answers.map(({ status, json }) => ({ status, ...json, requestId: '' }));
+      for (const shape of shapes) expect(shape).toEqual(shapes[0]);
+      const events = await api.infrastructure.database.queries
+        .selectFrom('audit_events')
+        .select(['actor', 'subject', 'address'])
+        .where('event', '=', 'device.login-failed')
+        .orderBy('id', 'desc')
+        .limit(4)
+        .execute();
+      expect(events.map(({ subject }) => subject)).toEqual([bare.serial, device.serial, 'unknown', 'unknown']);
+      for (const { address } of events) expect(address).toBe('127.0.0.1');
     });
 
     it('refuses another key’s signature, and a text that is none', async () => {
