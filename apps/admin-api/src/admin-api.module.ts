@@ -151,8 +151,8 @@ function useCases(config: AdminConfig): Provider[] {
         new LogInDevice(database, sessions, audit, clock, config.audience),
     },
     made(CurrentStanding, [Database, ManageDevices, TokenVerifier]),
-    made(Folders, [Database, KeyVault, Clock]),
-    made(Uploads, [Database, Folders, Clock]),
+    made(Folders, [Database, KeyVault, AuditLog, Clock]),
+    made(Uploads, [Database, Folders, AuditLog, Clock]),
     made(Packs, [Database, Uploads, ObjectStore, Clock]),
     made(CommitUpload, [
       Database,

@@ -1,10 +1,10 @@
-import { type Caller } from '@azaion/identity';
 import { isValidName, NameError, resourceName, toBase64Url } from '@azaion/kernel';
-import { AnyRole, BINARY_MEDIA_TYPE, CurrentCaller } from '@azaion/nest-support';
+import { AnyRole, BINARY_MEDIA_TYPE } from '@azaion/nest-support';
 import { MAX_PACK_URLS, PACK_ID_PATTERN } from '@azaion/split-resource';
-import { Body, Controller, Get, Headers, HttpCode, Ip, Param, Post, Res } from '@nestjs/common';
+import { Body, Controller, Get, HttpCode, Param, Post, Res, UseGuards } from '@nestjs/common';
 import {
   ApiCreatedResponse,
+  ApiHeader,
   ApiOkResponse,
   ApiOperation,
   ApiProduces,
@@ -15,11 +15,12 @@ import {
 import { ArrayMaxSize, ArrayMinSize, IsArray, IsInt, IsOptional, Matches, Max, Min } from 'class-validator';
 import { type FastifyReply } from 'fastify';
 
-import { CurrentStanding } from '../sealed/current-standing.js';
+import { type Standing } from '../sealed/current-standing.js';
 import { GrantResource } from '../sealed/grant-resource.js';
 import { ReadCatalogue } from '../sealed/read-catalogue.js';
 import { type AnswerOf, IdParams, IsBase64UrlBytes, SegmentParams, bytesOf } from './dto.js';
 import { ProblemResponses } from './problems.js';
+import { CallerStanding, CARRIER, StandingGuard } from './standing.js';
 
 class GrantBody {
   @ApiProperty({ description: 'base64url of the 65-byte SEC1 point' })
@@ -30,7 +31,7 @@ class GrantBody {
   @IsOptional()
   @IsInt()
   @Min(1)
-  @Max(0xffff_ffff)
+  @Max(0x7fff_ffff)
   readonly version?: number;
 
   @ApiProperty({ description: 'base64url, 16 to 64 bytes, fresh per request' })
@@ -70,10 +71,11 @@ class UrlsBody {
 /** F2: the catalogue and grants. Source: docs/reference/sealed-wire.md, "Fetch". */
 @ApiTags('fetch')
 @AnyRole()
+@UseGuards(StandingGuard)
+@ApiHeader(CARRIER)
 @Controller('sealed')
 export class GrantsController {
   constructor(
-    private readonly standing: CurrentStanding,
     private readonly grants: GrantResource,
     private readonly catalogue: ReadCatalogue,
   ) {}
@@ -82,16 +84,12 @@ export class GrantsController {
   @ApiOperation({ summary: 'What a folder holds' })
   @ApiOkResponse({ description: 'Resources with their newest version' })
   @ProblemResponses(401, 403, 422)
-  async folder(
-    @Param('folder') folder: string,
-    @CurrentCaller() caller: Caller,
-    @Headers('azaion-device') carrier: string | undefined,
-  ): Promise<object> {
+  async folder(@Param('folder') folder: string, @CallerStanding() standing: Standing): Promise<object> {
     if (!isValidName(folder))
       throw new NameError('name.invalid', 'The folder name is not valid: use letters, digits, ".", "_" and "-".', {
         details: { field: 'folder' },
       });
-    const resources = await this.catalogue.resources(folder, await this.standing.of(caller, carrier));
+    const resources = await this.catalogue.resources(folder, standing);
     return { resources: resources.map((entry) => ({ ...entry, updatedAt: entry.updatedAt.toISOString() })) };
   }
 
@@ -102,10 +100,8 @@ export class GrantsController {
   async resource(
     @Param('folder') folder: string,
     @Param('name') name: string,
-    @CurrentCaller() caller: Caller,
-    @Headers('azaion-device') carrier: string | undefined,
+    @CallerStanding() standing: Standing,
   ): Promise<object> {
-    const standing = await this.standing.of(caller, carrier);
     const versions = await this.catalogue.versions(resourceName(folder, name), standing);
     return {
       name,
@@ -131,20 +127,17 @@ export class GrantsController {
     @Param('folder') folder: string,
     @Param('name') name: string,
     @Body() body: GrantBody,
-    @CurrentCaller() caller: Caller,
-    @Headers('azaion-device') carrier: string | undefined,
-    @Ip() address: string,
+    @CallerStanding() standing: Standing,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<AnswerOf<GrantAnswerBody>> {
     const resource = resourceName(folder, name);
-    const standing = await this.standing.of(caller, carrier);
     const request = {
       resource,
       version: body.version,
       recipientPoint: bytesOf(body.recipientPublicKey),
       nonce: body.nonce,
     };
-    const grant = await this.grants.run(request, standing, address);
+    const grant = await this.grants.run(request, standing);
     void reply.header('cache-control', 'no-store');
     return {
       ...grant,
@@ -162,11 +155,10 @@ export class GrantsController {
   @ProblemResponses(400, 401, 403, 404)
   async segment(
     @Param() { id, kind, index }: SegmentParams,
-    @CurrentCaller() caller: Caller,
-    @Headers('azaion-device') carrier: string | undefined,
+    @CallerStanding() standing: Standing,
     @Res() reply: FastifyReply,
   ): Promise<void> {
-    const sealed = await this.grants.segment(id, kind, index, await this.standing.of(caller, carrier));
+    const sealed = await this.grants.segment(id, kind, index, standing);
     await reply.type(BINARY_MEDIA_TYPE).header('cache-control', 'private, no-store').send(sealed);
   }
 
@@ -178,9 +170,8 @@ export class GrantsController {
   async urls(
     @Param() { id }: IdParams,
     @Body() { packIds }: UrlsBody,
-    @CurrentCaller() caller: Caller,
-    @Headers('azaion-device') carrier: string | undefined,
+    @CallerStanding() standing: Standing,
   ): Promise<readonly PackUrlAnswer[]> {
-    return this.grants.urls(id, packIds, await this.standing.of(caller, carrier));
+    return this.grants.urls(id, packIds, standing);
   }
 }

@@ -7,7 +7,6 @@ import { IsNotEmpty, IsString, MaxLength } from 'class-validator';
 
 import { LogInDevice } from '../devices/log-in-device.js';
 import { SigningKeys } from '../keys/signing-keys.js';
-import { Database } from '../persistence/database.js';
 import { LogIn } from '../tokens/log-in.js';
 import { MAX_PASSWORD_CHARS } from '../tokens/password-hasher.js';
 import { type IssuedTokens, Sessions } from '../tokens/sessions.js';
@@ -68,7 +67,6 @@ export class LoginController {
     private readonly logInDevice: LogInDevice,
     private readonly sessions: Sessions,
     private readonly keys: SigningKeys,
-    private readonly database: Database,
   ) {}
 
   @Post('login')
@@ -120,8 +118,8 @@ export class LoginController {
   @ApiOperation({ summary: 'End all sessions of the caller' })
   @ApiNoContentResponse({ description: 'No session can be refreshed any more' })
   @ProblemResponses(401)
-  async logoutAll(@CurrentCaller() caller: Caller): Promise<void> {
-    await this.database.transaction((on) => this.sessions.endAll(on, caller.userId));
+  async logoutAll(@CurrentCaller() caller: Caller, @Ip() address: string): Promise<void> {
+    await this.sessions.endAllOf({ id: caller.userId, address });
   }
 
   @Get('.well-known/jwks.json')

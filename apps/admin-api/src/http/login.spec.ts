@@ -65,6 +65,17 @@ describe('the Admin API over HTTP', () => {
       expect(json.type).toBe('about:blank');
     });
 
+    it.each([
+      ['POST', '/login', { email: 'a\0@example.com', password: 'x' }, 'email'],
+      ['POST', '/users', { email: 'a\0@example.com', password: 'a long password', role: 'Operator' }, 'email'],
+      ['GET', '/users?cursor=%00', undefined, 'cursor'],
+      ['GET', '/users?searchEmail=%00', undefined, 'searchEmail'],
+      ['GET', '/devices?cursor=%00', undefined, 'cursor'],
+    ])('U+0000 is refused by %s %s', async (method, path, body, field) => {
+      const { status, json } = await api.call(method, path, { token: api.administrator.token, body });
+      expect({ status, field: json.errors[0].field }).toEqual({ status: 400, field });
+    });
+
     it('names the unknown field', async () => {
       const body = { email: 'a@example.com', password: 'x', hardware: 'CPU: …' };
       const { json } = await api.call('POST', '/login', { body });

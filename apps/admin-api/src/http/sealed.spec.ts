@@ -1,5 +1,5 @@
 /* eslint-disable @typescript-eslint/no-unsafe-argument, @typescript-eslint/no-unsafe-assignment, @typescript-eslint/no-unsafe-call, @typescript-eslint/no-unsafe-member-access -- answers are looked into as they come */
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
 
 import { HttpPackSink, HttpPackSource } from '@azaion/adapters/http-packs';
@@ -19,6 +19,7 @@ import { TestDevice } from '../testing/device.js';
 import { type Account, type StartedApi, startApi } from '../testing/started-api.js';
 
 const MIB = 1024 * 1024;
+const DIGEST = `sha256:${'0f'.repeat(32)}`;
 
 describe('sealed resources over HTTP', () => {
   let api: StartedApi;
@@ -84,6 +85,22 @@ describe('sealed resources over HTTP', () => {
         ...body,
       },
     });
+  /** How many objects the API looks for in the meantime. */
+  const headsDuring = async (work: () => Promise<void>): Promise<number> => {
+    const { objects } = api.infrastructure;
+    const head = objects.head.bind(objects);
+    let count = 0;
+    objects.head = (key) => {
+      count++;
+      return head(key);
+    };
+    try {
+      await work();
+    } finally {
+      objects.head = head;
+    }
+    return count;
+  };
   const recipientOf = (of: TestDevice): Recipient => {
     const recipient = softwareRecipient(of.serial);
     return { ...recipient, point: of.agreement.point };
@@ -132,6 +149,19 @@ describe('sealed resources over HTTP', () => {
       expect((await api.call('GET', '/sealed/models/unfinished', { token: reader.token })).status).toBe(404);
       expect((await grant(reader.token, 'models/unfinished')).status).toBe(404);
       expect((await api.call('GET', '/sealed/models', { token: reader.token })).text).not.toContain('unfinished');
+    });
+
+    it('of equal bytes is another publisher’s own all the same: nobody can take a name’s next version away', async () => {
+      const content = randomBytes(1000);
+      const claimed = createHash('sha256').update(content).digest();
+      const attacker = await DraftUpload.open(api, await api.account('ResourceUploader'), 'models/claimed');
+      const foreign = await attacker.pack(randomBytes(1000));
+      expect((await attacker.commit({ ...attacker.draft(foreign), sha256: claimed })).json).toEqual({ version: 1 });
+      const honest = await publish(publisher.token, 'models', 'claimed', content);
+      expect(honest).toMatchObject({ version: 2, created: true });
+      const opened = await fetched(reader.token, 'models', 'claimed', softwareRecipient());
+      expect(opened.content.equals(content)).toBe(true);
+      expect((await publish(publisher.token, 'models', 'claimed', content)).created).toBe(false);
     });
 
     it('of a folder that nobody has used is 404, the folder itself empty', async () => {
@@ -222,6 +252,7 @@ describe('sealed resources over HTTP', () => {
         [first, { ...second, sealedBytes: second.sealedBytes + 1 }],
         [{ ...first, sealedBytes: 0 }],
         [{ ...first, offset: 0xffff_ffff }],
+        [first, { ...second, id: first.id }],
       ];
       for (const table of tables) expect((await upload.register(pack, table)).status).toBe(422);
       expect((await upload.call('PUT', `/packs/${pack.packId}/chunks`, randomBytes(23))).status).toBe(422);
@@ -259,6 +290,20 @@ describe('sealed resources over HTTP', () => {
       expect((await stranger.known([id])).json).toEqual([]);
       const elsewhere = await DraftUpload.open(api, mine, 'other-folder/first');
       expect((await elsewhere.known([id])).json).toEqual([]);
+    });
+
+    it('are few rows each, however many packs hold them, and asked for twice still one answer', async () => {
+      const mine = await api.account('ResourceUploader');
+      const upload = await DraftUpload.open(api, mine, 'known/many');
+      const { id } = identifyChunk(content, upload.domainKey);
+      const packs = await Promise.all(Array.from({ length: 9 }, () => upload.announce(content)));
+      for (const pack of packs) expect((await upload.register(pack)).status).toBe(204);
+      const heads = await headsDuring(async () => {
+        expect((await upload.known([id])).json).toEqual([]);
+      });
+      expect(heads).toBeLessThanOrEqual(4);
+      expect(await upload.write(packs[0]!)).toBe(200);
+      expect((await upload.known([id, id])).json).toHaveLength(1);
     });
 
     it.each([[[]], [['short']], [Array.from({ length: 4097 }, () => toBase64Url(randomBytes(16)))], ['text']])(
@@ -403,6 +448,54 @@ describe('sealed resources over HTTP', () => {
       expect((await upload.known([pack.chunks[0]!.id])).json).toHaveLength(1);
       await api.infrastructure.objects.delete(packObjectKey(upload.opened.folderId as string, pack.packId));
       expect((await upload.commit(draft)).json.code).toBe('upload.pack-gone');
+      expect((await upload.known([pack.chunks[0]!.id])).json).toEqual([]); // or publishing it again would end here for ever
+    });
+
+    it('lets a publisher whose pack was lost publish again', async () => {
+      const content = randomBytes(50_000);
+      const upload = await DraftUpload.open(api, publisher, 'models/lost');
+      const pack = await upload.pack(content);
+      expect((await upload.known([pack.chunks[0]!.id])).json).toHaveLength(1);
+      await api.infrastructure.objects.delete(packObjectKey(upload.opened.folderId as string, pack.packId));
+      expect((await upload.commit(upload.draft(pack))).status).toBe(409);
+      expect(await publish(publisher.token, 'models', 'lost', content)).toMatchObject({ version: 1, created: true });
+    });
+
+    it.each([
+      ['with U+0000', 'azaion/x\u0000:1'],
+      ['empty', ''],
+      ['with spaces', 'azaion/x :1'],
+      ['not of ASCII letters', 'azaion/ж:1'],
+      ['that would double in JSON', '"'.repeat(512)],
+      ['that is too long', 'x'.repeat(513)],
+    ])('with an image reference %s is refused', async (_name, reference) => {
+      const { upload, draft } = await started('images');
+      const { status, json } = await upload.call('POST', '/commit', {
+        recipeKey: toBase64Url(draft.recipeKey),
+        kind: 'images',
+        chunkSegments: 1,
+        packSegments: 1,
+        images: [{ reference, configDigest: DIGEST, manifestDigest: null }],
+      });
+      expect({ status, field: json.errors[0].field }).toEqual({ status: 400, field: 'images.0.reference' });
+    });
+
+    it('with as many and as long image references as are accepted makes a version', async () => {
+      const { upload, draft } = await started('most-images');
+      const images = Array.from({ length: 256 }, (_, index) => ({
+        reference: String(index).padStart(512, 'x'),
+        configDigest: DIGEST,
+        manifestDigest: DIGEST,
+      }));
+      await upload.commit(draft, randomBytes(32)); // hands the segments in
+      const { status } = await upload.call('POST', '/commit', {
+        recipeKey: toBase64Url(draft.recipeKey),
+        kind: 'images',
+        chunkSegments: 1,
+        packSegments: 1,
+        images,
+      });
+      expect(status).toBe(201);
     });
 
     it('repeated gives the same answer and no second version', async () => {
@@ -477,6 +570,8 @@ describe('sealed resources over HTTP', () => {
       ['a key off the curve', { recipientPublicKey: toBase64Url(Buffer.concat([Buffer.of(4), randomBytes(64)])) }, 422],
       ['version 0', { version: 0 }, 400],
       ['a version that does not exist', { version: 7 }, 404],
+      ['the largest version', { version: 0x7fff_ffff }, 404],
+      ['a version beyond all', { version: 0x8000_0000 }, 400],
     ])('with %s is refused', async (_name, body, status) => {
       expect((await grant(reader.token, 'models/granted', body)).status).toBe(status);
     });

@@ -1,16 +1,8 @@
 import { type Readable } from 'node:stream';
 
 import { type ResourceKind } from '@azaion/crypto';
-import { type Caller } from '@azaion/identity';
 import { NameError, resourceName, toBase64Url } from '@azaion/kernel';
-import {
-  AnyRole,
-  BINARY_MEDIA_TYPE,
-  BodyStream,
-  CurrentCaller,
-  invalidRequest,
-  readAtMost,
-} from '@azaion/nest-support';
+import { AnyRole, BINARY_MEDIA_TYPE, BodyStream, invalidRequest, readAtMost } from '@azaion/nest-support';
 import {
   type CommitRequest,
   MAX_CHUNK_SEGMENTS,
@@ -20,11 +12,12 @@ import {
   MAX_ROOT_BYTES,
   MAX_SEGMENT_BYTES,
 } from '@azaion/split-resource';
-import { Body, Controller, Delete, Get, Headers, HttpCode, Ip, Param, Post, Put, Res } from '@nestjs/common';
+import { Body, Controller, Delete, Get, HttpCode, Param, Post, Put, Res, UseGuards } from '@nestjs/common';
 import {
   ApiBody,
   ApiConsumes,
   ApiCreatedResponse,
+  ApiHeader,
   ApiNoContentResponse,
   ApiOkResponse,
   ApiOperation,
@@ -40,27 +33,27 @@ import {
   IsIn,
   IsInt,
   IsOptional,
-  IsString,
   Matches,
   Max,
-  MaxLength,
   Min,
-  MinLength,
   ValidateIf,
   ValidateNested,
 } from 'class-validator';
 import { type FastifyReply } from 'fastify';
 
 import { CommitUpload } from '../sealed/commit-upload.js';
-import { CurrentStanding } from '../sealed/current-standing.js';
+import { type Standing } from '../sealed/current-standing.js';
 import { MAX_CHUNK_TABLE_BYTES, Packs } from '../sealed/packs.js';
 import { Uploads } from '../sealed/uploads.js';
 import { type AnswerOf, bytesOf, IdParams, IsBase64UrlBytes, PackParams, SegmentParams } from './dto.js';
 import { ProblemResponses } from './problems.js';
+import { CallerStanding, CARRIER, StandingGuard } from './standing.js';
 
 /** Second path parts of our own under `/sealed`. */
 const RESERVED_FOLDERS = ['uploads', 'grants'];
 const MAX_IMAGES = 256;
+/** What a signed statement holds verbatim: JSON must not make it longer. */
+const REFERENCE = /^[!#-[\]-~]{1,512}$/;
 const DIGEST = /^sha256:[0-9a-f]{64}$/;
 
 class OpenedAnswer {
@@ -153,9 +146,7 @@ class PackAnswer {
 
 class ImageBody {
   @ApiProperty({ example: 'azaion/detections:1.4.0' })
-  @IsString()
-  @MinLength(1)
-  @MaxLength(512)
+  @Matches(REFERENCE)
   readonly reference!: string;
 
   @ApiProperty({ example: `sha256:${'0'.repeat(64)}` })
@@ -208,10 +199,11 @@ const BINARY_BODY = { schema: { type: 'string' as const, format: 'binary' } };
 /** F3: uploads of sealed resources. Source: docs/reference/sealed-wire.md, "Publish". */
 @ApiTags('publish')
 @AnyRole()
+@UseGuards(StandingGuard)
+@ApiHeader(CARRIER)
 @Controller('sealed')
 export class UploadsController {
   constructor(
-    private readonly standing: CurrentStanding,
     private readonly uploads: Uploads,
     private readonly packs: Packs,
     private readonly commitUpload: CommitUpload,
@@ -226,8 +218,7 @@ export class UploadsController {
     @Param('folder') folder: string,
     @Param('name') name: string,
     @Body() body: unknown,
-    @CurrentCaller() caller: Caller,
-    @Headers('azaion-device') carrier: string | undefined,
+    @CallerStanding() standing: Standing,
   ): Promise<AnswerOf<OpenedAnswer>> {
     const resource = resourceName(folder, name);
     assertNoMembers(body);
@@ -235,7 +226,7 @@ export class UploadsController {
       throw new NameError('name.invalid', 'This folder name is in use by the API itself: choose another.', {
         details: { field: 'folder' },
       });
-    const upload = await this.uploads.open(resource, await this.standing.of(caller, carrier));
+    const upload = await this.uploads.open(resource, standing);
     return { ...upload, dedupKey: toBase64Url(upload.dedupKey) };
   }
 
@@ -243,12 +234,8 @@ export class UploadsController {
   @ApiOperation({ summary: 'What an upload has so far, for resuming it' })
   @ApiOkResponse({ type: ProgressAnswer })
   @ProblemResponses(400, 401, 403, 404)
-  async progress(
-    @Param() { id }: IdParams,
-    @CurrentCaller() caller: Caller,
-    @Headers('azaion-device') carrier: string | undefined,
-  ): Promise<AnswerOf<ProgressAnswer>> {
-    const { expiresAtSeconds, ...progress } = await this.uploads.progress(id, await this.standing.of(caller, carrier));
+  async progress(@Param() { id }: IdParams, @CallerStanding() standing: Standing): Promise<AnswerOf<ProgressAnswer>> {
+    const { expiresAtSeconds, ...progress } = await this.uploads.progress(id, standing);
     return { uploadId: id, ...progress, expiresAt: expiresAtSeconds };
   }
 
@@ -256,12 +243,8 @@ export class UploadsController {
   @ApiOperation({ summary: 'Extend an upload’s life' })
   @ApiOkResponse({ type: ExpiryAnswer })
   @ProblemResponses(400, 401, 403, 404, 409)
-  async heartbeat(
-    @Param() { id }: IdParams,
-    @CurrentCaller() caller: Caller,
-    @Headers('azaion-device') carrier: string | undefined,
-  ): Promise<AnswerOf<ExpiryAnswer>> {
-    return { expiresAt: await this.uploads.extend(id, await this.standing.of(caller, carrier)) };
+  async heartbeat(@Param() { id }: IdParams, @CallerStanding() standing: Standing): Promise<AnswerOf<ExpiryAnswer>> {
+    return { expiresAt: await this.uploads.extend(id, standing) };
   }
 
   @Delete('uploads/:id')
@@ -269,12 +252,8 @@ export class UploadsController {
   @ApiOperation({ summary: 'Give an upload up' })
   @ApiNoContentResponse({ description: 'Given up' })
   @ProblemResponses(400, 401, 403, 404, 409)
-  async abandon(
-    @Param() { id }: IdParams,
-    @CurrentCaller() caller: Caller,
-    @Headers('azaion-device') carrier: string | undefined,
-  ): Promise<void> {
-    await this.uploads.abandon(id, await this.standing.of(caller, carrier));
+  async abandon(@Param() { id }: IdParams, @CallerStanding() standing: Standing): Promise<void> {
+    await this.uploads.abandon(id, standing);
   }
 
   @Post('uploads/:id/known-chunks')
@@ -285,10 +264,9 @@ export class UploadsController {
   async knownChunks(
     @Param() { id }: IdParams,
     @Body() { ids }: KnownChunksBody,
-    @CurrentCaller() caller: Caller,
-    @Headers('azaion-device') carrier: string | undefined,
+    @CallerStanding() standing: Standing,
   ): Promise<readonly AnswerOf<KnownChunkAnswer>[]> {
-    const known = await this.packs.known(id, ids.map(bytesOf), await this.standing.of(caller, carrier));
+    const known = await this.packs.known(id, ids.map(bytesOf), standing);
     return known.map((chunk) => ({
       id: Buffer.from(chunk.id, 'hex').toString('base64url'),
       packId: chunk.packId,
@@ -306,11 +284,10 @@ export class UploadsController {
   async addPack(
     @Param() { id }: IdParams,
     @Body() body: PackBody,
-    @CurrentCaller() caller: Caller,
-    @Headers('azaion-device') carrier: string | undefined,
+    @CallerStanding() standing: Standing,
   ): Promise<AnswerOf<PackAnswer>> {
     const pack = { sizeBytes: body.sizeBytes, sha256: bytesOf(body.sha256), md5: bytesOf(body.md5) };
-    const { packId, target } = await this.packs.add(id, pack, await this.standing.of(caller, carrier));
+    const { packId, target } = await this.packs.add(id, pack, standing);
     return { packId, url: target.url, method: 'PUT', headers: target.headers };
   }
 
@@ -324,10 +301,8 @@ export class UploadsController {
   async putChunkTable(
     @Param() { id, packId }: PackParams,
     @BodyStream() body: Readable,
-    @CurrentCaller() caller: Caller,
-    @Headers('azaion-device') carrier: string | undefined,
+    @CallerStanding() standing: Standing,
   ): Promise<void> {
-    const standing = await this.standing.of(caller, carrier);
     await this.packs.registerTable(id, packId, await readAtMost(body, MAX_CHUNK_TABLE_BYTES), standing);
   }
 
@@ -341,10 +316,8 @@ export class UploadsController {
   async putSegment(
     @Param() { id, kind, index }: SegmentParams,
     @BodyStream() body: Readable,
-    @CurrentCaller() caller: Caller,
-    @Headers('azaion-device') carrier: string | undefined,
+    @CallerStanding() standing: Standing,
   ): Promise<void> {
-    const standing = await this.standing.of(caller, carrier);
     const sealed = await readAtMost(body, kind === 'root' ? MAX_ROOT_BYTES : MAX_SEGMENT_BYTES);
     await this.uploads.putSegment(id, kind, index, sealed, standing);
   }
@@ -357,13 +330,10 @@ export class UploadsController {
   async commit(
     @Param() { id }: IdParams,
     @Body() body: CommitBody,
-    @CurrentCaller() caller: Caller,
-    @Headers('azaion-device') carrier: string | undefined,
-    @Ip() address: string,
+    @CallerStanding() standing: Standing,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<AnswerOf<VersionAnswer>> {
-    const standing = await this.standing.of(caller, carrier);
-    const { version, created } = await this.commitUpload.run(id, commitRequest(body), standing, address);
+    const { version, created } = await this.commitUpload.run(id, commitRequest(body), standing);
     void reply.status(created ? 201 : 200);
     return { version };
   }

@@ -28,7 +28,7 @@ import { type ServiceSecrets } from '../keys/service-secrets.js';
 import { type StatementAuthority } from '../keys/statement-authority.js';
 import { type Database, type Queries } from '../persistence/database.js';
 import { type PacksTable, type UploadsTable } from '../persistence/schema.js';
-import { type Standing } from './current-standing.js';
+import { actorOf, type Standing } from './current-standing.js';
 import { type DedupDomain, type Folders } from './folders.js';
 import { type Packs } from './packs.js';
 import { type Uploads } from './uploads.js';
@@ -62,10 +62,11 @@ export class CommitUpload {
    * @param request - The publisher's word; every part of it is checked.
    * @throws ResourceError `upload.not-found` | `upload.conflict` | `upload.refused` | `upload.pack-gone`; IdentityError `folder.forbidden`.
    */
-  async run(uploadId: string, request: CommitRequest, standing: Standing, address: string): Promise<CommittedVersion> {
+  async run(uploadId: string, request: CommitRequest, standing: Standing): Promise<CommittedVersion> {
     try {
-      return await this.database.transaction((on) => this.commit(on, uploadId, request, standing, address));
+      return await this.database.transaction((on) => this.commit(on, uploadId, request, standing));
     } catch (error) {
+      if (error instanceof PacksGone) await this.packs.forgetSeen(error.packIds);
       throw asRefusal(error);
     }
   }
@@ -75,12 +76,11 @@ export class CommitUpload {
     uploadId: string,
     request: CommitRequest,
     standing: Standing,
-    address: string,
   ): Promise<CommittedVersion> {
     const upload = await this.uploads.owned(on, uploadId, standing, true);
     if (upload.committed_version !== null)
       return { version: upload.committed_version, created: upload.committed_new ?? false };
-    await this.uploads.openOwned(on, uploadId, standing);
+    this.uploads.assertOpen(upload);
     const resource = await on
       .selectFrom('resources')
       .innerJoin('folders', 'folders.id', 'resources.folder_id')
@@ -94,8 +94,16 @@ export class CommitUpload {
     const scope = standing.deviceSerial === undefined ? 'fleet' : `device:${standing.deviceSerial}`;
     const packIds = await this.assertSound(on, upload, draft);
     const contentMac = await this.contentMac(upload.resource_id, draft, request);
-    const same = await this.latestIfSame(on, upload.resource_id, scope, contentMac);
-    if (same !== undefined) return this.finish(on, upload, { version: same, created: false });
+    const same = await this.latestIfSame(on, upload.resource_id, scope, standing.userId, contentMac);
+    if (same !== undefined) {
+      await this.audit.record(on, {
+        event: 'version.unchanged',
+        actor: actorOf(standing),
+        subject: `${resource.folder}/${resource.name}`,
+        details: { version: same },
+      });
+      return this.finish(on, upload, { version: same, created: false });
+    }
 
     const version = resource.latest_version + 1;
     const resealed = await resealRecipe(draft, version, async (kind, index, sealed) => {
@@ -144,7 +152,7 @@ export class CommitUpload {
     await on.updateTable('resources').set({ latest_version: version }).where('id', '=', upload.resource_id).execute();
     await this.audit.record(on, {
       event: 'version.committed',
-      actor: { id: standing.userId, address },
+      actor: actorOf(standing),
       subject: `${resource.folder}/${resource.name}`,
       details: { version, scope, totalBytes: draft.root.totalBytes },
     });
@@ -219,14 +227,7 @@ export class CommitUpload {
     const asked = rows.map((row) => ({ ...row, seen_written: row.state === 'live' }));
     const present = await this.packs.present(asked, on);
     const gone = ids.filter((id) => !present.has(id));
-    if (gone.length > 0)
-      throw new ResourceError(
-        'upload.pack-gone',
-        'Packs of this upload are not in the object store: send them again.',
-        {
-          details: { packIds: gone },
-        },
-      );
+    if (gone.length > 0) throw new PacksGone(gone);
     return ids;
   }
 
@@ -272,21 +273,25 @@ export class CommitUpload {
     return mac.digest();
   }
 
+  /** The hash of the whole content is the publisher's word alone: it may stand for what the same publisher said before, and no other. */
   private async latestIfSame(
     on: Queries,
     resourceId: string,
     scope: string,
+    publisherId: string,
     contentMac: Buffer,
   ): Promise<number | undefined> {
     const latest = await on
       .selectFrom('versions')
-      .select(['version', 'content_mac', 'state'])
+      .select(['version', 'content_mac', 'state', 'publisher_id'])
       .where('resource_id', '=', resourceId)
       .where('scope', '=', scope)
       .orderBy('version', 'desc')
       .limit(1)
       .executeTakeFirst();
-    return latest?.state === 'live' && equalBytes(latest.content_mac, contentMac) ? latest.version : undefined;
+    const same =
+      latest?.state === 'live' && latest.publisher_id === publisherId && equalBytes(latest.content_mac, contentMac);
+    return same ? latest.version : undefined;
   }
 
   private async keepPacks(on: Queries, resourceId: string, version: number, packIds: readonly PackId[]): Promise<void> {
@@ -317,6 +322,15 @@ export class CommitUpload {
       .execute();
     await on.deleteFrom('upload_segments').where('upload_id', '=', upload.id).execute();
     return result;
+  }
+}
+
+/** Packs that the recipe needs are not in the object store. */
+class PacksGone extends ResourceError {
+  constructor(readonly packIds: readonly PackId[]) {
+    super('upload.pack-gone', 'Packs of this upload are not in the object store: send them again.', {
+      details: { packIds },
+    });
   }
 }
 

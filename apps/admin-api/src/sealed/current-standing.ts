@@ -1,5 +1,6 @@
 import { type Caller, IdentityError, parseRole, type Role, type TokenVerifier } from '@azaion/identity';
 
+import { type Actor } from '../audit/audit-log.js';
 import { type ManageDevices } from '../devices/manage-devices.js';
 import { AdminError } from '../errors.js';
 import { type Database } from '../persistence/database.js';
@@ -10,6 +11,8 @@ export interface Standing {
   readonly role: Role;
   /** The calling device's serial; `undefined` for a person. */
   readonly deviceSerial: string | undefined;
+  /** Network address of the request. */
+  readonly address: string;
 }
 
 /** Checks callers against the current state of their accounts and devices: a disabled user or revoked device is refused at once. */
@@ -25,7 +28,7 @@ export class CurrentStanding {
    * @param carrierToken - The access token of the device whose Loader carries a person's call, untrusted.
    * @throws AdminError `user.disabled`; IdentityError `device.not-enrolled` | `device.revoked` | `token.invalid` | `token.expired`.
    */
-  async of(caller: Caller, carrierToken: string | undefined): Promise<Standing> {
+  async of(caller: Caller, carrierToken: string | undefined, address: string): Promise<Standing> {
     const user = await this.database.queries
       .selectFrom('users')
       .select(['role', 'is_enabled'])
@@ -38,7 +41,7 @@ export class CurrentStanding {
       throw new IdentityError('device.not-enrolled', 'A device must be enrolled and log in with its own key.');
     if (caller.deviceSerial !== undefined) await this.devices.assertEnrolled(caller.deviceSerial);
     if (carrierToken !== undefined) await this.assertCarrier(carrierToken);
-    return { userId: caller.userId, role, deviceSerial: caller.deviceSerial };
+    return { userId: caller.userId, role, deviceSerial: caller.deviceSerial, address };
   }
 
   private async assertCarrier(token: string): Promise<void> {
@@ -47,4 +50,9 @@ export class CurrentStanding {
       throw new IdentityError('device.not-enrolled', 'The call was not carried by an enrolled device.');
     await this.devices.assertEnrolled(carrier.deviceSerial);
   }
+}
+
+/** The caller as the audit log names it. */
+export function actorOf({ userId, address }: Standing): Actor {
+  return { id: userId, address };
 }

@@ -5,10 +5,11 @@ import { defaultFolderPolicy, IdentityError, mayRead, mayWrite } from '@azaion/i
 import { type Clock } from '@azaion/kernel';
 import { sql } from 'kysely';
 
+import { type AuditLog } from '../audit/audit-log.js';
 import { AdminError } from '../errors.js';
 import { type Database, type Queries } from '../persistence/database.js';
 import { type FoldersTable } from '../persistence/schema.js';
-import { type Standing } from './current-standing.js';
+import { actorOf, type Standing } from './current-standing.js';
 
 const MAIN_DOMAIN = 0;
 const DEFAULT_LEASE_SECONDS = 7 * 86_400;
@@ -26,6 +27,7 @@ export class Folders {
   constructor(
     private readonly database: Database,
     private readonly vault: KeyVault,
+    private readonly audit: AuditLog,
     private readonly clock: Clock,
   ) {}
 
@@ -47,7 +49,7 @@ export class Folders {
   }
 
   /** The folder of this name, made with its main domain where it does not exist. */
-  async ensure(on: Queries, name: string): Promise<FoldersTable> {
+  async ensure(on: Queries, name: string, standing: Standing): Promise<FoldersTable> {
     const known = await this.find(name, on);
     if (known) return known;
     await sql`select pg_advisory_xact_lock(hashtext(${`folder ${name}`}))`.execute(on);
@@ -75,6 +77,7 @@ export class Folders {
         created_at: now,
       })
       .execute();
+    await this.audit.record(on, { event: 'folder.created', actor: actorOf(standing), subject: name });
     return folder;
   }
 

@@ -28,7 +28,7 @@ import { type StatementAuthority } from '../keys/statement-authority.js';
 import { type Database } from '../persistence/database.js';
 import { type GrantsTable, type VersionsTable } from '../persistence/schema.js';
 import { recipeRow } from './commit-upload.js';
-import { type Standing } from './current-standing.js';
+import { actorOf, type Standing } from './current-standing.js';
 import { type Folders } from './folders.js';
 
 const PERSON_GRANT_SECONDS = 15 * 60;
@@ -61,7 +61,7 @@ export class GrantResource {
    * @throws ResourceError `resource.not-found`; IdentityError `folder.forbidden`; AdminError `device.key-required`;
    *   CryptoError `grant.foreign-recipient` | `statement.scope`.
    */
-  async run(request: GrantRequest, standing: Standing, address: string): Promise<GrantAnswer> {
+  async run(request: GrantRequest, standing: Standing): Promise<GrantAnswer> {
     this.folders.assertMayRead(request.resource.folder, standing);
     await this.assertRecipient(request.recipientPoint, standing);
     const { version, latest, leaseSeconds } = await this.find(request, standing);
@@ -97,7 +97,7 @@ export class GrantResource {
       grantToken,
     );
     recipeKey.fill(0);
-    await this.record(grantId, request, version, standing, address, nowSeconds, notAfter);
+    await this.record(grantId, request, version, standing, nowSeconds, notAfter);
     const urls = await this.firstUrls(version);
     return { grantId, statement: version.statement, grantToken, sealedRecipeKey, urls };
   }
@@ -186,7 +186,6 @@ export class GrantResource {
     { resource, recipientPoint }: GrantRequest,
     version: Version,
     standing: Standing,
-    address: string,
     issuedAtSeconds: number,
     notAfterSeconds: number,
   ): Promise<void> {
@@ -206,7 +205,7 @@ export class GrantResource {
         .execute();
       await this.audit.record(on, {
         event: 'grant.issued',
-        actor: { id: standing.userId, address },
+        actor: actorOf(standing),
         subject: `${resource.folder}/${resource.name}`,
         details: { grantId, version: version.version, notAfter: notAfterSeconds },
       });

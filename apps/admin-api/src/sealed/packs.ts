@@ -15,7 +15,7 @@ import {
 import { sql } from 'kysely';
 
 import { type Database, type Queries } from '../persistence/database.js';
-import { type PacksTable, type UploadsTable } from '../persistence/schema.js';
+import { type PackChunksTable, type PacksTable, type UploadsTable } from '../persistence/schema.js';
 import { type Standing } from './current-standing.js';
 import { type Uploads } from './uploads.js';
 
@@ -26,6 +26,9 @@ export const MAX_CHUNK_TABLE_BYTES = 65_536 * TABLE_RECORD_BYTES;
 const MAX_PACKS_PER_UPLOAD = 262_144;
 const PUT_SECONDS = 15 * 60;
 const ROWS_AT_ONCE = 4096;
+const PACKS_ASKED_PER_CHUNK = 4;
+
+type KnownRow = PackChunksTable & Pick<PacksTable, 'id' | 'folder_id' | 'size_bytes' | 'sha256' | 'seen_written'>;
 
 /** The packs of uploads: announced, written elsewhere, described by a table. */
 export class Packs {
@@ -108,28 +111,23 @@ export class Packs {
    */
   async known(uploadId: string, ids: readonly Uint8Array[], standing: Standing): Promise<readonly KnownChunk[]> {
     const upload = await this.uploads.openOwned(this.database.queries, uploadId, standing);
-    const wanted = ids.map((id) => Buffer.from(id));
-    const rows = await this.database.queries
-      .selectFrom('pack_chunks')
-      .innerJoin('packs', 'packs.id', 'pack_chunks.pack_id')
-      .select([
-        'pack_chunks.chunk_id',
-        'pack_chunks.start_byte',
-        'pack_chunks.sealed_bytes',
-        'packs.id',
-        'packs.folder_id',
-        'packs.size_bytes',
-        'packs.sha256',
-        'packs.seen_written',
-      ])
-      .where('packs.owner_id', '=', upload.owner_id)
-      .where('packs.folder_id', '=', upload.folder_id)
-      .where('packs.domain', '=', upload.domain)
-      .where('packs.has_table', '=', true)
-      .where('pack_chunks.chunk_id', '=', sql<Buffer>`any(${wanted}::bytea[])`)
-      .orderBy('packs.state') // live before uploading
-      .orderBy('packs.created_at')
-      .execute();
+    const wanted = [...new Set(ids.map(toHex))].map((id) => Buffer.from(id, 'hex'));
+    // Few rows each: an upload may register one id in as many packs as it likes, none of them written.
+    const { rows } = await sql<KnownRow>`
+      select found.*
+      from unnest(${wanted}::bytea[]) as wanted (chunk_id)
+      cross join lateral (
+        select chunk_id, start_byte, sealed_bytes, id, folder_id, size_bytes, sha256, seen_written
+        from pack_chunks
+        join packs on packs.id = pack_chunks.pack_id
+        where pack_chunks.chunk_id = wanted.chunk_id
+          and packs.owner_id = ${upload.owner_id}
+          and packs.folder_id = ${upload.folder_id}
+          and packs.domain = ${upload.domain}
+          and packs.has_table
+        order by (packs.state = 'live') desc, packs.seen_written desc, packs.created_at
+        limit ${PACKS_ASKED_PER_CHUNK}
+      ) as found`.execute(this.database.queries);
     const present = await this.present(rows);
     const known = new Map<string, KnownChunk>();
     for (const row of rows) {
@@ -173,6 +171,15 @@ export class Packs {
     return present;
   }
 
+  /** Packs that were seen and are gone: asked for again, and not offered until they are there. */
+  async forgetSeen(packIds: readonly PackId[]): Promise<void> {
+    await this.database.queries
+      .updateTable('packs')
+      .set({ seen_written: false })
+      .where('id', '=', sql<string>`any(${[...packIds]}::text[])`)
+      .execute();
+  }
+
   /** Packs that a commit of this upload may name: its own, and others of the same owner and domain. Locked against changes. */
   async usable(on: Queries, upload: UploadsTable, ids: readonly PackId[]): Promise<ReadonlyMap<PackId, PacksTable>> {
     const rows = await on
@@ -202,19 +209,23 @@ function readTable(table: Buffer, packId: PackId, packBytes: number): ChunkRow[]
   if (table.length === 0 || table.length % TABLE_RECORD_BYTES !== 0) throw refused('The chunk table has a bad length.');
   const rows: ChunkRow[] = [];
   let end = 0;
+  const ids = new Set<string>();
   for (let at = 0; at < table.length; at += TABLE_RECORD_BYTES) {
     const start = table.readUInt32BE(at + CHUNK_ID_BYTES);
     const sealedBytes = table.readUInt32BE(at + CHUNK_ID_BYTES + 4);
     if (start < end || sealedBytes <= CHUNK_OVERHEAD_BYTES || start + sealedBytes > Math.min(packBytes, MAX_PACK_BYTES))
       throw refused('The chunk table has entries that overlap or lie outside of the pack.');
     end = start + sealedBytes;
+    const chunkId = table.subarray(at, at + CHUNK_ID_BYTES);
+    ids.add(toHex(chunkId));
     rows.push({
       pack_id: packId,
       start_byte: start,
       sealed_bytes: sealedBytes,
-      chunk_id: table.subarray(at, at + CHUNK_ID_BYTES),
+      chunk_id: chunkId,
     });
   }
+  if (ids.size !== rows.length) throw refused('The chunk table names a chunk twice.');
   return rows;
 }
 

@@ -11,9 +11,10 @@ import {
   ResourceError,
 } from '@azaion/split-resource';
 
+import { type AuditLog } from '../audit/audit-log.js';
 import { type Database, type Queries } from '../persistence/database.js';
 import { type UploadsTable } from '../persistence/schema.js';
-import { type Standing } from './current-standing.js';
+import { actorOf, type Standing } from './current-standing.js';
 import { type Folders } from './folders.js';
 
 /** How long an upload lives after it was opened or last extended. */
@@ -32,6 +33,7 @@ export class Uploads {
   constructor(
     private readonly database: Database,
     private readonly folders: Folders,
+    private readonly audit: AuditLog,
     private readonly clock: Clock,
   ) {}
 
@@ -39,7 +41,7 @@ export class Uploads {
   async open(name: ResourceName, standing: Standing): Promise<OpenedUpload> {
     this.folders.assertMayWrite(name.folder, standing);
     return this.database.transaction(async (on) => {
-      const folder = await this.folders.ensure(on, name.folder);
+      const folder = await this.folders.ensure(on, name.folder, standing);
       const domain = await this.folders.publishingDomain(on, folder, standing);
       const resourceId = await this.ensureResource(on, folder.id, name.name);
       const uploadId = randomUUID();
@@ -58,6 +60,12 @@ export class Uploads {
           created_at: new Date(this.clock.nowMs()),
         })
         .execute();
+      await this.audit.record(on, {
+        event: 'upload.opened', // its answer releases the domain's key
+        actor: actorOf(standing),
+        subject: `${name.folder}/${name.name}`,
+        details: { uploadId, domain: domain.number },
+      });
       return {
         uploadId,
         folderId: folder.id,
@@ -97,22 +105,21 @@ export class Uploads {
 
   /** Extends an upload's life. @returns Seconds since 1970. @throws ResourceError `upload.not-found` | `upload.conflict`. */
   async extend(uploadId: string, standing: Standing): Promise<number> {
-    await this.openOwned(this.database.queries, uploadId, standing);
     const expiresAt = this.newExpiry();
-    await this.database.queries
-      .updateTable('uploads')
-      .set({ expires_at: expiresAt })
-      .where('id', '=', uploadId)
-      .execute();
+    await this.database.transaction(async (on) => {
+      await this.openOwned(on, uploadId, standing, true);
+      await on.updateTable('uploads').set({ expires_at: expiresAt }).where('id', '=', uploadId).execute();
+    });
     return seconds(expiresAt);
   }
 
   /** Gives an upload up; its packs can still be found again. @throws ResourceError `upload.not-found` | `upload.conflict`. */
   async abandon(uploadId: string, standing: Standing): Promise<void> {
     await this.database.transaction(async (on) => {
-      await this.openOwned(on, uploadId, standing);
+      await this.openOwned(on, uploadId, standing, true);
       await on.updateTable('uploads').set({ state: 'abandoned' }).where('id', '=', uploadId).execute();
       await on.deleteFrom('upload_segments').where('upload_id', '=', uploadId).execute();
+      await this.audit.record(on, { event: 'upload.abandoned', actor: actorOf(standing), subject: uploadId });
     });
   }
 
@@ -153,13 +160,18 @@ export class Uploads {
   }
 
   /** An upload of this caller that can still be added to. @throws ResourceError `upload.not-found` | `upload.conflict`. */
-  async openOwned(on: Queries, uploadId: string, standing: Standing): Promise<UploadsTable> {
-    const upload = await this.owned(on, uploadId, standing);
+  async openOwned(on: Queries, uploadId: string, standing: Standing, lock = false): Promise<UploadsTable> {
+    const upload = await this.owned(on, uploadId, standing, lock);
+    this.assertOpen(upload);
+    return upload;
+  }
+
+  /** @throws ResourceError `upload.not-found` | `upload.conflict`. */
+  assertOpen(upload: UploadsTable): void {
     if (upload.state !== 'open')
       throw new ResourceError('upload.conflict', 'The upload has been completed or given up: open a new one.');
     if (upload.expires_at.getTime() <= this.clock.nowMs())
       throw new ResourceError('upload.not-found', 'The upload has expired: open a new one.');
-    return upload;
   }
 
   private async ensureResource(on: Queries, folderId: string, name: string): Promise<string> {

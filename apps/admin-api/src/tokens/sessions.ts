@@ -120,6 +120,14 @@ export class Sessions {
     });
   }
 
+  /** Ends every session of somebody who asks for it. */
+  async endAllOf(actor: Actor): Promise<void> {
+    await this.database.transaction(async (on) => {
+      await this.endAll(on, actor.id);
+      await this.audit.record(on, { event: 'session.all-ended', actor, subject: actor.id });
+    });
+  }
+
   /** Ends every session of a user, in the caller's transaction. */
   async endAll(on: Queries, userId: string): Promise<void> {
     await on
