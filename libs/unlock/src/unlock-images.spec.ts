@@ -342,6 +342,40 @@ describe('UnlockImages (F4)', () => {
       await failing('unlock.engine-stalled', request(), { runtime: hanging, limits: { ...PATIENT, 'engine-end': 20 } });
     });
 
+    it('gives up on an engine that does not say what it has, and lets the next caller try', async () => {
+      let hangs = true;
+      const engine = new InMemoryImageRuntime();
+      const hanging = new OddRuntime({
+        present: (wanted, signal) => (hangs ? new Promise(() => undefined) : engine.present(wanted, signal)),
+        load: (bytes, signal) => engine.load(bytes, signal),
+      });
+      const limits = { ...PATIENT, engine: 20 };
+      const setup = await failing('unlock.engine-stalled', request(), { runtime: hanging, limits });
+      hangs = false;
+      expect(await run(setup)).toBe('ready');
+    });
+
+    it('gives up on an engine that loads and then does not say what it has', async () => {
+      let asked = 0;
+      const hanging = new OddRuntime({
+        present: () => ((asked += 1) === 1 ? Promise.resolve([]) : new Promise(() => undefined)),
+      });
+      await failing('unlock.engine-stalled', request(), { runtime: hanging, limits: { ...PATIENT, engine: 20 } });
+    });
+
+    it('gives up on an engine that does not remove what nobody signed for', async () => {
+      const surplus = dockerArchive([
+        { reference: references[0]!, content: Buffer.from('a') },
+        { reference: 'evil/miner:1', content: Buffer.from('b') },
+      ]);
+      const signed = { bytes: surplus.bytes, images: surplus.images.slice(0, 1) };
+      await failing('unlock.engine-stalled', request(new InMemoryArchiveSource(signed)), {
+        trusting: true,
+        runtime: new OddRuntime({ remove: () => new Promise(() => undefined) }),
+        limits: { ...PATIENT, engine: 20 },
+      });
+    });
+
     it('gives up on an archive that stops coming, even when it ignores being told so', async () => {
       const hanging = source(async function* () {
         yield* inPieces(archive.bytes.subarray(0, 5000), 700);
@@ -377,6 +411,33 @@ describe('UnlockImages (F4)', () => {
         expect(() => setup.unlock.cancel()).toThrow(UnlockError);
       },
     );
+  });
+
+  it('cancels a run that is about to start, while the engine or the archive hangs', async () => {
+    const hangs = (): Promise<never> => new Promise(() => undefined);
+    for (const [runtime, archives] of [
+      [new OddRuntime({ present: hangs }), new InMemoryArchiveSource(archive)],
+      [new InMemoryImageRuntime(), new OddSource(hangs)],
+    ] as const) {
+      const setup = await setUp({ runtime });
+      const started = setup.unlock.start(request(archives));
+      await new Promise(setImmediate);
+      setup.unlock.cancel();
+      expect(await started).toBe('authenticating');
+      await setup.unlock.settled();
+      expect(setup.unlock.status()).toMatchObject({ state: 'error', error: 'unlock.cancelled' });
+      expect(() => setup.unlock.cancel()).toThrow(UnlockError);
+    }
+  });
+
+  it.each(['ready', 'refused'])('has nothing to cancel after a start that was answered: %s', async (answer) => {
+    const runtime = new InMemoryImageRuntime();
+    if (answer === 'ready') await runtime.load(inPieces(archive.bytes, 1000), NEVER);
+    const setup = await setUp({ runtime });
+    await setup.unlock
+      .start(request(new InMemoryArchiveSource(answer === 'ready' ? archive : undefined)))
+      .catch(() => undefined);
+    expect(() => setup.unlock.cancel()).toThrow(UnlockError);
   });
 
   describe('after a restart', () => {

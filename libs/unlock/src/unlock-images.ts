@@ -126,15 +126,13 @@ export class UnlockImages {
   }
 
   /**
-   * Ends the run at work with `unlock.cancelled`. The state changes as soon as the engine has let go.
+   * Ends the run at work, or about to be, with `unlock.cancelled`. The state changes as soon as the engine has let go.
    *
    * @throws UnlockError `unlock.not-running`.
    */
   cancel(): void {
-    if (this.run === undefined) throw new UnlockError('unlock.not-running', 'No unlock is running.');
-    this.run.abort.abort(
-      new UnlockError('unlock.cancelled', 'The unlock was cancelled. Start it again when you want.'),
-    );
+    if (this.active === undefined) throw new UnlockError('unlock.not-running', 'No unlock is running.');
+    this.active.abort(new UnlockError('unlock.cancelled', 'The unlock was cancelled. Start it again when you want.'));
   }
 
   /** Ends the run at work, if any, because the process stops; resolves when everything is let go and saved. */
@@ -162,8 +160,10 @@ export class UnlockImages {
       if (await this.allThere(abort.signal)) return this.arrive();
       found = () => archive;
     } catch (error) {
-      if (isCallersAnswer(error)) {
+      // Whoever aborted this finds it as the outcome of a run.
+      if (!abort.signal.aborted && isCallersAnswer(error)) {
         if (error.code === 'unlock.archive-not-found' && (await this.stillThere(abort.signal))) return this.arrive();
+        this.active = undefined;
         throw error;
       }
       found = () => {
@@ -192,10 +192,8 @@ export class UnlockImages {
       const loaded = await this.load(archive, run);
       meter.enter('verifying');
       await this.verify(loaded, abort.signal);
-      this.run = undefined;
       this.arrive();
     } catch (error) {
-      this.run = undefined;
       this.fail(abort.signal.aborted ? (abort.signal.reason as unknown) : error);
     }
     await this.saving;
@@ -232,10 +230,10 @@ export class UnlockImages {
   private async verify(loaded: readonly EngineImage[], signal: AbortSignal): Promise<void> {
     const surplus = notSignedFor(loaded, this.expected);
     if (surplus.length > 0) {
-      await this.using.runtime.remove(references(surplus), signal);
+      await this.removed(surplus, signal);
       throw unsigned(references(surplus).join(', '));
     }
-    const present = await this.using.runtime.present(references(this.expected), signal);
+    const present = await this.present(signal);
     const wrong = notAsExpected(present, this.expected);
     this.images = this.expected.map((image) => imageStatus(image, !wrong.includes(image)));
     if (wrong.length === 0) return;
@@ -246,7 +244,7 @@ export class UnlockImages {
         'The container engine said that it loaded the images, but they are not there. Look at its log.',
         { details: { missing: references(wrong) } },
       );
-    await this.using.runtime.remove(references(foreign), signal);
+    await this.removed(foreign, signal);
     throw mismatch(references(foreign).join(', '));
   }
 
@@ -257,10 +255,32 @@ export class UnlockImages {
 
   private async allThere(signal: AbortSignal): Promise<boolean> {
     if (this.expected.length === 0) return false;
-    const present = await this.using.runtime.present(references(this.expected), signal);
+    const present = await this.present(signal);
     const wrong = notAsExpected(present, this.expected);
     this.images = this.expected.map((image) => imageStatus(image, !wrong.includes(image)));
     return wrong.length === 0;
+  }
+
+  /** What of the expected images the engine has. */
+  private present(signal: AbortSignal): Promise<readonly EngineImage[]> {
+    return this.askEngine(signal, (either) => this.using.runtime.present(references(this.expected), either));
+  }
+
+  private removed(images: readonly { readonly reference: string }[], signal: AbortSignal): Promise<void> {
+    return this.askEngine(signal, (either) => this.using.runtime.remove(references(images), either));
+  }
+
+  /** A question to an engine that does nothing for too long is given up, as a load is. */
+  private async askEngine<T>(signal: AbortSignal, ask: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const late = new AbortController();
+    const watch = new StallWatch(this.using.limits, (awaited) => late.abort(stalled(awaited)));
+    watch.waitFor('engine');
+    const either = AbortSignal.any([signal, late.signal]);
+    try {
+      return await orAborted(ask(either), either);
+    } finally {
+      watch.stop();
+    }
   }
 
   /** Without an archive to compare with, what the last one was signed for has to do. An engine that does not answer has nothing. */
@@ -274,6 +294,8 @@ export class UnlockImages {
   }
 
   private arrive(): UnlockState {
+    this.run = undefined;
+    this.active = undefined;
     this.machine.moveTo('ready');
     this.error = null;
     this.images = this.expected.map((image) => imageStatus(image, true));
@@ -282,6 +304,8 @@ export class UnlockImages {
   }
 
   private fail(error: unknown): void {
+    this.run = undefined;
+    this.active = undefined;
     this.using.onError(error);
     this.machine.moveTo('error');
     this.error = isDomainError(error)
