@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 
+import { ChunkWorkerPool } from '@azaion/adapters/chunk-workers';
 import { DirectoryPackStore, DirectorySegmentStore } from '@azaion/adapters/file-store';
 import { HttpPackSource } from '@azaion/adapters/http-packs';
 import { ApiClient, HttpGrantApi } from '@azaion/adapters/resource-api';
@@ -46,6 +47,7 @@ async function directly(
   const { output, signal, session, env, profile } = context;
   const cache = await claimDirectory(join(profile.directory, 'cache'));
   const client = new ApiClient({ baseUrl: api, allowInsecure: env['ALLOW_INSECURE_API'] === 'true' });
+  const workers = new ChunkWorkerPool();
   const progress = output.progress(`fetch ${resource.folder}/${resource.name}`);
   try {
     const opened = await new FetchResource({
@@ -55,6 +57,7 @@ async function directly(
       store: new DirectoryPackStore({ directory: join(cache.path, 'packs'), limitBytes: CACHE_LIMIT_BYTES }),
       segments: new DirectorySegmentStore(join(cache.path, 'segments')),
       clock: new SystemClock(),
+      opener: workers.opener,
     }).run({ resource, version, recipient: { ...(await ephemeralRecipient()), serial: undefined }, signal });
     const { totalBytes, version: got } = opened.statement;
     let downloadedBytes = 0;
@@ -71,6 +74,7 @@ async function directly(
     report(context, resource, got, path, bytes, downloadedBytes);
   } finally {
     progress.stop();
+    await workers.close();
     await client.close();
     await cache.release();
   }

@@ -1,6 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 
+import { ChunkWorkerPool } from '@azaion/adapters/chunk-workers';
 import { HttpPackSink } from '@azaion/adapters/http-packs';
 import { inspectWhilePassing } from '@azaion/adapters/image-archive';
 import { ApiClient, HttpUploadApi } from '@azaion/adapters/resource-api';
@@ -13,6 +14,8 @@ import { formatBytes } from '../format.js';
 import { nameForFile } from '../resource-reference.js';
 
 const READ_BYTES = 1024 * 1024;
+/** Below this, starting threads takes longer than they save. */
+const THREADS_FROM_BYTES = 16 * 1024 * 1024;
 
 /** Options of `azaion publish`. */
 export interface PublishOptions {
@@ -32,9 +35,14 @@ export async function publish(context: CommandContext, path: string, options: Pu
   const bytes = createReadStream(path, { highWaterMark: READ_BYTES });
   const source = options.kind === 'images' ? inspectWhilePassing(bytes) : { content: bytes };
   const client = new ApiClient({ baseUrl: api, allowInsecure: context.env['ALLOW_INSECURE_API'] === 'true' });
+  const workers = file.size < THREADS_FROM_BYTES ? undefined : new ChunkWorkerPool();
   const progress = output.progress(`publish ${resource.folder}/${resource.name}`, file.size);
   try {
-    const published = await new PublishResource(new HttpUploadApi(client, session.tokens), new HttpPackSink()).run({
+    const published = await new PublishResource(
+      new HttpUploadApi(client, session.tokens),
+      new HttpPackSink(),
+      workers === undefined ? {} : { sealer: workers.sealer },
+    ).run({
       resource,
       kind: options.kind,
       ...source,
@@ -53,6 +61,7 @@ export async function publish(context: CommandContext, path: string, options: Pu
   } finally {
     progress.stop();
     bytes.destroy();
+    await workers?.close();
     await client.close();
   }
 }
