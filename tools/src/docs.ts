@@ -1,8 +1,24 @@
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { parseArgs } from 'node:util';
 
+import { type OpenApiDocument, routeTable, withRouteTable } from './docs/http-reference.js';
 import { CONFIGURATION_PAGE, workspaceConfigurationPage } from './docs/workspace-configuration.js';
 
-/** `npm run docs`: writes the generated pages. */
+/**
+ * `npm run docs`: writes the generated pages. The tables of routes come from running services:
+ * `npm run docs -- --admin-api http://127.0.0.1:8081 --loader http://127.0.0.1:8080`, with the demo up.
+ */
 const workspace = join(import.meta.dirname, '..', '..');
 writeFileSync(join(workspace, CONFIGURATION_PAGE), workspaceConfigurationPage(workspace));
+
+const { values } = parseArgs({ options: { 'admin-api': { type: 'string' }, loader: { type: 'string' } } });
+for (const [page, url] of [
+  ['admin-http.md', values['admin-api']],
+  ['loader-http.md', values.loader],
+] as const) {
+  if (url === undefined) continue;
+  const path = join(workspace, 'docs', 'reference', page);
+  const document = (await (await fetch(new URL('/docs/json', url))).json()) as OpenApiDocument;
+  writeFileSync(path, withRouteTable(readFileSync(path, 'utf8'), routeTable(document)));
+}

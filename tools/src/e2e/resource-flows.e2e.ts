@@ -1,4 +1,6 @@
+import { readFile } from 'node:fs/promises';
 import { request } from 'node:http';
+import { join } from 'node:path';
 import { Readable } from 'node:stream';
 
 import {
@@ -10,6 +12,7 @@ import {
 } from '@azaion/testing';
 
 import { readDemoModel } from '../demo/demo-model.js';
+import { type OpenApiDocument, routeTable } from '../docs/http-reference.js';
 import { bodyOf, digestOf } from './streams.js';
 import { type Person, postJson, startSystem, type StartedSystem } from './started-system.js';
 
@@ -213,6 +216,17 @@ function describeResourceFlows(objectStore: () => Promise<S3Service | undefined>
         expect(await page.text()).toContain('swagger-ui');
         const document = (await (await fetch(`${url}/docs/json`)).json()) as { openapi: string };
         expect(document.openapi).toMatch(/^3\.1\./);
+      }
+    });
+
+    it('documents every route, as the pages in docs/reference have them', async () => {
+      for (const [url, page] of [
+        [system.adminUrl, 'admin-http.md'],
+        [system.loaderUrl, 'loader-http.md'],
+      ] as const) {
+        const document = (await (await fetch(`${url}/docs/json`)).json()) as OpenApiDocument;
+        const text = await readFile(join(import.meta.dirname, '..', '..', '..', 'docs', 'reference', page), 'utf8');
+        expect(text).toContain(routeTable(document));
       }
     });
 
