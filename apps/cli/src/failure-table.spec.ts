@@ -1,3 +1,6 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
 import { CryptoError } from '@azaion/crypto';
 import { DomainError, NameError } from '@azaion/kernel';
 import { RESOURCE_ERRORS, ResourceError, type ResourceErrorCode } from '@azaion/split-resource';
@@ -48,5 +51,11 @@ describe('exitCodeTable', () => {
     const statuses = Object.values(EXIT_CODES).map(({ status }) => status);
     expect(new Set(statuses).size).toBe(statuses.length);
     for (const status of statuses) expect(exitCodeTable()).toMatch(new RegExp(`^ +${String(status)}  \\w`, 'm'));
+  });
+
+  it('stands in the reference as it is', async () => {
+    const reference = await readFile(join(import.meta.dirname, '../../../docs/reference/cli.md'), 'utf8');
+    const rows = Object.values(EXIT_CODES).map(({ status, meaning }) => `| ${String(status)} | ${meaning} |`);
+    expect(reference).toContain(`|---|---|\n${rows.join('\n')}\n`);
   });
 });
