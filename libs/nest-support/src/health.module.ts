@@ -13,7 +13,7 @@ import {
   Res,
   ServiceUnavailableException,
 } from '@nestjs/common';
-import { ApiTags } from '@nestjs/swagger';
+import { ApiOperation, ApiTags } from '@nestjs/swagger';
 import { HealthCheckService, HealthIndicatorService, TerminusModule } from '@nestjs/terminus';
 import { type FastifyReply } from 'fastify';
 
@@ -87,18 +87,21 @@ export class HealthController {
 
   /** The event loop turns. */
   @Get('live')
+  @ApiOperation({ summary: 'Whether the process turns: never looks at anything else' })
   live(@Res({ passthrough: true }) reply: FastifyReply): Promise<unknown> {
     return this.answer([], reply);
   }
 
   /** The service can do its work. */
   @Get('ready')
+  @ApiOperation({ summary: 'Whether requests can be served now; names what is down' })
   ready(@Res({ passthrough: true }) reply: FastifyReply): Promise<unknown> {
     return this.answer(this.probes.ready.states(), reply);
   }
 
   /** The service has started. */
   @Get('startup')
+  @ApiOperation({ summary: 'Whether everything has been opened' })
   startup(@Res({ passthrough: true }) reply: FastifyReply): Promise<unknown> {
     return this.answer(this.probes.hasStarted() ? [] : this.probes.startup.states(), reply);
   }
