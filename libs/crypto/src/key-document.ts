@@ -13,7 +13,8 @@ import {
 } from './signed-document.js';
 
 const TYP = 'azaion-keys+jws';
-const MAX_KEYS = 16;
+/** Retired keys stay listed while versions signed with them are to be opened. */
+const MAX_KEYS = 64;
 
 /** The keys that may sign statements and grant tokens, signed by the offline root. Source: docs/formats/sealed-resource.md, "Statement keys". */
 export interface KeyDocument {
