@@ -63,10 +63,10 @@ CMD ["node", "apps/loader/dist/main.js"]
 FROM service AS admin-api
 LABEL org.opencontainers.image.title="azaion-admin-api" \
       org.opencontainers.image.description="Keeps users, devices, catalogue and the small parts of sealed resources"
-ENV ADMIN_HOST=0.0.0.0 ADMIN_PORT=8081 ADMIN_DATA_DIR=/data
+ENV ADMIN_HOST=0.0.0.0 ADMIN_PORT=8080 ADMIN_DATA_DIR=/data
 COPY --from=admin-api-packages /workspace ./
 COPY --from=build /workspace/libs libs
 COPY --from=build /workspace/apps/admin-api apps/admin-api
-EXPOSE 8081
+EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.ADMIN_PORT}/health/live`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 CMD ["node", "apps/admin-api/dist/main.js"]
