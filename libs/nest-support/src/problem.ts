@@ -79,6 +79,7 @@ export const PROBLEMS = {
   'api.forbidden': { status: 403, title: 'Access denied' },
   'api.unreachable': { status: 502, title: 'Admin API unreachable' },
   'api.unexpected': { status: 502, title: 'Unexpected answer of the Admin API' },
+  'api.grant-gone': { status: 502, title: 'Grant expired' },
   'upload.not-found': { status: 404, title: 'Upload not found' },
   'upload.conflict': { status: 409, title: 'Upload conflict' },
   'upload.pack-gone': { status: 409, title: 'Pack gone' },

@@ -1,3 +1,5 @@
+import { ResourceError } from './errors.js';
+
 /** How failed attempts are repeated: exponential back-off with full jitter. */
 export interface RetryPolicy {
   /** Attempts in all, 1 or more. */
@@ -26,6 +28,34 @@ export async function pauseBeforeRetry(
 ): Promise<void> {
   const boundMs = Math.min(policy.maxDelayMs, policy.baseDelayMs * 2 ** (failures - 1));
   await sleep(leastMs + Math.random() * boundMs, signal);
+}
+
+/** What the other side asked for, bounded. Adapters pass it on as `retryAfterSeconds`. */
+export function retryAfterMs(error: unknown): number {
+  const seconds = error instanceof ResourceError ? error.details['retryAfterSeconds'] : undefined;
+  return typeof seconds === 'number' && seconds > 0 ? Math.min(seconds, 120) * 1000 : 0;
+}
+
+/**
+ * Makes a call to the Admin API, and makes it again while that is out of reach: a reset connection must not end hours of work.
+ *
+ * @param call - May be made twice.
+ * @throws What the call throws, `api.unreachable` after the last attempt; the signal's reason as soon as it is aborted.
+ */
+export async function repeatWhileUnreachable<Answer>(
+  call: () => Promise<Answer>,
+  policy: RetryPolicy,
+  signal: AbortSignal,
+): Promise<Answer> {
+  for (let failures = 1; ; failures++) {
+    try {
+      return await call();
+    } catch (error) {
+      const worthRepeating = error instanceof ResourceError && error.code === 'api.unreachable';
+      if (!worthRepeating || failures >= policy.attempts) throw error;
+      await pauseBeforeRetry(policy, failures, retryAfterMs(error), signal);
+    }
+  }
 }
 
 function sleep(durationMs: number, signal: AbortSignal): Promise<void> {

@@ -21,6 +21,7 @@ export const RESOURCE_ERRORS = {
   'api.forbidden': 'caller',
   'api.unreachable': 'upstream',
   'api.unexpected': 'upstream', // an answer outside the contract
+  'api.grant-gone': 'upstream', // ask for a new grant
   'upload.not-found': 'caller',
   'upload.conflict': 'caller',
   'upload.pack-gone': 'caller', // seal the named packs again

@@ -17,7 +17,7 @@ export {
   type OpenedResource,
 } from './fetch/fetch-resource.js';
 export { type FetchProgress } from './fetch/open-range.js';
-export { PackReader } from './fetch/pack-reader.js';
+export { PackReader, type PackReadPolicy } from './fetch/pack-reader.js';
 export { type Recipient } from './fetch/recipient.js';
 export { StatementTrust } from './fetch/statement-trust.js';
 export {

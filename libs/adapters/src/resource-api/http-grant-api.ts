@@ -114,6 +114,8 @@ function readPackUrl(answer: ApiAnswer): PackUrl {
 
 function grantRefusal(problem: ApiProblem): DomainError | undefined {
   const options = { cause: { status: problem.status, code: problem.code } };
+  if (problem.status === 404 && problem.code === 'grant.not-found')
+    return new ResourceError('api.grant-gone', 'The Admin API no longer knows the grant: ask for a new one.', options);
   if (problem.status === 404)
     return new ResourceError('resource.not-found', 'There is no such resource or version.', options);
   if (problem.status === 403 && (problem.code === 'folder.forbidden' || problem.code === 'resource.forbidden'))

@@ -7,7 +7,7 @@ import { ResourceError } from '../errors.js';
 import { packObjectKey } from '../pack.js';
 import { type GrantAnswer, type GrantApi, type GrantRequest } from '../ports/grant-api.js';
 import { PackSource } from '../ports/pack-source.js';
-import { InMemoryPackStore, softwareRecipient } from '../testing/index.js';
+import { InMemoryPackStore, InMemorySegmentStore, softwareRecipient } from '../testing/index.js';
 import { collect, RESOURCE, TINY, World } from '../testing/world.js';
 import { InMemoryGrantApi } from '../testing/in-memory-admin-api.js';
 
@@ -58,6 +58,13 @@ async function publishedWorld(chunks = 100): Promise<{ world: World; content: Bu
   const content = randomBytes(64 * chunks);
   await world.publish(content);
   return { world, content, key: world.objects.keys()[0]! };
+}
+
+async function severalPacks(): Promise<{ world: World; content: Buffer }> {
+  const world = await World.create({ chunking: TINY, packTargetBytes: 500 });
+  const content = randomBytes(64 * 50);
+  await world.publish(content);
+  return { world, content };
 }
 
 /** In chunks of real sizes: several ranges, few seals. */
@@ -251,7 +258,57 @@ describe('FetchResource with grants', () => {
     await world.admin.rotateStatementKey();
     await world.publish(randomBytes(70));
     expect(await world.fetch()).toHaveLength(70);
-    await expect(world.fetch({}, 1)).rejects.toMatchObject({ code: 'statement.key-unknown' });
+    await world.admin.retireOlderStatementKeys();
+    await world.fetch();
+    await expect(world.fetch({ trust: world.newTrust() }, 1)).rejects.toMatchObject({ code: 'statement.key-unknown' });
+  });
+
+  it('reads the key document again when only the grant token names a key it does not know', async () => {
+    const { world, content } = await publishedWorld();
+    await world.fetch();
+    await world.admin.rotateStatementKey();
+    expect((await world.fetch()).equals(content)).toBe(true);
+  });
+
+  it('asks for a new grant of the same version when the one it reads with has expired', async () => {
+    const { world, content } = await severalPacks();
+    const asked: (number | undefined)[] = [];
+    const api = new MeddlingApi(world, {
+      ask: (request) => {
+        asked.push(request.version);
+        return request;
+      },
+    });
+    class Forgetful extends InMemorySegmentStore {
+      override write = (): Promise<void> => Promise.resolve();
+    }
+    const fetcher = world.fetcher({ api, segments: new Forgetful() });
+    const opened = await fetcher.run({ resource: RESOURCE, recipient: world.recipient });
+    await world.publish(randomBytes(100));
+    world.admin.expireGrants();
+    expect((await collect(opened.read())).equals(content)).toBe(true);
+    world.admin.expireGrants();
+    expect((await collect(opened.read({ start: 1000, end: 1100 }))).equals(content.subarray(1000, 1100))).toBe(true);
+    expect(asked).toEqual([undefined, 1, 1]);
+  });
+
+  it('refuses to go on with a grant of another version, and with none', async () => {
+    const { world } = await severalPacks();
+    let deniedFrom = Infinity;
+    let asked = 0;
+    const api = new MeddlingApi(world, {
+      ask: (request) => {
+        if (++asked > deniedFrom) throw new ResourceError('resource.forbidden', 'No longer.');
+        return asked > 1 ? { ...request, version: 2 } : request;
+      },
+    });
+    const fetcher = world.fetcher({ api, segments: new InMemorySegmentStore() });
+    const opened = await fetcher.run({ resource: RESOURCE, recipient: world.recipient });
+    await world.publish(randomBytes(100));
+    world.admin.expireGrants();
+    await expect(collect(opened.read())).rejects.toMatchObject({ code: 'grant.not-for-statement' });
+    deniedFrom = asked;
+    await expect(collect(opened.read())).rejects.toMatchObject({ code: 'resource.forbidden' });
   });
 
   it('remembers no version of a resource that it refused', async () => {
@@ -264,6 +321,25 @@ describe('FetchResource with grants', () => {
 });
 
 describe('FetchResource over a bad network', () => {
+  it.each(['root/0', 'chunks/0', 'packs/0'])(
+    'asks again for %s when the connection to the Admin API breaks',
+    async (part) => {
+      const { world, content } = await publishedWorld();
+      let failures = 2;
+      const api = new MeddlingApi(world, {
+        segment: (sealed, asked) => {
+          if (asked === part && failures-- > 0) throw new ResourceError('api.unreachable', 'The connection broke.');
+          return sealed;
+        },
+      });
+      expect((await world.fetch({ api })).equals(content)).toBe(true);
+      failures = Infinity;
+      await expect(world.fetch({ api, segments: new InMemorySegmentStore() })).rejects.toMatchObject({
+        code: 'api.unreachable',
+      });
+    },
+  );
+
   const unavailable = (): Promise<Readable> =>
     Promise.reject(new ResourceError('pack.unavailable', 'Try again later.', { details: { retryAfterSeconds: 0 } }));
 

@@ -15,12 +15,11 @@ import { DEFAULT_RETRY, type RetryPolicy } from '../backoff.js';
 import { type ChunkOpener, InlineChunkOpener } from '../chunk-work.js';
 import { ResourceError } from '../errors.js';
 import { type GrantAnswer, type GrantApi } from '../ports/grant-api.js';
-import { type PackSource } from '../ports/pack-source.js';
-import { type PackStore } from '../ports/pack-store.js';
 import { type SegmentStore } from '../ports/segment-store.js';
 import { Recipe } from '../recipe/recipe.js';
+import { HeldGrant } from './held-grant.js';
 import { type FetchProgress, OpenRange } from './open-range.js';
-import { DEFAULT_STALL_MS, PackReader } from './pack-reader.js';
+import { type PackReader } from './pack-reader.js';
 import { PackUrls } from './pack-urls.js';
 import { type Recipient } from './recipient.js';
 import { segmentsOf } from './segment-cache.js';
@@ -55,30 +54,27 @@ export interface OpenedResource {
 export interface FetchDependencies {
   readonly api: GrantApi;
   readonly trust: StatementTrust;
-  /** Tried in order for what the store does not hold: pre-deployed directories first, the CDN last. */
-  readonly sources: readonly PackSource[];
-  readonly store: PackStore;
+  /** Given to several instances, they share its downloads and its memory. */
+  readonly reader: PackReader;
   readonly segments: SegmentStore;
   readonly clock: Clock;
   /** Default: on the calling thread. */
   readonly opener?: ChunkOpener;
-  /** Per range and source. */
+  /** For calls to the Admin API once a grant was given. */
   readonly retry?: RetryPolicy;
-  /** A connection that has brought no byte for this long is replaced. Default 10 s. */
-  readonly stallMs?: number;
-  /** Over the same store and sources; given to several instances, they share their downloads. Default: one of its own. */
-  readonly reader?: PackReader;
 }
 
-/** F2: opens one version of a resource for one caller. Source: docs/formats/sealed-resource.md, "Fetch". Reads of one instance share their downloads, as do instances with one {@link FetchDependencies.reader}. */
+interface VerifiedGrant {
+  readonly answer: GrantAnswer;
+  readonly statement: Statement;
+}
+
+/** F2: opens one version of a resource for one caller. Source: docs/formats/sealed-resource.md, "Fetch". */
 export class FetchResource {
-  private readonly reader: PackReader;
   private readonly opener: ChunkOpener;
 
   constructor(private readonly using: FetchDependencies) {
-    const { store, sources, retry = DEFAULT_RETRY, stallMs = DEFAULT_STALL_MS, opener } = using;
-    this.reader = using.reader ?? new PackReader(store, sources, { retry, stallMs });
-    this.opener = opener ?? new InlineChunkOpener();
+    this.opener = using.opener ?? new InlineChunkOpener();
   }
 
   /**
@@ -86,21 +82,9 @@ export class FetchResource {
    *   {@link GrantApi}; CryptoError `statement.*` | `grant.*` | `segment.invalid`.
    */
   async run(request: FetchRequest): Promise<OpenedResource> {
-    const { api, trust, clock, segments } = this.using;
-    const { recipient, resource, version } = request;
-    const nonce = toBase64Url(randomBytes(32));
-    const answer = await api.grant({ resource, version, recipientPoint: recipient.point, nonce });
-    request.signal?.throwIfAborted();
-    const { statement, keys } = await this.trusted(answer);
-    assertAskedFor(statement, request);
-    assertInScope(statement, recipient.serial);
-    await verifyGrantToken(answer.grantToken, keys, {
-      statement,
-      statementJws: answer.statement,
-      recipientPoint: recipient.point,
-      nonce,
-      nowSeconds: Math.floor(clock.nowMs() / 1000),
-    });
+    const { trust, segments } = this.using;
+    const { recipient, version } = request;
+    const { answer, statement } = await this.granted(request);
     const { folderId, resourceId, rootHash } = statement;
     if (version === undefined && statement.version < (await trust.highestVersion(folderId, resourceId)))
       throw new ResourceError(
@@ -108,26 +92,64 @@ export class FetchResource {
         'The Admin API offers an older version than was used here before: ask for that version by its number if it is wanted.',
         { details: { version: statement.version } },
       );
-    const { sealedRecipeKey, grantToken, grantId } = answer;
+    const { sealedRecipeKey, grantToken } = answer;
     const recipeKey = await openRecipeKey(sealedRecipeKey, recipient.point, recipient.ecdh, grantToken, rootHash);
     const place = { folderId, resourceId, version: statement.version };
-    const recipe = await Recipe.open(place, recipeKey, segmentsOf(rootHash, grantId, api, segments), rootHash);
+    const grant = this.held(answer, { ...request, version: statement.version });
+    const recipe = await Recipe.open(place, recipeKey, segmentsOf(rootHash, grant, segments), rootHash);
     if (recipe.root.totalBytes !== statement.totalBytes)
       throw new ResourceError('resource.integrity', 'The recipe and the statement of this version disagree.');
     if (version === undefined) await trust.accept(folderId, resourceId, statement.version);
-    return this.opened(statement, recipe, new PackUrls(api, grantId, answer.urls), request.signal);
+    return this.opened(statement, recipe, new PackUrls(grant, answer.urls), request.signal);
   }
 
-  /** A signing key that is not known yet may be newer than the key document at hand: it is read again, once. */
-  private async trusted(answer: GrantAnswer): Promise<{ statement: Statement; keys: StatementKeys }> {
-    const keys = await this.using.trust.keys();
+  /** Asks for a grant and verifies statement and token. */
+  private async granted(request: FetchRequest): Promise<VerifiedGrant> {
+    const { api, trust } = this.using;
+    const { recipient, resource, version } = request;
+    const nonce = toBase64Url(randomBytes(32));
+    const answer = await api.grant({ resource, version, recipientPoint: recipient.point, nonce });
+    request.signal?.throwIfAborted();
     try {
-      return { statement: await verifyStatement(answer.statement, keys), keys };
+      return await this.verified(answer, request, nonce, await trust.keys());
     } catch (error) {
       if (!(error instanceof CryptoError) || error.code !== 'statement.key-unknown') throw error;
     }
-    const fresh = await this.using.trust.keys(true);
-    return { statement: await verifyStatement(answer.statement, fresh), keys: fresh };
+    // A signing key that is not known yet, of the statement or of the token, may be newer than the key document at hand.
+    return this.verified(answer, request, nonce, await trust.keys(true));
+  }
+
+  private async verified(
+    answer: GrantAnswer,
+    request: FetchRequest,
+    nonce: string,
+    keys: StatementKeys,
+  ): Promise<VerifiedGrant> {
+    const { recipient } = request;
+    const statement = await verifyStatement(answer.statement, keys);
+    assertAskedFor(statement, request);
+    assertInScope(statement, recipient.serial);
+    await verifyGrantToken(answer.grantToken, keys, {
+      statement,
+      statementJws: answer.statement,
+      recipientPoint: recipient.point,
+      nonce,
+      nowSeconds: Math.floor(this.using.clock.nowMs() / 1000),
+    });
+    return { answer, statement };
+  }
+
+  /** @param exactly - The request with the number of the version that was granted. */
+  private held(first: GrantAnswer, exactly: FetchRequest): HeldGrant {
+    return new HeldGrant(this.using.api, first.grantId, {
+      renew: async () => {
+        const { answer } = await this.granted(exactly);
+        if (answer.statement !== first.statement) throw anotherVersion();
+        return answer.grantId;
+      },
+      retry: this.using.retry ?? DEFAULT_RETRY,
+      signal: exactly.signal ?? new AbortController().signal,
+    });
   }
 
   private opened(
@@ -136,7 +158,7 @@ export class FetchResource {
     urls: PackUrls,
     lifetime: AbortSignal | undefined,
   ): OpenedResource {
-    const context = { recipe, urls, reader: this.reader, store: this.using.store, opener: this.opener };
+    const context = { recipe, urls, reader: this.using.reader, opener: this.opener };
     return {
       statement,
       etag: `"${statement.version}-${statement.rootHash}"`,
@@ -158,7 +180,11 @@ function assertAskedFor(statement: Statement, { resource, version }: FetchReques
     (version === undefined || statement.version === version)
   )
     return;
-  throw new CryptoError(
+  throw anotherVersion();
+}
+
+function anotherVersion(): CryptoError {
+  return new CryptoError(
     'grant.not-for-statement',
     'The Admin API answered with another resource or version than was asked for.',
   );

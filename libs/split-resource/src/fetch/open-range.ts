@@ -5,7 +5,6 @@ import { type ChunkOpener } from '../chunk-work.js';
 import { ResourceError } from '../errors.js';
 import { type PackId, type PackRef } from '../pack.js';
 import { MAX_PACK_URLS } from '../ports/grant-api.js';
-import { type PackStore } from '../ports/pack-store.js';
 import { RECORDS_PER_SEGMENT } from '../recipe/limits.js';
 import { type PackSegment } from '../recipe/pack-segment.js';
 import { type Recipe } from '../recipe/recipe.js';
@@ -32,7 +31,6 @@ export interface FetchProgress {
 export interface OpenRangeContext {
   readonly recipe: Recipe;
   readonly reader: PackReader;
-  readonly store: PackStore;
   readonly opener: ChunkOpener;
   readonly urls: PackUrls;
 }
@@ -176,13 +174,13 @@ export class OpenRange {
     const { folderId } = this.context.recipe.place;
     const start = segment.offset(index);
     const range = { start, end: start + segment.sealedBytes(index) };
-    await this.context.store.discard(folderId, pack, range);
+    await this.context.reader.store.discard(folderId, pack, range);
     const again = await this.readPack(planned, pack, upcoming, range, true);
     try {
       return await this.context.opener.open(again.bytes, segment.secrets(index));
     } catch (cause) {
       await again.stored;
-      await this.context.store.discard(folderId, pack, range);
+      await this.context.reader.store.discard(folderId, pack, range);
       throw new ResourceError('resource.integrity', 'The content was changed or damaged after it was published.', {
         cause,
         details: { packId: pack.packId, offset: start },
@@ -194,14 +192,16 @@ export class OpenRange {
   private reserve({ segmentIndex, segment }: PlannedRange): Promise<void> {
     let reservation = this.reservations.get(segmentIndex);
     if (reservation === undefined) {
-      reservation = this.missingBytes(segmentIndex, segment.count).then((bytes) => this.context.store.reserve(bytes));
+      reservation = this.missingBytes(segmentIndex, segment.count).then((bytes) =>
+        this.context.reader.store.reserve(bytes),
+      );
       this.reservations.set(segmentIndex, reservation);
     }
     return reservation;
   }
 
   private async missingBytes(segmentIndex: number, count: number): Promise<number> {
-    const { recipe, store } = this.context;
+    const { recipe, reader } = this.context;
     if (count === 0) return 0;
     let start = 0;
     for (let index = 0; index < segmentIndex; index++) start += recipe.root.chunkSegmentBytes[index] ?? 0;
@@ -210,7 +210,8 @@ export class OpenRange {
     let missing = 0;
     for await (const planned of planRanges(recipe, covered)) {
       const { pack } = await this.packAt(planned.packIndex);
-      for (const gap of await store.missing(recipe.place.folderId, pack, planned.range)) missing += gap.end - gap.start;
+      for (const gap of await reader.store.missing(recipe.place.folderId, pack, planned.range))
+        missing += gap.end - gap.start;
     }
     return missing;
   }

@@ -2,12 +2,11 @@ import { type Readable } from 'node:stream';
 
 import { type ByteRange } from '@azaion/kernel';
 
-import { DEFAULT_RETRY, pauseBeforeRetry, type RetryPolicy } from '../backoff.js';
+import { DEFAULT_RETRY, pauseBeforeRetry, retryAfterMs, type RetryPolicy } from '../backoff.js';
 import { ResourceError, type ResourceErrorCode } from '../errors.js';
 import { type PackId, type PackRef } from '../pack.js';
 import { MAX_RANGE_BYTES, type PackSource } from '../ports/pack-source.js';
 import { type PackStore } from '../ports/pack-store.js';
-import { retryAfterMs } from '../publish/pack-writer.js';
 import { MAX_GAP_BYTES } from './fetch-plan.js';
 import { type PackUrls } from './pack-urls.js';
 
@@ -60,7 +59,8 @@ export class PackReader {
   private readonly downloads = new Map<string, Set<Download>>();
 
   constructor(
-    private readonly store: PackStore,
+    /** Where what it fetches is kept. */
+    readonly store: PackStore,
     private readonly sources: readonly PackSource[],
     private readonly policy: PackReadPolicy = { retry: DEFAULT_RETRY, stallMs: DEFAULT_STALL_MS },
   ) {}
@@ -115,7 +115,9 @@ export class PackReader {
       const target = bytes.subarray(part.start - range.start, part.end - range.start);
       if (!(await this.fetch(part, target, read))) return;
       downloadedBytes += target.length;
-      writes.push(this.store.write(folderId, pack, part.start, target));
+      const write = this.store.write(folderId, pack, part.start, target);
+      write.catch(() => undefined); // reported by `stored`, which may be a long way off
+      writes.push(write);
     };
     let at = range.start;
     for (const gap of [...gaps, { start: range.end, end: range.end }]) {

@@ -1,5 +1,6 @@
 import { type PackId } from '../pack.js';
-import { type GrantApi, MAX_PACK_URLS, type PackUrl } from '../ports/grant-api.js';
+import { MAX_PACK_URLS, type PackUrl } from '../ports/grant-api.js';
+import { type HeldGrant } from './held-grant.js';
 
 /** The signed URLs of one grant's packs; asked for in batches, renewed when the CDN no longer accepts them. */
 export class PackUrls {
@@ -7,8 +8,7 @@ export class PackUrls {
   private readonly asked = new Map<PackId, Promise<void>>();
 
   constructor(
-    private readonly api: GrantApi,
-    private readonly grantId: string,
+    private readonly grant: Pick<HeldGrant, 'packUrls'>,
     first: readonly PackUrl[],
   ) {
     this.remember(first);
@@ -39,7 +39,7 @@ export class PackUrls {
   }
 
   private async ask(packIds: readonly PackId[]): Promise<void> {
-    this.remember(await this.api.packUrls(this.grantId, packIds));
+    this.remember(await this.grant.packUrls(packIds));
   }
 
   private remember(urls: readonly PackUrl[]): void {

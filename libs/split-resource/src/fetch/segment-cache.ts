@@ -3,22 +3,22 @@ import { hash } from 'node:crypto';
 import { equalBytes } from '@azaion/kernel';
 
 import { ResourceError } from '../errors.js';
-import { type GrantApi } from '../ports/grant-api.js';
 import { type SegmentStore } from '../ports/segment-store.js';
 import { type SegmentReader } from '../recipe/recipe.js';
+import { type HeldGrant } from './held-grant.js';
 
 /**
  * Reads sealed parts of one version: from the device's own store, else from the Admin API, keeping what has the right hash. A kept part
  * that was damaged on the disk is read anew.
  */
-export function segmentsOf(rootHash: string, grantId: string, api: GrantApi, store: SegmentStore): SegmentReader {
+export function segmentsOf(rootHash: string, grant: HeldGrant, store: SegmentStore): SegmentReader {
   return async (kind, index, maxBytes, sha256) => {
     const key = `${rootHash}/${kind}/${index}`;
     const isRight = (sealed: Uint8Array): boolean =>
       sha256 !== undefined && equalBytes(hash('sha256', sealed, 'buffer'), sha256);
     const kept = await store.read(key);
     if (kept !== undefined && isRight(kept)) return kept;
-    const sealed = await api.segment(grantId, kind, index, maxBytes);
+    const sealed = await grant.segment(kind, index, maxBytes);
     if (sealed.length > maxBytes)
       throw new ResourceError('api.unexpected', 'The Admin API sent a part of the recipe that is too long.');
     if (isRight(sealed)) await store.write(key, sealed);

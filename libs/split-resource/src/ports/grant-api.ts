@@ -37,7 +37,8 @@ export const MAX_PACK_URLS = 64;
 
 /**
  * The Admin API as a reader sees it (F2), for one caller. Source: docs/reference/sealed-wire.md.
- * Every method throws ResourceError `api.unauthorized` | `api.forbidden` | `api.unreachable` | `api.unexpected` beside what it names.
+ * Every method throws ResourceError `api.unauthorized` | `api.forbidden` | `api.unreachable` | `api.unexpected` beside what it names;
+ * those that take a grant's id also `api.grant-gone` once it has expired.
  */
 export abstract class GrantApi {
   /** Asks for a grant. @throws ResourceError `resource.not-found` | `resource.forbidden`. */

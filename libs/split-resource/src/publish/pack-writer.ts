@@ -1,6 +1,6 @@
 import { createHash, type Hash } from 'node:crypto';
 
-import { pauseBeforeRetry, type RetryPolicy } from '../backoff.js';
+import { pauseBeforeRetry, retryAfterMs, type RetryPolicy } from '../backoff.js';
 import { ResourceError } from '../errors.js';
 import { type PackRef } from '../pack.js';
 import { type PackSink } from '../ports/pack-sink.js';
@@ -98,12 +98,6 @@ export class PackWriter {
 
 function isWorthRepeating(error: unknown): error is ResourceError {
   return error instanceof ResourceError && (error.code === 'pack.unavailable' || error.code === 'pack.forbidden');
-}
-
-/** What the other side asked for, bounded. Adapters pass it on as `retryAfterSeconds`. */
-export function retryAfterMs(error: unknown): number {
-  const seconds = error instanceof ResourceError ? error.details['retryAfterSeconds'] : undefined;
-  return typeof seconds === 'number' && seconds > 0 ? Math.min(seconds, 120) * 1000 : 0;
 }
 
 class OpenPack {

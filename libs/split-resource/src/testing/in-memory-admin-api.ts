@@ -5,6 +5,8 @@ import {
   deriveChunkKey,
   DRAFT_VERSION,
   recipientThumbprint,
+  type KeyDocument,
+  type PublicJwk,
   type SegmentKind,
   sealRecipeKey,
   signGrantToken,
@@ -81,6 +83,7 @@ export class InMemoryAdminApi {
   private readonly uploads = new Map<string, Upload>();
   private readonly known = new Map<string, KnownChunk>();
   private readonly grants = new Map<string, Version>();
+  private readonly namedKeys: KeyDocument['keys'][number][] = [];
 
   private constructor(
     readonly objects: InMemoryObjectStore,
@@ -106,20 +109,25 @@ export class InMemoryAdminApi {
     return api;
   }
 
-  /** Signs from now on with a new key, which a new key document names. */
+  /** Signs from now on with a new key, which a new key document names beside the older ones. */
   async rotateStatementKey(): Promise<void> {
     const version = this.keyDocument === '' ? 1 : (await this.statementKeys()).version + 1;
     this.statementKey = await newSigningKey(`statement-${version}`);
     const { kty, crv, x, y } = this.statementKey.publicJwk;
-    const key = { kty, crv, x, y } as { kty: 'EC'; crv: 'P-256'; x: string; y: string };
-    this.keyDocument = await signKeyDocument(
-      {
-        version,
-        expiresAt: this.nowSeconds() + 90 * 86_400,
-        keys: [{ kid: this.statementKey.signing.kid, alg: 'ES256', key }],
-      },
-      this.rootKey.signing,
-    );
+    const key = { kty, crv, x, y } as PublicJwk;
+    this.namedKeys.push({ kid: this.statementKey.signing.kid, alg: 'ES256', key });
+    await this.signKeyDocument(version);
+  }
+
+  /** Takes all statement keys but the newest out of the key document: what they signed is no longer trusted. */
+  async retireOlderStatementKeys(): Promise<void> {
+    this.namedKeys.splice(0, this.namedKeys.length - 1);
+    await this.signKeyDocument((await this.statementKeys()).version + 1);
+  }
+
+  /** Ends every grant, as passing time would. */
+  expireGrants(): void {
+    this.grants.clear();
   }
 
   /** The verified key document. */
@@ -253,13 +261,13 @@ export class InMemoryAdminApi {
 
   segment(grantId: string, kind: SegmentKind, index: number): Uint8Array {
     this.segmentsRead.push(`${kind}/${index}`);
-    const sealed = this.grants.get(grantId)?.segments.get(`${kind}/${index}`);
+    const sealed = this.granted(grantId).segments.get(`${kind}/${index}`);
     if (sealed === undefined) throw new ResourceError('resource.not-found', 'There is no such part.');
     return sealed;
   }
 
   async packUrls(grantId: string, packIds: readonly PackId[]): Promise<readonly PackUrl[]> {
-    const allowed = this.grants.get(grantId)?.packIds ?? [];
+    const allowed = this.granted(grantId).packIds;
     if (packIds.length > MAX_PACK_URLS || packIds.some((packId) => !allowed.includes(packId)))
       throw new ResourceError('api.forbidden', 'These packs do not belong to the grant.');
     return Promise.all(
@@ -332,6 +340,17 @@ export class InMemoryAdminApi {
     const statementJws = await signStatement(statement, this.statementKey.signing);
     resource.versions.push({ statement, statementJws, recipeKey, segments, contentHash, packIds });
     return { version, created: true };
+  }
+
+  private granted(grantId: string): Version {
+    const version = this.grants.get(grantId);
+    if (version === undefined) throw new ResourceError('api.grant-gone', 'There is no such grant.');
+    return version;
+  }
+
+  private async signKeyDocument(version: number): Promise<void> {
+    const expiresAt = this.nowSeconds() + 90 * 86_400;
+    this.keyDocument = await signKeyDocument({ version, expiresAt, keys: this.namedKeys }, this.rootKey.signing);
   }
 
   private upload(uploadId: string): Upload {

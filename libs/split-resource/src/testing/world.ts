@@ -5,8 +5,11 @@ import { type Clock, SystemClock } from '@azaion/kernel';
 import { type RetryPolicy } from '../backoff.js';
 import { type ChunkingParameters } from '../chunker.js';
 import { type FetchDependencies, FetchResource } from '../fetch/fetch-resource.js';
+import { PackReader } from '../fetch/pack-reader.js';
 import { PublishResource, type PublishResult } from '../publish/publish-resource.js';
 import { type PackSink } from '../ports/pack-sink.js';
+import { type PackSource } from '../ports/pack-source.js';
+import { type PackStore } from '../ports/pack-store.js';
 import { InMemoryAdminApi, InMemoryGrantApi, InMemoryUploadApi } from './in-memory-admin-api.js';
 import { InMemoryObjectStore, InMemoryPackSink, InMemoryPackSource } from './in-memory-object-store.js';
 import { InMemoryPackStore } from './in-memory-pack-store.js';
@@ -24,6 +27,13 @@ export const TINY: ChunkingParameters = {
 };
 const AT_ONCE: RetryPolicy = { attempts: 3, baseDelayMs: 1, maxDelayMs: 1 };
 
+/** What a test's fetcher has of its own. */
+type FetcherChanges = Partial<FetchDependencies> & {
+  readonly store?: PackStore;
+  readonly sources?: readonly PackSource[];
+  readonly stallMs?: number;
+};
+
 /** A publisher, an Admin API, an object store and a device, all in one process. */
 export class World {
   readonly segments = new InMemorySegmentStore();
@@ -39,7 +49,7 @@ export class World {
     private readonly clock: Clock,
   ) {
     this.source = new InMemoryPackSource(objects);
-    this.trust = new InMemoryStatementTrust(() => admin.statementKeys());
+    this.trust = this.newTrust();
     this.grants = new InMemoryGrantApi(admin);
   }
 
@@ -51,17 +61,24 @@ export class World {
     return new World(objects, await InMemoryAdminApi.create(objects, options), clock);
   }
 
+  /** A trust that has seen nothing yet. */
+  newTrust(): InMemoryStatementTrust {
+    return new InMemoryStatementTrust(() => this.admin.statementKeys());
+  }
+
   publish(content: Buffer, sink: PackSink = new InMemoryPackSink(this.objects)): Promise<PublishResult> {
     const publisher = new PublishResource(new InMemoryUploadApi(this.admin), sink, { retry: AT_ONCE });
     return publisher.run({ resource: RESOURCE, kind: 'file', content: streamOf(content), maxBytes: 2 ** 30 });
   }
 
-  fetcher(changed: Partial<FetchDependencies> = {}): FetchResource {
-    const { grants: api, trust, source, store, segments, clock } = this;
-    return new FetchResource({ api, trust, sources: [source], store, segments, clock, retry: AT_ONCE, ...changed });
+  fetcher(changed: FetcherChanges = {}): FetchResource {
+    const { grants: api, trust, segments, clock } = this;
+    const { store = this.store, sources = [this.source], stallMs = 10_000, ...rest } = changed;
+    const reader = new PackReader(store, sources, { retry: AT_ONCE, stallMs });
+    return new FetchResource({ api, trust, reader, segments, clock, retry: AT_ONCE, ...rest });
   }
 
-  async fetch(changed: Partial<FetchDependencies> = {}, version?: number): Promise<Buffer> {
+  async fetch(changed: FetcherChanges = {}, version?: number): Promise<Buffer> {
     const opened = await this.fetcher(changed).run({ resource: RESOURCE, version, recipient: this.recipient });
     return collect(opened.read());
   }
