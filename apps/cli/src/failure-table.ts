@@ -76,6 +76,7 @@ const EXITS = {
   'api.forbidden': 'forbidden',
   'api.unreachable': 'network',
   'api.unexpected': 'internal',
+  'api.grant-gone': 'network',
   'upload.not-found': 'refused',
   'upload.conflict': 'refused',
   'upload.pack-gone': 'refused',

@@ -6,7 +6,7 @@ import { HttpPackSource } from '@azaion/adapters/http-packs';
 import { ApiClient, HttpGrantApi } from '@azaion/adapters/resource-api';
 import { ephemeralRecipient } from '@azaion/crypto';
 import { type ResourceName, SystemClock } from '@azaion/kernel';
-import { FetchResource } from '@azaion/split-resource';
+import { FetchResource, PackReader } from '@azaion/split-resource';
 
 import { claimDirectory } from '../claimed-directory.js';
 import { type CommandContext, serviceUrl } from '../command-context.js';
@@ -53,8 +53,10 @@ async function directly(
     const opened = await new FetchResource({
       api: new HttpGrantApi(client, session.tokens, undefined, signal),
       trust: await profileTrust(context, api, client),
-      sources: [new HttpPackSource()],
-      store: new DirectoryPackStore({ directory: join(cache.path, 'packs'), limitBytes: CACHE_LIMIT_BYTES }),
+      reader: new PackReader(
+        new DirectoryPackStore({ directory: join(cache.path, 'packs'), limitBytes: CACHE_LIMIT_BYTES }),
+        [new HttpPackSource()],
+      ),
       segments: new DirectorySegmentStore(join(cache.path, 'segments')),
       clock: new SystemClock(),
       opener: workers.opener,
