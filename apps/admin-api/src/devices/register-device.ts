@@ -7,6 +7,7 @@ import { type Actor, type AuditLog } from '../audit/audit-log.js';
 import { AdminError } from '../errors.js';
 import { type Database, isUniqueViolation, type Queries } from '../persistence/database.js';
 import { type PasswordHasher } from '../tokens/password-hasher.js';
+import { type Sessions } from '../tokens/sessions.js';
 import { type CreateUser } from '../users/create-user.js';
 
 const PASSWORD_BYTES = 16;
@@ -26,13 +27,14 @@ export class RegisterDevice {
     private readonly database: Database,
     private readonly hasher: PasswordHasher,
     private readonly createUser: CreateUser,
+    private readonly sessions: Sessions,
     private readonly audit: AuditLog,
     private readonly clock: Clock,
   ) {}
 
   /**
    * @param serial - `undefined` for the next number of the series `azj-0000`.
-   * @param idempotencyKey - A repeat with the same key returns the same device with a fresh password.
+   * @param idempotencyKey - A repeat with the same key returns the same device with a fresh password; it must not name another serial.
    * @throws AdminError `device.exists`.
    */
   async run(serial: string | undefined, idempotencyKey: string | undefined, actor: Actor): Promise<RegisteredDevice> {
@@ -42,7 +44,7 @@ export class RegisterDevice {
     const device = await this.database.transaction(async (on) => {
       if (key !== null) await sql`select pg_advisory_xact_lock(hashtext(${`device ${key}`}))`.execute(on);
       return (
-        (key === null ? undefined : await this.repeat(on, key, passwordHash, actor)) ??
+        (key === null ? undefined : await this.repeat(on, serial, key, passwordHash, actor)) ??
         (await this.create(on, serial, key, passwordHash, actor))
       );
     });
@@ -51,6 +53,7 @@ export class RegisterDevice {
 
   private async repeat(
     on: Queries,
+    wanted: string | undefined,
     idempotencyKey: string,
     passwordHash: string,
     actor: Actor,
@@ -62,7 +65,10 @@ export class RegisterDevice {
       .where('devices.idempotency_key', '=', idempotencyKey)
       .executeTakeFirst();
     if (!device) return undefined;
+    if (wanted !== undefined && wanted !== device.serial)
+      throw new AdminError('device.exists', 'This Idempotency-Key made a device of another serial: take a new key.');
     await on.updateTable('users').set({ password_hash: passwordHash }).where('id', '=', device.id).execute();
+    await this.sessions.endAll(on, device.id); // they began with the older password
     await this.audit.record(on, { event: 'device.password-renewed', actor, subject: device.serial });
     return { serial: device.serial, email: device.email };
   }

@@ -1,4 +1,4 @@
-/* eslint-disable @typescript-eslint/no-unsafe-assignment, @typescript-eslint/no-unsafe-member-access -- answers are looked into as they come */
+/* eslint-disable @typescript-eslint/no-unsafe-assignment, @typescript-eslint/no-unsafe-member-access, @typescript-eslint/no-unsafe-return -- answers are looked into as they come */
 import { randomBytes } from 'node:crypto';
 
 import { generateP256KeyPair } from '@azaion/crypto';
@@ -33,6 +33,18 @@ describe('devices over HTTP', () => {
       );
       expect(new Set(answers.map(({ json }) => json.Serial as string)).size).toBe(1);
       expect(new Set(answers.map(({ json }) => json.Password as string)).size).toBe(4);
+    });
+
+    it('refuses another serial under a used Idempotency-Key, and ends what the older password began', async () => {
+      const key = { 'idempotency-key': 'retry-2' };
+      const { json: device } = await register({ serial: 'retried' }, key);
+      const { json: session } = await api.logIn(device.Email as string, device.Password as string);
+      const other = await register({ serial: 'another' }, key);
+      expect({ status: other.status, code: other.json.code }).toEqual({ status: 409, code: 'device.exists' });
+      expect((await register({}, key)).json.Serial).toBe('retried');
+      expect((await register({ serial: 'retried' }, key)).json.Serial).toBe('retried');
+      const refreshed = await api.call('POST', '/token/refresh', { body: { refreshToken: session.refresh_token } });
+      expect(refreshed.status).toBe(401);
     });
 
     it('skips a number that was taken by hand, and refuses to take it twice', async () => {
