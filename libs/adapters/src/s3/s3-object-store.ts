@@ -25,6 +25,8 @@ export interface S3ObjectStoreOptions {
 }
 
 const ATTEMPTS = 3;
+const CONNECT_MS = 5_000;
+const ANSWER_MS = 30_000;
 const SIGNED_PUT_HEADERS = new Set(['content-length', 'content-md5', 'if-none-match', 'host']);
 
 /** Objects in a bucket of an S3-compatible service. Its own checksums are not relied on: packs carry ours. */
@@ -127,6 +129,12 @@ function s3Client(options: S3ObjectStoreOptions, endpoint: string | undefined): 
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
     maxAttempts: ATTEMPTS,
+    requestHandler: {
+      connectionTimeout: CONNECT_MS,
+      requestTimeout: ANSWER_MS,
+      throwOnRequestTimeout: true, // or the limit is only warned about
+      socketTimeout: ANSWER_MS, // for bodies that stop arriving
+    },
   });
 }
 
