@@ -141,7 +141,7 @@ function useCases(config: AdminConfig): Provider[] {
     made(CreateUser, [Database, PasswordHasher, AuditLog, Clock]),
     made(ListUsers, [Database]),
     made(BootstrapAdministrator, [Database, CreateUser, PasswordHasher]),
-    made(RegisterDevice, [Database, PasswordHasher, CreateUser, AuditLog, Clock]),
+    made(RegisterDevice, [Database, PasswordHasher, CreateUser, Sessions, AuditLog, Clock]),
     made(ManageDevices, [Database, Sessions, AuditLog]),
     made(EnrolDevice, [Database, KeyVault, LogIn, Sessions, AuditLog, Clock]),
     {
@@ -150,7 +150,7 @@ function useCases(config: AdminConfig): Provider[] {
       useFactory: (database: Database, sessions: Sessions, audit: AuditLog, clock: Clock) =>
         new LogInDevice(database, sessions, audit, clock, config.audience),
     },
-    made(CurrentStanding, [Database, ManageDevices, TokenVerifier]),
+    made(CurrentStanding, [Database, TokenVerifier, Clock]),
     made(Folders, [Database, KeyVault, AuditLog, Clock]),
     made(Uploads, [Database, Folders, AuditLog, Clock]),
     made(Packs, [Database, Uploads, ObjectStore, Clock]),

@@ -68,7 +68,11 @@ async function serve(config: AdminConfig): Promise<void> {
 /** Connections to the database end after the last request has been answered. */
 function closeAfter(app: NestFastifyApplication, infrastructure: Infrastructure): void {
   const housekeeping = app.get(Housekeeping);
-  const timer = setInterval(() => void housekeeping.run().catch(() => undefined), HOUSEKEEPING_INTERVAL_MS).unref();
+  const logger = new Logger('Housekeeping');
+  const round = (): void => {
+    housekeeping.run().catch((error: unknown) => logger.warn(`A round failed: ${codeOf(error)}.`));
+  };
+  const timer = setInterval(round, HOUSEKEEPING_INTERVAL_MS).unref();
   app
     .getHttpAdapter()
     .getInstance()
@@ -76,6 +80,12 @@ function closeAfter(app: NestFastifyApplication, infrastructure: Infrastructure)
       clearInterval(timer);
       await infrastructure.close();
     });
+}
+
+/** Enough to look for; messages of the database hold values. */
+function codeOf(error: unknown): string {
+  if (!(error instanceof Error)) return 'unknown reason';
+  return 'code' in error && typeof error.code === 'string' ? error.code : error.name;
 }
 
 function localUrl(app: NestFastifyApplication): string {

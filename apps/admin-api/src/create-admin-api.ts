@@ -1,12 +1,13 @@
 import { type Secret } from '@azaion/kernel';
-import { createApp, HttpProblem, type LogOptions } from '@azaion/nest-support';
+import { createApp, type LogOptions } from '@azaion/nest-support';
 import { type NestFastifyApplication } from '@nestjs/platform-fastify';
-import { type FastifyInstance } from 'fastify';
 
 import { AdminApiModule } from './admin-api.module.js';
 import { type AdminConfig } from './config.js';
 import { adminProblemOptions } from './http/problems.js';
 import { type Infrastructure } from './infrastructure.js';
+import { SERVICE_SECRETS, ServiceSecrets } from './keys/service-secrets.js';
+import { SigningKeys } from './keys/signing-keys.js';
 import { StatementAuthority } from './keys/statement-authority.js';
 import { BootstrapAdministrator } from './users/bootstrap-administrator.js';
 
@@ -19,7 +20,7 @@ export async function createAdminApi(
   version: string,
   options: { readonly log?: LogOptions } = {},
 ): Promise<NestFastifyApplication> {
-  const app = await createApp(AdminApiModule.register(config, infrastructure), {
+  return createApp(AdminApiModule.register(config, infrastructure), {
     api: {
       title: 'Azaion Admin API',
       description:
@@ -32,8 +33,6 @@ export async function createAdminApi(
     ...(config.trustedProxies.length === 0 ? {} : { trustedProxies: config.trustedProxies }),
     ...(options.log === undefined ? {} : { log: options.log }),
   });
-  answerUnknownRoutesEarly(app.getHttpAdapter().getInstance());
-  return app;
 }
 
 /**
@@ -50,11 +49,7 @@ export async function prepareAdminApi(
   const first = { email: config.bootstrapEmail, password: config.bootstrapPassword };
   await app.get(BootstrapAdministrator).run(first, tell);
   await app.get(StatementAuthority).start();
-}
-
-/** What does not exist is 404 whatever its body is: Fastify would read the body first. */
-function answerUnknownRoutesEarly(fastify: FastifyInstance): void {
-  fastify.addHook('onRequest', (request, _reply, done) => {
-    done(request.is404 ? new HttpProblem('route.not-found', 'There is nothing at this address.') : undefined);
-  });
+  // Made or opened now: inside a request's transaction it would need a second connection.
+  await app.get(SigningKeys).signing('token');
+  for (const name of SERVICE_SECRETS) await app.get(ServiceSecrets).get(name);
 }

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 
 import { FileObjectStore } from '@azaion/adapters/file-objects';
@@ -7,6 +7,7 @@ import { S3ObjectStore } from '@azaion/adapters/s3';
 import { isPublicJwk, type KeyVault } from '@azaion/crypto';
 import { type Clock, Secret, SystemClock } from '@azaion/kernel';
 import { type ObjectStore } from '@azaion/split-resource';
+import { Logger } from '@nestjs/common';
 
 import { type AdminConfig, isProduction } from './config.js';
 import { type OfflineKeyDocument } from './keys/statement-authority.js';
@@ -33,6 +34,7 @@ export async function openInfrastructure(
 ): Promise<Infrastructure> {
   const production = isProduction(config);
   const dataDir = resolve(config.dataDir);
+  await mkdir(dataDir, { recursive: true });
   const vault = await FileKeyVault.open(config.kekFile ?? join(dataDir, 'keys', 'kek'), {
     createIfMissing: !production,
     ...(production ? { apartFrom: dataDir } : {}),
@@ -41,8 +43,10 @@ export async function openInfrastructure(
   let publicUrl = config.publicUrl;
   const objects = await openObjectStore(config, vault, clock, () => publicUrl ?? '');
   const embedded = config.databaseUrl === undefined ? await EmbeddedPostgres.start(dataDir) : undefined;
+  const logger = new Logger('Database');
   const database = new Database(
     embedded?.connection ?? { connectionString: (config.databaseUrl ?? new Secret('')).reveal() },
+    (code) => logger.warn(`A connection was lost while idle (${code}).`),
   );
   const close = async (): Promise<void> => {
     await database.close();

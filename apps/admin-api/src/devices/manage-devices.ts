@@ -1,5 +1,3 @@
-import { IdentityError } from '@azaion/identity';
-
 import { type Actor, type AuditLog } from '../audit/audit-log.js';
 import { AdminError } from '../errors.js';
 import { type Database } from '../persistence/database.js';
@@ -45,19 +43,6 @@ export class ManageDevices {
   /** Forgets the device's keys and re-arms its password. @throws AdminError `device.not-found`. */
   async reset(serial: string, actor: Actor): Promise<void> {
     await this.change(serial, 'registered', 'device.reset', actor);
-  }
-
-  /** What a device may do right now. @throws IdentityError `device.not-enrolled` | `device.revoked`. */
-  async assertEnrolled(serial: string): Promise<void> {
-    const row = await this.database.queries
-      .selectFrom('devices')
-      .select('status')
-      .where('serial', '=', serial)
-      .executeTakeFirst();
-    if (row?.status === 'enrolled') return;
-    throw row?.status === 'revoked'
-      ? new IdentityError('device.revoked', 'This device has been revoked: ask an administrator.')
-      : new IdentityError('device.not-enrolled', 'This device is not enrolled.');
   }
 
   private async change(serial: string, status: 'registered' | 'revoked', event: string, actor: Actor): Promise<void> {

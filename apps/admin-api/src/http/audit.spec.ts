@@ -1,4 +1,3 @@
-/* eslint-disable @typescript-eslint/no-unsafe-assignment, @typescript-eslint/no-unsafe-member-access -- answers are looked into as they come */
 import { randomBytes } from 'node:crypto';
 
 import { DraftUpload } from '../testing/draft-upload.js';

@@ -6,13 +6,22 @@ import { HttpPackSink, HttpPackSource } from '@azaion/adapters/http-packs';
 import { ApiClient, fixedToken, HttpGrantApi, HttpUploadApi, HttpWellKnown } from '@azaion/adapters/resource-api';
 import { chunkHash, deriveChunkKey, importVerificationKey, StatementKeys } from '@azaion/crypto';
 import { SystemClock, toBase64Url } from '@azaion/kernel';
-import { FetchResource, identifyChunk, packObjectKey, PublishResource, type Recipient } from '@azaion/split-resource';
+import {
+  FetchResource,
+  identifyChunk,
+  PackReader,
+  packObjectKey,
+  PublishResource,
+  type Recipient,
+} from '@azaion/split-resource';
 import {
   InMemoryPackStore,
   InMemorySegmentStore,
   InMemoryStatementTrust,
   softwareRecipient,
 } from '@azaion/split-resource/testing';
+
+import { sql } from 'kysely';
 
 import { type Draft, type DraftPack, DraftUpload } from '../testing/draft-upload.js';
 import { TestDevice } from '../testing/device.js';
@@ -66,8 +75,7 @@ describe('sealed resources over HTTP', () => {
     const opened = await new FetchResource({
       api: new HttpGrantApi(client, fixedToken(token)),
       trust,
-      sources: [source],
-      store: new InMemoryPackStore(),
+      reader: new PackReader(new InMemoryPackStore(), [source]),
       segments: new InMemorySegmentStore(),
       clock: new SystemClock(),
     }).run({ resource: { folder, name }, recipient, ...(version === undefined ? {} : { version }) });
@@ -429,6 +437,43 @@ describe('sealed resources over HTTP', () => {
       ).toBe(422);
     });
 
+    it('asks the object store nothing while it holds locks', async () => {
+      const { upload, draft } = await started('heads');
+      const { objects, database } = api.infrastructure;
+      const head = objects.head.bind(objects);
+      const locked: boolean[] = [];
+      objects.head = async (key) => {
+        const { rows } = await sql<{ free: boolean }>`
+          select exists (select from uploads where id = ${upload.id} for update skip locked) as free`.execute(
+          database.queries,
+        );
+        locked.push(rows[0]?.free !== true);
+        return head(key);
+      };
+      try {
+        expect((await upload.commit(draft)).status).toBe(201);
+      } finally {
+        objects.head = head;
+      }
+      expect(locked).toEqual([false]);
+    });
+
+    it('given up at the same moment is one of both, not half of each', async () => {
+      for (let round = 0; round < 5; round++) {
+        const { upload, draft } = await started(`abandoned-${String(round)}`);
+        await upload.commit(draft, randomBytes(32)); // hands the segments in
+        const body = { recipeKey: toBase64Url(draft.recipeKey), kind: 'file', chunkSegments: 1, packSegments: 1 };
+        const [committed, abandoned] = await Promise.all([
+          upload.call('POST', '/commit', body),
+          upload.call('DELETE', ''),
+        ]);
+        const { json } = await upload.call('GET', '');
+        expect([committed.status, abandoned.status, json.state]).toEqual(
+          committed.status === 201 ? [201, 409, 'committed'] : [409, 204, 'abandoned'],
+        );
+      }
+    });
+
     it('names the packs that are not in the object store', async () => {
       const upload = await DraftUpload.open(api, publisher, 'models/gone');
       const pack = await upload.announce(randomBytes(1000));
@@ -628,6 +673,59 @@ describe('sealed resources over HTTP', () => {
       expect(
         (await grant(token, 'models/granted', { recipientPublicKey: toBase64Url(carrier.agreement.point) })).json.code,
       ).toBe('device.revoked');
+    });
+
+    it('carried by a device needs that device’s account too', async () => {
+      const carrier = await TestDevice.enrolled(api);
+      const token = await carrier.token();
+      const enable = (enabled: boolean) =>
+        api.infrastructure.database.queries
+          .updateTable('users')
+          .set({ is_enabled: enabled })
+          .where('email', '=', carrier.email)
+          .execute();
+      await enable(false);
+      expect((await grant(reader.token, 'models/granted', {}, { 'azaion-device': token })).json.code).toBe(
+        'user.disabled',
+      );
+      await enable(true);
+      expect((await grant(reader.token, 'models/granted', {}, { 'azaion-device': token })).status).toBe(201);
+    });
+
+    it('is not for tokens of ended sessions, the carrier’s neither', async () => {
+      const leaver = await api.account('Operator');
+      expect((await grant(leaver.token, 'models/granted')).status).toBe(201);
+      await api.call('POST', '/logout', { token: leaver.token });
+      expect((await grant(leaver.token, 'models/granted')).json.code).toBe('token.invalid');
+
+      const carrier = await TestDevice.enrolled(api);
+      const older = await carrier.token();
+      const asAdministrator = { token: api.administrator.token, body: {} };
+      expect((await api.call('POST', `/devices/${carrier.serial}/reset`, asAdministrator)).status).toBe(204);
+      expect((await carrier.enrol(await carrier.enrolment())).status).toBe(204);
+      const recipientPublicKey = toBase64Url(carrier.agreement.point);
+      expect((await grant(older, 'models/granted', { recipientPublicKey })).json.code).toBe('token.invalid');
+      expect((await grant(reader.token, 'models/granted', {}, { 'azaion-device': older })).json.code).toBe(
+        'token.invalid',
+      );
+      expect((await grant(await carrier.token(), 'models/granted', { recipientPublicKey })).status).toBe(201);
+    });
+
+    it('ends with its subject’s right to the folder', async () => {
+      const demoted = await api.account('Operator');
+      const { json } = await grant(demoted.token, 'models/granted');
+      await api.infrastructure.database.queries
+        .updateTable('users')
+        .set({ role: 'None' })
+        .where('id', '=', demoted.id)
+        .execute();
+      const path = `/sealed/grants/${json.grantId as string}`;
+      const packIds = [json.urls[0].packId as string];
+      for (const answer of [
+        await api.call('GET', `${path}/segments/root/0`, { token: demoted.token }),
+        await api.call('POST', `${path}/urls`, { token: demoted.token, body: { packIds } }),
+      ])
+        expect({ status: answer.status, code: answer.json.code }).toEqual({ status: 403, code: 'folder.forbidden' });
     });
 
     it('is recorded with who, what and from where', async () => {

@@ -5,7 +5,9 @@ import { KEY_BYTES, type KeyVault } from '@azaion/crypto';
 import { type Database } from '../persistence/database.js';
 
 /** What the random secrets of an installation are for. */
-export type ServiceSecretName = 'device-password' | 'content-fingerprint';
+export const SERVICE_SECRETS = ['device-password', 'content-fingerprint'] as const;
+/** Name of one of them. */
+export type ServiceSecretName = (typeof SERVICE_SECRETS)[number];
 
 /** Random 32-byte secrets that are made once and kept wrapped. */
 export class ServiceSecrets {

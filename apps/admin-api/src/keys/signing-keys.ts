@@ -11,7 +11,7 @@ import {
 import { type Clock, utf8 } from '@azaion/kernel';
 import { sql } from 'kysely';
 
-import { type Database } from '../persistence/database.js';
+import { type Database, type Queries } from '../persistence/database.js';
 import { type SigningKeysTable } from '../persistence/schema.js';
 
 /** What a signing key signs. */
@@ -28,7 +28,7 @@ export interface OwnSigningKey extends SigningKey {
   readonly publicJwk: PublicJwk;
 }
 
-/** The Admin API's own signing keys, wrapped in the database. The newest of a purpose signs; older ones stay published. */
+/** The Admin API's own signing keys, wrapped in the database. The newest of a purpose at the process's start signs; older ones stay published. */
 export class SigningKeys {
   private readonly current = new Map<SigningPurpose, Promise<OwnSigningKey>>();
 
@@ -49,8 +49,11 @@ export class SigningKeys {
   }
 
   /** Public halves of every key of a purpose, newest first. */
-  async published(purpose: SigningPurpose): Promise<readonly { readonly kid: string; readonly key: PublicJwk }[]> {
-    const rows = await this.database.queries
+  async published(
+    purpose: SigningPurpose,
+    on: Queries = this.database.queries,
+  ): Promise<readonly { readonly kid: string; readonly key: PublicJwk }[]> {
+    const rows = await on
       .selectFrom('signing_keys')
       .select(['kid', 'public_jwk'])
       .where('purpose', '=', purpose)
@@ -87,6 +90,7 @@ export class SigningKeys {
     });
     const opened = await this.vault.unwrap(WRAPPED_FOR[purpose], row.kid, row.wrapped_private);
     const privateJwk = JSON.parse(new TextDecoder().decode(opened)) as unknown;
+    opened.fill(0);
     if (!isPrivateJwk(privateJwk)) throw new Error(`the ${purpose} key ${row.kid} is damaged`);
     return { ...(await importSigningKey(row.kid, privateJwk)), publicJwk: row.public_jwk };
   }

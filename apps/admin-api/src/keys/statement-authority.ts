@@ -87,7 +87,7 @@ export class StatementAuthority {
       }
       const version = (newest?.version ?? 0) + 1;
       const expiresAt = this.nowSeconds() + DOCUMENT_LIFE_SECONDS;
-      const published = await this.keys.published('statement');
+      const published = await this.keys.published('statement', on);
       const jws = await signKeyDocument(
         { version, expiresAt, keys: published.map(({ kid, key }) => ({ kid, alg: 'ES256' as const, key })) },
         root,

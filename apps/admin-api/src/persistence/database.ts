@@ -10,6 +10,8 @@ export type Queries = Kysely<Schema> | Transaction<Schema>;
 
 const INT8_OID = 20;
 const CONNECTIONS = 20;
+/** What holds locks longer than this has lost its way. */
+const MAX_WAIT_MS = 120_000;
 
 type TypeParsers = (oid: number, format: 'text' | 'binary') => (value: string) => unknown;
 
@@ -28,11 +30,14 @@ export type ConnectionSettings =
 export class Database {
   readonly queries: Kysely<Schema>;
 
-  constructor(settings: ConnectionSettings) {
+  /** @param onLostConnection - Told the code of an error that ended an idle connection. */
+  constructor(settings: ConnectionSettings, onLostConnection: (code: string) => void = () => undefined) {
     const pool = new pg.Pool({
       ...settings,
       max: CONNECTIONS,
       connectionTimeoutMillis: 10_000,
+      statement_timeout: MAX_WAIT_MS,
+      idle_in_transaction_session_timeout: MAX_WAIT_MS,
       types: {
         // Byte counts and row numbers stay far below 2^53.
         getTypeParser: (oid: number, format: 'text' | 'binary' = 'text'): ((value: string) => unknown) =>
@@ -40,7 +45,9 @@ export class Database {
       },
     });
     // A connection that breaks while idle is replaced by the pool; without a listener it would end the process.
-    pool.on('error', () => undefined);
+    pool.on('error', (error: Error & { readonly code?: unknown }) =>
+      onLostConnection(String(error.code ?? error.name)),
+    );
     this.queries = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
   }
 

@@ -27,7 +27,7 @@ import { type AuditLog } from '../audit/audit-log.js';
 import { type ServiceSecrets } from '../keys/service-secrets.js';
 import { type StatementAuthority } from '../keys/statement-authority.js';
 import { type Database, type Queries } from '../persistence/database.js';
-import { type PacksTable, type UploadsTable } from '../persistence/schema.js';
+import { type UploadsTable } from '../persistence/schema.js';
 import { actorOf, type Standing } from './current-standing.js';
 import { type DedupDomain, type Folders } from './folders.js';
 import { type Packs } from './packs.js';
@@ -39,6 +39,9 @@ export interface CommittedVersion {
   /** False when the bytes equal the latest version. */
   readonly created: boolean;
 }
+
+/** Packs of the draft that the object store has. */
+type Written = ReadonlySet<PackId>;
 
 const ROWS_AT_ONCE = 10_000;
 
@@ -64,11 +67,34 @@ export class CommitUpload {
    */
   async run(uploadId: string, request: CommitRequest, standing: Standing): Promise<CommittedVersion> {
     try {
-      return await this.database.transaction((on) => this.commit(on, uploadId, request, standing));
+      const written = await this.writtenPacks(uploadId, request, standing);
+      return await this.database.transaction((on) => this.commit(on, uploadId, request, standing, written));
     } catch (error) {
-      if (error instanceof PacksGone) await this.packs.forgetSeen(error.packIds);
       throw asRefusal(error);
     }
+  }
+
+  /**
+   * Asks the object store for the draft's packs before any row is locked: a pack that no version needs yet may have gone since it was seen.
+   *
+   * @returns Those that are there. None of a draft that does not read: the checks under the lock say what is wrong with it.
+   */
+  private async writtenPacks(uploadId: string, request: CommitRequest, standing: Standing): Promise<Written> {
+    const on = this.database.queries;
+    const upload = await this.uploads.owned(on, uploadId, standing);
+    if (upload.state !== 'open') return new Set();
+    const ids: PackId[] = [];
+    try {
+      const draft = await this.openDraft(on, upload, request);
+      for (let index = 0; index < draft.root.packSegmentHashes.length; index++) {
+        const segment = await draft.packSegment(index);
+        for (let at = 0; at < segment.count; at++) ids.push(segment.pack(at).packId);
+      }
+    } catch (error) {
+      if (isRefusal(asRefusal(error))) return new Set();
+      throw error;
+    }
+    return this.packs.askFor(upload, ids);
   }
 
   private async commit(
@@ -76,6 +102,7 @@ export class CommitUpload {
     uploadId: string,
     request: CommitRequest,
     standing: Standing,
+    written: Written,
   ): Promise<CommittedVersion> {
     const upload = await this.uploads.owned(on, uploadId, standing, true);
     if (upload.committed_version !== null)
@@ -92,7 +119,7 @@ export class CommitUpload {
 
     const draft = await this.openDraft(on, upload, request);
     const scope = standing.deviceSerial === undefined ? 'fleet' : `device:${standing.deviceSerial}`;
-    const packIds = await this.assertSound(on, upload, draft);
+    const packIds = await this.assertSound(on, upload, draft, written);
     const contentMac = await this.contentMac(upload.resource_id, draft, request);
     const same = await this.latestIfSame(on, upload.resource_id, scope, standing.userId, contentMac);
     if (same !== undefined) {
@@ -195,8 +222,13 @@ export class CommitUpload {
     return draft;
   }
 
-  /** All checks on the recipe. @returns Its packs in order, which are locked and in the object store. */
-  private async assertSound(on: Queries, upload: UploadsTable, draft: Recipe): Promise<readonly PackId[]> {
+  /** All checks on the recipe. @returns Its packs in order, which are locked. */
+  private async assertSound(
+    on: Queries,
+    upload: UploadsTable,
+    draft: Recipe,
+    written: Written,
+  ): Promise<readonly PackId[]> {
     const domain = await this.folders.domain(on, upload.folder_id, upload.domain);
     const refs: PackRef[] = [];
     let ids: readonly PackId[] | undefined;
@@ -205,29 +237,35 @@ export class CommitUpload {
         refs.push({ ...pack, sha256: Uint8Array.from(pack.sha256) });
       },
       chunks: async (segment) => {
-        ids ??= await this.assertPacks(on, upload, refs);
+        ids ??= await this.assertPacks(on, upload, refs, written);
         await this.assertChunks(on, domain, segment, ids);
       },
     });
     return ids ?? [];
   }
 
-  private async assertPacks(on: Queries, upload: UploadsTable, refs: readonly PackRef[]): Promise<readonly PackId[]> {
+  private async assertPacks(
+    on: Queries,
+    upload: UploadsTable,
+    refs: readonly PackRef[],
+    written: Written,
+  ): Promise<readonly PackId[]> {
     const ids = refs.map(({ packId }) => packId);
     const usable = await this.packs.usable(on, upload, ids);
-    const rows: PacksTable[] = [];
+    const gone: PackId[] = [];
     for (const ref of refs) {
       const row = usable.get(ref.packId);
       if (!row) throw refused('The recipe names a pack that is not of this upload and was not offered to it.');
       if (row.size_bytes !== ref.sizeBytes || !equalBytes(row.sha256, ref.sha256))
         throw refused('The recipe describes a pack otherwise than it was announced.');
-      rows.push(row);
+      if (row.state !== 'live' && !written.has(row.id)) gone.push(row.id);
     }
-    // A pack no version needs yet may have gone since it was seen.
-    const asked = rows.map((row) => ({ ...row, seen_written: row.state === 'live' }));
-    const present = await this.packs.present(asked, on);
-    const gone = ids.filter((id) => !present.has(id));
-    if (gone.length > 0) throw new PacksGone(gone);
+    if (gone.length > 0)
+      throw new ResourceError(
+        'upload.pack-gone',
+        'Packs of this upload are not in the object store: send them again.',
+        { details: { packIds: gone } },
+      );
     return ids;
   }
 
@@ -325,15 +363,6 @@ export class CommitUpload {
   }
 }
 
-/** Packs that the recipe needs are not in the object store. */
-class PacksGone extends ResourceError {
-  constructor(readonly packIds: readonly PackId[]) {
-    super('upload.pack-gone', 'Packs of this upload are not in the object store: send them again.', {
-      details: { packIds },
-    });
-  }
-}
-
 /** Row id under which a version's recipe key is wrapped. */
 export function recipeRow(resourceId: string, version: number): string {
   return `${resourceId}/${version}`;
@@ -355,6 +384,10 @@ function asRefusal(error: unknown): unknown {
   return unreadable.includes(error.code)
     ? new ResourceError('upload.refused', `The draft recipe was refused: ${error.message}`, { cause: error })
     : error;
+}
+
+function isRefusal(error: unknown): boolean {
+  return error instanceof ResourceError && error.code === 'upload.refused';
 }
 
 function isDomainError(error: unknown): error is DomainError {

@@ -1,9 +1,10 @@
 import { type Caller, IdentityError, parseRole, type Role, type TokenVerifier } from '@azaion/identity';
+import { type Clock } from '@azaion/kernel';
 
 import { type Actor } from '../audit/audit-log.js';
-import { type ManageDevices } from '../devices/manage-devices.js';
 import { AdminError } from '../errors.js';
 import { type Database } from '../persistence/database.js';
+import { type DevicesTable } from '../persistence/schema.js';
 
 /** Who calls, as the database knows them right now; a token may be older than a change. */
 export interface Standing {
@@ -15,12 +16,12 @@ export interface Standing {
   readonly address: string;
 }
 
-/** Checks callers against the current state of their accounts and devices: a disabled user or revoked device is refused at once. */
+/** Checks callers against the current state of their accounts, sessions and devices: a disabled user, an ended session or a revoked device is refused at once. */
 export class CurrentStanding {
   constructor(
     private readonly database: Database,
-    private readonly devices: ManageDevices,
     private readonly verifier: TokenVerifier,
+    private readonly clock: Clock,
   ) {}
 
   /**
@@ -29,17 +30,7 @@ export class CurrentStanding {
    * @throws AdminError `user.disabled`; IdentityError `device.not-enrolled` | `device.revoked` | `token.invalid` | `token.expired`.
    */
   async of(caller: Caller, carrierToken: string | undefined, address: string): Promise<Standing> {
-    const user = await this.database.queries
-      .selectFrom('users')
-      .select(['role', 'is_enabled'])
-      .where('id', '=', caller.userId)
-      .executeTakeFirst();
-    const role = parseRole(user?.role);
-    if (!user?.is_enabled || role === undefined)
-      throw new AdminError('user.disabled', 'This account is not in use any more: ask an administrator.');
-    if (role === 'CompanionPC' && caller.deviceSerial === undefined)
-      throw new IdentityError('device.not-enrolled', 'A device must be enrolled and log in with its own key.');
-    if (caller.deviceSerial !== undefined) await this.devices.assertEnrolled(caller.deviceSerial);
+    const role = await this.currentRole(caller);
     if (carrierToken !== undefined) await this.assertCarrier(carrierToken);
     return { userId: caller.userId, role, deviceSerial: caller.deviceSerial, address };
   }
@@ -48,8 +39,35 @@ export class CurrentStanding {
     const carrier = await this.verifier.verify(token);
     if (carrier.deviceSerial === undefined)
       throw new IdentityError('device.not-enrolled', 'The call was not carried by an enrolled device.');
-    await this.devices.assertEnrolled(carrier.deviceSerial);
+    await this.currentRole(carrier);
   }
+
+  private async currentRole({ userId, sessionId, deviceSerial }: Caller): Promise<Role> {
+    const found = await this.database.queries
+      .selectFrom('users')
+      .leftJoin('sessions', (join) => join.onRef('sessions.user_id', '=', 'users.id').on('sessions.id', '=', sessionId))
+      .leftJoin('devices', (join) =>
+        join.onRef('devices.user_id', '=', 'users.id').on('devices.serial', '=', deviceSerial ?? null),
+      )
+      .select(['users.role', 'users.is_enabled', 'devices.status', 'sessions.revoked_at', 'sessions.ends_at'])
+      .where('users.id', '=', userId)
+      .executeTakeFirst();
+    const role = parseRole(found?.role);
+    if (!found?.is_enabled || role === undefined)
+      throw new AdminError('user.disabled', 'This account is not in use any more: ask an administrator.');
+    if (role === 'CompanionPC' && deviceSerial === undefined)
+      throw new IdentityError('device.not-enrolled', 'A device must be enrolled and log in with its own key.');
+    if (deviceSerial !== undefined) assertEnrolled(found.status);
+    const ended = found.revoked_at !== null || (found.ends_at?.getTime() ?? 0) <= this.clock.nowMs();
+    if (ended) throw new IdentityError('token.invalid', 'This session has ended: log in again.');
+    return role;
+  }
+}
+
+function assertEnrolled(status: DevicesTable['status'] | null): void {
+  if (status === 'revoked')
+    throw new IdentityError('device.revoked', 'This device has been revoked: ask an administrator.');
+  if (status !== 'enrolled') throw new IdentityError('device.not-enrolled', 'This device is not enrolled.');
 }
 
 /** The caller as the audit log names it. */

@@ -59,7 +59,7 @@ export class GrantResource {
 
   /**
    * @throws ResourceError `resource.not-found`; IdentityError `folder.forbidden`; AdminError `device.key-required`;
-   *   CryptoError `grant.foreign-recipient` | `statement.scope`.
+   *   CryptoError `grant.foreign-recipient`.
    */
   async run(request: GrantRequest, standing: Standing): Promise<GrantAnswer> {
     this.folders.assertMayRead(request.resource.folder, standing);
@@ -90,19 +90,16 @@ export class GrantResource {
       recipeRow(version.resource_id, version.version),
       version.wrapped_recipe_key,
     );
-    const sealedRecipeKey = await sealRecipeKey(
-      recipeKey,
-      Buffer.from(version.root_hash, 'hex'),
-      request.recipientPoint,
-      grantToken,
+    const rootHash = Buffer.from(version.root_hash, 'hex');
+    const sealedRecipeKey = await sealRecipeKey(recipeKey, rootHash, request.recipientPoint, grantToken).finally(() =>
+      recipeKey.fill(0),
     );
-    recipeKey.fill(0);
     await this.record(grantId, request, version, standing, nowSeconds, notAfter);
     const urls = await this.firstUrls(version);
     return { grantId, statement: version.statement, grantToken, sealedRecipeKey, urls };
   }
 
-  /** One sealed segment of a grant. @throws AdminError `grant.not-found`; ResourceError `resource.not-found`. */
+  /** One sealed segment of a grant. @throws AdminError `grant.not-found`; IdentityError `folder.forbidden`; ResourceError `resource.not-found`. */
   async segment(grantId: string, kind: SegmentKind, index: number, standing: Standing): Promise<Buffer> {
     const grant = await this.valid(grantId, standing);
     const row = await this.database.queries
@@ -117,7 +114,7 @@ export class GrantResource {
     return row.sealed;
   }
 
-  /** Signed URLs of packs of the granted version. @throws AdminError `grant.not-found`; ResourceError `resource.not-found`. */
+  /** Signed URLs of packs of the granted version. @throws AdminError `grant.not-found`; IdentityError `folder.forbidden`; ResourceError `resource.not-found`. */
   async urls(grantId: string, packIds: readonly PackId[], standing: Standing): Promise<readonly PackUrl[]> {
     const grant = await this.valid(grantId, standing);
     const rows = await this.database.queries
@@ -236,7 +233,10 @@ export class GrantResource {
       .innerJoin('versions', (join) =>
         join.onRef('versions.resource_id', '=', 'grants.resource_id').onRef('versions.version', '=', 'grants.version'),
       )
+      .innerJoin('resources', 'resources.id', 'grants.resource_id')
+      .innerJoin('folders', 'folders.id', 'resources.folder_id')
       .selectAll('grants')
+      .select('folders.name as folder')
       .where('grants.id', '=', grantId)
       .where('grants.subject_id', '=', standing.userId)
       .where('grants.device_serial', 'is not distinct from', standing.deviceSerial ?? null)
@@ -245,6 +245,7 @@ export class GrantResource {
       .executeTakeFirst();
     if (!grant)
       throw new AdminError('grant.not-found', 'There is no such grant, or it has expired: ask for a new one.');
+    this.folders.assertMayRead(grant.folder, standing);
     return grant;
   }
 }

@@ -27,6 +27,7 @@ const MAX_PACKS_PER_UPLOAD = 262_144;
 const PUT_SECONDS = 15 * 60;
 const ROWS_AT_ONCE = 4096;
 const PACKS_ASKED_PER_CHUNK = 4;
+const HEADS_AT_ONCE = 8;
 
 type KnownRow = PackChunksTable & Pick<PacksTable, 'id' | 'folder_id' | 'size_bytes' | 'sha256' | 'seen_written'>;
 
@@ -145,56 +146,75 @@ export class Packs {
     return [...known.values()];
   }
 
-  /** Which of these packs are in the object store with their announced size; what was seen once is not asked for again. */
-  async present(
+  /**
+   * Which packs of a draft the object store has. Those it has not are not offered again until they are there. Those of a committed version
+   * are not asked for, those that the upload may not name neither.
+   *
+   * @throws ResourceError `cdn.unavailable`.
+   */
+  async askFor(upload: UploadsTable, ids: readonly PackId[]): Promise<ReadonlySet<PackId>> {
+    const rows = await this.candidates(this.database.queries, upload, ids).where('state', '=', 'uploading').execute();
+    const written = await this.written(rows);
+    await this.noteSeen(written, true);
+    const gone = rows.map(({ id }) => id).filter((id) => !written.has(id));
+    await this.noteSeen(gone, false);
+    return written;
+  }
+
+  /** Which of these packs are in the object store; what was seen once is not asked for again. */
+  private async present(
     packs: readonly Pick<PacksTable, 'id' | 'folder_id' | 'size_bytes' | 'seen_written'>[],
-    on: Queries = this.database.queries,
   ): Promise<ReadonlySet<PackId>> {
-    const present = new Set<PackId>();
-    const unseen = new Map(packs.filter((pack) => !pack.seen_written).map((pack) => [pack.id, pack]));
-    for (const pack of packs) if (pack.seen_written) present.add(pack.id);
-    const pending = [...unseen.values()];
+    const written = await this.written(packs.filter((pack) => !pack.seen_written));
+    await this.noteSeen(written, true);
+    return new Set([...written, ...packs.filter((pack) => pack.seen_written).map(({ id }) => id)]);
+  }
+
+  /** Which of these packs the object store has with their announced size. */
+  private async written(
+    packs: readonly Pick<PacksTable, 'id' | 'folder_id' | 'size_bytes'>[],
+  ): Promise<ReadonlySet<PackId>> {
+    const written = new Set<PackId>();
+    const pending = [...new Map(packs.map((pack) => [pack.id, pack])).values()];
     const lane = async (): Promise<void> => {
       for (let pack = pending.pop(); pack; pack = pending.pop()) {
         const found = await this.store.head(packObjectKey(pack.folder_id, pack.id));
-        if (found?.sizeBytes === pack.size_bytes) present.add(pack.id);
+        if (found?.sizeBytes === pack.size_bytes) written.add(pack.id);
       }
     };
-    await Promise.all(Array.from({ length: 8 }, lane));
-    const newlySeen = [...unseen.keys()].filter((id) => present.has(id));
-    if (newlySeen.length > 0)
-      await on
-        .updateTable('packs')
-        .set({ seen_written: true })
-        .where('id', '=', sql<string>`any(${newlySeen}::text[])`)
-        .execute();
-    return present;
+    await Promise.all(Array.from({ length: HEADS_AT_ONCE }, lane));
+    return written;
   }
 
-  /** Packs that were seen and are gone: asked for again, and not offered until they are there. */
-  async forgetSeen(packIds: readonly PackId[]): Promise<void> {
+  private async noteSeen(packIds: Iterable<PackId>, seen: boolean): Promise<void> {
     await this.database.queries
       .updateTable('packs')
-      .set({ seen_written: false })
-      .where('id', '=', sql<string>`any(${[...packIds]}::text[])`)
+      .set({ seen_written: seen })
+      .where('id', '=', anyOf(packIds))
+      .where('seen_written', '<>', seen)
       .execute();
   }
 
   /** Packs that a commit of this upload may name: its own, and others of the same owner and domain. Locked against changes. */
   async usable(on: Queries, upload: UploadsTable, ids: readonly PackId[]): Promise<ReadonlyMap<PackId, PacksTable>> {
-    const rows = await on
+    const rows = await this.candidates(on, upload, ids).orderBy('id').forUpdate().execute();
+    return new Map(rows.map((row) => [row.id, row]));
+  }
+
+  private candidates(on: Queries, upload: UploadsTable, ids: readonly PackId[]) {
+    return on
       .selectFrom('packs')
       .selectAll()
-      .where('id', '=', sql<string>`any(${[...ids]}::text[])`)
+      .where('id', '=', anyOf(ids))
       .where('owner_id', '=', upload.owner_id)
       .where('folder_id', '=', upload.folder_id)
       .where('domain', '=', upload.domain)
-      .where('has_table', '=', true)
-      .orderBy('id')
-      .forUpdate()
-      .execute();
-    return new Map(rows.map((row) => [row.id, row]));
+      .where('has_table', '=', true);
   }
+}
+
+function anyOf(ids: Iterable<PackId>) {
+  return sql<string>`any(${[...ids]}::text[])`;
 }
 
 /** One row of a chunk table. */

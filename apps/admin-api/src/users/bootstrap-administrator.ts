@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { Secret, toBase64Url } from '@azaion/kernel';
 import { sql } from 'kysely';
 
-import { type Database } from '../persistence/database.js';
+import { type Database, type Queries } from '../persistence/database.js';
 import { type CreateUser } from './create-user.js';
 import { type PasswordHasher } from '../tokens/password-hasher.js';
 
@@ -27,13 +27,13 @@ export class BootstrapAdministrator {
    * @throws Error when the configured address or password would not be accepted for any account.
    */
   async run(first: FirstAdministrator, tell: (email: string, password: Secret<string>) => void): Promise<void> {
-    if (await this.hasUsers()) return;
+    if (await this.hasUsers(this.database.queries)) return;
     const password = first.password ?? new Secret(toBase64Url(randomBytes(18)));
     if (password.reveal().length < 12) throw new Error('The bootstrap password needs at least 12 characters.');
     const passwordHash = await this.hasher.hash(password);
     const made = await this.database.transaction(async (on) => {
       await sql`select pg_advisory_xact_lock(hashtext('bootstrap-administrator'))`.execute(on);
-      if (await this.hasUsers()) return false;
+      if (await this.hasUsers(on)) return false;
       await this.createUser.insert(on, { email: first.email, role: 'ApiAdmin' }, passwordHash, {
         id: 'system',
         address: '',
@@ -43,7 +43,7 @@ export class BootstrapAdministrator {
     if (made && first.password === undefined) tell(first.email, password);
   }
 
-  private async hasUsers(): Promise<boolean> {
-    return (await this.database.queries.selectFrom('users').select('id').limit(1).executeTakeFirst()) !== undefined;
+  private async hasUsers(on: Queries): Promise<boolean> {
+    return (await on.selectFrom('users').select('id').limit(1).executeTakeFirst()) !== undefined;
   }
 }
