@@ -21,6 +21,7 @@ export { PackReader, type PackReadPolicy } from './fetch/pack-reader.js';
 export { type Recipient } from './fetch/recipient.js';
 export { StatementTrust } from './fetch/statement-trust.js';
 export {
+  MAX_CHUNKS_PER_PACK,
   MAX_PACK_BYTES,
   PACK_ID_PATTERN,
   PACK_TARGET_BYTES,

@@ -6,6 +6,8 @@ export const PACK_ID_PATTERN = /^[0-9a-f]{32}$/;
 export const PACK_TARGET_BYTES = 32 * 1024 * 1024;
 /** Largest pack anyone accepts: target plus one sealed chunk, rounded up. */
 export const MAX_PACK_BYTES = 33 * 1024 * 1024;
+/** Most chunks of one pack: so many records a chunk table holds. */
+export const MAX_CHUNKS_PER_PACK = 65_536;
 
 /** What a recipe says about a pack. Source: docs/formats/sealed-resource.md, "Recipe". */
 export interface PackRef {

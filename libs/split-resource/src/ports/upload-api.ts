@@ -77,7 +77,7 @@ export abstract class UploadApi {
   /** Announces a pack. @throws ResourceError `upload.not-found`. */
   abstract addPack(uploadId: string, pack: NewPack): Promise<{ readonly packId: PackId; readonly target: PackTarget }>;
 
-  /** Registers which chunks a written pack holds, so that an interrupted publish finds them again. */
+  /** Registers which chunks a written pack holds, so that an interrupted publish finds them again. @param chunks - At most `MAX_CHUNKS_PER_PACK`. */
   abstract putChunkTable(uploadId: string, packId: PackId, chunks: readonly PackedChunk[]): Promise<void>;
 
   /** Hands in a draft segment of the recipe (ADR 0003). */
@@ -97,6 +97,6 @@ export abstract class UploadApi {
   /** Extends the upload's life. */
   abstract heartbeat(uploadId: string): Promise<void>;
 
-  /** Gives the upload up. */
+  /** Gives the upload up; packs that were written can still be found again. */
   abstract abandon(uploadId: string): Promise<void>;
 }

@@ -2,9 +2,10 @@ import { createHash, type Hash } from 'node:crypto';
 
 import { pauseBeforeRetry, retryAfterMs, type RetryPolicy } from '../backoff.js';
 import { ResourceError } from '../errors.js';
-import { type PackRef } from '../pack.js';
+import { MAX_CHUNKS_PER_PACK, type PackRef } from '../pack.js';
 import { type PackSink } from '../ports/pack-sink.js';
-import { type PackedChunk, type UploadApi } from '../ports/upload-api.js';
+import { type PackedChunk } from '../ports/upload-api.js';
+import { type HeldUpload } from './held-upload.js';
 
 /** Most packs being written at a time. */
 export const MAX_PACKS_IN_FLIGHT = 4;
@@ -23,9 +24,8 @@ export class PackWriter {
 
   /** @param table - The pack table of the recipe; new packs get their place in it when they are begun, and their name when they are written. */
   constructor(
-    private readonly api: UploadApi,
+    private readonly upload: HeldUpload,
     private readonly sink: PackSink,
-    private readonly uploadId: string,
     private readonly targetBytes: number,
     private readonly table: (PackRef | undefined)[],
     private readonly retry: RetryPolicy,
@@ -38,7 +38,7 @@ export class PackWriter {
     this.open ??= new OpenPack(this.table.push(undefined) - 1);
     const pack = this.open;
     const offset = pack.append(id, sealed);
-    if (pack.sizeBytes >= this.targetBytes) await this.close();
+    if (pack.sizeBytes >= this.targetBytes || pack.chunks.length === MAX_CHUNKS_PER_PACK) await this.close();
     return { packIndex: pack.index, offset };
   }
 
@@ -75,7 +75,7 @@ export class PackWriter {
 
   private async write(pack: OpenPack): Promise<void> {
     const content = pack.finish();
-    let announced = await this.api.addPack(this.uploadId, content);
+    let announced = await this.upload.addPack(content);
     for (let failures = 0; ;) {
       this.signal.throwIfAborted();
       try {
@@ -87,10 +87,10 @@ export class PackWriter {
         failures++;
         if (failures >= this.retry.attempts || !isWorthRepeating(error)) throw error;
         await pauseBeforeRetry(this.retry, failures, retryAfterMs(error), this.signal);
-        if (error.code === 'pack.forbidden') announced = await this.api.addPack(this.uploadId, content);
+        if (error.code === 'pack.forbidden') announced = await this.upload.addPack(content);
       }
     }
-    await this.api.putChunkTable(this.uploadId, announced.packId, pack.chunks);
+    await this.upload.putChunkTable(announced.packId, pack.chunks);
     this.table[pack.index] = { packId: announced.packId, sizeBytes: content.sizeBytes, sha256: content.sha256 };
     this.writtenBytes += content.sizeBytes;
   }

@@ -3,10 +3,13 @@ import { Readable } from 'node:stream';
 
 import { ResourceError } from '../errors.js';
 import { PackSink } from '../ports/pack-sink.js';
-import { type KnownChunk } from '../ports/upload-api.js';
+import { type KnownChunk, type OpenedUpload } from '../ports/upload-api.js';
 import { InMemoryPackSink, InMemoryUploadApi } from '../testing/index.js';
 import { RESOURCE, streamOf, TINY, World } from '../testing/world.js';
+import { MAX_CHUNKS_PER_PACK, type PackRef } from '../pack.js';
 import { ChunkIndex } from './chunk-index.js';
+import { HeldUpload } from './held-upload.js';
+import { PackWriter } from './pack-writer.js';
 import { PublishResource } from './publish-resource.js';
 
 const RETRY = { attempts: 3, baseDelayMs: 1, maxDelayMs: 1 };
@@ -62,6 +65,51 @@ describe('PublishResource', () => {
     expect(result.uploadedBytes + result.dedupedBytes).toBeLessThan(20_000 * 1.5);
     expect((await world.fetch()).equals(content)).toBe(true);
   });
+
+  it('gives the upload up when it fails for good, so that nothing waits for it', async () => {
+    const world = await World.create({ chunking: TINY });
+    let uploadId = '';
+    class RecordingApi extends InMemoryUploadApi {
+      override async open(...args: Parameters<InMemoryUploadApi['open']>): Promise<OpenedUpload> {
+        const opened = await super.open(...args);
+        uploadId = opened.uploadId;
+        return opened;
+      }
+    }
+    const sink = new FailingSink(new InMemoryPackSink(world.objects), () => ({ before: unavailable }));
+    const publisher = new PublishResource(new RecordingApi(world.admin), sink, { retry: RETRY });
+    await expect(
+      publisher.run({ resource: RESOURCE, kind: 'file', content: streamOf(randomBytes(100)), maxBytes: 1e6 }),
+    ).rejects.toMatchObject({ code: 'pack.unavailable' });
+    expect(() => world.admin.knownChunks(uploadId, ['00'])).toThrow(
+      expect.objectContaining({ code: 'upload.not-found' }),
+    );
+  });
+
+  it.each(['knownChunks', 'addPack', 'putChunkTable', 'putSegment', 'commit'] as const)(
+    'repeats %s when the connection to the Admin API breaks, and gives up after a while',
+    async (method) => {
+      const world = await World.create({ chunking: TINY, packTargetBytes: 500 });
+      const content = randomBytes(2000);
+      const api = new InMemoryUploadApi(world.admin);
+      const works = api[method].bind(api) as (...args: unknown[]) => Promise<never>;
+      let failures = 2;
+      Object.assign(api, {
+        [method]: (...args: unknown[]) =>
+          failures-- > 0
+            ? Promise.reject(new ResourceError('api.unreachable', 'The connection broke.'))
+            : works(...args),
+      });
+      const publisher = new PublishResource(api, new InMemoryPackSink(world.objects), { retry: RETRY });
+      const request = { resource: RESOURCE, kind: 'file', maxBytes: 1e6 } as const;
+      expect(await publisher.run({ ...request, content: streamOf(content) })).toMatchObject({ version: 1 });
+      expect((await world.fetch()).equals(content)).toBe(true);
+      failures = Infinity;
+      await expect(publisher.run({ ...request, content: streamOf(randomBytes(2000)) })).rejects.toMatchObject({
+        code: 'api.unreachable',
+      });
+    },
+  );
 
   it('says upload.pack-gone when reused packs were collected, and succeeds when it is repeated', async () => {
     const world = await World.create({ chunking: TINY });
@@ -178,6 +226,23 @@ describe('PublishResource', () => {
         publisher.run({ resource: RESOURCE, kind: 'file', content: streamOf(randomBytes(64)), maxBytes: 1e6 }),
       ).rejects.toMatchObject({ code: 'api.unexpected' });
     }
+  });
+});
+
+describe('PackWriter', () => {
+  it('closes a pack when its chunk table is full, however few bytes that are', async () => {
+    const world = await World.create();
+    const api = new InMemoryUploadApi(world.admin);
+    const { uploadId } = await api.open(RESOURCE);
+    const { signal } = new AbortController();
+    const upload = new HeldUpload(api, uploadId, RETRY, signal);
+    const table: (PackRef | undefined)[] = [];
+    const writer = new PackWriter(upload, new InMemoryPackSink(world.objects), 2 ** 25, table, RETRY, signal);
+    for (let index = 0; index < MAX_CHUNKS_PER_PACK; index++)
+      expect((await writer.append(randomBytes(16), Buffer.of(1))).packIndex).toBe(0);
+    expect(await writer.append(randomBytes(16), Buffer.of(1))).toEqual({ packIndex: 1, offset: 0 });
+    await writer.finish();
+    expect(table.map((pack) => pack?.sizeBytes)).toEqual([MAX_CHUNKS_PER_PACK, 1]);
   });
 });
 

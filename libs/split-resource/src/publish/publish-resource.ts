@@ -19,6 +19,7 @@ import { type PackSink } from '../ports/pack-sink.js';
 import { type KnownChunk, MAX_KNOWN_CHUNK_IDS, type OpenedUpload, type UploadApi } from '../ports/upload-api.js';
 import { RecipeBuilder } from '../recipe/recipe-builder.js';
 import { ChunkIndex, type ChunkPosition } from './chunk-index.js';
+import { HeldUpload } from './held-upload.js';
 import { PackWriter } from './pack-writer.js';
 
 /** Plaintext that is cut, hashed and asked about at a time; two such windows are in memory. */
@@ -87,12 +88,22 @@ export class PublishResource {
     try {
       signal.throwIfAborted();
       const upload = await this.api.open(request.resource);
-      assertUsable(upload);
-      return await new Publication(request, upload, this.api, this.packs, this.options, signal).run();
+      try {
+        assertUsable(upload);
+        return await new Publication(request, upload, this.api, this.packs, this.options, signal).run();
+      } catch (error) {
+        stop.abort(); // packs still on their way are of no use any more
+        if (!(error instanceof ResourceError && error.code === 'api.unreachable')) await this.giveUp(upload.uploadId);
+        throw error;
+      }
     } finally {
-      stop.abort(); // packs still on their way are of no use any more
       request.content.destroy();
     }
+  }
+
+  /** So that what it pins need not wait until it expires. */
+  private async giveUp(uploadId: string): Promise<void> {
+    await this.api.abandon(uploadId).catch(() => undefined); // what went wrong before says more
   }
 }
 
@@ -116,6 +127,7 @@ class Publication {
   private readonly table: (PackRef | undefined)[] = [];
   private readonly reusedPacks = new Map<string, number>();
   private readonly writer: PackWriter;
+  private readonly held: HeldUpload;
   private readonly recipe: RecipeBuilder;
   private readonly whole = createHash('sha256');
   private readBytes = 0;
@@ -125,7 +137,7 @@ class Publication {
   constructor(
     private readonly request: PublishRequest,
     private readonly upload: OpenedUpload,
-    private readonly api: UploadApi,
+    api: UploadApi,
     sink: PackSink,
     options: PublishOptions,
     private readonly signal: AbortSignal,
@@ -133,10 +145,11 @@ class Publication {
     const { uploadId, folderId, resourceId, chunking } = upload;
     this.sealer = options.sealer ?? new InlineChunkSealer();
     const retry = options.retry ?? DEFAULT_RETRY;
-    this.writer = new PackWriter(api, sink, uploadId, upload.packTargetBytes, this.table, retry, signal);
+    this.held = new HeldUpload(api, uploadId, retry, signal);
+    this.writer = new PackWriter(this.held, sink, upload.packTargetBytes, this.table, retry, signal);
     const place = { folderId, resourceId, version: DRAFT_VERSION };
     this.recipe = new RecipeBuilder(place, this.recipeKey, chunking, (kind, index, sealed) =>
-      api.putSegment(uploadId, kind, index, sealed),
+      this.held.putSegment(kind, index, sealed),
     );
   }
 
@@ -158,7 +171,7 @@ class Publication {
   }
 
   private async commit(): Promise<PublishResult> {
-    const { request, upload } = this;
+    const { request } = this;
     const packs = this.table.map((pack) => {
       if (pack === undefined) throw new Error('a pack was never written');
       return pack;
@@ -166,7 +179,7 @@ class Publication {
     const { recipeBytes, chunkSegments, packSegments } = await this.recipe.finish(packs, this.whole.digest());
     const images = request.images && (await request.images());
     this.signal.throwIfAborted();
-    const { version, created } = await this.api.commit(upload.uploadId, {
+    const { version, created } = await this.held.commit({
       recipeKey: this.recipeKey,
       kind: request.kind,
       chunkSegments,
@@ -210,7 +223,7 @@ class Publication {
       }),
     );
     const unknown = new Set(chunks.filter(({ identity }) => !this.index.find(identity.id)).map(({ id }) => id));
-    const offered = unknown.size > 0 ? await this.api.knownChunks(this.upload.uploadId, [...unknown]) : [];
+    const offered = unknown.size > 0 ? await this.held.knownChunks([...unknown]) : [];
     return { chunks, known: new Map(offered.map((chunk) => [chunk.id, chunk])) };
   }
 
@@ -265,7 +278,7 @@ class Publication {
     const nowMs = performance.now();
     if (nowMs - this.lastHeartbeatMs < HEARTBEAT_MS) return;
     this.lastHeartbeatMs = nowMs;
-    await this.api.heartbeat(this.upload.uploadId);
+    await this.held.heartbeat();
   }
 
   private report(): void {

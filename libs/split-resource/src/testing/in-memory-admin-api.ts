@@ -22,7 +22,7 @@ import { type Clock, equalBytes, type ResourceName, SystemClock, toHex } from '@
 
 import { CHUNKING, type ChunkingParameters } from '../chunker.js';
 import { ResourceError } from '../errors.js';
-import { PACK_TARGET_BYTES, type PackId, packObjectKey } from '../pack.js';
+import { MAX_CHUNKS_PER_PACK, PACK_TARGET_BYTES, type PackId, packObjectKey } from '../pack.js';
 import { type GrantAnswer, GrantApi, type GrantRequest, MAX_PACK_URLS, type PackUrl } from '../ports/grant-api.js';
 import { type PackTarget } from '../ports/pack-sink.js';
 import {
@@ -194,6 +194,7 @@ export class InMemoryAdminApi {
   putChunkTable(uploadId: string, packId: PackId, chunks: readonly PackedChunk[]): void {
     const pack = this.upload(uploadId).packs.get(packId);
     if (pack === undefined) throw new ResourceError('upload.not-found', 'There is no such pack in this upload.');
+    if (chunks.length > MAX_CHUNKS_PER_PACK) throw new ResourceError('upload.refused', 'The chunk table is too long.');
     for (const { id, offset, sealedBytes } of chunks) {
       this.known.set(toHex(id), {
         id: toHex(id),
