@@ -1,10 +1,10 @@
-import { randomUUID } from 'node:crypto';
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 
 import { SegmentStore } from '@azaion/split-resource';
 
-import { orNoSpace, systemCode } from './file-errors.js';
+import { systemCode } from './file-errors.js';
+import { replaceDurably } from './replace-durably.js';
 
 const KEY_PART = /^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$/;
 const MAX_KEY_PARTS = 4;
@@ -25,22 +25,7 @@ export class DirectorySegmentStore extends SegmentStore {
   }
 
   override async write(key: string, bytes: Uint8Array): Promise<void> {
-    const path = this.pathOf(key);
-    const temporary = `${path}.${randomUUID()}.tmp`;
-    try {
-      await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-      const file = await open(temporary, 'wx', 0o600);
-      try {
-        await file.writeFile(bytes);
-        await file.datasync();
-      } finally {
-        await file.close();
-      }
-      await rename(temporary, path);
-    } catch (error) {
-      await rm(temporary, { force: true });
-      throw orNoSpace(error);
-    }
+    await replaceDurably(this.pathOf(key), bytes);
   }
 
   private pathOf(key: string): string {

@@ -1,3 +1,4 @@
 export { DirectoryPackSource } from './directory-pack-source.js';
 export { DirectoryPackStore, type DirectoryPackStoreOptions } from './directory-pack-store.js';
 export { DirectorySegmentStore } from './directory-segment-store.js';
+export { replaceDurably } from './replace-durably.js';

@@ -1,8 +1,8 @@
-import { mkdir, open, readFile, rename } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { readFile } from 'node:fs/promises';
 
 import { isPublicJwk } from '@azaion/crypto';
 
+import { replaceDurably } from '../file-store/index.js';
 import { type RootKey } from './root-key.js';
 
 /** What a reader remembers of what it has trusted. All marks only rise. */
@@ -46,35 +46,15 @@ export class TrustStateFile {
     return state;
   }
 
-  /** Changes the state. Another process's marks in the same file are kept; changes of this one are made one after another. */
+  /** Changes the state. Another process's marks in the same file are kept; changes of this one are made one after another. @throws ResourceError `resource.no-space`. */
   async update(change: (state: TrustState) => TrustState): Promise<TrustState> {
     const done = this.writing.then(async () => {
       const next = change(await this.read());
-      await this.replace(JSON.stringify(next));
+      await replaceDurably(this.path, JSON.stringify(next));
       return next;
     });
     this.writing = done.catch(() => undefined);
     return done;
-  }
-
-  private async replace(text: string): Promise<void> {
-    const directory = dirname(this.path);
-    await mkdir(directory, { recursive: true, mode: 0o700 });
-    const temporary = `${this.path}.${process.pid}.new`;
-    const file = await open(temporary, 'w', 0o600);
-    try {
-      await file.writeFile(text);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(temporary, this.path);
-    const parent = await open(directory, 'r');
-    try {
-      await parent.sync();
-    } finally {
-      await parent.close();
-    }
   }
 }
 
