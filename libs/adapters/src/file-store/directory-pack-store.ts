@@ -117,10 +117,13 @@ export class DirectoryPackStore extends PackStore {
   override async reserve(bytes: number): Promise<void> {
     await this.load();
     const { directory, freeReserveBytes = DEFAULT_FREE_RESERVE_BYTES, freeBytes = freeBytesOf } = this.options;
+    const { limitBytes } = this.options;
+    if (Math.min(bytes, MAX_PACK_BYTES) > limitBytes) throw noSpace();
+    const keptBytes = Math.min(bytes, limitBytes);
     await this.inTurn(async () => {
-      await this.makeRoom(bytes, undefined);
+      await this.makeRoom(keptBytes, undefined);
       await mkdir(directory, { recursive: true, mode: 0o700 });
-      while ((await freeBytes(directory)) - bytes < freeReserveBytes) {
+      while ((await freeBytes(directory)) - keptBytes < freeReserveBytes) {
         const oldest = this.oldest(undefined);
         if (oldest === undefined) throw noSpace();
         await this.evict(oldest);

@@ -4,7 +4,7 @@ import { PassThrough, Readable } from 'node:stream';
 import { ManualClock } from '@azaion/kernel';
 
 import { ResourceError } from '../errors.js';
-import { packObjectKey } from '../pack.js';
+import { MAX_PACK_BYTES, packObjectKey } from '../pack.js';
 import { type GrantAnswer, type GrantApi, type GrantRequest } from '../ports/grant-api.js';
 import { PackSource } from '../ports/pack-source.js';
 import { InMemoryPackStore, InMemorySegmentStore, softwareRecipient } from '../testing/index.js';
@@ -430,6 +430,17 @@ describe('FetchResource over a bad network', () => {
     const store = new InMemoryPackStore(1000);
     await expect(world.fetch({ store })).rejects.toMatchObject({ code: 'resource.no-space' });
     expect(world.source.sentBytes).toBe(0);
+  });
+});
+
+describe('FetchResource with a small store', () => {
+  it('lets through what is larger than the store', async () => {
+    const world = await World.create();
+    const content = randomBytes(40 * 1024 * 1024);
+    await world.publish(content);
+    const store = new InMemoryPackStore(MAX_PACK_BYTES);
+    expect((await world.fetch({ store })).equals(content)).toBe(true);
+    expect((await store.usage()).bytes).toBeLessThanOrEqual(MAX_PACK_BYTES);
   });
 });
 

@@ -29,10 +29,11 @@ export abstract class PackStore {
   abstract discard(folderId: string, pack: PackRef, range: ByteRange): Promise<void>;
 
   /**
-   * Makes room before a fetch by evicting what was used longest ago.
+   * Makes room before a fetch by evicting what was used longest ago. A fetch larger than the store's limit goes through it: the end
+   * of it takes the place of its beginning.
    *
    * @param bytes - How much the fetch will add.
-   * @throws ResourceError `resource.no-space` when it cannot fit.
+   * @throws ResourceError `resource.no-space` when not even a part of it, one pack or all of it, fits within the limit, or the disk is full.
    */
   abstract reserve(bytes: number): Promise<void>;
 

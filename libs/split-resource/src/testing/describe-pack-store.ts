@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 
 import fc from 'fast-check';
 
+import { MAX_PACK_BYTES } from '../pack.js';
 import { type PackStore } from '../ports/pack-store.js';
 import { anyFolder, anyPack, digestOf, sliceOf } from './contract-values.js';
 
@@ -138,6 +139,15 @@ export function describePackStore(name: string, make: (limitBytes: number) => Pr
       expect(digestOf(await store.read(folderId, pack, { start: 0, end: 2000 }))).toBe(
         digestOf(content.subarray(0, 2000)),
       );
+    });
+
+    it('lets a fetch through that is larger than its limit, as long as a pack fits', async () => {
+      const store = await make(MAX_PACK_BYTES);
+      await store.write(folderId, anyPack(1000), 0, content.subarray(0, 1000));
+      await store.reserve(512 * 1024 * 1024);
+      expect((await store.usage()).bytes).toBe(0);
+      const tooSmall = await make(MAX_PACK_BYTES - 1);
+      await expect(tooSmall.reserve(512 * 1024 * 1024)).rejects.toMatchObject({ code: 'resource.no-space' });
     });
 
     it('takes writes of one pack at the same time', async () => {
