@@ -22,7 +22,7 @@ export interface StatementImage {
   readonly reference: string;
   /** `sha256:…` of the image's configuration: what container engines call the image id. */
   readonly configDigest: string;
-  /** `sha256:…` of the OCI manifest, or `null` for archives that hold none. */
+  /** `sha256:…` of what the archive's OCI index names: the image's manifest, or its own index of manifests. `null` for archives without one. */
   readonly manifestDigest: string | null;
 }
 

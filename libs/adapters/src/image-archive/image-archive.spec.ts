@@ -81,6 +81,31 @@ describe('inspectImageArchive', () => {
     expect(await inspectImageArchive(inPieces(bytes, 1000))).toEqual(images);
   });
 
+  // BuildKit lays a build record beside the manifest and an index around both; engines with the containerd store report its digest.
+  it('takes the digest that index.json names for the image, also where an index of manifests stands between', async () => {
+    const config = json({ architecture: 'arm64', os: 'linux', rootfs: { type: 'layers', diff_ids: [] } });
+    const manifest = json({ schemaVersion: 2, config: { digest: `sha256:${sha256(config)}` }, layers: [] });
+    const record = json({ schemaVersion: 2, config: { digest: `sha256:${'0'.repeat(64)}` }, layers: [] });
+    const inner = json({
+      schemaVersion: 2,
+      manifests: [
+        { digest: `sha256:${sha256(manifest)}` },
+        { digest: `sha256:${sha256(record)}`, annotations: { 'vnd.docker.reference.type': 'attestation-manifest' } },
+      ],
+    });
+    const annotations = { 'io.containerd.image.name': 'docker.io/azaion/detections:1' };
+    const outer = json({ schemaVersion: 2, manifests: [{ digest: `sha256:${sha256(inner)}`, annotations }] });
+    const blobs = [config, manifest, record, inner].map((bytes) => ({ name: `blobs/sha256/${sha256(bytes)}`, bytes }));
+    const images = await inspectImageArchive(inPieces(tar([...blobs, { name: 'index.json', bytes: outer }]), 1000));
+    expect(images).toEqual([
+      {
+        reference: 'azaion/detections:1',
+        configDigest: `sha256:${sha256(config)}`,
+        manifestDigest: `sha256:${sha256(inner)}`,
+      },
+    ]);
+  });
+
   it('refuses an archive whose two indexes name different images', async () => {
     const oci = layout(['azaion/detections:1']);
     const index = oci.bytes;

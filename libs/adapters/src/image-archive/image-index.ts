@@ -60,26 +60,31 @@ function readDockerManifest(
   return images;
 }
 
-/** `index.json` of an OCI image layout: manifests, or indexes of manifests for several platforms. */
+/**
+ * `index.json` of an OCI image layout: manifests, or indexes of manifests for several platforms. An image's manifest digest is the one
+ * that `index.json` itself names: engines that keep images as they came report it as the image's id.
+ */
 function readLayout(index: SmallFile, files: ReadonlyMap<string, SmallFile>): readonly LayoutImage[] {
   const images: LayoutImage[] = [];
-  const walk = (file: SmallFile, name: string | undefined, depth: number): void => {
+  const walk = (file: SmallFile, name: string | undefined, top: SmallFile | undefined, depth: number): void => {
     const { manifests, config } = record(parseJson(file, 'OCI index'), 'OCI index');
     if (Array.isArray(manifests)) {
       if (depth === 0 || manifests.length > MAX_IMAGES) throw invalid('its index is nested too deep or too long');
       for (const descriptor of manifests as unknown[]) {
-        if (!isAttestation(descriptor)) walk(blob(descriptor, files), nameOf(descriptor) ?? name, depth - 1);
+        if (isAttestation(descriptor)) continue;
+        const inner = blob(descriptor, files);
+        walk(inner, nameOf(descriptor) ?? name, top ?? inner, depth - 1);
       }
       return;
     }
     images.push({
       reference: name,
       configDigest: `sha256:${blob(config, files).sha256}`,
-      manifestDigest: `sha256:${file.sha256}`,
+      manifestDigest: `sha256:${(top ?? file).sha256}`,
     });
     if (images.length > MAX_IMAGES) throw invalid('it holds too many images');
   };
-  walk(index, undefined, 2);
+  walk(index, undefined, undefined, 2);
   return images;
 }
 
