@@ -139,6 +139,16 @@ class Things {
     return { fields, body: request.body ?? null };
   }
 
+  @Get('left')
+  @Public()
+  async left(@Req() request: FastifyRequest): Promise<never> {
+    const close = once(request.raw.socket, 'close');
+    leaving.emit('waiting');
+    await close;
+    setImmediate(() => leaving.emit('failed'));
+    throw new Error('nobody waits any more');
+  }
+
   @Get('fails/:how')
   @Public()
   fails(@Param('how') how: string): unknown {
@@ -160,6 +170,9 @@ class Things {
     }
   }
 }
+
+/** Tells when the route that waits for its client to leave does, and when it has failed because of that. */
+const leaving = new EventEmitter();
 
 async function* failingAfter(chunks: number): AsyncGenerator<Buffer> {
   for (let chunk = 0; chunk < chunks; chunk += 1) yield await Promise.resolve(Buffer.alloc(10));
@@ -497,6 +510,17 @@ describe('an application', () => {
       expect(JSON.stringify(answer.body)).not.toMatch(/hunter2|azaion|cause/);
       expect(log).toContain('the cause');
       expect(log).toContain(String(answer.body['requestId']));
+    });
+
+    it('does not take what a leaving client stopped for a fault', async () => {
+      const [waiting, failed] = [once(leaving, 'waiting'), once(leaving, 'failed')];
+      const socket = connect(Number(new URL(base).port), '127.0.0.1', () =>
+        socket.write('GET /things/left HTTP/1.1\r\nhost: localhost\r\n\r\n'),
+      );
+      await waiting;
+      socket.destroy();
+      await failed;
+      expect(log).not.toContain('server.error');
     });
 
     it('answers a stream that fails before its first byte, and cuts one that fails later', async () => {

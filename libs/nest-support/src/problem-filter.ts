@@ -17,6 +17,8 @@ export class ProblemFilter implements ExceptionFilter {
 
   /** For errors that Fastify reports by itself. */
   answer(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
+    // Nobody waits for an answer any more, and what was stopped because of that is no fault.
+    if (reply.raw.destroyed) return;
     const problem = problemOf(error, { instance: pathOf(request.url), requestId: request.id }, this.options);
     if (problem.unexpected) this.logger.error({ err: error, code: problem.document.code });
     if (reply.raw.headersSent) {
