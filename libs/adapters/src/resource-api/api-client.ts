@@ -61,6 +61,8 @@ export interface ApiProblem {
 }
 
 const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
+/** 403 that says what the caller may not do, not that a session has ended. */
+const REFUSED_FOR_GOOD: readonly string[] = ['folder.forbidden', 'resource.forbidden', 'role.forbidden'];
 const MAX_PROBLEM_BYTES = 64 * 1024;
 const DEFAULT_DEADLINE_MS = 120_000;
 
@@ -120,7 +122,7 @@ export class ApiClient {
   async call(call: ApiCall, refusal?: (problem: ApiProblem) => DomainError | undefined): Promise<ApiResponse> {
     const [token, deviceToken] = await Promise.all([call.tokens?.current(), call.deviceTokens?.current()]);
     let answer = await this.send(call, token, deviceToken);
-    if (answer.status === 401 || answer.status === 403) {
+    if (mayBeTheToken(answer)) {
       // One repeat when either session has something newer (system.md F1).
       const [renewed, renewedDevice] = await Promise.all([
         token === undefined ? undefined : call.tokens?.renew?.(token),
@@ -211,6 +213,12 @@ export class ApiClient {
       );
     }
   }
+}
+
+/** Whether a newer token might help. A refusal of what the caller wants stays one, whoever logs in again. */
+function mayBeTheToken(answer: ApiResponse & { readonly retryAfter: string | undefined }): boolean {
+  if (answer.status === 401) return true;
+  return answer.status === 403 && !REFUSED_FOR_GOOD.includes(readProblem(answer).code ?? '');
 }
 
 /** An answer outside the contract. */

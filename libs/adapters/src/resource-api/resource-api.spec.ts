@@ -266,6 +266,15 @@ describe('HttpGrantApi', () => {
     });
   });
 
+  it('tells a grant that is over from a resource that is not there', async () => {
+    const grants = new HttpGrantApi(client, fixedToken('person'));
+    server.reply = () => ({ status: 404, json: { code: 'grant.not-found' } });
+    await expect(grants.segment(UUID, 'root', 0, 10)).rejects.toMatchObject({ code: 'api.grant-gone' });
+    await expect(grants.packUrls(UUID, [PACK])).rejects.toMatchObject({ code: 'api.grant-gone' });
+    server.reply = () => ({ status: 404, json: { code: 'resource.not-found' } });
+    await expect(grants.segment(UUID, 'root', 0, 10)).rejects.toMatchObject({ code: 'resource.not-found' });
+  });
+
   it('says that nothing listens', async () => {
     await server.stop();
     await expect(new HttpGrantApi(client, fixedToken('person')).grant(request)).rejects.toMatchObject({
@@ -292,6 +301,26 @@ describe('HttpGrantApi', () => {
     expect(renewals).toEqual(['old', 'old']);
     expect(server.seen).toHaveLength(4);
   });
+
+  it.each(['folder.forbidden', 'resource.forbidden', 'role.forbidden'])(
+    'renews neither session when the API says %s: no login helps',
+    async (code) => {
+      const renewals: string[] = [];
+      const tokens = (name: string): AccessTokens => ({
+        current: () => Promise.resolve(name),
+        renew: (refused) => {
+          renewals.push(refused);
+          return Promise.resolve('new');
+        },
+      });
+      server.reply = () => ({ status: 403, json: { code } });
+      const grants = new HttpGrantApi(client, tokens('person'), tokens('device'));
+      await expect(grants.grant(request)).rejects.toMatchObject({
+        code: code === 'role.forbidden' ? 'api.forbidden' : 'resource.forbidden',
+      });
+      expect([renewals, server.seen.length]).toEqual([[], 1]);
+    },
+  );
 });
 
 describe('HttpAuthApi', () => {
