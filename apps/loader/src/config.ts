@@ -103,7 +103,7 @@ export class LoaderConfig {
   @IsIn(['auto', 'credentials'])
   readonly binding: 'auto' | 'credentials' = 'auto';
 
-  /** Serves calls without a token as the device itself: only from loopback. */
+  /** `session` serves calls without a token as the device itself: only from loopback, and none that a proxy passed on. Never behind a proxy that hides itself. */
   @EnvText('LOADER_LOCAL_TRUST')
   @IsIn(['none', 'session'])
   readonly localTrust: 'none' | 'session' = 'none';

@@ -418,6 +418,8 @@ describe('POST /load/{filename} (F2)', () => {
       'x-resource-version': '1',
       etag: expect.stringMatching(/^"1-[0-9a-f]{64}"$/) as string,
     });
+    // The publisher's word for the hash is not passed on as one's own.
+    expect(response.headers.has('repr-digest')).toBe(false);
     expect(Buffer.from(await response.arrayBuffer()).equals(plaintext)).toBe(true);
   });
 
@@ -512,6 +514,19 @@ describe('calls without a token (older services)', () => {
     expect((await response.arrayBuffer()).byteLength).toBe(1000);
     expect(trusting.recipients).toEqual([expect.objectContaining({ userId: 'azj-0001' })]);
   });
+
+  it.each(['forwarded', 'via', 'x-forwarded-for', 'x-forwarded-host', 'x-real-ip'])(
+    'are refused when a proxy passed them on: %s',
+    async (header) => {
+      await trusting.publish('a.onnx', randomBytes(10));
+      const response = await fetch(`${trusting.url}/load/a.onnx`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', [header]: 'for=203.0.113.7' },
+        body: JSON.stringify({ filename: 'a.onnx', folder: 'models' }),
+      });
+      expect(response.status).toBe(401);
+    },
+  );
 
   it('do not excuse a bad token, and open nothing but load and upload', async () => {
     expect((await trusting.load('abc', 'a.onnx')).status).toBe(401);

@@ -12,20 +12,17 @@ export interface ConditionalHeaders {
   readonly 'if-none-match'?: string | undefined;
 }
 
-/** The headers that describe a version, whatever part of it is sent. `Repr-Digest` (RFC 9530) only where the hash is known. */
+/**
+ * The headers that describe a version, whatever part of it is sent. `Repr-Digest` is not among them: the hash in a recipe is what the
+ * publisher asserts, and nobody has compared it with the plaintext.
+ */
 export function entityHeaders(resource: OpenedResource): Record<string, string> {
-  const digest = resource.sha256 as Uint8Array | undefined;
   return {
     'accept-ranges': 'bytes',
     'cache-control': 'private, no-cache',
     'content-type': 'application/octet-stream',
     etag: resource.etag,
     'x-resource-version': String(resource.statement.version),
-    ...(digest === undefined
-      ? {}
-      : {
-          'repr-digest': `sha-256=:${Buffer.from(digest.buffer, digest.byteOffset, digest.byteLength).toString('base64')}:`,
-        }),
   };
 }
 

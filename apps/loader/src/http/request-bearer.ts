@@ -7,6 +7,8 @@ import { type LoaderDevice } from '../loader-adapters.js';
 import { type TokenBearer } from '../session/caller-apis.js';
 import { bearerOf } from './bearer.js';
 
+/** What a proxy adds: a request with one of them comes from elsewhere, whatever address it was passed on from. */
+const PROXY_HEADERS = ['forwarded', 'via', 'x-forwarded-for', 'x-forwarded-host', 'x-real-ip'] as const;
 const LOOPBACK = /^(?:127(?:\.\d{1,3}){3}|::1|::ffff:127(?:\.\d{1,3}){3})$/;
 
 /** Who a request speaks for: its token's bearer or, for older services that send none, the device itself where that is allowed. */
@@ -17,11 +19,12 @@ export class RequestBearer {
     private readonly localTrust: boolean,
   ) {}
 
-  /** Whether the request has a verified caller, or may go without. */
+  /** Whether the request has a verified caller, or may go without: it came straight from a process on this machine. */
   admits(request: FastifyRequest): boolean {
     if (callerOf(request) !== undefined) return true;
     const sentToken = request.headers.authorization !== undefined;
-    return this.localTrust && this.device !== undefined && !sentToken && LOOPBACK.test(request.ip);
+    const passedOn = PROXY_HEADERS.some((name) => request.headers[name] !== undefined);
+    return this.localTrust && this.device !== undefined && !sentToken && !passedOn && LOOPBACK.test(request.ip);
   }
 
   /** @throws IdentityError `token.missing`; what the device's own login throws. */
