@@ -6,6 +6,7 @@ import { CHUNKING, RecipeBuilder } from '@azaion/split-resource';
 
 import { proveSplit, type SplitEvidence, type SplitProof } from './prove-split.js';
 import { openWithEverything } from './sealed-control.js';
+import { type StoredBytes } from './stored-bytes.js';
 
 const PLACE = {
   folderId: '11111111-1111-4111-8111-111111111111',
@@ -14,6 +15,10 @@ const PLACE = {
 };
 const PACK_ID = 'ab'.repeat(16);
 const CHUNK_BYTES = 50_000;
+
+async function* stored(...items: StoredBytes[]): AsyncGenerator<StoredBytes> {
+  for (const item of items) yield await Promise.resolve(item);
+}
 
 interface Published {
   readonly evidence: SplitEvidence;
@@ -59,8 +64,8 @@ async function publish(): Promise<Published> {
     chunkKey: keys[0]!,
     recipeKey,
     evidence: {
-      plaintexts: [{ name: 'model', bytes: plaintext }],
-      objects: [{ where: `packs/${PLACE.folderId}/${PACK_ID}`, bytes: pack }],
+      plaintexts: [{ bytes: plaintext }],
+      objects: () => stored({ where: `packs/${PLACE.folderId}/${PACK_ID}`, bytes: pack }),
       rows: [...segments].map(([where, bytes]) => ({ where, bytes })),
       publicTexts: [],
       opened: [opened],
@@ -81,7 +86,10 @@ describe('proveSplit', () => {
 
   const withObject = (bytes: Uint8Array): SplitEvidence => ({
     ...published.evidence,
-    objects: [...published.evidence.objects, { where: 'leak', bytes }],
+    objects: async function* () {
+      yield* published.evidence.objects();
+      yield { where: 'leak', bytes };
+    },
   });
   const withRow = (bytes: Uint8Array): SplitEvidence => ({
     ...published.evidence,
@@ -136,7 +144,7 @@ describe('proveSplit', () => {
   });
 
   it('is no proof when a control does not recover what was published', async () => {
-    const other = { name: 'other', bytes: randomBytes(10_000) };
+    const other = { bytes: randomBytes(10_000) };
     expect(failed(await proveSplit({ ...published.evidence, plaintexts: [other] }))).toContain(
       'control: both stores and the KEK',
     );

@@ -14,20 +14,19 @@ const OBJECT_EDGE_BYTES = 4096;
 
 /** A published plaintext, known to the harness. */
 export interface KnownPlaintext {
-  readonly name: string;
   readonly bytes: Uint8Array;
 }
 
 /** Everything the attacks and controls work on. */
 export interface SplitEvidence {
   readonly plaintexts: readonly KnownPlaintext[];
-  /** Every object of the CDN. */
-  readonly objects: readonly StoredBytes[];
+  /** Every object of the CDN, read one after another: there may be more than fits into memory. */
+  readonly objects: () => AsyncIterable<StoredBytes>;
   /** Every value of every row of the database. */
   readonly rows: readonly StoredBytes[];
   /** What anybody may know: statements, names. Finding it proves nothing. */
   readonly publicTexts: readonly Uint8Array[];
-  /** The published versions, opened with both stores and the KEK. */
+  /** The versions of those plaintexts, opened with both stores and the KEK: what the keys are tried on. */
   readonly opened: readonly OpenedVersion[];
 }
 
@@ -65,17 +64,17 @@ export async function proveSplit(evidence: SplitEvidence): Promise<SplitProof> {
   const chunks = differentTargets(evidence.opened.flatMap(({ chunkTargets }) => chunkTargets));
   const segments = evidence.opened.flatMap(({ segmentTargets }) => segmentTargets);
 
-  const objectKeys = guessableKeys(evidence);
-  for (const edge of evidence.objects.flatMap(edges).flatMap(readings)) objectKeys.addFrom(edge);
-  const rowKeys = guessableKeys(evidence);
-  for (const reading of evidence.rows.flatMap(readings)) rowKeys.addFrom(reading);
   const unwrapped = evidence.opened.flatMap(({ recipe }) => recipe);
+  const cdn = await examine(windows, evidence.objects(), edges);
+  const database = await examine(windows, evidence.rows, (row) => [row]);
+  const recipes = await examine(windows, unwrapped, () => []);
+  const guesses = guessableKeys(cdn.places);
 
   const trials = [
-    attack('the whole CDN, nothing else', windows, evidence.objects, objectKeys, chunks),
-    attack('the whole database, nothing else', windows, evidence.rows, rowKeys, segments),
-    attack('both stores without the KEK', windows, [], rowKeys, chunks),
-    attack('database and KEK without the CDN', windows, unwrapped, new CandidateKeys(), []),
+    attack('the whole CDN, nothing else', cdn, [...guesses, ...cdn.keys], chunks),
+    attack('the whole database, nothing else', database, [...guesses, ...database.keys], segments),
+    attack('both stores without the KEK', NOTHING, [...guesses, ...database.keys], chunks),
+    attack('database and KEK without the CDN', recipes, [], []),
     await legacyControl(evidence, windows),
     sealedControl(evidence),
   ];
@@ -87,30 +86,57 @@ export async function proveSplit(evidence: SplitEvidence): Promise<SplitProof> {
   };
 }
 
-function attack(
-  name: string,
+/** What can be read from a store without a key. */
+interface Examined {
+  readonly bytes: number;
+  /** Where the stored things lie. */
+  readonly places: readonly string[];
+  /** Pieces of plaintext that were found. */
+  readonly hits: number;
+  readonly found: readonly string[];
+  readonly keys: CandidateKeys;
+}
+
+const NOTHING: Examined = { bytes: 0, places: [], hits: 0, found: [], keys: new CandidateKeys() };
+
+/** @param keyPlaces - The parts of a stored thing that are taken apart for keys. */
+async function examine(
   windows: PlaintextWindows,
-  stored: readonly StoredBytes[],
-  keys: CandidateKeys,
-  targets: readonly SealedTarget[],
-): SplitTrial {
+  stored: AsyncIterable<StoredBytes> | Iterable<StoredBytes>,
+  keyPlaces: (item: StoredBytes) => readonly StoredBytes[],
+): Promise<Examined> {
+  const keys = new CandidateKeys();
+  const places: string[] = [];
   const found: string[] = [];
+  let bytes = 0;
   let hits = 0;
-  for (const item of stored) {
+  for await (const item of stored) {
+    bytes += item.bytes.length;
+    places.push(item.where);
     for (const reading of readings(item)) {
       const search = windows.search(reading.bytes);
       hits += search.hits;
       if (search.hits > 0) found.push(reading.where);
     }
+    for (const reading of keyPlaces(item).flatMap(readings)) keys.addFrom(reading);
   }
+  return { bytes, places, hits, found, keys };
+}
+
+function attack(
+  name: string,
+  { bytes, hits, found }: Examined,
+  keys: readonly Buffer[],
+  targets: readonly SealedTarget[],
+): SplitTrial {
   const trial = tryKeys(keys, targets);
   const recovered = hits + trial.opened.length;
   const places = [...found, ...trial.opened].slice(0, 5).join('; ');
   return {
     name,
     kind: 'attack',
-    bytesSearched: stored.reduce((sum, { bytes }) => sum + bytes.length, 0),
-    keys: keys.count,
+    bytesSearched: bytes,
+    keys: keys.length,
     keyTrials: trial.trials,
     recovered,
     ok: recovered === 0,
@@ -161,11 +187,11 @@ function differentTargets(targets: readonly SealedTarget[]): readonly SealedTarg
 }
 
 /** What an attacker tries without having found it anywhere. */
-function guessableKeys({ objects }: SplitEvidence): CandidateKeys {
+function guessableKeys(places: readonly string[]): CandidateKeys {
   const keys = new CandidateKeys();
   keys.add(new Uint8Array(32));
   keys.addPassphrase(LEGACY_RESOURCE_KEY);
-  for (const { where } of objects) for (const part of [where, ...where.split('/')]) keys.addPassphrase(part);
+  for (const where of places) for (const part of [where, ...where.split('/')]) keys.addPassphrase(part);
   return keys;
 }
 

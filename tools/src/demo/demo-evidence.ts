@@ -18,6 +18,15 @@ interface VersionRow {
   readonly root_hash: string;
   readonly wrapped_recipe_key: Buffer;
   readonly statement: string;
+  /** `folder/name`. */
+  readonly resource: string;
+}
+
+/** A plaintext that was published in this run. */
+export interface PublishedPlaintext extends KnownPlaintext {
+  readonly folder: string;
+  readonly resource: string;
+  readonly version: number;
 }
 
 /** Where the stores lie. */
@@ -29,19 +38,21 @@ export interface DemoStores {
   readonly kek: string;
 }
 
-/** Reads both stores completely, and opens every version with the KEK for the controls. */
+/** Reads both stores, and opens the versions of the known plaintexts with the KEK for the controls. */
 export async function gatherEvidence(
   stores: DemoStores,
-  plaintexts: readonly KnownPlaintext[],
+  plaintexts: readonly PublishedPlaintext[],
 ): Promise<SplitEvidence> {
   const { client, objects, kek } = stores;
   const vault = await FileKeyVault.open(kek, { createIfMissing: false });
   const { rows: versions } = await client.query<VersionRow>(
-    `select v.resource_id, r.folder_id, v.version, v.root_hash, v.wrapped_recipe_key, v.statement
-     from versions v join resources r on r.id = v.resource_id order by v.resource_id, v.version`,
+    `select v.resource_id, r.folder_id, v.version, v.root_hash, v.wrapped_recipe_key, v.statement, f.name || '/' || r.name as resource
+     from versions v join resources r on r.id = v.resource_id join folders f on f.id = r.folder_id`,
   );
   const opened: OpenedVersion[] = [];
+  const published = new Set(plaintexts.map(({ folder, resource, version }) => `${folder}/${resource}/${version}`));
   for (const row of versions) {
+    if (!published.has(`${row.resource}/${row.version}`)) continue;
     const segments = await readSegments(client, row);
     const segment = (kind: SegmentKind, index: number): Uint8Array => {
       const sealed = segments.get(`${kind}/${index}`);
@@ -63,7 +74,7 @@ export async function gatherEvidence(
   }
   return {
     plaintexts,
-    objects: await readObjects(objects),
+    objects: () => readObjects(objects),
     rows: await dumpDatabase(client),
     publicTexts: versions.map(({ statement }) => Buffer.from(statement.split('.')[1] ?? '', 'base64url')),
     opened,
@@ -78,13 +89,11 @@ async function readSegments(client: Client, row: VersionRow): Promise<ReadonlyMa
   return new Map(rows.map(({ kind, index, sealed }) => [`${kind}/${index}`, sealed]));
 }
 
-async function readObjects(root: string): Promise<StoredBytes[]> {
+async function* readObjects(root: string): AsyncGenerator<StoredBytes> {
   const entries = await readdir(root, { recursive: true, withFileTypes: true });
-  const objects: StoredBytes[] = [];
   for (const entry of entries) {
     if (!entry.isFile()) continue;
     const path = join(entry.parentPath, entry.name);
-    objects.push({ where: relative(root, path), bytes: await readFile(path) });
+    yield { where: relative(root, path), bytes: await readFile(path) };
   }
-  return objects;
 }

@@ -21,6 +21,7 @@ const ADMIN = 'admin@azaion.example';
 const PUBLISHER = 'publisher@azaion.example';
 const OPERATOR = 'operator@azaion.example';
 const IMAGE_TAG = 'demo';
+const IMAGES = `azaion-${IMAGE_TAG}`;
 const MARKER = 'azaion-demo.txt';
 const ENGINE_TIMEOUT_MS = 10_000;
 
@@ -127,19 +128,27 @@ class Demo {
     const changed = smallChange(model.bytes);
     const work = await mkdtemp(join(this.directory, 'work-'));
     try {
-      await this.publishAndLoad(publisher, operator.token, loader.url, work, model.name, model.bytes);
-      await this.publishSmallChange(publisher, operator.token, loader.url, work, model.name, changed);
+      const first = await this.publishAndLoad(publisher, operator.token, loader.url, work, model.name, model.bytes);
+      const second = await this.publishSmallChange(publisher, operator.token, loader.url, work, model.name, changed);
 
       const archivePath = join(work, 'images.tar');
       const ids = await writeDemoArchive(archivePath, IMAGE_TAG);
       const archive = await readFile(archivePath);
       const client = await connectToDemoDatabase(this.places.adminData);
       try {
-        await this.publishAndUnlock(client, publisher, operator.command, loader.url, archivePath, runtime, ids);
+        const images = await this.publishAndUnlock(
+          client,
+          publisher,
+          operator.command,
+          loader.url,
+          archivePath,
+          runtime,
+          ids,
+        );
         await this.attack(client, [
-          { name: `${model.name} version 1`, bytes: model.bytes },
-          { name: `${model.name} version 2`, bytes: changed },
-          { name: 'images.tar', bytes: archive },
+          { folder: 'models', resource: model.name, version: first, bytes: model.bytes },
+          { folder: 'models', resource: model.name, version: second, bytes: changed },
+          { folder: 'images', resource: IMAGES, version: images, bytes: archive },
         ]);
       } finally {
         await client.end();
@@ -193,7 +202,7 @@ class Demo {
     return { command, token: session.accessToken };
   }
 
-  /** F3, F2: what was published comes back byte for byte. */
+  /** F3, F2: what was published comes back byte for byte. @returns The version. */
   private async publishAndLoad(
     publisher: { readonly command: AzaionCommand },
     token: string,
@@ -201,7 +210,7 @@ class Demo {
     work: string,
     name: string,
     bytes: Buffer,
-  ): Promise<void> {
+  ): Promise<number> {
     const { version, uploadedBytes } = await this.publish(publisher.command, join(work, name), bytes, [
       '--folder',
       'models',
@@ -221,9 +230,10 @@ class Demo {
       figure: `${megabytes(uploadedBytes)} (${percent(uploadedBytes, bytes.length)})`,
       ok: true,
     });
+    return version;
   }
 
-  /** A small change is a small transfer, both ways. */
+  /** A small change is a small transfer. @returns The version. */
   private async publishSmallChange(
     publisher: { readonly command: AzaionCommand },
     token: string,
@@ -231,7 +241,7 @@ class Demo {
     work: string,
     name: string,
     bytes: Buffer,
-  ): Promise<void> {
+  ): Promise<number> {
     const { version, uploadedBytes, recipeBytes } = await this.publish(publisher.command, join(work, name), bytes, [
       '--folder',
       'models',
@@ -251,9 +261,10 @@ class Demo {
       figure: `${megabytes(recipeBytes)} (${percent(recipeBytes, bytes.length)})`,
       ok: true,
     });
+    return version;
   }
 
-  /** F4, F5: a sealed image archive that lies on the device is opened and handed to the engine. */
+  /** F4, F5: a sealed image archive that lies on the device is opened and handed to the engine. @returns The version. */
   private async publishAndUnlock(
     client: Client,
     publisher: { readonly command: AzaionCommand },
@@ -262,8 +273,8 @@ class Demo {
     archivePath: string,
     runtime: 'engine' | 'directory',
     imageIds: readonly string[],
-  ): Promise<void> {
-    const name = `azaion-${IMAGE_TAG}`;
+  ): Promise<number> {
+    const name = IMAGES;
     const { version } = await this.step('Publishing an image archive', () =>
       publishFile(publisher.command, archivePath, ['--folder', 'images', '--name', name, '--kind', 'images']),
     );
@@ -279,6 +290,7 @@ class Demo {
       figure: `${imageIds.length} images from ${megabytes(deployed)} of packs: ${states.join(' → ')}`,
       ok,
     });
+    return version;
   }
 
   private async publish(
