@@ -46,8 +46,8 @@ export class AccessTokenIssuer {
     return this.profile.lifetimeSeconds;
   }
 
-  /** A new token with its own `jti`, valid from now on. */
-  async issue(claims: AccessTokenClaims): Promise<string> {
+  /** A new token with its own `jti`, valid from now on. @param lifetimeSeconds - Where it must live shorter than the profile says. */
+  async issue(claims: AccessTokenClaims, lifetimeSeconds = this.profile.lifetimeSeconds): Promise<string> {
     const key = await this.signingKey();
     const issuedAt = Math.floor(this.clock.nowMs() / 1000);
     return new SignJWT({
@@ -57,7 +57,7 @@ export class AccessTokenIssuer {
       jti: randomUUID(),
       sid: claims.sessionId,
       iat: issuedAt,
-      exp: issuedAt + this.profile.lifetimeSeconds,
+      exp: issuedAt + Math.min(lifetimeSeconds, this.profile.lifetimeSeconds),
       nameid: claims.userId,
       unique_name: claims.email,
       role: claims.role,
