@@ -114,7 +114,12 @@ function keys(config: AdminConfig, infrastructure: Infrastructure): Provider[] {
 
 function useCases(config: AdminConfig): Provider[] {
   return [
-    made(PasswordHasher, [ServiceSecrets]),
+    {
+      provide: PasswordHasher,
+      inject: [ServiceSecrets],
+      useFactory: (secrets: ServiceSecrets) =>
+        new PasswordHasher(secrets, { memoryKib: config.passwordHashMemoryKib, passes: config.passwordHashPasses }),
+    },
     {
       provide: LoginLimits,
       inject: [Database, Clock],

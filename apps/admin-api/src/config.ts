@@ -132,6 +132,20 @@ export class AdminConfig {
   @Max(90 * DAY_SECONDS)
   readonly sessionSeconds: number = 12 * 3600;
 
+  /** Memory of one Argon2id hash, in KiB. Weaker hashes are replaced at the next login. */
+  @EnvInteger('PASSWORD_HASH_MEMORY_KIB')
+  @IsInt()
+  @Min(19_456)
+  @Max(1_048_576)
+  readonly passwordHashMemoryKib: number = 19_456;
+
+  /** Passes of one Argon2id hash. */
+  @EnvInteger('PASSWORD_HASH_PASSES')
+  @IsInt()
+  @Min(2)
+  @Max(16)
+  readonly passwordHashPasses: number = 2;
+
   /** Login attempts a minute from one address. */
   @EnvInteger('LOGIN_ATTEMPTS_PER_ADDRESS')
   @IsInt()

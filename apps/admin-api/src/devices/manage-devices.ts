@@ -21,11 +21,18 @@ export class ManageDevices {
     private readonly audit: AuditLog,
   ) {}
 
-  /** All devices in the order of their serials, at most `limit`, after `cursor`. */
-  async list(limit: number, cursor: string | undefined): Promise<readonly DeviceView[]> {
-    let selection = this.views().orderBy('devices.serial').limit(limit);
+  /** One page in the order of serials, after `cursor`, and where the next begins. */
+  async list(
+    limit: number,
+    cursor: string | undefined,
+  ): Promise<{ readonly devices: readonly DeviceView[]; readonly cursor: string | undefined }> {
+    let selection = this.views()
+      .orderBy('devices.serial')
+      .limit(limit + 1);
     if (cursor !== undefined) selection = selection.where('devices.serial', '>', cursor);
-    return (await selection.execute()).map(toView);
+    const rows = await selection.execute();
+    const devices = rows.slice(0, limit).map(toView);
+    return { devices, cursor: rows.length > limit ? devices.at(-1)?.serial : undefined };
   }
 
   /** @throws AdminError `device.not-found`. */

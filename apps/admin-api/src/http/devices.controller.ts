@@ -99,6 +99,8 @@ class DeviceAnswer {
 class DevicesAnswer {
   @ApiProperty({ type: [DeviceAnswer] })
   readonly devices!: readonly AnswerOf<DeviceAnswer>[];
+  @ApiPropertyOptional({ description: 'Where the next page begins; missing on the last' })
+  readonly cursor?: string;
 }
 
 /** Devices and their enrolment. */
@@ -140,7 +142,8 @@ export class DevicesController {
   @ApiOkResponse({ type: DevicesAnswer })
   @ProblemResponses(400, 401, 403)
   async list(@Query() { limit, cursor }: PageQuery): Promise<AnswerOf<DevicesAnswer>> {
-    return { devices: (await this.manageDevices.list(limit, cursor)).map(toAnswer) };
+    const page = await this.manageDevices.list(limit, cursor);
+    return { devices: page.devices.map(toAnswer), ...(page.cursor === undefined ? {} : { cursor: page.cursor }) };
   }
 
   @Get(':serial')

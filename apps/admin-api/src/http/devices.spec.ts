@@ -55,6 +55,23 @@ describe('devices over HTTP', () => {
       expect((await register({})).json.Serial).not.toBe(next);
     });
 
+    it('are listed page by page', async () => {
+      const token = api.administrator.token;
+      const serials: string[] = [];
+      for (let path = '/devices?limit=2'; path !== '';) {
+        const { json } = await api.call('GET', path, { token });
+        expect(json.devices.length).toBeLessThanOrEqual(2);
+        serials.push(...(json.devices as { serial: string }[]).map(({ serial }) => serial));
+        path = json.cursor === undefined ? '' : `/devices?limit=2&cursor=${encodeURIComponent(json.cursor as string)}`;
+      }
+      const { count } = await api.infrastructure.database.queries
+        .selectFrom('devices')
+        .select((select) => select.fn.countAll<number>().as('count'))
+        .executeTakeFirstOrThrow();
+      expect(new Set(serials).size).toBe(count);
+      expect(serials).toHaveLength(count);
+    });
+
     it.each([{ serial: '../x' }, { serial: '' }, { serial: 'A B' }, { hardware: 'x' }])('refuses %j', async (body) => {
       expect((await register(body)).status).toBe(400);
     });

@@ -4,6 +4,7 @@ import { CHUNK_ID_BYTES, CHUNK_OVERHEAD_BYTES } from '@azaion/crypto';
 import { type Clock, toHex } from '@azaion/kernel';
 import {
   type KnownChunk,
+  MAX_CHUNKS_PER_PACK,
   MAX_PACK_BYTES,
   type NewPack,
   type ObjectStore,
@@ -21,8 +22,8 @@ import { type Uploads } from './uploads.js';
 
 /** `chunkId(16) offset(4) sealedLength(4)`. */
 const TABLE_RECORD_BYTES = CHUNK_ID_BYTES + 8;
-/** Longest chunk table: a pack full of the smallest sealed chunks that the cutter makes, with room for tails of many small files. */
-export const MAX_CHUNK_TABLE_BYTES = 65_536 * TABLE_RECORD_BYTES;
+/** Longest chunk table. */
+export const MAX_CHUNK_TABLE_BYTES = MAX_CHUNKS_PER_PACK * TABLE_RECORD_BYTES;
 const MAX_PACKS_PER_UPLOAD = 262_144;
 const PUT_SECONDS = 15 * 60;
 const ROWS_AT_ONCE = 4096;

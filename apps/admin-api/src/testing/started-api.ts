@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { type Role } from '@azaion/identity';
+import { type Clock } from '@azaion/kernel';
 import { type NestFastifyApplication } from '@nestjs/platform-fastify';
 
 import { readAdminConfig } from '../config.js';
@@ -54,8 +55,8 @@ export interface CallOptions {
 const ADMINISTRATOR = { email: 'root@example.com', password: 'correct horse battery staple' };
 let accounts = 0;
 
-/** Starts an Admin API of its own. @param env - Settings beside those of every test. */
-export async function startApi(env: Readonly<Record<string, string>> = {}): Promise<StartedApi> {
+/** Starts an Admin API of its own. @param env - Settings beside those of every test. @param clock - The machine's own unless given. */
+export async function startApi(env: Readonly<Record<string, string>> = {}, clock?: Clock): Promise<StartedApi> {
   const directory = await mkdtemp(join(tmpdir(), 'admin-api-'));
   await chmod(directory, 0o755); // root's database user must reach it
   const config = readAdminConfig({
@@ -67,9 +68,19 @@ export async function startApi(env: Readonly<Record<string, string>> = {}): Prom
     LOGIN_ATTEMPTS_PER_ADDRESS: '100000',
     ...env,
   });
-  const infrastructure = await openInfrastructure(config);
+  const infrastructure = await openInfrastructure(config, clock);
   const app = await createAdminApi(config, infrastructure, '0.0.0', { log: { level: 'silent' } });
-  await prepareAdminApi(app, config, () => undefined);
+  const stop = async (): Promise<void> => {
+    await app.close();
+    await infrastructure.close();
+    await rm(directory, { recursive: true, force: true });
+  };
+  try {
+    await prepareAdminApi(app, config, () => undefined);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
   await app.listen(0, '127.0.0.1');
   const url = `http://127.0.0.1:${(app.getHttpServer().address() as AddressInfo).port}`;
   infrastructure.reachedAt(url);
@@ -111,10 +122,6 @@ export async function startApi(env: Readonly<Record<string, string>> = {}): Prom
       await call('POST', '/users', { token: administrator.token, body: { email, password, role } });
       return known(email, password);
     },
-    stop: async () => {
-      await app.close();
-      await infrastructure.close();
-      await rm(directory, { recursive: true, force: true });
-    },
+    stop,
   };
 }

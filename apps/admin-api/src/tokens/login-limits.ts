@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import { isIPv6 } from 'node:net';
 
 import { IdentityError } from '@azaion/identity';
 import { type Clock } from '@azaion/kernel';
@@ -30,7 +31,7 @@ export class LoginLimits {
 
   /** Counts an attempt. @throws IdentityError `login.rate-limited` with `retryAfterSeconds`. */
   async take(email: string, address: string): Promise<void> {
-    await this.consume(`address ${address}`, MINUTE_SECONDS, this.limits.perAddress);
+    await this.consume(`address ${network(address)}`, MINUTE_SECONDS, this.limits.perAddress);
     await this.consume(`attempts ${pair(email, address)}`, ACCOUNT_WINDOW_SECONDS, this.limits.perAccount);
   }
 
@@ -101,5 +102,19 @@ export class LoginLimits {
 
 /** E-mail addresses do not stand in the table of counts. */
 function pair(email: string, address: string): string {
-  return `${hash('sha256', email.toLowerCase(), 'hex').slice(0, 32)} ${address}`;
+  return `${hash('sha256', email.toLowerCase(), 'hex').slice(0, 32)} ${network(address)}`;
+}
+
+/** Whoever has one IPv6 address has 2^64 of them: the first four groups count. */
+function network(address: string): string {
+  if (!isIPv6(address)) return address;
+  const [head = '', tail] = (address.split('%')[0] ?? '').toLowerCase().split('::');
+  const groups = head === '' ? [] : head.split(':');
+  const after = tail === undefined || tail === '' ? [] : tail.split(':');
+  const inTail = after.length + (after.at(-1)?.includes('.') === true ? 1 : 0); // a.b.c.d stands for two groups
+  const whole =
+    tail === undefined ? groups : [...groups, ...Array<string>(8 - groups.length - inTail).fill('0'), ...after];
+  const first = whole.slice(0, 4).map((group) => Number.parseInt(group, 16).toString(16));
+  // IPv4 in IPv6 form differs in its last groups alone.
+  return first.every((group) => group === '0') ? address : `${first.join(':')}::/64`;
 }

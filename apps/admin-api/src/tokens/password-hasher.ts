@@ -6,18 +6,24 @@ import { hash, verify } from '@node-rs/argon2';
 import { AdminError } from '../errors.js';
 import { type ServiceSecrets } from '../keys/service-secrets.js';
 
-/** The OWASP floor for Argon2id. */
-const ARGON2ID = { algorithm: 2, memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const;
+const ARGON2ID = 2;
+const COST = /^\$argon2id\$v=19\$m=(?<memoryKib>\d+),t=(?<passes>\d+),p=1\$/;
 const HASHES_AT_ONCE = 2;
 const MOST_WAITING = 200;
 const DEVICE_PREFIX = 'hmac-sha256:';
 /** Longest password looked at. */
 export const MAX_PASSWORD_CHARS = 256;
 
+/** What one Argon2id hash costs. The floor is OWASP's: 19 MiB and two passes. */
+export interface PasswordCost {
+  readonly memoryKib: number;
+  readonly passes: number;
+}
+
 /** What a check of a password came to. */
 export interface PasswordCheck {
   readonly correct: boolean;
-  /** Stored in an older form: replace it with a fresh {@link PasswordHasher.hash}. */
+  /** Stored in an older or weaker form: replace it with a fresh {@link PasswordHasher.hash}. */
   readonly outdated: boolean;
 }
 
@@ -27,13 +33,16 @@ export class PasswordHasher {
   private readonly waiting: (() => void)[] = [];
   private readonly dummy: Promise<string>;
 
-  constructor(private readonly secrets: ServiceSecrets) {
-    this.dummy = hash(randomBytes(16), ARGON2ID);
+  constructor(
+    private readonly secrets: Pick<ServiceSecrets, 'get'>,
+    private readonly cost: PasswordCost,
+  ) {
+    this.dummy = this.slowHash(randomBytes(16));
   }
 
   /** The stored form of a person's password. */
   hash(password: Secret<string>): Promise<string> {
-    return this.inTurn(() => hash(password.reveal(), ARGON2ID));
+    return this.inTurn(() => this.slowHash(password.reveal()));
   }
 
   /** The stored form of a device's password, which is 128 random bits and needs no slow hash. */
@@ -46,7 +55,7 @@ export class PasswordHasher {
     const slow = stored?.startsWith('$argon2') === true ? stored : await this.dummy;
     const matches = await this.inTurn(() => verify(slow, password.reveal()));
     if (stored === undefined) return { correct: false, outdated: false };
-    if (slow === stored) return { correct: matches, outdated: false };
+    if (slow === stored) return { correct: matches, outdated: this.isWeaker(stored) };
     if (stored.startsWith(DEVICE_PREFIX)) {
       const expected = Buffer.from(stored.slice(DEVICE_PREFIX.length), 'hex');
       return { correct: equalBytes(await this.deviceMac(password), expected), outdated: false };
@@ -56,13 +65,23 @@ export class PasswordHasher {
     return { correct: equalBytes(utf8(older), utf8(stored)), outdated: true };
   }
 
+  private slowHash(password: string | Buffer): Promise<string> {
+    const { memoryKib: memoryCost, passes: timeCost } = this.cost;
+    return hash(password, { algorithm: ARGON2ID, memoryCost, timeCost, parallelism: 1 });
+  }
+
+  private isWeaker(stored: string): boolean {
+    const { memoryKib, passes } = COST.exec(stored)?.groups ?? {};
+    return !(Number(memoryKib) >= this.cost.memoryKib && Number(passes) >= this.cost.passes);
+  }
+
   private async deviceMac(password: Secret<string>): Promise<Buffer> {
     return createHmac('sha256', await this.secrets.get('device-password'))
       .update(password.reveal())
       .digest();
   }
 
-  /** Two at once: each takes 19 MiB and a core. */
+  /** Two at once: each takes a core, and memory. */
   private async inTurn<T>(work: () => Promise<T>): Promise<T> {
     if (this.running >= HASHES_AT_ONCE) {
       if (this.waiting.length >= MOST_WAITING)

@@ -138,7 +138,7 @@ export class Sessions {
       .execute();
   }
 
-  /** Forgets sessions that ended a while ago, with their tokens. */
+  /** Forgets sessions that have ended by their age, with their tokens. Ended ones before that stay, to notice a reuse. */
   async sweep(): Promise<void> {
     await this.database.queries.deleteFrom('sessions').where('ends_at', '<', new Date(this.clock.nowMs())).execute();
   }
@@ -165,16 +165,23 @@ export class Sessions {
         used_at: null,
       })
       .execute();
-    const accessToken = await this.issuer.issue({
-      userId: user.id,
-      email: user.email,
-      role: user.role,
-      sessionId,
-      deviceSerial: user.deviceSerial,
-    });
+    const expiresInSeconds = Math.min(
+      this.issuer.lifetimeSeconds,
+      Math.floor(endsAt.getTime() / 1000) - Math.floor(nowMs / 1000),
+    );
+    const accessToken = await this.issuer.issue(
+      {
+        userId: user.id,
+        email: user.email,
+        role: user.role,
+        sessionId,
+        deviceSerial: user.deviceSerial,
+      },
+      expiresInSeconds,
+    );
     return {
       accessToken,
-      expiresInSeconds: this.issuer.lifetimeSeconds,
+      expiresInSeconds,
       refreshToken,
       refreshExpiresInSeconds: Math.floor((expiresAtMs - nowMs) / 1000),
     };
