@@ -1,3 +1,5 @@
+import { fileURLToPath } from 'node:url';
+
 import { ConfigError } from '@azaion/nest-support';
 
 import { isProduction, readLoaderConfig, unlockResourceOf } from './config.js';
@@ -41,6 +43,21 @@ describe('readLoaderConfig', () => {
       'UNLOCK_RESOURCE',
     ]);
     expect(problems.join()).not.toMatch(/user-secret|70000|magic|perhaps|no\/such/);
+  });
+
+  it.each(['LOADER_SOCKET', 'LOADER_LOG_DIR', 'METRICS_TOKEN_FILE'])('refuses %s, which would do nothing', (name) => {
+    expect(problemsOf({ ...REQUIRED, [name]: '/x' })).toEqual([`${name}: is not supported by this release`]);
+    expect(problemsOf({ ...REQUIRED, [name]: '' })).toEqual([]);
+  });
+
+  it.each(['LOADER_TLS_CERT_FILE', 'LOADER_TLS_KEY_FILE'])('refuses %s alone, and files that are not there', (name) => {
+    const here = fileURLToPath(import.meta.url);
+    expect(problemsOf({ ...REQUIRED, [name]: here })).toEqual([expect.stringContaining('without the other')]);
+    const both = { LOADER_TLS_CERT_FILE: here, LOADER_TLS_KEY_FILE: here };
+    expect(problemsOf({ ...REQUIRED, ...both })).toEqual([]);
+    expect(problemsOf({ ...REQUIRED, ...both, [name]: '/no/such/file' })).toEqual([
+      expect.stringContaining(`${name}: the file cannot be read (ENOENT)`),
+    ]);
   });
 
   it('sends credentials in clear to another machine only when that is allowed', () => {

@@ -3,18 +3,7 @@ import { readFileSync } from 'node:fs';
 import { apiUrlProblem } from '@azaion/adapters/resource-api';
 import { NAME_PATTERN } from '@azaion/kernel';
 import { ConfigError, EnvFlag, EnvInteger, type Environment, EnvList, EnvText, readConfig } from '@azaion/nest-support';
-import {
-  ArrayMaxSize,
-  IsBoolean,
-  IsIn,
-  IsInt,
-  IsOptional,
-  IsString,
-  Matches,
-  Max,
-  MaxLength,
-  Min,
-} from 'class-validator';
+import { ArrayMaxSize, IsBoolean, IsIn, IsInt, IsOptional, IsString, Matches, Max, Min } from 'class-validator';
 
 const GIB = 1024 ** 3;
 
@@ -68,6 +57,18 @@ export class LoaderConfig {
   @EnvList('LOADER_ALLOWED_HOSTS')
   @ArrayMaxSize(64)
   readonly allowedHosts: readonly string[] = [];
+
+  /** PEM file of the certificate chain; with it and the key the Loader speaks HTTPS only. */
+  @EnvText('LOADER_TLS_CERT_FILE')
+  @IsOptional()
+  @IsString()
+  readonly tlsCertFile?: string;
+
+  /** PEM file of the certificate's private key. */
+  @EnvText('LOADER_TLS_KEY_FILE')
+  @IsOptional()
+  @IsString()
+  readonly tlsKeyFile?: string;
 
   /** Directory for packs, recipe parts, the device's keys and marks. */
   @EnvText('LOADER_DATA_DIR')
@@ -141,20 +142,6 @@ export class LoaderConfig {
   @Matches(/^[A-Za-z0-9][A-Za-z0-9._-]{0,199}\/[A-Za-z0-9][A-Za-z0-9._-]{0,199}$/)
   readonly unlockResource?: string;
 
-  /** Repositories that a legacy archive is expected to hold; the product's seven services when unset. */
-  @EnvList('UNLOCK_IMAGES')
-  @ArrayMaxSize(256)
-  @MaxLength(400, { each: true })
-  readonly unlockImages: readonly string[] = [
-    'annotations',
-    'flights',
-    'detections',
-    'gps-denied-onboard',
-    'gps-denied-desktop',
-    'autopilot',
-    'ai-training',
-  ].map((name) => `azaion/${name}`);
-
   /** Starts an unlock by itself once the device is logged in. */
   @EnvFlag('UNLOCK_ON_START')
   @IsBoolean()
@@ -207,6 +194,15 @@ export function readLoaderConfig(env: Environment): LoaderConfig {
   return config;
 }
 
+/** Read at the start: that they can be is checked with everything else. */
+const FILES = ['API_CA_FILE', 'STATEMENT_ROOT_KEY_FILE', 'LOADER_TLS_CERT_FILE', 'LOADER_TLS_KEY_FILE'] as const;
+/** Settings of the contract that would do nothing yet: who sets them must not believe otherwise. */
+const NOT_SERVED = ['LOADER_SOCKET', 'LOADER_LOG_DIR', 'METRICS_TOKEN_FILE'] as const;
+
+function isSet(value: string | undefined): value is string {
+  return value !== undefined && value !== '';
+}
+
 /** What class rules cannot express. Reads the environment, so that it is reported beside their problems. */
 function crossProblems(env: Environment): string[] {
   const problems: string[] = [];
@@ -214,9 +210,12 @@ function crossProblems(env: Environment): string[] {
   const urlProblem =
     url === undefined || url === '' ? undefined : apiUrlProblem(url, env['ALLOW_INSECURE_API'] === 'true');
   if (urlProblem !== undefined) problems.push(`RESOURCE_API_URL: ${urlProblem}`);
-  for (const name of ['API_CA_FILE', 'STATEMENT_ROOT_KEY_FILE']) {
+  for (const name of NOT_SERVED) if (isSet(env[name])) problems.push(`${name}: is not supported by this release`);
+  if (isSet(env['LOADER_TLS_CERT_FILE']) !== isSet(env['LOADER_TLS_KEY_FILE']))
+    problems.push('LOADER_TLS_CERT_FILE and LOADER_TLS_KEY_FILE: one is of no use without the other');
+  for (const name of FILES) {
     const path = env[name];
-    if (path === undefined || path === '') continue;
+    if (!isSet(path)) continue;
     try {
       readFileSync(path);
     } catch (error) {

@@ -1,20 +1,22 @@
-import { createApp, HttpProblem, type LogOptions } from '@azaion/nest-support';
-import { type DynamicModule } from '@nestjs/common';
+import { readFile } from 'node:fs/promises';
+
+import { type AppOptions, createApp, HttpProblem, type LogOptions } from '@azaion/nest-support';
 import { type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { type FastifyInstance } from 'fastify';
 
 import { type LoaderConfig } from './config.js';
 import { type LoaderAdapters } from './loader-adapters.js';
+import { type LoaderFeature } from './loader-feature.js';
 import { LoaderModule } from './loader.module.js';
 
 const MAX_JSON_BYTES = 64 * 1024;
 
-/** Builds the Loader's HTTP application, ready to listen. */
+/** Builds the Loader's HTTP application, ready to listen. @throws Error of the file system when certificate or key cannot be read. */
 export async function createLoader(
   config: LoaderConfig,
   adapters: LoaderAdapters,
   version: string,
-  options: { readonly log?: LogOptions; readonly features?: readonly DynamicModule[] } = {},
+  options: { readonly log?: LogOptions; readonly features?: readonly LoaderFeature[] } = {},
 ): Promise<NestFastifyApplication> {
   const app = await createApp(LoaderModule.register(config, adapters, version, options.features), {
     api: {
@@ -28,10 +30,17 @@ export async function createLoader(
     allowedHosts: config.allowedHosts.map((name) => name.toLowerCase()),
     // One byte more than is accepted: the publish itself refuses what is too long.
     multipart: { limits: { fileSize: config.maxUploadBytes + 1, files: 2, fields: 4, fieldSize: 1024, parts: 6 } },
+    ...(await tlsOf(config)),
     ...(options.log === undefined ? {} : { log: options.log }),
   });
   refuseForeignPaths(app.getHttpAdapter().getInstance());
   return app;
+}
+
+async function tlsOf({ tlsCertFile, tlsKeyFile }: LoaderConfig): Promise<Pick<AppOptions, 'tls'>> {
+  if (tlsCertFile === undefined || tlsKeyFile === undefined) return {};
+  const [cert, key] = await Promise.all([readFile(tlsCertFile), readFile(tlsKeyFile)]);
+  return { tls: { cert, key } };
 }
 
 /** A name with separators would be no route at all: it is answered like every other bad name. */

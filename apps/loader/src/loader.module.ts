@@ -17,6 +17,7 @@ import { SessionController } from './http/session.controller.js';
 import { StatusController } from './http/status.controller.js';
 import { UploadController } from './http/upload.controller.js';
 import { type LoaderAdapters } from './loader-adapters.js';
+import { type LoaderFeature } from './loader-feature.js';
 import { CallerSessions } from './session/caller-sessions.js';
 import { LogIn, LogOut } from './session/log-in.js';
 import { LoginLimiter } from './session/login-limiter.js';
@@ -41,13 +42,12 @@ export class LoaderModule implements OnApplicationBootstrap, OnApplicationShutdo
 
   /**
    * @param version - Of this release, for `/status`.
-   * @param features - Further modules; they may inject what the core exports.
    */
   static register(
     config: LoaderConfig,
     adapters: LoaderAdapters,
     version: string,
-    features: readonly DynamicModule[] = [],
+    features: readonly LoaderFeature[] = [],
   ): DynamicModule {
     return {
       module: LoaderModule,
@@ -55,11 +55,11 @@ export class LoaderModule implements OnApplicationBootstrap, OnApplicationShutdo
         coreModule(config, adapters),
         HealthModule.register({
           useFactory: () => ({
-            ready: [adapters.dataDirectory, adapters.adminApi],
+            ready: [adapters.dataDirectory, adapters.adminApi, ...features.flatMap(({ ready }) => ready)],
             startup: [adapters.dataDirectory],
           }),
         }),
-        ...features,
+        ...features.map(({ module }) => module),
       ],
       controllers: [SessionController, ResourcesController, UploadController, StatusController],
       providers: [statusProvider(adapters, version)],

@@ -42,7 +42,7 @@ async function setUp(
   const records = new InMemoryUnlockRecords(options.record);
   const errors: unknown[] = [];
   const unlock = await UnlockImages.restore({
-    runtime,
+    runtime: () => Promise.resolve(runtime),
     records,
     inspector: options.trusting === true ? new TrustingInspector() : new InMemoryArchiveInspector(),
     clock: new ManualClock(0),
@@ -466,7 +466,7 @@ describe('UnlockImages (F4)', () => {
   it('goes on when its record cannot be saved, and says so', async () => {
     const errors: unknown[] = [];
     const unlock = await UnlockImages.restore({
-      runtime: new InMemoryImageRuntime(),
+      runtime: () => Promise.resolve(new InMemoryImageRuntime()),
       records: new FullRecords(),
       inspector: new InMemoryArchiveInspector(),
       clock: new ManualClock(0),

@@ -41,7 +41,8 @@ export interface UnlockRequest {
 
 /** What {@link UnlockImages} works with. */
 export interface UnlockDependencies {
-  readonly runtime: ImageRuntime;
+  /** Where images go; asked at the start of every run, which stays with the answer. */
+  readonly runtime: (signal: AbortSignal) => Promise<ImageRuntime>;
   readonly inspector: ArchiveInspector;
   readonly records: UnlockRecords;
   readonly clock: Clock;
@@ -62,6 +63,7 @@ export class UnlockImages {
   private run: Run | undefined;
   /** Of the run at work or about to be. */
   private active: AbortController | undefined;
+  private runtime: ImageRuntime | undefined;
   private stopped = false;
 
   private constructor(
@@ -155,6 +157,7 @@ export class UnlockImages {
     this.active = abort;
     let found: () => FoundArchive;
     try {
+      this.runtime = await orAborted(this.using.runtime(abort.signal), abort.signal);
       const archive = await orAborted(request.source.find(abort.signal), abort.signal);
       this.expect(archive.images);
       if (await this.allThere(abort.signal)) return this.arrive();
@@ -208,7 +211,7 @@ export class UnlockImages {
       const inspected = this.using.inspector.passThrough(plaintext, (images) => {
         assertArchiveExpected(images, archive.images);
       });
-      return await this.using.runtime.load(this.fed(inspected, run, watch), signal);
+      return await this.engine.load(this.fed(inspected, run, watch), signal);
     } finally {
       watch.stop();
     }
@@ -261,13 +264,18 @@ export class UnlockImages {
     return wrong.length === 0;
   }
 
+  private get engine(): ImageRuntime {
+    if (this.runtime === undefined) throw new RangeError('an unlock asks for its runtime before anything else');
+    return this.runtime;
+  }
+
   /** What of the expected images the engine has. */
   private present(signal: AbortSignal): Promise<readonly EngineImage[]> {
-    return this.askEngine(signal, (either) => this.using.runtime.present(references(this.expected), either));
+    return this.askEngine(signal, (either) => this.engine.present(references(this.expected), either));
   }
 
   private removed(images: readonly { readonly reference: string }[], signal: AbortSignal): Promise<void> {
-    return this.askEngine(signal, (either) => this.using.runtime.remove(references(images), either));
+    return this.askEngine(signal, (either) => this.engine.remove(references(images), either));
   }
 
   /** A question to an engine that does nothing for too long is given up, as a load is. */

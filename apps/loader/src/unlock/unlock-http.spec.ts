@@ -108,9 +108,9 @@ class UnlockUnderTest {
     return loader;
   }
 
-  async restart(): Promise<void> {
+  async restart(env: Record<string, string> = {}): Promise<void> {
     await this.app.close();
-    await this.open();
+    await this.open(env);
   }
 
   async stop(): Promise<void> {
@@ -174,11 +174,12 @@ class UnlockUnderTest {
     }
   }
 
-  private async open(): Promise<void> {
+  private async open(env: Record<string, string> = {}): Promise<void> {
     const config = readLoaderConfig({
       RESOURCE_API_URL: 'https://api.example',
       LOADER_DATA_DIR: this.directory.path,
       UNLOCK_RUNTIME: 'directory',
+      ...env,
     });
     const { clock, jwks, admin, apis, objects, source } = this;
     const adapters: LoaderAdapters = {
@@ -354,6 +355,23 @@ describe('the unlock routes (F4, F5)', () => {
     );
     await loader.restart();
     expect(await loader.status()).toMatchObject({ state: 'error', error: 'unlock.interrupted' });
+  });
+
+  it('is not ready while the container engine that it needs does not answer', async () => {
+    const ready = async (): Promise<[number, string]> => {
+      for (;;) {
+        const response = await fetch(`${loader.url}/health/ready`);
+        const text = await response.text();
+        if (!text.includes('not checked yet')) return [response.status, text];
+      }
+    };
+    expect((await ready())[0]).toBe(200);
+    await loader.restart({ UNLOCK_RUNTIME: 'engine', CONTAINER_CLI: join(loader.directory.path, 'no-such-cli') });
+    const [status, text] = await ready();
+    expect(status).toBe(503);
+    expect((JSON.parse(text) as { error: object }).error).toEqual({
+      'container-engine': { status: 'down', message: expect.stringContaining('CONTAINER_CLI') as string },
+    });
   });
 
   it.each(['', '{', 'null', '{"state":"flying"}', '{"state":"ready","error":1,"detail":null,"images":[]}'])(

@@ -3,20 +3,15 @@ import { join } from 'node:path';
 import { TokenVerifier } from '@azaion/identity';
 import { DomainError } from '@azaion/kernel';
 import { UnlockImages } from '@azaion/unlock';
-import {
-  type BeforeApplicationShutdown,
-  type DynamicModule,
-  Logger,
-  Module,
-  type OnApplicationBootstrap,
-} from '@nestjs/common';
+import { type BeforeApplicationShutdown, Logger, Module, type OnApplicationBootstrap } from '@nestjs/common';
 
 import { type LoaderConfig, unlockResourceOf } from '../config.js';
 import { type LoaderAdapters } from '../loader-adapters.js';
+import { type LoaderFeature } from '../loader-feature.js';
 import { LogIn } from '../session/log-in.js';
 import { OpenForCaller } from '../session/open-for-caller.js';
-import { chooseImageRuntime } from './choose-image-runtime.js';
 import { FileUnlockRecords } from './file-unlock-records.js';
+import { ImageRuntimeChoice } from './image-runtime-choice.js';
 import { UnlockController } from './unlock.controller.js';
 import { UnlockEvents } from './unlock-events.js';
 import { UnlockForCaller } from './unlock-for-caller.js';
@@ -35,19 +30,20 @@ export class UnlockModule implements OnApplicationBootstrap, BeforeApplicationSh
   ) {}
 
   /** A feature of the Loader; it injects what the Loader's core exports. */
-  static register(config: LoaderConfig, adapters: LoaderAdapters): DynamicModule {
+  static register(config: LoaderConfig, adapters: LoaderAdapters): LoaderFeature {
     const { clock, inspector, device } = adapters;
     const logger = new Logger('Unlock');
     const report = (error: unknown): void => reportTo(logger, error);
-    return {
+    const choice = new ImageRuntimeChoice(config, clock, (message) => logger.log(message));
+    const module = {
       module: UnlockModule,
       controllers: [UnlockController],
       providers: [
         {
           provide: UnlockImages,
-          useFactory: async () =>
+          useFactory: () =>
             UnlockImages.restore({
-              runtime: await chooseImageRuntime(config, (message) => logger.log(message)),
+              runtime: (signal) => choice.forRun(signal),
               inspector,
               records: new FileUnlockRecords(join(config.dataDir, 'unlock.json')),
               clock,
@@ -74,6 +70,7 @@ export class UnlockModule implements OnApplicationBootstrap, BeforeApplicationSh
         },
       ],
     };
+    return { module, ready: [choice] };
   }
 
   onApplicationBootstrap(): void {
