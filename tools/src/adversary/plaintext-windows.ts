@@ -35,6 +35,8 @@ export class PlaintextWindows {
   private readonly bits: number;
   private readonly filter: Uint32Array;
   private readonly slots: Int32Array;
+  /** The whole hash of the window in each slot: most strangers are told by it without a look at the plaintext. */
+  private readonly hashes: Uint32Array;
   private readonly sources: number[] = [];
   private readonly offsets: number[] = [];
   private readonly removed = new Set<number>();
@@ -49,6 +51,7 @@ export class PlaintextWindows {
     this.bits = Math.max(16, Math.ceil(Math.log2((totalBytes / strideBytes + 1) * 16)));
     this.filter = new Uint32Array(2 ** (this.bits - 5));
     this.slots = new Int32Array(2 ** (this.bits - 2));
+    this.hashes = new Uint32Array(this.slots.length);
     plaintexts.forEach((plaintext, source) => {
       for (let offset = 0; offset + WINDOW_BYTES <= plaintext.length; offset += strideBytes)
         this.add(source, plaintext, offset);
@@ -93,6 +96,7 @@ export class PlaintextWindows {
     this.sources.push(source);
     this.offsets.push(offset);
     this.slots[slot] = this.sources.length;
+    this.hashes[slot] = hash;
     const bit = hash >>> (32 - this.bits);
     this.filter[bit >>> 5] = (this.filter[bit >>> 5] ?? 0) | (1 << (bit & 31));
   }
@@ -102,7 +106,7 @@ export class PlaintextWindows {
     for (let slot = hash >>> (32 - this.bits + 2); ; slot = (slot + 1) & (this.slots.length - 1)) {
       const window = (this.slots[slot] ?? 0) - 1;
       if (window === -1) return -1;
-      if (this.equals(window, bytes, offset)) return window;
+      if (this.hashes[slot] === hash && this.equals(window, bytes, offset)) return window;
     }
   }
 
