@@ -25,7 +25,7 @@ export class LoaderConfig {
   @IsBoolean()
   readonly allowInsecureApi: boolean = false;
 
-  /** Proxy for calls to the Admin API. */
+  /** Proxy for calls to the Admin API and for packs from and to the CDN. */
   @EnvText('HTTPS_PROXY')
   @IsOptional()
   @IsString()

@@ -50,6 +50,10 @@ export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters
   });
   const device = conf === undefined ? undefined : await deviceSession(config, conf, { auth, verifier, clock });
   const workers = config.threads === 0 ? undefined : new ChunkWorkerPool({ threads: config.threads });
+  const cdn = {
+    source: new HttpPackSource({ proxy: config.httpsProxy }),
+    sink: new HttpPackSink({ proxy: config.httpsProxy }),
+  };
   const modelCacheDir = join(config.dataDir, 'packs');
   return {
     clock,
@@ -58,8 +62,8 @@ export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters
     verifier,
     sessions: new CallerSessions(clock),
     trust,
-    sources: [...(await deployedPacks(config.imagesPath)), new HttpPackSource()],
-    sink: new HttpPackSink(),
+    sources: [...(await deployedPacks(config.imagesPath)), cdn.source],
+    sink: cdn.sink,
     store: new DirectoryPackStore({ directory: modelCacheDir, limitBytes: config.cacheLimitBytes }),
     segments: new DirectorySegmentStore(join(config.dataDir, 'segments')),
     opener: workers?.opener ?? new InlineChunkOpener(),
@@ -72,7 +76,7 @@ export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters
     dataDirectory: { name: 'data-directory', check: () => access(config.dataDir, constants.W_OK) },
     adminApi: { name: 'admin-api', check: () => jwks.currentKeys().then(() => undefined) },
     close: async () => {
-      await Promise.all([client.close(), workers?.close()]);
+      await Promise.all([client.close(), cdn.source.close(), cdn.sink.close(), workers?.close()]);
     },
   };
 }

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 
 import { PackSink, type PackTarget } from '@azaion/split-resource';
-import { Agent, type Dispatcher, request } from 'undici';
+import { Agent, type Dispatcher, ProxyAgent, request } from 'undici';
 
 import { packError } from './response-errors.js';
 
@@ -9,7 +9,15 @@ const MAX_ANSWER_BYTES = 64 * 1024;
 
 /** Writes packs to signed URLs with one PUT each. */
 export class HttpPackSink extends PackSink {
-  private readonly agent = new Agent({ headersTimeout: 0, bodyTimeout: 30_000 });
+  private readonly agent: Dispatcher;
+
+  /** @param options - `proxy`: URL of an HTTP proxy. */
+  constructor(options: { readonly proxy?: string | undefined } = {}) {
+    super();
+    const timeouts = { headersTimeout: 0, bodyTimeout: 30_000 };
+    this.agent =
+      options.proxy === undefined ? new Agent(timeouts) : new ProxyAgent({ ...timeouts, uri: options.proxy });
+  }
 
   override async put(
     target: PackTarget,

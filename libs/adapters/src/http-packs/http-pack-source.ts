@@ -2,7 +2,7 @@ import { Transform, type Readable, type TransformCallback } from 'node:stream';
 
 import { type ByteRange } from '@azaion/kernel';
 import { type PackLocation, PackSource } from '@azaion/split-resource';
-import { Agent, type Dispatcher, request } from 'undici';
+import { Agent, type Dispatcher, ProxyAgent, request } from 'undici';
 
 import { packError } from './response-errors.js';
 
@@ -12,16 +12,19 @@ const MAX_CONNECTIONS = 16;
 export interface HttpPackSourceOptions {
   /** Most connections to one host. */
   readonly connections?: number;
+  /** URL of an HTTP proxy. */
+  readonly proxy?: string | undefined;
 }
 
 /** Reads packs from signed URLs with ranged GETs (RFC 9110 §14). Redirects are refused: a signed URL leads to the bytes themselves. */
 export class HttpPackSource extends PackSource {
-  private readonly agent: Agent;
+  private readonly agent: Dispatcher;
 
   constructor(options: HttpPackSourceOptions = {}) {
     super();
     // Stalls inside a body are the caller's to watch.
-    this.agent = new Agent({ connections: options.connections ?? MAX_CONNECTIONS, bodyTimeout: 0 });
+    const limits = { connections: options.connections ?? MAX_CONNECTIONS, bodyTimeout: 0 };
+    this.agent = options.proxy === undefined ? new Agent(limits) : new ProxyAgent({ ...limits, uri: options.proxy });
   }
 
   override async open(

@@ -1,7 +1,14 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
-import { type AddressInfo } from 'node:net';
+import {
+  createServer,
+  type IncomingMessage,
+  request as httpRequest,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
+import { type AddressInfo, connect, type Socket } from 'node:net';
 
 import { type PackLocation, ResourceError } from '@azaion/split-resource';
 import { describePackSink, describePackSource } from '@azaion/split-resource/testing';
@@ -205,6 +212,50 @@ describe('HttpPackSource', () => {
     const url = `${await serve(sending(403, {}, Buffer.alloc(0)))}/x?signature=secret`;
     const error = await failureOf(url);
     expect(JSON.stringify([error.message, error.details])).not.toContain('secret');
+  });
+});
+
+describe('behind a proxy', () => {
+  /** A proxy for plain and for tunnelled requests. */
+  async function startProxy(): Promise<{ readonly url: string; readonly passedOn: string[] }> {
+    const passedOn: string[] = [];
+    const url = await serve((asked, answer) => {
+      passedOn.push(asked.url ?? '');
+      const { method, headers } = asked;
+      const onward = httpRequest(asked.url ?? '', { method, headers }, (response) => {
+        answer.writeHead(response.statusCode ?? 502, response.headers);
+        response.pipe(answer);
+      });
+      asked.pipe(onward);
+    });
+    servers.at(-1)?.on('connect', (asked: IncomingMessage, client: Socket) => {
+      passedOn.push(asked.url ?? '');
+      const [host = '', port = ''] = (asked.url ?? '').split(':');
+      const onward = connect(Number(port), host, () => client.write('HTTP/1.1 200 OK\r\n\r\n'));
+      onward.on('error', () => client.destroy()).on('close', () => client.destroy());
+      client.on('error', () => onward.destroy()).on('close', () => onward.destroy());
+      client.pipe(onward).pipe(client);
+    });
+    return { url, passedOn };
+  }
+
+  it('packs are read and written through it', async () => {
+    const objects = new Map([['/pack', randomBytes(1000)]]);
+    const origin = await serve(objectServer(objects, true));
+    const proxy = await startProxy();
+    const source = new HttpPackSource({ proxy: proxy.url });
+    const sink = new HttpPackSink({ proxy: proxy.url });
+    const pack = { packId: 'ab'.repeat(16), sizeBytes: 1000, sha256: Buffer.alloc(32) };
+    const location = { folderId: randomUUID(), pack, url: `${origin}/pack?signature=good` };
+    const parts: Buffer[] = [];
+    for await (const part of await source.open(location, { start: 10, end: 20 }, 5000)) parts.push(part as Buffer);
+    expect(Buffer.concat(parts)).toEqual(objects.get('/pack')?.subarray(10, 20));
+    expect(proxy.passedOn).toHaveLength(1);
+    const target = { url: `${origin}/written?signature=good`, headers: { 'X-Signed': 'verbatim' } };
+    await sink.put(target, [randomBytes(10)], 5000);
+    expect(objects.get('/written')).toHaveLength(10);
+    expect(proxy.passedOn).toHaveLength(2);
+    await Promise.all([source.close(), sink.close()]);
   });
 });
 
