@@ -8,6 +8,7 @@ import { MAX_PACK_BYTES, packObjectKey } from '../pack.js';
 import { type GrantAnswer, type GrantApi, type GrantRequest } from '../ports/grant-api.js';
 import { PackSource } from '../ports/pack-source.js';
 import { InMemoryPackStore, InMemorySegmentStore, softwareRecipient } from '../testing/index.js';
+import { PackReader } from './pack-reader.js';
 import { collect, RESOURCE, TINY, World } from '../testing/world.js';
 import { InMemoryGrantApi } from '../testing/in-memory-admin-api.js';
 
@@ -451,6 +452,40 @@ describe('FetchResource with several readers', () => {
     const reads = await Promise.all(Array.from({ length: 6 }, () => collect(opened.read())));
     expect(reads.every((bytes) => bytes.equals(content))).toBe(true);
     expect(world.source.sentBytes).toBe((await world.store.usage()).bytes);
+  });
+
+  it('reads ahead for all of them together no more than one budget, however slow they are', async () => {
+    const world = await World.create();
+    const versions = [1, 2, 3, 4];
+    for (const version of versions) expect(await world.publish(randomBytes(5_000_000))).toMatchObject({ version });
+    const reader = new PackReader(world.store, [world.source], {
+      retry: { attempts: 1, baseDelayMs: 1, maxDelayMs: 1 },
+      stallMs: 10_000,
+      readAheadBytes: 1_000_000,
+    });
+    const fetcher = world.fetcher({ reader });
+    const reads = await Promise.all(
+      versions.map(async (version) => {
+        const opened = await fetcher.run({ resource: RESOURCE, version, recipient: world.recipient });
+        return opened.read()[Symbol.asyncIterator]();
+      }),
+    );
+    await Promise.all(reads.map((read) => read.next()));
+    for (let quiet = 0, sent = 0; quiet < 50; quiet++) {
+      await new Promise((resolve) => setImmediate(resolve));
+      if (world.source.sentBytes !== sent) quiet = 0;
+      sent = world.source.sentBytes;
+    }
+    // The budget, and the first range of each.
+    expect(world.source.sentBytes).toBeLessThanOrEqual(1_000_000 + versions.length * 600_000);
+    const rest = await Promise.all(
+      reads.map(async (read) => {
+        let length = 0;
+        for (let part = await read.next(); part.done !== true; part = await read.next()) length += part.value.length;
+        return length;
+      }),
+    );
+    expect(rest.every((length) => length > 4_000_000)).toBe(true);
   });
 
   it('serves the others when the one who was fetching gives up', async () => {

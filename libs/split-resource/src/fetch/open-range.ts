@@ -12,10 +12,8 @@ import { type PlannedRange, planRanges } from './fetch-plan.js';
 import { type PackBytes, type PackReader } from './pack-reader.js';
 import { type PackUrls } from './pack-urls.js';
 
-/** Ranges being read, or read and not yet handed out. */
+/** Ranges being read, or read and not yet handed out, as long as the budget of all reads allows. */
 const READ_AHEAD_RANGES = 8;
-/** Sealed bytes of them together; one range is always allowed. */
-const READ_AHEAD_BYTES = 32 * 1024 * 1024;
 
 /** Running totals of one read. */
 export interface FetchProgress {
@@ -70,13 +68,16 @@ export class OpenRange {
   async *plaintext(): AsyncGenerator<Buffer, void> {
     const plan = planRanges(this.context.recipe, this.wanted);
     const coming: ComingRange[] = [];
+    const share = this.context.reader.readAhead.join();
     try {
       let ahead = await plan.next();
       for (;;) {
-        while (!ahead.done && this.hasRoom(coming, ahead.value)) {
+        while (!ahead.done && coming.length < READ_AHEAD_RANGES) {
+          const sizeBytes = ahead.value.range.end - ahead.value.range.start;
+          if (!share.take(sizeBytes)) break;
           const loading = this.load(ahead.value);
           loading.catch(() => undefined); // reported when its turn comes
-          coming.push({ sizeBytes: ahead.value.range.end - ahead.value.range.start, loading });
+          coming.push({ sizeBytes, loading });
           ahead = await plan.next();
         }
         const current = coming[0];
@@ -86,17 +87,13 @@ export class OpenRange {
         yield* this.open(range);
         await range.loaded.stored;
         coming.shift();
+        share.giveBack(current.sizeBytes);
       }
     } finally {
+      share.leave();
       this.stop.abort(new ResourceError('cdn.unavailable', 'The read was ended.'));
       await plan.return();
     }
-  }
-
-  private hasRoom(coming: readonly ComingRange[], next: PlannedRange): boolean {
-    const heldBytes = coming.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-    const nextBytes = next.range.end - next.range.start;
-    return coming.length === 0 || (coming.length < READ_AHEAD_RANGES && heldBytes + nextBytes <= READ_AHEAD_BYTES);
   }
 
   private async load(planned: PlannedRange): Promise<LoadedRange> {

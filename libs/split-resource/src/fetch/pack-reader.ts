@@ -9,12 +9,15 @@ import { MAX_RANGE_BYTES, type PackSource } from '../ports/pack-source.js';
 import { type PackStore } from '../ports/pack-store.js';
 import { MAX_GAP_BYTES } from './fetch-plan.js';
 import { type PackUrls } from './pack-urls.js';
+import { ReadAheadBudget } from './read-ahead-budget.js';
 
 /** Times that belong to reading packs. */
 export interface PackReadPolicy {
   readonly retry: RetryPolicy;
   /** A connection that has brought no byte for this long is cut and replaced. */
   readonly stallMs: number;
+  /** Bytes that all reads together may hold ahead, see {@link ReadAheadBudget}. Default 32 MiB. */
+  readonly readAheadBytes?: number;
 }
 
 /** Ten seconds without a byte. */
@@ -56,6 +59,8 @@ const MAX_SHARED_ROUNDS = 4;
  * who comes second waits and finds the bytes in the store.
  */
 export class PackReader {
+  /** Shared by all reads. */
+  readonly readAhead: ReadAheadBudget;
   private readonly downloads = new Map<string, Set<Download>>();
 
   constructor(
@@ -63,7 +68,9 @@ export class PackReader {
     readonly store: PackStore,
     private readonly sources: readonly PackSource[],
     private readonly policy: PackReadPolicy = { retry: DEFAULT_RETRY, stallMs: DEFAULT_STALL_MS },
-  ) {}
+  ) {
+    this.readAhead = new ReadAheadBudget(policy.readAheadBytes);
+  }
 
   /** @throws ResourceError `cdn.missing` | `cdn.unavailable` | `resource.no-space`, and the signal's reason. */
   async read(range: ByteRange, read: PackRead): Promise<PackBytes> {
