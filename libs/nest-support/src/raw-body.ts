@@ -1,4 +1,4 @@
-import { type Readable, Transform } from 'node:stream';
+import { type Readable } from 'node:stream';
 
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import { type FastifyRequest } from 'fastify';
@@ -8,7 +8,7 @@ import { HttpProblem } from './problem.js';
 /** Media type of segments, packs, tables and uploads. */
 export const BINARY_MEDIA_TYPE = 'application/octet-stream';
 
-/** Parameter: the body of an `application/octet-stream` request as a stream. It is not limited: see {@link limitBytes}. */
+/** Parameter: the body of an `application/octet-stream` request as a stream. It is not limited: see {@link readAtMost}. */
 export const BodyStream = createParamDecorator((_: unknown, context: ExecutionContext): Readable => {
   return bodyStreamOf(context.switchToHttp().getRequest<FastifyRequest>());
 });
@@ -18,18 +18,6 @@ export function bodyStreamOf(request: FastifyRequest): Readable {
   if (request.body !== request.raw)
     throw new HttpProblem('request.unsupported-media-type', `Send the content as ${BINARY_MEDIA_TYPE}.`);
   return request.raw;
-}
-
-/** Passes at most `maxBytes` through. @throws HttpProblem `request.too-large` in the stream as soon as there is more. */
-export function limitBytes(maxBytes: number): Transform {
-  let seenBytes = 0;
-  return new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      seenBytes += chunk.length;
-      if (seenBytes > maxBytes) done(tooLarge(maxBytes));
-      else done(null, chunk);
-    },
-  });
 }
 
 /**
