@@ -79,6 +79,11 @@ export class StatementKeys {
     return new StatementKeys(payload.version, payload.expiresAt, keys);
   }
 
+  /** Whether the document names a key of this id. */
+  has(kid: string): boolean {
+    return this.keys.has(kid);
+  }
+
   /**
    * Finds the key that a document claims to be signed with.
    *
