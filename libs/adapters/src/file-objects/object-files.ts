@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
-import { type FileHandle, link, mkdir, open, rm, stat } from 'node:fs/promises';
+import { access, constants, type FileHandle, link, mkdir, open, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -88,6 +88,7 @@ export class ObjectFiles {
   async check(): Promise<void> {
     try {
       await mkdir(join(this.directory, INCOMING), { recursive: true });
+      await access(join(this.directory, INCOMING), constants.W_OK | constants.X_OK);
     } catch (error) {
       throw unavailable(error);
     }
