@@ -92,7 +92,8 @@ function keys(config: AdminConfig, infrastructure: Infrastructure): Provider[] {
       useFactory: (signing: SigningKeys, database: Database, clock: Clock) =>
         new StatementAuthority(signing, database, clock, infrastructure.keyDocument),
     },
-    { provide: JwksSource, inject: [SigningKeys], useFactory: (signing: SigningKeys) => new OwnJwks(signing) },
+    made(OwnJwks, [SigningKeys]),
+    { provide: JwksSource, useExisting: OwnJwks },
     {
       provide: TokenVerifier,
       inject: [JwksSource, Clock],

@@ -11,10 +11,7 @@ export const ADMIN_ERRORS = {
   'device.exists': 'caller',
   'device.not-found': 'caller',
   'device.key-required': 'caller', // a device uses its enrolled key, nothing else does
-  'folder.not-found': 'caller',
-  'version.not-found': 'caller',
   'grant.not-found': 'caller',
-  'object.forbidden': 'caller', // a signed URL that does not hold
   'hashing.busy': 'operator', // more logins at once than this machine can hash
 } as const satisfies Record<string, Culprit>;
 

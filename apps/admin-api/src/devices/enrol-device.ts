@@ -52,7 +52,6 @@ export class EnrolDevice {
           nonce_hash: nonceHash,
           device_id: device.id,
           wrapped_ephemeral: Buffer.from(wrapped),
-          ephemeral_point: Buffer.from(ephemeral.point),
           expires_at: new Date(nowMs + CHALLENGE_SECONDS * 1000),
         })
         .execute();
@@ -75,6 +74,7 @@ export class EnrolDevice {
     if (!challenge || challenge.expires_at.getTime() <= this.clock.nowMs()) throw wrongCredentials();
     const opened = await this.vault.unwrap('service', toHex(nonceHash), challenge.wrapped_ephemeral);
     const ephemeral = JSON.parse(new TextDecoder().decode(opened)) as unknown;
+    opened.fill(0);
     if (!isPrivateJwk(ephemeral)) throw wrongCredentials();
     await verifyEnrolment(serial, proof, softwareEcdh(ephemeral));
     try {

@@ -20,6 +20,7 @@ import { type DeviceView, ManageDevices } from '../devices/manage-devices.js';
 import { RegisterDevice } from '../devices/register-device.js';
 import { MAX_PASSWORD_CHARS } from '../tokens/password-hasher.js';
 import { type AnswerOf, bytesOf, IsBase64UrlBytes, PageQuery, SERIAL_PATTERN, SerialParams } from './dto.js';
+import { EmptyBody } from './empty-body.js';
 import { ProblemResponses } from './problems.js';
 
 const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,128}$/;
@@ -156,6 +157,7 @@ export class DevicesController {
   }
 
   @Post(':serial/revoke')
+  @EmptyBody()
   @HttpCode(204)
   @AllowRoles('ApiAdmin')
   @ApiOperation({ summary: 'Revoke a device: it gets no grant from now on' })
@@ -170,6 +172,7 @@ export class DevicesController {
   }
 
   @Post(':serial/reset')
+  @EmptyBody()
   @HttpCode(204)
   @AllowRoles('ApiAdmin')
   @ApiOperation({ summary: 'Forget a device’s keys and let it enrol again' })

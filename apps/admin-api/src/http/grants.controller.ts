@@ -46,6 +46,13 @@ class PackUrlAnswer {
   readonly url!: string;
 }
 
+class SealedKeyAnswer {
+  @ApiProperty({ description: 'base64url, 65 bytes' })
+  readonly enc!: string;
+  @ApiProperty({ description: 'base64url' })
+  readonly ciphertext!: string;
+}
+
 class GrantAnswerBody {
   @ApiProperty({ format: 'uuid' })
   readonly grantId!: string;
@@ -53,10 +60,56 @@ class GrantAnswerBody {
   readonly statement!: string;
   @ApiProperty({ description: 'Compact JWS' })
   readonly grantToken!: string;
-  @ApiProperty({ type: Object, example: { enc: '…', ciphertext: '…' } })
-  readonly sealedRecipeKey!: object;
+  @ApiProperty({ type: SealedKeyAnswer })
+  readonly sealedRecipeKey!: AnswerOf<SealedKeyAnswer>;
   @ApiProperty({ type: [PackUrlAnswer] })
   readonly urls!: readonly PackUrlAnswer[];
+}
+
+class ResourceAnswer {
+  @ApiProperty({ example: 'detector.onnx' })
+  readonly name!: string;
+  @ApiProperty({ enum: ['file', 'images'] })
+  readonly kind!: string;
+  @ApiProperty({ example: 1 })
+  readonly latestVersion!: number;
+  @ApiProperty({ example: 52428800 })
+  readonly totalBytes!: number;
+  @ApiProperty({ format: 'date-time' })
+  readonly updatedAt!: string;
+}
+
+class FolderAnswer {
+  @ApiProperty({ type: [ResourceAnswer] })
+  readonly resources!: readonly AnswerOf<ResourceAnswer>[];
+}
+
+class ListedVersionAnswer {
+  @ApiProperty({ example: 1 })
+  readonly version!: number;
+  @ApiProperty({ example: 52428800 })
+  readonly totalBytes!: number;
+  @ApiProperty({ example: 8192 })
+  readonly recipeBytes!: number;
+  @ApiProperty({ description: 'E-mail address, or the id of an account that is gone' })
+  readonly publisher!: string;
+  @ApiProperty({ example: 'fleet', description: '`fleet`, or `device:` and a serial' })
+  readonly scope!: string;
+  @ApiProperty({ enum: ['live', 'withdrawn'] })
+  readonly state!: string;
+  @ApiProperty()
+  readonly verified!: boolean;
+  @ApiProperty({ format: 'date-time' })
+  readonly committedAt!: string;
+}
+
+class VersionsAnswer {
+  @ApiProperty({ example: 'detector.onnx' })
+  readonly name!: string;
+  @ApiProperty({ enum: ['file', 'images'] })
+  readonly kind!: string;
+  @ApiProperty({ type: [ListedVersionAnswer] })
+  readonly versions!: readonly AnswerOf<ListedVersionAnswer>[];
 }
 
 class UrlsBody {
@@ -82,9 +135,9 @@ export class GrantsController {
 
   @Get(':folder')
   @ApiOperation({ summary: 'What a folder holds' })
-  @ApiOkResponse({ description: 'Resources with their newest version' })
+  @ApiOkResponse({ type: FolderAnswer, description: 'Resources with their newest version' })
   @ProblemResponses(401, 403, 422)
-  async folder(@Param('folder') folder: string, @CallerStanding() standing: Standing): Promise<object> {
+  async folder(@Param('folder') folder: string, @CallerStanding() standing: Standing): Promise<AnswerOf<FolderAnswer>> {
     if (!isValidName(folder))
       throw new NameError('name.invalid', 'The folder name is not valid: use letters, digits, ".", "_" and "-".', {
         details: { field: 'folder' },
@@ -95,13 +148,13 @@ export class GrantsController {
 
   @Get(':folder/:name')
   @ApiOperation({ summary: 'The versions of a resource, newest first' })
-  @ApiOkResponse({ description: 'Versions, sizes, publishers' })
+  @ApiOkResponse({ type: VersionsAnswer, description: 'Versions, sizes, publishers' })
   @ProblemResponses(401, 403, 404, 422)
   async resource(
     @Param('folder') folder: string,
     @Param('name') name: string,
     @CallerStanding() standing: Standing,
-  ): Promise<object> {
+  ): Promise<AnswerOf<VersionsAnswer>> {
     const versions = await this.catalogue.versions(resourceName(folder, name), standing);
     return {
       name,

@@ -6,11 +6,12 @@ import { ApiNoContentResponse, ApiOkResponse, ApiOperation, ApiProperty, ApiTags
 import { IsNotEmpty, IsString, MaxLength } from 'class-validator';
 
 import { LogInDevice } from '../devices/log-in-device.js';
-import { SigningKeys } from '../keys/signing-keys.js';
+import { OwnJwks } from '../keys/own-jwks.js';
 import { LogIn } from '../tokens/log-in.js';
 import { MAX_PASSWORD_CHARS } from '../tokens/password-hasher.js';
 import { type IssuedTokens, Sessions } from '../tokens/sessions.js';
 import { type AnswerOf } from './dto.js';
+import { EmptyBody } from './empty-body.js';
 import { ProblemResponses } from './problems.js';
 
 const MAX_TOKEN_CHARS = 512;
@@ -66,7 +67,7 @@ export class LoginController {
     private readonly logIn: LogIn,
     private readonly logInDevice: LogInDevice,
     private readonly sessions: Sessions,
-    private readonly keys: SigningKeys,
+    private readonly keys: OwnJwks,
   ) {}
 
   @Post('login')
@@ -103,21 +104,23 @@ export class LoginController {
   }
 
   @Post('logout')
+  @EmptyBody()
   @HttpCode(204)
   @AnyRole()
   @ApiOperation({ summary: 'End this session' })
   @ApiNoContentResponse({ description: 'The session can’t be refreshed any more' })
-  @ProblemResponses(401)
+  @ProblemResponses(400, 401)
   async logout(@CurrentCaller() caller: Caller, @Ip() address: string): Promise<void> {
     await this.sessions.end(caller.sessionId, { id: caller.userId, address });
   }
 
   @Post('logout/all')
+  @EmptyBody()
   @HttpCode(204)
   @AnyRole()
   @ApiOperation({ summary: 'End all sessions of the caller' })
   @ApiNoContentResponse({ description: 'No session can be refreshed any more' })
-  @ProblemResponses(401)
+  @ProblemResponses(400, 401)
   async logoutAll(@CurrentCaller() caller: Caller, @Ip() address: string): Promise<void> {
     await this.sessions.endAllOf({ id: caller.userId, address });
   }
@@ -128,9 +131,7 @@ export class LoginController {
   @ApiOperation({ summary: 'The keys that sign access tokens (RFC 7517)' })
   @ApiOkResponse({ description: 'A JWK set' })
   async jwks(): Promise<object> {
-    await this.keys.signing('token');
-    const keys = await this.keys.published('token');
-    return { keys: keys.map(({ kid, key }) => ({ ...key, kid, use: 'sig', alg: 'ES256' })) };
+    return this.keys.currentKeys();
   }
 }
 

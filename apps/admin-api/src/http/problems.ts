@@ -16,10 +16,7 @@ const ADMIN_PROBLEMS: Readonly<Record<AdminErrorCode, ProblemSpec>> = {
   'device.exists': { status: 409, title: 'Device exists' },
   'device.not-found': { status: 404, title: 'Device not found' },
   'device.key-required': { status: 403, title: 'Recipient key refused' },
-  'folder.not-found': { status: 404, title: 'Folder not found' },
-  'version.not-found': { status: 404, title: 'Version not found' },
   'grant.not-found': { status: 404, title: 'Grant not found' },
-  'object.forbidden': { status: 403, title: 'Access denied' },
   'hashing.busy': { status: 503, title: 'Too busy' },
 };
 

@@ -329,44 +329,71 @@ describe('sealed resources over HTTP', () => {
       const pack = await upload.pack(randomBytes(40_000), randomBytes(50_000));
       return { upload, pack, draft: upload.draft(pack) };
     };
-    const refusals: [string, (draft: Draft, pack: DraftPack, upload: DraftUpload) => Promise<void> | void][] = [
+    const refusals: [string, RegExp, (draft: Draft, pack: DraftPack, upload: DraftUpload) => Promise<void> | void][] = [
       [
         'a chunk key that is not its content’s',
+        /key of a chunk does not belong/,
         (draft) => void (draft.chunks[0] = { ...draft.chunks[0]!, key: randomBytes(32) }),
       ],
       [
         'another content’s hash with its own key',
+        /no such chunk/,
         (draft, _pack, upload) => {
           const h = chunkHash(randomBytes(10));
           draft.chunks[0] = { ...draft.chunks[0]!, h, key: deriveChunkKey(upload.domainKey, h) };
         },
       ],
-      ['another domain', (draft) => void (draft.chunks[0] = { ...draft.chunks[0]!, domain: 1 })],
+      [
+        'another domain',
+        /another dedup domain/,
+        (draft) => void (draft.chunks[0] = { ...draft.chunks[0]!, domain: 1 }),
+      ],
       [
         'an offset between chunks',
+        /no such chunk/,
         (draft) => void (draft.chunks[1] = { ...draft.chunks[1]!, offset: draft.chunks[1]!.offset - 1 }),
       ],
       [
         'a shorter sealed chunk',
+        /no such chunk/,
         (draft) => void (draft.chunks[1] = { ...draft.chunks[1]!, sealedBytes: draft.chunks[1]!.sealedBytes - 1 }),
       ],
-      ['chunks that overlap', (draft) => void (draft.chunks[1] = { ...draft.chunks[1]!, offset: 10 })],
-      ['a chunk outside of its pack', (draft) => void (draft.chunks[1] = { ...draft.chunks[1]!, offset: 80_000 })],
+      ['chunks that overlap', /no such chunk/, (draft) => void (draft.chunks[1] = { ...draft.chunks[1]!, offset: 10 })],
+      [
+        'a chunk outside of its pack',
+        /outside of its pack/,
+        (draft) => void (draft.chunks[1] = { ...draft.chunks[1]!, offset: 80_000 }),
+      ],
       [
         'another size of the pack',
+        /otherwise than it was announced/,
         (draft) => void (draft.packs[0] = { ...draft.packs[0]!, sizeBytes: draft.packs[0]!.sizeBytes + 1 }),
       ],
-      ['another hash of the pack', (draft) => void (draft.packs[0] = { ...draft.packs[0]!, sha256: randomBytes(32) })],
+      [
+        'another hash of the pack',
+        /otherwise than it was announced/,
+        (draft) => void (draft.packs[0] = { ...draft.packs[0]!, sha256: randomBytes(32) }),
+      ],
       [
         'a pack that was never announced',
+        /not of this upload/,
         (draft) => void (draft.packs[0] = { ...draft.packs[0]!, packId: '0'.repeat(32) }),
       ],
       [
         'a pack that nothing lies in',
+        /none of its chunks/,
         async (draft, _pack, upload) => void draft.packs.push(await upload.pack(randomBytes(100))),
       ],
       [
+        'a chunk that is smaller than any but the last may be',
+        /smaller than the cutter/,
+        async (draft, _pack, upload) => {
+          Object.assign(draft, upload.draft(await upload.pack(randomBytes(32_767), randomBytes(50_000))));
+        },
+      ],
+      [
         'a pack of another publisher',
+        /not of this upload/,
         async (draft) => {
           const other = await DraftUpload.open(api, await api.account('ResourceUploader'), 'models/theirs');
           const theirs = await other.pack(randomBytes(40_000), randomBytes(50_000));
@@ -375,6 +402,7 @@ describe('sealed resources over HTTP', () => {
       ],
       [
         'a pack of another folder',
+        /not of this upload/,
         async (draft) => {
           const other = await DraftUpload.open(api, publisher, 'elsewhere/mine');
           const theirs = await other.pack(randomBytes(40_000), randomBytes(50_000));
@@ -383,6 +411,7 @@ describe('sealed resources over HTTP', () => {
       ],
       [
         'a pack without a table',
+        /not of this upload/,
         async (draft, _pack, upload) => {
           const bare = await upload.announce(randomBytes(100));
           await upload.write(bare);
@@ -390,12 +419,16 @@ describe('sealed resources over HTTP', () => {
         },
       ],
     ];
-    it.each(refusals)('with %s is refused and makes nothing', async (what, attack) => {
+    it.each(refusals)('with %s is refused and makes nothing', async (what, why, attack) => {
       const name = `attack-${what.replace(/[^a-z]+/g, '-')}`;
       const { upload, pack, draft } = await started(name);
       await attack(draft, pack, upload);
       const { status, json } = await upload.commit(draft);
-      expect({ status, code: json.code }).toEqual({ status: 422, code: 'upload.refused' });
+      expect({ status, code: json.code, detail: json.detail }).toEqual({
+        status: 422,
+        code: 'upload.refused',
+        detail: expect.stringMatching(why),
+      });
       expect((await grant(reader.token, `models/${name}`)).status).toBe(404);
     });
 

@@ -47,6 +47,7 @@ import { MAX_CHUNK_TABLE_BYTES, Packs } from '../sealed/packs.js';
 import { Uploads } from '../sealed/uploads.js';
 import { type AnswerOf, bytesOf, IdParams, IsBase64UrlBytes, PackParams, SegmentParams } from './dto.js';
 import { ProblemResponses } from './problems.js';
+import { EmptyBody } from './empty-body.js';
 import { CallerStanding, CARRIER, StandingGuard } from './standing.js';
 
 /** Second path parts of our own under `/sealed`. */
@@ -55,6 +56,17 @@ const MAX_IMAGES = 256;
 /** What a signed statement holds verbatim: JSON must not make it longer. */
 const REFERENCE = /^[!#-[\]-~]{1,512}$/;
 const DIGEST = /^sha256:[0-9a-f]{64}$/;
+
+class ChunkingAnswer {
+  @ApiProperty({ example: 'fastcdc-nc2-gear32' })
+  readonly algorithm!: string;
+  @ApiProperty({ example: 32768 })
+  readonly minBytes!: number;
+  @ApiProperty({ example: 131072 })
+  readonly averageBytes!: number;
+  @ApiProperty({ example: 524288 })
+  readonly maxBytes!: number;
+}
 
 class OpenedAnswer {
   @ApiProperty({ format: 'uuid' })
@@ -67,12 +79,28 @@ class OpenedAnswer {
   readonly domain!: number;
   @ApiProperty({ description: 'base64url, 32 bytes' })
   readonly dedupKey!: string;
-  @ApiProperty({ type: Object })
-  readonly chunking!: object;
+  @ApiProperty({ type: ChunkingAnswer })
+  readonly chunking!: AnswerOf<ChunkingAnswer>;
   @ApiProperty({ example: 33554432 })
   readonly packTargetBytes!: number;
   @ApiProperty({ description: 'Seconds since 1970' })
   readonly expiresAt!: number;
+}
+
+class ProgressPackAnswer {
+  @ApiProperty({ example: '5f2b8a0c9d3e4f60718293a4b5c6d7e8' })
+  readonly packId!: string;
+  @ApiProperty({ example: 33554432 })
+  readonly sizeBytes!: number;
+  @ApiProperty({ description: 'Whether it was seen in the object store' })
+  readonly written!: boolean;
+}
+
+class ProgressSegmentAnswer {
+  @ApiProperty({ enum: ['root', 'chunks', 'packs'] })
+  readonly kind!: string;
+  @ApiProperty({ example: 0 })
+  readonly index!: number;
 }
 
 class ProgressAnswer {
@@ -82,10 +110,10 @@ class ProgressAnswer {
   readonly state!: string;
   @ApiProperty({ description: 'Seconds since 1970' })
   readonly expiresAt!: number;
-  @ApiProperty({ type: [Object] })
-  readonly packs!: readonly object[];
-  @ApiProperty({ type: [Object] })
-  readonly segments!: readonly object[];
+  @ApiProperty({ type: [ProgressPackAnswer] })
+  readonly packs!: readonly AnswerOf<ProgressPackAnswer>[];
+  @ApiProperty({ type: [ProgressSegmentAnswer] })
+  readonly segments!: readonly AnswerOf<ProgressSegmentAnswer>[];
 }
 
 class ExpiryAnswer {
@@ -211,17 +239,15 @@ export class UploadsController {
 
   @Post(':folder/:name/uploads')
   @ApiOperation({ summary: 'Open an upload' })
-  @ApiBody({ required: false, schema: { type: 'object', additionalProperties: false } })
+  @EmptyBody()
   @ApiCreatedResponse({ type: OpenedAnswer })
   @ProblemResponses(401, 403, 422)
   async open(
     @Param('folder') folder: string,
     @Param('name') name: string,
-    @Body() body: unknown,
     @CallerStanding() standing: Standing,
   ): Promise<AnswerOf<OpenedAnswer>> {
     const resource = resourceName(folder, name);
-    assertNoMembers(body);
     if (RESERVED_FOLDERS.includes(folder))
       throw new NameError('name.invalid', 'This folder name is in use by the API itself: choose another.', {
         details: { field: 'folder' },
@@ -240,6 +266,7 @@ export class UploadsController {
   }
 
   @Put('uploads/:id/heartbeat')
+  @EmptyBody()
   @ApiOperation({ summary: 'Extend an upload’s life' })
   @ApiOkResponse({ type: ExpiryAnswer })
   @ProblemResponses(400, 401, 403, 404, 409)
@@ -248,6 +275,7 @@ export class UploadsController {
   }
 
   @Delete('uploads/:id')
+  @EmptyBody()
   @HttpCode(204)
   @ApiOperation({ summary: 'Give an upload up' })
   @ApiNoContentResponse({ description: 'Given up' })
@@ -337,17 +365,6 @@ export class UploadsController {
     void reply.status(created ? 201 : 200);
     return { version };
   }
-}
-
-/** A body is optional here, and says nothing. */
-function assertNoMembers(body: unknown): void {
-  if (body === undefined) return;
-  const fields = typeof body === 'object' && body !== null ? Object.keys(body) : ['body'];
-  if (fields.length > 0)
-    throw invalidRequest(
-      400,
-      fields.map((field) => ({ field, messages: ['is not known here'] })),
-    );
 }
 
 function commitRequest(body: CommitBody): CommitRequest {

@@ -49,7 +49,7 @@ export class StatementAuthority {
     if (!this.offline) return;
     const root = await importVerificationKey(this.offline.rootKid, this.offline.root);
     const trusted = await StatementKeys.verify(document, root, 0, this.nowSeconds());
-    if (!names(trusted, signing.kid, document))
+    if (!trusted.has(signing.kid))
       throw new Error(
         `The key document does not name this API's statement key. Sign a document with the offline root that holds {"kid":"${signing.kid}","alg":"ES256","key":${JSON.stringify(signing.publicJwk)}}.`,
       );
@@ -83,7 +83,7 @@ export class StatementAuthority {
       const goodUntilMs = newest?.expires_at.getTime() ?? 0;
       if (newest && goodUntilMs > this.clock.nowMs() + RENEW_BEFORE_SECONDS * 1000) {
         const keys = await StatementKeys.verify(newest.jws, rootKey, 0, this.nowSeconds());
-        if (names(keys, signing.kid, newest.jws)) return newest.jws;
+        if (keys.has(signing.kid)) return newest.jws;
       }
       const version = (newest?.version ?? 0) + 1;
       const expiresAt = this.nowSeconds() + DOCUMENT_LIFE_SECONDS;
@@ -103,12 +103,4 @@ export class StatementAuthority {
   private nowSeconds(): number {
     return Math.floor(this.clock.nowMs() / 1000);
   }
-}
-
-/** Whether a verified document holds a key of this id. The text has been verified, so it may be read. */
-function names(_verified: StatementKeys, kid: string, jws: string): boolean {
-  const payload = JSON.parse(Buffer.from(jws.split('.')[1] ?? '', 'base64url').toString('utf8')) as {
-    keys: readonly { kid: string }[];
-  };
-  return payload.keys.some((key) => key.kid === kid);
 }

@@ -3,6 +3,7 @@ import { Migrator } from 'kysely/migration';
 import pg from 'pg';
 
 import { foundation } from './migrations/0001-foundation.js';
+import { references } from './migrations/0002-references.js';
 import { type Schema } from './schema.js';
 
 /** The database, or one transaction on it. */
@@ -60,7 +61,9 @@ export class Database {
   async migrate(): Promise<void> {
     const migrator = new Migrator({
       db: this.queries,
-      provider: { getMigrations: () => Promise.resolve({ '0001-foundation': foundation }) },
+      provider: {
+        getMigrations: () => Promise.resolve({ '0001-foundation': foundation, '0002-references': references }),
+      },
     });
     const { error } = await migrator.migrateToLatest();
     if (error !== undefined) throw new Error('The database schema could not be brought up to date.', { cause: error });

@@ -1,6 +1,6 @@
 import { type Generated, type JSONColumnType } from 'kysely';
 
-import { type PublicJwk, type ResourceKind, type SegmentKind, type StatementImage } from '@azaion/crypto';
+import { type PublicJwk, type ResourceKind, type SegmentKind } from '@azaion/crypto';
 
 /** People and devices. The shape of an older installation's table, adopted as it is; the two hardware columns are tombstones. */
 export interface UsersTable {
@@ -82,7 +82,6 @@ export interface DeviceChallengesTable {
   nonce_hash: Buffer;
   device_id: string;
   wrapped_ephemeral: Buffer;
-  ephemeral_point: Buffer;
   expires_at: Date;
 }
 
@@ -180,7 +179,6 @@ export interface VersionsTable {
   scope: string;
   state: 'live' | 'withdrawn';
   verified: Generated<boolean>;
-  images: JSONColumnType<readonly StatementImage[]> | null;
   committed_at: Date;
 }
 

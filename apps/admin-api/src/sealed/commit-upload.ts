@@ -62,7 +62,7 @@ export class CommitUpload {
   /**
    * Idempotent by upload id. Holds one segment in memory, and 8 bytes a chunk.
    *
-   * @param request - The publisher's word; every part of it is checked.
+   * @param request - The publisher's word; every part of it is checked. Its key is overwritten.
    * @throws ResourceError `upload.not-found` | `upload.conflict` | `upload.refused` | `upload.pack-gone`; IdentityError `folder.forbidden`.
    */
   async run(uploadId: string, request: CommitRequest, standing: Standing): Promise<CommittedVersion> {
@@ -71,6 +71,8 @@ export class CommitUpload {
       return await this.database.transaction((on) => this.commit(on, uploadId, request, standing, written));
     } catch (error) {
       throw asRefusal(error);
+    } finally {
+      request.recipeKey.fill(0);
     }
   }
 
@@ -139,6 +141,11 @@ export class CommitUpload {
         .values({ resource_id: upload.resource_id, version, kind, index, sealed: Buffer.from(sealed) })
         .execute();
     });
+    const wrappedKey = Buffer.from(
+      await this.vault
+        .wrap('recipe', recipeRow(upload.resource_id, version), resealed.recipeKey)
+        .finally(() => resealed.recipeKey.fill(0)),
+    );
     const committedAt = Math.floor(this.clock.nowMs() / 1000);
     const statement: Statement = {
       folderId: upload.folder_id,
@@ -162,16 +169,13 @@ export class CommitUpload {
         kind: request.kind,
         statement: await signStatement(statement, await this.authority.signingKey()),
         root_hash: resealed.rootHash,
-        wrapped_recipe_key: Buffer.from(
-          await this.vault.wrap('recipe', recipeRow(upload.resource_id, version), resealed.recipeKey),
-        ),
+        wrapped_recipe_key: wrappedKey,
         content_mac: contentMac,
         total_bytes: draft.root.totalBytes,
         recipe_bytes: resealed.recipeBytes,
         publisher_id: standing.userId,
         scope,
         state: 'live',
-        images: request.images === undefined ? null : JSON.stringify(request.images),
         committed_at: new Date(committedAt * 1000),
       })
       .execute();
@@ -230,15 +234,29 @@ export class CommitUpload {
     written: Written,
   ): Promise<readonly PackId[]> {
     const domain = await this.folders.domain(on, upload.folder_id, upload.domain);
+    try {
+      return await this.verify(on, upload, draft, written, domain);
+    } finally {
+      domain.key.fill(0);
+    }
+  }
+
+  private async verify(
+    on: Queries,
+    upload: UploadsTable,
+    draft: Recipe,
+    written: Written,
+    domain: DedupDomain,
+  ): Promise<readonly PackId[]> {
     const refs: PackRef[] = [];
     let ids: readonly PackId[] | undefined;
     await verifyRecipe(draft, {
       pack: (pack) => {
         refs.push({ ...pack, sha256: Uint8Array.from(pack.sha256) });
       },
-      chunks: async (segment) => {
+      chunks: async (segment, segmentIndex) => {
         ids ??= await this.assertPacks(on, upload, refs, written);
-        await this.assertChunks(on, domain, segment, ids);
+        await this.assertChunks(on, domain, segment, ids, segmentIndex === draft.root.chunkSegmentHashes.length - 1);
       },
     });
     return ids ?? [];
@@ -275,6 +293,7 @@ export class CommitUpload {
     domain: DedupDomain,
     segment: ChunkSegment,
     packIds: readonly PackId[],
+    isLastSegment: boolean,
   ): Promise<void> {
     const packs: string[] = [];
     const starts: number[] = [];
@@ -282,6 +301,9 @@ export class CommitUpload {
     const chunkIds: Buffer[] = [];
     for (let index = 0; index < segment.count; index++) {
       const h = segment.h(index);
+      const isLast = isLastSegment && index === segment.count - 1;
+      if (segment.plaintextBytes(index) < CHUNKING.minBytes && !isLast)
+        throw refused('A chunk is smaller than the cutter makes any but the last.');
       if (segment.domain(index) !== domain.number) throw refused('A chunk belongs to another dedup domain.');
       if (!equalBytes(deriveChunkKey(domain.key, h), segment.key(index)))
         throw refused('The key of a chunk does not belong to its content.');

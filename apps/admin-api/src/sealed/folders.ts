@@ -119,7 +119,11 @@ export class Folders {
     if (row.wrapped_key)
       return { number, key: await this.vault.unwrap('folder', domainRow(folderId, number), row.wrapped_key) };
     const root = await this.vault.unwrap('folder', deviceRootRow(folderId), row.wrapped_device_root);
-    return { number, key: deriveDeviceDomainKey(root, row.device_id ?? '') };
+    try {
+      return { number, key: deriveDeviceDomainKey(root, row.device_id ?? '') };
+    } finally {
+      root.fill(0);
+    }
   }
 
   private async deviceDomain(on: Queries, folderId: string, deviceId: string): Promise<number | undefined> {
