@@ -1,0 +1,46 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+
+import { asResult, type BenchResult, type Measurement } from './bench/bench-result.js';
+import { WORKSPACE } from './bench/bench-system.js';
+import { openBenchmarks } from './bench/open-benchmarks.js';
+import { updateBenchmarks } from './bench/update-benchmarks.js';
+
+/** `npm run bench [-- --only P1,P7] [--json]`: measures the bars and writes each result to bench/results. Ends with 1 when a bar is missed. */
+const groups: readonly {
+  readonly ids: readonly string[];
+  readonly run: (only: ReadonlySet<string>) => Promise<readonly Measurement[]>;
+}[] = [
+  { ids: ['P1', 'P2'], run: openBenchmarks },
+  { ids: ['P7'], run: updateBenchmarks },
+];
+const { values } = parseArgs({ options: { only: { type: 'string' }, json: { type: 'boolean', default: false } } });
+const known = groups.flatMap(({ ids }) => ids);
+const only = new Set(values.only === undefined ? known : values.only.split(','));
+const unknown = [...only].filter((id) => !known.includes(id));
+if (unknown.length > 0) {
+  console.error(`No such benchmark: ${unknown.join(', ')}. There are ${known.join(', ')}.`);
+  process.exit(2);
+}
+
+const results: BenchResult[] = [];
+for (const { ids, run } of groups) {
+  if (!ids.some((id) => only.has(id))) continue;
+  for (const measurement of await run(only)) results.push(asResult(measurement));
+}
+const directory = join(WORKSPACE, 'bench', 'results');
+await mkdir(directory, { recursive: true });
+for (const id of only) {
+  const mine = results.filter((result) => result.id === id);
+  await writeFile(join(directory, `${id}.json`), `${JSON.stringify(mine, null, 2)}\n`);
+}
+if (values.json) console.log(JSON.stringify(results));
+else
+  for (const { id, bar, value, unit, ok, peers } of results)
+    console.log(
+      `${id}  ${ok ? 'ok    ' : 'MISSED'}  ${bar}: ${value} ${unit}  (${Object.entries(peers)
+        .map(([name, figure]) => `${name} ${figure}`)
+        .join(', ')})`,
+    );
+process.exitCode = results.every(({ ok }) => ok) ? 0 : 1;
