@@ -1,17 +1,14 @@
-import { open, rm, stat } from 'node:fs/promises';
-import { setTimeout as delay } from 'node:timers/promises';
-
 import { type AccessTokens, ApiClient, HttpAuthApi, type IssuedTokens } from '@azaion/adapters/resource-api';
 import { IdentityError } from '@azaion/identity';
 import { Secret } from '@azaion/kernel';
 
 import { type CliFailure } from './cli-failure.js';
-import { failure, systemErrorCode } from './failure-table.js';
+import { failure } from './failure-table.js';
+import { withLock } from './file-lock.js';
 import { type Profile, type ProfileFile, type Session } from './profile.js';
 
 const RENEW_BEFORE_SECONDS = 60;
 const LOCK_RETRY_MS = 50;
-const STALE_LOCK_MS = 30_000;
 
 /** Keeps a login alive between commands and within a long one. */
 export class SessionKeeper {
@@ -75,7 +72,7 @@ export class SessionKeeper {
 
   /** A refresh token works once, and a second use revokes the login: one process at a time. */
   private async renew(): Promise<string> {
-    return withLock(`${this.file.path}.lock`, async () => {
+    return withLock(`${this.file.path}.lock`, LOCK_RETRY_MS, async () => {
       const { session } = await this.file.read();
       if (session === undefined) throw notLoggedIn('You are not logged in.');
       const leftSeconds = session.expiresAt - this.nowSeconds();
@@ -118,24 +115,4 @@ function sessionFrom(service: string, issued: IssuedTokens, nowSeconds: number):
     expiresAt: Math.floor(nowSeconds + issued.expiresInSeconds),
     ...(issued.refreshToken === undefined ? {} : { refreshToken: issued.refreshToken.reveal() }),
   };
-}
-
-/** Runs while holding a lock file; one left behind by a process that died is taken over. */
-async function withLock<T>(path: string, work: () => Promise<T>): Promise<T> {
-  for (;;) {
-    try {
-      await (await open(path, 'wx', 0o600)).close();
-      break;
-    } catch (error) {
-      if (systemErrorCode(error) !== 'EEXIST') throw error;
-      const taken = await stat(path).catch(() => undefined);
-      if (taken !== undefined && Date.now() - taken.mtimeMs > STALE_LOCK_MS) await rm(path, { force: true });
-      else await delay(LOCK_RETRY_MS);
-    }
-  }
-  try {
-    return await work();
-  } finally {
-    await rm(path, { force: true });
-  }
 }
