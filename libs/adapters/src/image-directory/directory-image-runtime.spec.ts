@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { open, readdir, readFile, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { tempDirectory, type TempDirectory } from '@azaion/testing';
@@ -96,6 +96,27 @@ describe('DirectoryImageRuntime', () => {
       await writeFile(index, text);
       expect(await isThere()).toBe(false);
     }
+  });
+
+  it('does not count an archive of the same size with other bytes', async () => {
+    const tar = join(target.path, 'azaion-images.tar');
+    await load(archive.bytes);
+    const file = await open(tar, 'r+');
+    await file.write(Buffer.from([archive.bytes[300_000]! ^ 1]), 0, 1, 300_000);
+    await file.close();
+    expect(await isThere()).toBe(false);
+    await rm(tar);
+    await writeFile(tar, archive.bytes);
+    expect(await isThere()).toBe(true); // another file with the right bytes is as good
+  });
+
+  it('stops reading an archive that was touched when it is aborted', async () => {
+    await load(archive.bytes);
+    await utimes(join(target.path, 'azaion-images.tar'), 1, 1);
+    const abort = new AbortController();
+    const asked = runtime.present(['azaion/a:1'], abort.signal);
+    abort.abort(new Error('enough'));
+    await expect(asked).rejects.toThrow('enough');
   });
 
   it('says that the directory cannot be one', async () => {

@@ -1,26 +1,34 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
+import { type BigIntStats, createReadStream } from 'node:fs';
 import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { type StatementImage } from '@azaion/crypto';
 import { abortable, canonicalReference, type EngineImage, ImageRuntime, UnlockError } from '@azaion/unlock';
 
+import { replaceDurably } from '../file-store/index.js';
 import { inspectWhilePassing } from '../image-archive/index.js';
 
 const ARCHIVE_NAME = 'azaion-images.tar';
 const INDEX_NAME = 'azaion-images.json';
 const PARTIAL_SUFFIX = '.partial';
 const MAX_INDEX_BYTES = 1024 * 1024;
+const READ_BYTES = 1024 * 1024;
 
 /** What lies beside the archive: which images it holds. */
 interface DirectoryIndex {
   readonly sizeBytes: number;
+  /** Hex; of the archive as it was written. */
+  readonly sha256: string;
+  /** The file as the system knows it: while this stays, nobody has written to it. */
+  readonly stamp: string;
   readonly images: readonly StatementImage[];
 }
 
 /**
  * A directory from which an orchestrator imports image archives, as k3s does from `agent/images`. It holds one archive: a new one
- * replaces it. The archive appears under its name only when it is complete; images count as present while it lies there untouched.
+ * replaces it. The archive appears under its name only when it is complete; images count as present while its bytes are what was written:
+ * they are read again whenever the file was touched since.
  * Its purpose is a plaintext file: mode 0600.
  */
 export class DirectoryImageRuntime extends ImageRuntime {
@@ -30,7 +38,7 @@ export class DirectoryImageRuntime extends ImageRuntime {
 
   override async present(references: readonly string[], signal: AbortSignal): Promise<readonly EngineImage[]> {
     signal.throwIfAborted();
-    const index = await this.readIndex();
+    const index = await this.readIndex(signal);
     return references.flatMap((reference) => {
       const image = index?.images.find(
         (candidate) => canonicalReference(candidate.reference) === canonicalReference(reference),
@@ -47,13 +55,14 @@ export class DirectoryImageRuntime extends ImageRuntime {
       const inspected = inspectWhilePassing(abortable(archive, signal));
       const partial = this.path(`${ARCHIVE_NAME}.${randomBytes(8).toString('hex')}${PARTIAL_SUFFIX}`);
       try {
-        const sizeBytes = await writeDurably(partial, inspected.content);
+        const { sizeBytes, sha256 } = await writeDurably(partial, inspected.content);
         signal.throwIfAborted();
         const images = await inspected.images();
         // Without its index the old archive counts as absent: at no moment does an index speak of another archive.
         await rm(this.path(INDEX_NAME), { force: true });
         await rename(partial, this.path(ARCHIVE_NAME));
-        await this.writeIndex({ sizeBytes, images });
+        const stamp = stampOf(await stat(this.path(ARCHIVE_NAME), { bigint: true }));
+        await replaceDurably(this.path(INDEX_NAME), JSON.stringify({ sizeBytes, sha256, stamp, images }));
         return images.map((image) => ({ reference: image.reference, imageId: image.configDigest }));
       } finally {
         await rm(partial, { force: true });
@@ -73,27 +82,22 @@ export class DirectoryImageRuntime extends ImageRuntime {
     }
   }
 
-  private async readIndex(): Promise<DirectoryIndex | undefined> {
+  private async readIndex(signal: AbortSignal): Promise<DirectoryIndex | undefined> {
     try {
       const index = parseIndex(await readFile(this.path(INDEX_NAME), 'utf8'));
-      const archive = await stat(this.path(ARCHIVE_NAME));
-      return index !== undefined && archive.size === index.sizeBytes ? index : undefined;
+      const archive = await stat(this.path(ARCHIVE_NAME), { bigint: true });
+      if (index === undefined || archive.size !== BigInt(index.sizeBytes)) return undefined;
+      if (stampOf(archive) === index.stamp) return index;
+      return (await sha256Of(this.path(ARCHIVE_NAME), signal)) === index.sha256 ? index : undefined;
     } catch (error) {
+      signal.throwIfAborted();
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
       throw directoryError(error);
     }
   }
 
   private async writeIndex(index: DirectoryIndex): Promise<void> {
-    const partial = this.path(`${INDEX_NAME}${PARTIAL_SUFFIX}`);
-    await writeDurably(partial, [Buffer.from(JSON.stringify(index))]);
-    await rename(partial, this.path(INDEX_NAME));
-    const directory = await open(this.directory);
-    try {
-      await directory.sync();
-    } finally {
-      await directory.close();
-    }
+    await replaceDurably(this.path(INDEX_NAME), JSON.stringify(index));
   }
 
   /** What a killed process left behind. */
@@ -108,16 +112,32 @@ export class DirectoryImageRuntime extends ImageRuntime {
   }
 }
 
-async function writeDurably(path: string, content: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<number> {
+function stampOf({ dev, ino, ctimeNs }: BigIntStats): string {
+  return [dev, ino, ctimeNs].join('-');
+}
+
+async function sha256Of(path: string, signal: AbortSignal): Promise<string> {
+  const hashing = createHash('sha256');
+  for await (const bytes of createReadStream(path, { signal, highWaterMark: READ_BYTES }) as AsyncIterable<Buffer>)
+    hashing.update(bytes);
+  return hashing.digest('hex');
+}
+
+async function writeDurably(
+  path: string,
+  content: AsyncIterable<Uint8Array>,
+): Promise<{ readonly sizeBytes: number; readonly sha256: string }> {
+  const hashing = createHash('sha256');
   const file = await open(path, 'w', 0o600);
   try {
     let sizeBytes = 0;
     for await (const bytes of content) {
       await file.writeFile(bytes);
+      hashing.update(bytes);
       sizeBytes += bytes.length;
     }
     await file.sync();
-    return sizeBytes;
+    return { sizeBytes, sha256: hashing.digest('hex') };
   } finally {
     await file.close();
   }
@@ -126,9 +146,9 @@ async function writeDurably(path: string, content: AsyncIterable<Uint8Array> | I
 function parseIndex(text: string): DirectoryIndex | undefined {
   if (text.length > MAX_INDEX_BYTES) return undefined;
   try {
-    const { sizeBytes, images } = JSON.parse(text) as Partial<DirectoryIndex>;
-    if (typeof sizeBytes !== 'number' || !Array.isArray(images)) return undefined;
-    return { sizeBytes, images: images.filter(isImage) };
+    const { sizeBytes, sha256, stamp, images } = JSON.parse(text) as Partial<DirectoryIndex>;
+    if (!Number.isSafeInteger(sizeBytes) || typeof sha256 !== 'string' || !Array.isArray(images)) return undefined;
+    return { sizeBytes: Number(sizeBytes), sha256, stamp: stamp ?? '', images: images.filter(isImage) };
   } catch {
     return undefined;
   }
