@@ -23,6 +23,12 @@ export const COMPONENTS = {
     debianPackages: ['docker.io'],
     needsRoot: true,
   },
+  podman: {
+    purpose: 'Podman, a container engine without a daemon',
+    programs: ['podman'],
+    debianPackages: ['podman'],
+    needsRoot: true,
+  },
   busybox: {
     purpose: 'a small program to make images from',
     programs: ['busybox'],

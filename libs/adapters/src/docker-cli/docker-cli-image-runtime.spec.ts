@@ -2,14 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { chmod, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import {
-  describeWith,
-  type DockerDaemon,
-  findProgram,
-  startDockerd,
-  tempDirectory,
-  type TempDirectory,
-} from '@azaion/testing';
+import { describeWith, type DockerDaemon, startDockerd, tempDirectory, type TempDirectory } from '@azaion/testing';
 import { dockerArchive, describeImageRuntime, inPieces } from '@azaion/unlock/testing';
 
 import { DockerCliImageRuntime } from './docker-cli-image-runtime.js';
@@ -60,28 +53,24 @@ describeWith('docker', 'DockerCliImageRuntime when the engine is killed in the m
   });
 });
 
-const podman = findProgram('podman');
-(podman === undefined || process.getuid?.() !== 0 ? describe.skip : describe)(
-  'DockerCliImageRuntime with podman',
-  () => {
-    let directory: TempDirectory;
-    describeImageRuntime(
-      'DockerCliImageRuntime (podman)',
-      async () => {
-        directory = await tempDirectory('azaion-podman');
-        return new DockerCliImageRuntime({
-          command: 'podman',
-          globalArguments: [
-            ...['--root', join(directory.path, 'root'), '--runroot', join(directory.path, 'run')],
-            ...['--storage-driver', 'vfs'],
-          ],
-          env: { TMPDIR: directory.path },
-        });
-      },
-      () => directory.remove(),
-    );
-  },
-);
+describeWith('podman', 'DockerCliImageRuntime with podman', () => {
+  let directory: TempDirectory;
+  describeImageRuntime(
+    'DockerCliImageRuntime (podman)',
+    async () => {
+      directory = await tempDirectory('azaion-podman');
+      return new DockerCliImageRuntime({
+        command: 'podman',
+        globalArguments: [
+          ...['--root', join(directory.path, 'root'), '--runroot', join(directory.path, 'run')],
+          ...['--storage-driver', 'vfs'],
+        ],
+        env: { TMPDIR: directory.path },
+      });
+    },
+    () => directory.remove(),
+  );
+});
 
 describe('DockerCliImageRuntime without a usable engine', () => {
   let directory: TempDirectory;
