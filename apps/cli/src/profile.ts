@@ -1,12 +1,11 @@
-import { randomBytes } from 'node:crypto';
-import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 
+import { replaceDurably } from '@azaion/adapters/file-store';
+
 import { failure, systemErrorCode } from './failure-table.js';
 
-const OWNER_ONLY_FILE = 0o600;
-const OWNER_ONLY_DIRECTORY = 0o700;
 const READABLE_BY_OTHERS = 0o077;
 
 /** Tokens of one login. */
@@ -77,8 +76,7 @@ export class ProfileFile {
 
   /** Replaces the profile as a whole; it is never readable by others, not even for a moment. */
   async write(profile: Profile): Promise<void> {
-    await mkdir(this.directory, { recursive: true, mode: OWNER_ONLY_DIRECTORY });
-    await replaceFile(this.path, `${JSON.stringify(profile, undefined, 2)}\n`);
+    await replaceDurably(this.path, `${JSON.stringify(profile, undefined, 2)}\n`);
   }
 
   /** Changes the profile. */
@@ -86,24 +84,6 @@ export class ProfileFile {
     const profile = change(await this.read());
     await this.write(profile);
     return profile;
-  }
-}
-
-/** Writes a file that only its owner may read, in one step. */
-export async function replaceFile(path: string, text: string): Promise<void> {
-  const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;
-  try {
-    const file = await open(temporary, 'wx', OWNER_ONLY_FILE);
-    try {
-      await file.writeFile(text);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
   }
 }
 

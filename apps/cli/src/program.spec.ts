@@ -180,10 +180,15 @@ describe('runCommandLine', () => {
       handler = (request, response) => {
         if (request.url === '/unlock/events') response.writeHead(404).end();
         else if (request.method === 'POST') response.writeHead(200).end('{"state":"authenticating"}');
-        else response.writeHead(200).end('{"state":"error","error":"the engine is full","progress":null,"images":[]}');
+        else
+          response
+            .writeHead(200)
+            .end(
+              '{"state":"error","error":"unlock.no-space","detail":"The disk is full.","progress":null,"images":[]}',
+            );
       };
       expect(await run(['unlock', '--loader', url])).toBe(9);
-      expect(stderr).toContain('the engine is full');
+      expect(stderr).toContain('The unlock failed: unlock.no-space (The disk is full.)');
     });
   });
 });

@@ -6,7 +6,10 @@ import { formatBytes } from './format.js';
 /** A Loader's unlock, as it reports it (F5). Source: Loader HTTP contract, "States of an unlock". */
 export interface ReportedUnlock {
   readonly state: UnlockState;
+  /** Stable code. */
   readonly error: string | null;
+  /** The same in a plain sentence. */
+  readonly detail: string | null;
   readonly progress: ReportedProgress | null;
   /** One text for each image. */
   readonly images: readonly string[];
@@ -25,22 +28,28 @@ export function parseUnlockStatus(body: Readonly<Record<string, unknown>>): Repo
   const state = UNLOCK_STATES.find((known) => known === body['state']);
   if (state === undefined)
     throw failure('internal', 'service.unexpected', 'The Loader reported an unlock state that is not known.');
-  const { error, images } = body;
+  const { error, detail, images } = body;
   return {
     state,
     error: typeof error === 'string' ? error : null,
+    detail: typeof detail === 'string' ? detail : null,
     progress: parseProgress(body['progress']),
     images: Array.isArray(images) ? images.map(imageText) : [],
   };
 }
 
+/** Why an unlock ended: its code and, where the Loader gives one, a sentence. */
+export function describeUnlockError({ error, detail }: ReportedUnlock): string {
+  return `${error ?? 'no reason given'}${detail === null || detail === '' ? '.' : ` (${detail})`}`;
+}
+
 /** One line for people. */
-export function describeUnlock({ state, error, progress }: ReportedUnlock): string {
+export function describeUnlock({ state, error, detail, progress }: ReportedUnlock): string {
   const where =
     progress === null
       ? ''
       : `, ${progress.phase}${progress.bytesTotal > 0 ? ` ${formatBytes(progress.bytesDone)} of ${formatBytes(progress.bytesTotal)}` : ''}`;
-  return `${state}${where}${error === null ? '' : `: ${error}`}`;
+  return `${state}${where}${error === null ? '' : `: ${error}`}${detail === null || detail === '' ? '' : ` (${detail})`}`;
 }
 
 function parseProgress(value: unknown): ReportedProgress | null {

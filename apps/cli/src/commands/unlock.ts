@@ -7,7 +7,7 @@ import { CliFailure } from '../cli-failure.js';
 import { failure } from '../failure-table.js';
 import { call, callJson } from '../http.js';
 import { serverEvents } from '../server-events.js';
-import { parseUnlockStatus, type ReportedUnlock } from '../unlock-status.js';
+import { describeUnlockError, parseUnlockStatus, type ReportedUnlock } from '../unlock-status.js';
 
 const POLL_MS = 1000;
 
@@ -50,7 +50,7 @@ export async function unlock(context: CommandContext, options: UnlockOptions): P
   }
   if (last === undefined) throw failure('network', 'service.unreachable', `${loader} stopped answering.`);
   if (last.state === 'error')
-    throw failure('unlock-failed', 'unlock.failed', `The unlock failed: ${last.error ?? 'no reason given'}.`);
+    throw failure('unlock-failed', 'unlock.failed', `The unlock failed: ${describeUnlockError(last)}`);
   output.result({ state: last.state, states, images: last.images }, [
     last.state === 'ready' ? `Ready: ${String(last.images.length)} images.` : `The unlock runs: ${last.state}.`,
     ...last.images.map((image) => `  ${image}`),
