@@ -1,6 +1,6 @@
-import { open, readFile, rename } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { readFile } from 'node:fs/promises';
 
+import { replaceDurably } from '@azaion/adapters/file-store';
 import { type ExpectedImage, UNLOCK_STATES, type UnlockRecord, UnlockRecords } from '@azaion/unlock';
 
 /** Keeps the record in one JSON file. */
@@ -19,21 +19,7 @@ export class FileUnlockRecords extends UnlockRecords {
   }
 
   override async save(record: UnlockRecord): Promise<void> {
-    const partial = `${this.path}.partial`;
-    const file = await open(partial, 'w', 0o600);
-    try {
-      await file.writeFile(JSON.stringify(record));
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(partial, this.path);
-    const directory = await open(dirname(this.path));
-    try {
-      await directory.sync();
-    } finally {
-      await directory.close();
-    }
+    await replaceDurably(this.path, JSON.stringify(record));
   }
 }
 
