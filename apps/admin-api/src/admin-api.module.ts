@@ -152,9 +152,9 @@ function useCases(config: AdminConfig): Provider[] {
     made(EnrolDevice, [Database, KeyVault, LogIn, Sessions, AuditLog, Clock]),
     {
       provide: LogInDevice,
-      inject: [Database, Sessions, AuditLog, Clock],
-      useFactory: (database: Database, sessions: Sessions, audit: AuditLog, clock: Clock) =>
-        new LogInDevice(database, sessions, audit, clock, config.audience),
+      inject: [Database, LoginLimits, Sessions, AuditLog, Clock],
+      useFactory: (database: Database, limits: LoginLimits, sessions: Sessions, audit: AuditLog, clock: Clock) =>
+        new LogInDevice(database, limits, sessions, audit, clock, config.audience),
     },
     made(CurrentStanding, [Database, TokenVerifier, Clock]),
     made(Folders, [Database, KeyVault, AuditLog, Clock]),

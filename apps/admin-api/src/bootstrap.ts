@@ -7,6 +7,7 @@ import { type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { type AdminConfig, listensOnLoopback, readAdminConfig } from './config.js';
 import { createAdminApi, prepareAdminApi } from './create-admin-api.js';
 import { type Infrastructure, openInfrastructure } from './infrastructure.js';
+import { codeOf } from './persistence/database.js';
 import { Housekeeping } from './persistence/housekeeping.js';
 
 const HOUSEKEEPING_INTERVAL_MS = 10 * 60_000;
@@ -80,12 +81,6 @@ function closeAfter(app: NestFastifyApplication, infrastructure: Infrastructure)
       clearInterval(timer);
       await infrastructure.close();
     });
-}
-
-/** Enough to look for; messages of the database hold values. */
-function codeOf(error: unknown): string {
-  if (!(error instanceof Error)) return 'unknown reason';
-  return 'code' in error && typeof error.code === 'string' ? error.code : error.name;
 }
 
 function localUrl(app: NestFastifyApplication): string {

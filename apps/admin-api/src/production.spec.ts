@@ -88,11 +88,11 @@ describe('an Admin API in production, on an older installation’s database', ()
   });
 
   it('adopts the accounts as they are, and makes no administrator beside them', async () => {
-    const { call, logIn, infrastructure } = started!;
-    const { json } = await logIn(older.email, older.password);
-    const current = await call('GET', '/users/current', { token: json.access_token as string });
+    const api = started!;
+    const { json } = await api.logIn(older.email, older.password);
+    const current = await api.call('GET', '/users/current', { token: json.access_token as string });
     expect(current.json).toMatchObject({ id: older.id, email: older.email, role: 'Operator' });
-    const rows = await infrastructure.database.queries.selectFrom('users').selectAll().execute();
+    const rows = await api.infrastructure.database.queries.selectFrom('users').selectAll().execute();
     expect(rows).toHaveLength(1);
     expect(rows[0]).toMatchObject({ id: older.id, hardware: 'CPU: …', hardware_hash: 'a hash' });
     expect(rows[0]?.password_hash).toMatch(/^\$argon2id\$/);

@@ -5,6 +5,7 @@ import { type Clock } from '@azaion/kernel';
 import { type AuditLog } from '../audit/audit-log.js';
 import { type Database, isUniqueViolation } from '../persistence/database.js';
 import { wrongCredentials } from '../tokens/log-in.js';
+import { type LoginLimits } from '../tokens/login-limits.js';
 import { type IssuedTokens, type Sessions } from '../tokens/sessions.js';
 
 /** A device and its account, as far as a login needs them. */
@@ -21,6 +22,7 @@ interface KnownDevice {
 export class LogInDevice {
   constructor(
     private readonly database: Database,
+    private readonly limits: LoginLimits,
     private readonly sessions: Sessions,
     private readonly audit: AuditLog,
     private readonly clock: Clock,
@@ -30,7 +32,7 @@ export class LogInDevice {
 
   /**
    * @param assertion - Untrusted text.
-   * @throws IdentityError `login.wrong-credentials` | `device.revoked`, the latter only to who holds the device's key.
+   * @throws IdentityError `login.wrong-credentials` | `login.rate-limited` | `device.revoked`, the last only to who holds the device's key.
    */
   async run(assertion: string, address: string): Promise<IssuedTokens> {
     let device: KnownDevice | undefined;
@@ -42,6 +44,7 @@ export class LogInDevice {
     } catch (error) {
       const reused = isUniqueViolation(error); // the assertion was accepted before
       if (!reused && !(error instanceof IdentityError)) throw error;
+      await this.limits.deviceFailed(address); // beyond it nothing is recorded either
       await this.audit.record(this.database.queries, {
         event: 'device.login-failed',
         actor: { id: device?.id ?? 'unknown', address },

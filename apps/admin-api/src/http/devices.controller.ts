@@ -162,7 +162,7 @@ export class DevicesController {
   @AllowRoles('ApiAdmin')
   @ApiOperation({ summary: 'Revoke a device: it gets no grant from now on' })
   @ApiNoContentResponse({ description: 'Revoked' })
-  @ProblemResponses(401, 403, 404)
+  @ProblemResponses(400, 401, 403, 404)
   async revoke(
     @Param() { serial }: SerialParams,
     @CurrentCaller() caller: Caller,
@@ -177,7 +177,7 @@ export class DevicesController {
   @AllowRoles('ApiAdmin')
   @ApiOperation({ summary: 'Forget a device’s keys and let it enrol again' })
   @ApiNoContentResponse({ description: 'May enrol again with its password' })
-  @ProblemResponses(401, 403, 404)
+  @ProblemResponses(400, 401, 403, 404)
   async reset(
     @Param() { serial }: SerialParams,
     @CurrentCaller() caller: Caller,

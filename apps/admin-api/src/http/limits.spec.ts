@@ -56,6 +56,20 @@ describe('limits over HTTP', () => {
     expect((await logInFrom('2001:db8:0:2::1', 'somebody@example.com', 'guess')).status).toBe(401);
   });
 
+  it('count failed logins of devices, and record no more of them than they let through', async () => {
+    const logIn = (assertion: string): Promise<Answer> =>
+      api.call('POST', '/login/device', { body: { assertion }, headers: { 'x-forwarded-for': '192.0.2.6' } });
+    for (let attempt = 0; attempt < 30; attempt++) expect((await logIn('a.b.c')).status).toBe(401);
+    for (let attempt = 0; attempt < 3; attempt++) expect((await logIn('a.b.c')).status).toBe(429);
+    const events = await api.infrastructure.database.queries
+      .selectFrom('audit_events')
+      .select('id')
+      .where('event', '=', 'device.login-failed')
+      .where('address', '=', '192.0.2.6')
+      .execute();
+    expect(events).toHaveLength(30);
+  });
+
   it('are recorded with the address that the trusted proxy names', async () => {
     const { email, id } = operator;
     await logInFrom('192.0.2.5', email, 'guess');

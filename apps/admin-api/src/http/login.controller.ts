@@ -87,7 +87,7 @@ export class LoginController {
   @Public()
   @ApiOperation({ summary: 'Log an enrolled device in with its key' })
   @ApiOkResponse({ type: TokenAnswer })
-  @ProblemResponses(400, 401, 403)
+  @ProblemResponses(400, 401, 403, 429)
   async loginDevice(@Body() { assertion }: DeviceLoginBody, @Ip() address: string): Promise<AnswerOf<TokenAnswer>> {
     return toAnswer(await this.logInDevice.run(assertion, address));
   }

@@ -241,7 +241,7 @@ export class UploadsController {
   @ApiOperation({ summary: 'Open an upload' })
   @EmptyBody()
   @ApiCreatedResponse({ type: OpenedAnswer })
-  @ProblemResponses(401, 403, 422)
+  @ProblemResponses(400, 401, 403, 422)
   async open(
     @Param('folder') folder: string,
     @Param('name') name: string,

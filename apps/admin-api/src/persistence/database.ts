@@ -46,9 +46,7 @@ export class Database {
       },
     });
     // A connection that breaks while idle is replaced by the pool; without a listener it would end the process.
-    pool.on('error', (error: Error & { readonly code?: unknown }) =>
-      onLostConnection(String(error.code ?? error.name)),
-    );
+    pool.on('error', (error) => onLostConnection(codeOf(error)));
     this.queries = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
   }
 
@@ -78,6 +76,12 @@ export class Database {
   async close(): Promise<void> {
     await this.queries.destroy();
   }
+}
+
+/** Enough to look for: messages of the database hold values. */
+export function codeOf(error: unknown): string {
+  if (!(error instanceof Error)) return 'unknown';
+  return 'code' in error && typeof error.code === 'string' ? error.code : error.name;
 }
 
 /** Whether an error is PostgreSQL's report of a violated unique index. */

@@ -1,7 +1,7 @@
 import { execFile, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import { chmod, chown, cp, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { constants, existsSync } from 'node:fs';
+import { chmod, chown, cp, lstat, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { arch, platform, tmpdir } from 'node:os';
 import { dirname, join, resolve, sep } from 'node:path';
@@ -181,6 +181,9 @@ async function homeElsewhere(dataDirectory: string): Promise<string> {
   const name = `postgres-${randomBytes(6).toString('hex')}`;
   if (!dataDirectory.startsWith(tmpdir() + sep)) return join(SHARED_HOME, name);
   await mkdir(TEMPORARY_HOME, { recursive: true, mode: 0o755 });
+  const { uid, mode } = await lstat(TEMPORARY_HOME); // of a link: its own
+  if (uid !== process.getuid?.() || (mode & (constants.S_IFMT | 0o022)) !== constants.S_IFDIR)
+    throw new Error(`${TEMPORARY_HOME} belongs to somebody else, or others may write to it: remove it.`);
   for (const entry of await readdir(TEMPORARY_HOME)) {
     const home = join(TEMPORARY_HOME, entry);
     const owner = await readFile(join(home, 'data-directory'), 'utf8').catch(() => undefined);

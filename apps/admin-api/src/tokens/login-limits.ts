@@ -9,7 +9,7 @@ import { type Database } from '../persistence/database.js';
 
 /** How many logins are let through. */
 export interface LoginLimitSettings {
-  /** Attempts a minute from one address. */
+  /** Attempts a minute from one address, and as many failed ones of devices. */
   readonly perAddress: number;
   /** Attempts in five minutes for one account from one address; a good login starts over. */
   readonly perAccount: number;
@@ -33,6 +33,11 @@ export class LoginLimits {
   async take(email: string, address: string): Promise<void> {
     await this.consume(`address ${network(address)}`, MINUTE_SECONDS, this.limits.perAddress);
     await this.consume(`attempts ${pair(email, address)}`, ACCOUNT_WINDOW_SECONDS, this.limits.perAccount);
+  }
+
+  /** Counts a device's failed login: good ones are not limited, many devices may share an address. @throws as {@link take}. */
+  async deviceFailed(address: string): Promise<void> {
+    await this.consume(`devices ${network(address)}`, MINUTE_SECONDS, this.limits.perAddress);
   }
 
   /** Whether the account is locked for this address right now. */

@@ -6,7 +6,7 @@ import { hash, verify } from '@node-rs/argon2';
 import { AdminError } from '../errors.js';
 import { type ServiceSecrets } from '../keys/service-secrets.js';
 
-const ARGON2ID = 2;
+const ARGON2ID = { algorithm: 2, parallelism: 1 } as const;
 const COST = /^\$argon2id\$v=19\$m=(?<memoryKib>\d+),t=(?<passes>\d+),p=1\$/;
 const HASHES_AT_ONCE = 2;
 const MOST_WAITING = 200;
@@ -67,7 +67,7 @@ export class PasswordHasher {
 
   private slowHash(password: string | Buffer): Promise<string> {
     const { memoryKib: memoryCost, passes: timeCost } = this.cost;
-    return hash(password, { algorithm: ARGON2ID, memoryCost, timeCost, parallelism: 1 });
+    return hash(password, { ...ARGON2ID, memoryCost, timeCost });
   }
 
   private isWeaker(stored: string): boolean {
