@@ -3,6 +3,7 @@ import { Command, CommanderError, Option } from 'commander';
 import { usageFailure } from './cli-failure.js';
 import { type CommandContext } from './command-context.js';
 import { fetchResource, type FetchOptions } from './commands/fetch.js';
+import { type LegacyArchiveOptions, type LegacyOpenOptions, openLegacy, openLegacyArchive } from './commands/legacy.js';
 import { login, type LoginOptions } from './commands/login.js';
 import { logout } from './commands/logout.js';
 import { publish, type PublishOptions } from './commands/publish.js';
@@ -84,8 +85,8 @@ function commandTree(context: CommandContext, world: CommandWorld): Command {
     })
     .showHelpAfterError('Run the command with --help to see what it takes.')
     .addHelpText('afterAll', `\n${exitCodeTable()}\n\n${ENVIRONMENT}`);
-  const command = (usage: string, description: string): Command =>
-    tree
+  const command = (usage: string, description: string, parent = tree): Command =>
+    parent
       .command(usage)
       .description(description)
       .option('--json', 'print one JSON object and nothing else')
@@ -123,5 +124,21 @@ function commandTree(context: CommandContext, world: CommandWorld): Command {
   command('status', 'Show what a Loader does.')
     .addOption(loader())
     .action((options: StatusOptions) => status(context, options));
+  const legacy = tree.command('legacy').description('Read what the older system wrote.');
+  const opening = (usage: string, description: string): Command =>
+    command(usage, description, legacy)
+      .requiredOption('-o, --output <path>', 'the file to write')
+      .option('--sha256 <hex>', 'what the content must have; the format itself proves nothing');
+  opening('open <small> [big]', 'Open a resource from its two parts.')
+    .option('--key-fragment <path>', 'the key fragment it was encrypted with, instead of the shared resource key')
+    .option('--email <address>', 'the account it was encrypted for; the password is read as for "login"')
+    .option('--password-file <path>', 'read the password from the first line of a file')
+    .option('--fingerprint <text>', 'the fingerprint of the machine, for accounts that were bound to one')
+    .action((small: string, big: string | undefined, options: LegacyOpenOptions) =>
+      openLegacy(context, big === undefined ? [small] : [small, big], options),
+    );
+  opening('open-archive <file>', 'Open an image archive (images.enc).')
+    .requiredOption('--key-fragment <path>', 'the key fragment that the older API served')
+    .action((file: string, options: LegacyArchiveOptions) => openLegacyArchive(context, file, options));
   return tree;
 }
