@@ -82,5 +82,6 @@ describe('StatementKeys.keyFor', () => {
       expect.objectContaining({ code: 'statement.key-unknown' }) as Error,
     );
     expect(keys.keyFor('no document', 'test+jws')).toBeUndefined();
+    expect([keys.has('two'), keys.has('root')]).toEqual([true, false]);
   });
 });
