@@ -28,6 +28,7 @@ import {
   InMemorySegmentStore,
   InMemoryStatementTrust,
   InMemoryUploadApi,
+  softwareRecipient,
 } from '@azaion/split-resource/testing';
 import { tempDirectory, type TempDirectory } from '@azaion/testing';
 import { type UnlockStatus } from '@azaion/unlock';
@@ -36,7 +37,7 @@ import { type NestFastifyApplication } from '@nestjs/platform-fastify';
 
 import { readLoaderConfig } from '../config.js';
 import { createLoader } from '../create-loader.js';
-import { type LoaderAdapters } from '../loader-adapters.js';
+import { type LoaderAdapters, type LoaderDevice } from '../loader-adapters.js';
 import { CallerApis } from '../session/caller-apis.js';
 import { CallerSessions } from '../session/caller-sessions.js';
 import { UnlockModule } from './unlock.module.js';
@@ -44,7 +45,11 @@ import { UnlockModule } from './unlock.module.js';
 const ISSUER = { issuer: 'azaion-admin-api', audience: 'azaion' };
 const MIB = 1024 * 1024;
 const PASSWORD = 'correct horse battery';
-const PEOPLE: Record<string, Role> = { 'operator@azaion.com': 'Operator', 'uploader@azaion.com': 'ResourceUploader' };
+const PEOPLE: Record<string, Role> = {
+  'operator@azaion.com': 'Operator',
+  'uploader@azaion.com': 'ResourceUploader',
+  'azj-0001@azaion.com': 'CompanionPC',
+};
 const archive = dockerArchive([
   { reference: 'azaion/detections:latest', content: randomBytes(2 * MIB) },
   { reference: 'azaion/flights:latest', content: randomBytes(10_000) },
@@ -174,6 +179,24 @@ class UnlockUnderTest {
     }
   }
 
+  /** The device's own session, logged in already. */
+  private loggedInDevice(): LoaderDevice {
+    const serial = 'azj-0001';
+    const keys = softwareRecipient(serial);
+    const email = `${serial}@azaion.com`;
+    return {
+      serial,
+      authenticated: true,
+      bearer: async () => {
+        const token = await this.token(email);
+        return { token, caller: await new JwksTokenVerifier(this.jwks, this.clock, ISSUER).verify(token) };
+      },
+      recipient: () => Promise.resolve(keys),
+      start: () => undefined,
+      stop: () => undefined,
+    };
+  }
+
   private async open(env: Record<string, string> = {}): Promise<void> {
     const config = readLoaderConfig({
       RESOURCE_API_URL: 'https://api.example',
@@ -203,7 +226,7 @@ class UnlockUnderTest {
       opener: new InlineChunkOpener(),
       sealer: new InlineChunkSealer(),
       inspector: new TarArchiveInspector(),
-      device: undefined,
+      device: config.unlockOnStart ? this.loggedInDevice() : undefined,
       binding: 'none',
       bindingReason: 'Under test.',
       modelCacheDir: '/data/packs',
@@ -355,6 +378,21 @@ describe('the unlock routes (F4, F5)', () => {
     );
     await loader.restart();
     expect(await loader.status()).toMatchObject({ state: 'error', error: 'unlock.interrupted' });
+  });
+
+  it('unlocks by itself at the start when that is switched on', async () => {
+    await loader.publish(archive);
+    expect(await loader.status()).toMatchObject({ state: 'idle' });
+    await loader.restart({ UNLOCK_ON_START: 'true' });
+    expect(await loader.until('ready', 'error')).toMatchObject({ state: 'ready', error: null });
+  });
+
+  it('runs again by itself what a kill cut off, when that is switched on', async () => {
+    await loader.publish(archive);
+    const cutOff = { state: 'loading_images', error: null, detail: null, images: [] };
+    await writeFile(join(loader.directory.path, 'unlock.json'), JSON.stringify(cutOff));
+    await loader.restart({ UNLOCK_ON_START: 'true' });
+    expect(await loader.until('ready')).toMatchObject({ state: 'ready', error: null });
   });
 
   it('is not ready while the container engine that it needs does not answer', async () => {
