@@ -1,4 +1,6 @@
 import { createHash, hash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 
 import { Secret } from '@azaion/kernel';
 import { describeObjectStore } from '@azaion/split-resource/testing';
@@ -77,5 +79,30 @@ describeWith('ceph', 'S3ObjectStore on a RADOS gateway', () => {
     const store = storeOn({ ...service, bucket: 'no-such-bucket' });
     await expect(store.check()).rejects.toMatchObject({ code: 'cdn.unavailable' });
     store.close();
+  });
+});
+
+describe('S3ObjectStore before a service that never answers', () => {
+  it('gives up, after its attempts, as on one that is unavailable', async () => {
+    const sockets: Socket[] = [];
+    const silent = createServer((socket) => sockets.push(socket.on('error', () => undefined))).listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    const store = new S3ObjectStore({
+      endpoint: `http://127.0.0.1:${String((silent.address() as AddressInfo).port)}`,
+      publicEndpoint: undefined,
+      region: 'us-east-1',
+      bucket: 'packs',
+      accessKeyId: 'id',
+      secretAccessKey: new Secret('secret'),
+      answerTimeoutMs: 50,
+    });
+    try {
+      await expect(store.head('packs/a/b')).rejects.toMatchObject({ code: 'cdn.unavailable' });
+      expect(sockets.length).toBeGreaterThan(1);
+    } finally {
+      store.close();
+      for (const socket of sockets) socket.destroy();
+      silent.close();
+    }
   });
 });

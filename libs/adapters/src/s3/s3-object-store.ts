@@ -22,6 +22,8 @@ export interface S3ObjectStoreOptions {
   readonly bucket: string;
   readonly accessKeyId: string;
   readonly secretAccessKey: Secret<string>;
+  /** How long an answer, or the next part of its body, may take; 30 s unless given. */
+  readonly answerTimeoutMs?: number;
 }
 
 const ATTEMPTS = 3;
@@ -120,6 +122,7 @@ export class S3ObjectStore extends ObjectStore {
 }
 
 function s3Client(options: S3ObjectStoreOptions, endpoint: string | undefined): S3Client {
+  const answerMs = options.answerTimeoutMs ?? ANSWER_MS;
   return new S3Client({
     region: options.region,
     ...(endpoint === undefined ? {} : { endpoint }),
@@ -131,9 +134,9 @@ function s3Client(options: S3ObjectStoreOptions, endpoint: string | undefined): 
     maxAttempts: ATTEMPTS,
     requestHandler: {
       connectionTimeout: CONNECT_MS,
-      requestTimeout: ANSWER_MS,
+      requestTimeout: answerMs,
       throwOnRequestTimeout: true, // or the limit is only warned about
-      socketTimeout: ANSWER_MS, // for bodies that stop arriving
+      socketTimeout: answerMs, // for bodies that stop arriving
     },
   });
 }
