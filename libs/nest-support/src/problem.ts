@@ -248,6 +248,8 @@ function headersOf(error: DomainError, status: number): Record<string, string> {
   }
   const retryAfterSeconds = error.details['retryAfterSeconds'];
   if (typeof retryAfterSeconds === 'number') headers['retry-after'] = String(Math.max(1, Math.ceil(retryAfterSeconds)));
+  const totalBytes = error.details['totalBytes'];
+  if (status === 416 && typeof totalBytes === 'number') headers['content-range'] = `bytes */${totalBytes}`;
   return headers;
 }
 
