@@ -1,7 +1,10 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { request as httpRequest } from 'node:http';
+import { writeFile } from 'node:fs/promises';
+import { type IncomingMessage, request as httpRequest } from 'node:http';
+import { get as httpsGet } from 'node:https';
 import { connect } from 'node:net';
 import { once } from 'node:events';
+import { join } from 'node:path';
 import { Readable } from 'node:stream';
 
 import { type IssuedTokens } from '@azaion/adapters/resource-api';
@@ -36,6 +39,7 @@ import {
   InMemoryUploadApi,
   softwareRecipient,
 } from '@azaion/split-resource/testing';
+import { selfSignedCertificate, tempDirectory } from '@azaion/testing';
 import { type NestFastifyApplication } from '@nestjs/platform-fastify';
 
 import { readLoaderConfig } from './config.js';
@@ -595,7 +599,8 @@ describe('GET and HEAD /resources/{folder}/{filename} (F2)', () => {
   });
 
   it.each(['bytes=1048576-', 'bytes=-0', 'bytes=9999999-10000000'])('answers %s with 416', async (range) => {
-    expect((await get({ range })).status).toBe(416);
+    const response = await get({ range });
+    expect([response.status, response.headers.get('content-range')]).toEqual([416, `bytes */${MIB}`]);
   });
 
   it.each(['bytes=5-4', 'bytes=0-1,3-4', 'lines=1-2', 'bytes=a-b', 'bytes=-'])('ignores %s', async (range) => {
@@ -717,6 +722,30 @@ describe('POST /upload/{filename} (F3)', () => {
     socket.end();
     await once(socket, 'close');
     expect((await loader.load(operator, 'a.onnx')).status).toBe(404);
+  });
+});
+
+describe('a Loader with a certificate', () => {
+  it('speaks HTTPS only', async () => {
+    const directory = await tempDirectory('azaion-tls');
+    const { cert, key } = selfSignedCertificate();
+    const files = {
+      LOADER_TLS_CERT_FILE: join(directory.path, 'cert'),
+      LOADER_TLS_KEY_FILE: join(directory.path, 'key'),
+    };
+    await Promise.all([writeFile(files.LOADER_TLS_CERT_FILE, cert), writeFile(files.LOADER_TLS_KEY_FILE, key)]);
+    const secure = await LoaderUnderTest.start(files);
+    try {
+      expect(secure.url).toMatch(/^https:/);
+      const answer = httpsGet(`${secure.url}/health`, { ca: cert, agent: false });
+      const [response] = (await once(answer, 'response')) as [IncomingMessage];
+      expect(response.statusCode).toBe(200);
+      response.resume();
+      await expect(fetch(secure.url.replace('https:', 'http:'))).rejects.toThrow();
+    } finally {
+      await secure.stop();
+      await directory.remove();
+    }
   });
 });
 
