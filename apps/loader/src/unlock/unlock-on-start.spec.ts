@@ -1,11 +1,10 @@
-import { jest } from '@jest/globals';
-
 import { type UnlockStatus } from '@azaion/unlock';
 
 import { UnlockOnStart } from './unlock-on-start.js';
 
 type Outcome = Pick<UnlockStatus, 'state' | 'error'>;
 
+const { jest } = import.meta;
 const FAILED: Outcome = { state: 'error', error: 'api.unreachable' };
 const READY: Outcome = { state: 'ready', error: null };
 
