@@ -1,7 +1,7 @@
 import { createCipheriv, createDecipheriv, hash, randomBytes } from 'node:crypto';
 import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 
-import { equalBytes, u32be, utf8 } from '@azaion/kernel';
+import { equalBytes, releaseBytes, u32be, utf8 } from '@azaion/kernel';
 
 import { CryptoError } from './errors.js';
 import { isSingleZstdFrame } from './zstd-frame.js';
@@ -51,7 +51,9 @@ export function sealChunk(plaintext: Uint8Array, secrets: ChunkSecrets): Buffer 
   const sealed = Buffer.allocUnsafe(payload.length + CHUNK_OVERHEAD_BYTES);
   sealed[0] = codec;
   nonce.copy(sealed, 1);
-  cipher.update(payload).copy(sealed, PAYLOAD_AT);
+  const ciphertext = cipher.update(payload);
+  ciphertext.copy(sealed, PAYLOAD_AT);
+  releaseBytes(ciphertext);
   cipher.final();
   cipher.getAuthTag().copy(sealed, PAYLOAD_AT + payload.length);
   return sealed;
@@ -96,6 +98,7 @@ export function openChunk(sealed: Uint8Array, secrets: ChunkSecrets): Buffer {
     );
   }
   const plaintext = codec === CODEC_ZSTD ? decompress(payload, plaintextBytes) : payload;
+  if (plaintext !== payload) releaseBytes(payload);
   if (plaintext.length !== plaintextBytes || !equalBytes(hash('sha256', plaintext, 'buffer'), secrets.h))
     throw invalidChunk();
   return plaintext;

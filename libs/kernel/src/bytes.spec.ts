@@ -1,6 +1,24 @@
 import fc from 'fast-check';
 
-import { concatBytes, equalBytes, fromBase64Url, toBase64Url, toHex, u32be, utf8 } from './bytes.js';
+import { concatBytes, equalBytes, fromBase64Url, releaseBytes, toBase64Url, toHex, u32be, utf8 } from './bytes.js';
+
+describe('releaseBytes', () => {
+  it('gives a whole buffer back, which is empty from then on', () => {
+    const bytes = Buffer.allocUnsafeSlow(100_000);
+    releaseBytes(bytes);
+    expect(bytes).toHaveLength(0);
+    expect(bytes.buffer.byteLength).toBe(0);
+  });
+
+  it('leaves a part of a larger buffer as it is', () => {
+    const around = Buffer.alloc(100, 7);
+    releaseBytes(around.subarray(10, 20));
+    expect(around.equals(Buffer.alloc(100, 7))).toBe(true);
+    const pooled = Buffer.from('short');
+    releaseBytes(pooled);
+    expect(pooled.toString()).toBe('short');
+  });
+});
 
 describe('base64url', () => {
   it('brings any bytes back', () => {

@@ -8,6 +8,8 @@ export interface ChunkIdentity extends ChunkSecrets {
 
 /** Names and seals chunks. A role of its own because it is what costs a publisher its time: it may happen on other threads. */
 export abstract class ChunkSealer {
+  /** How many chunks are worth having in work at once, 1 or more. */
+  abstract readonly parallelism: number;
   /** Hashes a plaintext and derives its key and id in a dedup domain. */
   abstract identify(plaintext: Uint8Array, domainKey: Uint8Array): Promise<ChunkIdentity>;
   /** Seals a plaintext that {@link identify} named. @returns A new buffer. */
@@ -41,6 +43,8 @@ export function identifyChunk(plaintext: Uint8Array, domainKey: Uint8Array): Chu
 
 /** Seals on the calling thread. */
 export class InlineChunkSealer extends ChunkSealer {
+  override readonly parallelism = 1;
+
   override identify(plaintext: Uint8Array, domainKey: Uint8Array): Promise<ChunkIdentity> {
     return Promise.resolve(identifyChunk(plaintext, domainKey));
   }

@@ -38,7 +38,7 @@ export class ChunkWorkerPool {
     this.size = Math.min(MAX_THREADS, Math.max(1, options.threads ?? availableParallelism()));
     this.entry = options.entry ?? new URL('./chunk-worker.js', import.meta.url);
     this.opener = new WorkerChunkOpener(this, this.size * QUEUE_PER_THREAD);
-    this.sealer = new WorkerChunkSealer(this);
+    this.sealer = new WorkerChunkSealer(this, this.size * QUEUE_PER_THREAD);
   }
 
   /**
@@ -134,7 +134,10 @@ class WorkerChunkOpener extends ChunkOpener {
 }
 
 class WorkerChunkSealer extends ChunkSealer {
-  constructor(private readonly pool: ChunkWorkerPool) {
+  constructor(
+    private readonly pool: ChunkWorkerPool,
+    override readonly parallelism: number,
+  ) {
     super();
   }
 

@@ -1,5 +1,5 @@
 import { CryptoError } from '@azaion/crypto';
-import { type ByteRange } from '@azaion/kernel';
+import { type ByteRange, releaseBytes } from '@azaion/kernel';
 
 import { type ChunkOpener } from '../chunk-work.js';
 import { ResourceError } from '../errors.js';
@@ -86,6 +86,7 @@ export class OpenRange {
         const range = await current.loading;
         yield* this.open(range);
         await range.loaded.stored;
+        releaseBytes(range.loaded.bytes);
         coming.shift();
         share.giveBack(current.sizeBytes);
       }

@@ -1,5 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 
+import { CHUNK_OVERHEAD_BYTES, MAX_CHUNK_BYTES } from '@azaion/crypto';
+
 import { pauseBeforeRetry, retryAfterMs, type RetryPolicy } from '../backoff.js';
 import { ResourceError } from '../errors.js';
 import { MAX_CHUNKS_PER_PACK, type PackRef } from '../pack.js';
@@ -11,6 +13,8 @@ import { type HeldUpload } from './held-upload.js';
 export const MAX_PACKS_IN_FLIGHT = 4;
 /** Sealed bytes being written above which no further pack is begun: two full packs. */
 const MAX_BYTES_IN_FLIGHT = 48 * 1024 * 1024;
+/** A pack is handed to the sink in parts of this size. */
+const PART_BYTES = 256 * 1024;
 const PUT_DEADLINE_MS = 10 * 60_000;
 
 /** Collects sealed chunks into packs and writes them, a few at a time, in the background. */
@@ -19,6 +23,8 @@ export class PackWriter {
   private bytesInFlight = 0;
   private failure: { readonly error: unknown } | undefined;
   private open: OpenPack | undefined;
+  /** Buffers of packs that have been written, for the next ones: new ones for every pack would pile up between collections. */
+  private readonly spare: Buffer[] = [];
   /** Sealed bytes that have arrived. */
   writtenBytes = 0;
 
@@ -32,10 +38,10 @@ export class PackWriter {
     private readonly signal: AbortSignal,
   ) {}
 
-  /** Adds a sealed chunk; waits while too much is being written. @throws what writing an earlier pack threw. */
+  /** Adds a copy of a sealed chunk; waits while too much is being written. @throws what writing an earlier pack threw. */
   async append(id: Uint8Array, sealed: Uint8Array): Promise<{ readonly packIndex: number; readonly offset: number }> {
     this.assertHealthy();
-    this.open ??= new OpenPack(this.table.push(undefined) - 1);
+    this.open ??= new OpenPack(this.table.push(undefined) - 1, this.spare.pop() ?? this.newBuffer());
     const pack = this.open;
     const offset = pack.append(id, sealed);
     if (pack.sizeBytes >= this.targetBytes || pack.chunks.length === MAX_CHUNKS_PER_PACK) await this.close();
@@ -55,6 +61,7 @@ export class PackWriter {
     this.open = undefined;
     this.bytesInFlight += pack.sizeBytes;
     const write = this.write(pack)
+      .then(() => void this.spare.push(pack.buffer))
       .catch((error: unknown) => {
         this.failure ??= { error };
       })
@@ -68,6 +75,11 @@ export class PackWriter {
     this.assertHealthy();
   }
 
+  /** Memory is used only as far as it is written to. */
+  private newBuffer(): Buffer {
+    return Buffer.allocUnsafeSlow(this.targetBytes + MAX_CHUNK_BYTES + CHUNK_OVERHEAD_BYTES);
+  }
+
   private assertHealthy(): void {
     this.signal.throwIfAborted();
     if (this.failure) throw this.failure.error;
@@ -79,7 +91,7 @@ export class PackWriter {
     for (let failures = 0; ;) {
       this.signal.throwIfAborted();
       try {
-        await this.sink.put(announced.target, pack.parts, PUT_DEADLINE_MS, this.signal);
+        await this.sink.put(announced.target, pack.parts(), PUT_DEADLINE_MS, this.signal);
         break;
       } catch (error) {
         // An attempt whose answer was lost has written it: nobody else was given this name.
@@ -101,22 +113,32 @@ function isWorthRepeating(error: unknown): error is ResourceError {
 }
 
 class OpenPack {
-  readonly parts: Uint8Array[] = [];
   readonly chunks: PackedChunk[] = [];
   sizeBytes = 0;
   private readonly sha256: Hash = createHash('sha256');
   private readonly md5: Hash = createHash('md5');
 
-  constructor(readonly index: number) {}
+  constructor(
+    readonly index: number,
+    /** Has room for the target and one chunk more. */
+    readonly buffer: Buffer,
+  ) {}
 
   append(id: Uint8Array, sealed: Uint8Array): number {
     const offset = this.sizeBytes;
-    this.parts.push(sealed);
+    this.buffer.set(sealed, offset);
     this.chunks.push({ id, offset, sealedBytes: sealed.length });
     this.sha256.update(sealed);
     this.md5.update(sealed);
     this.sizeBytes += sealed.length;
     return offset;
+  }
+
+  parts(): readonly Uint8Array[] {
+    const parts: Uint8Array[] = [];
+    for (let at = 0; at < this.sizeBytes; at += PART_BYTES)
+      parts.push(this.buffer.subarray(at, Math.min(at + PART_BYTES, this.sizeBytes)));
+    return parts;
   }
 
   finish(): { readonly sizeBytes: number; readonly sha256: Buffer; readonly md5: Buffer } {

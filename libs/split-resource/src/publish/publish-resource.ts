@@ -8,12 +8,13 @@ import {
   type ResourceKind,
   type StatementImage,
 } from '@azaion/crypto';
-import { type ResourceName, toHex } from '@azaion/kernel';
+import { releaseBytes, type ResourceName, toHex } from '@azaion/kernel';
 
 import { DEFAULT_RETRY, type RetryPolicy } from '../backoff.js';
 import { type ChunkIdentity, type ChunkSealer, InlineChunkSealer } from '../chunk-work.js';
 import { Chunker } from '../chunker.js';
 import { ResourceError } from '../errors.js';
+import { inOrder } from '../in-order.js';
 import { MAX_PACK_BYTES, PACK_ID_PATTERN, type PackRef } from '../pack.js';
 import { type PackSink } from '../ports/pack-sink.js';
 import { type KnownChunk, MAX_KNOWN_CHUNK_IDS, type OpenedUpload, type UploadApi } from '../ports/upload-api.js';
@@ -23,7 +24,7 @@ import { HeldUpload } from './held-upload.js';
 import { PackWriter } from './pack-writer.js';
 
 /** Plaintext that is cut, hashed and asked about at a time; two such windows are in memory. */
-const WINDOW_BYTES = 8 * 1024 * 1024;
+const WINDOW_BYTES = 4 * 1024 * 1024;
 /** Longest time without a heartbeat. Uploads live for hours. */
 const HEARTBEAT_MS = 5 * 60_000;
 
@@ -216,41 +217,46 @@ class Publication {
   private async prepare(windows: AsyncGenerator<readonly Buffer[], void>): Promise<Window | undefined> {
     const { value: plaintexts } = await windows.next();
     if (!plaintexts) return undefined;
-    const chunks = await Promise.all(
-      plaintexts.map(async (plaintext) => {
-        const identity = await this.sealer.identify(plaintext, this.upload.dedupKey);
-        return { plaintext, identity, id: toHex(identity.id) };
-      }),
-    );
+    const chunks: NamedChunk[] = [];
+    const named = inOrder(plaintexts, this.sealer.parallelism, async (plaintext) => {
+      const identity = await this.sealer.identify(plaintext, this.upload.dedupKey);
+      return { plaintext, identity, id: toHex(identity.id) };
+    });
+    for await (const chunk of named) chunks.push(chunk);
     const unknown = new Set(chunks.filter(({ identity }) => !this.index.find(identity.id)).map(({ id }) => id));
     const offered = unknown.size > 0 ? await this.held.knownChunks([...unknown]) : [];
     return { chunks, known: new Map(offered.map((chunk) => [chunk.id, chunk])) };
   }
 
   private async place({ chunks, known }: Window): Promise<void> {
-    const sealing = new Map<string, Promise<Buffer>>();
+    const unknown = new Map<string, NamedChunk>();
+    for (const chunk of chunks)
+      if (!this.index.find(chunk.identity.id) && !known.has(chunk.id) && !unknown.has(chunk.id))
+        unknown.set(chunk.id, chunk);
+    // In the order in which they are met below.
+    const sealing = inOrder(unknown.values(), this.sealer.parallelism, ({ plaintext, identity }) =>
+      this.sealer.seal(plaintext, identity),
+    );
     for (const { id, identity, plaintext } of chunks) {
-      if (this.index.find(identity.id) || known.has(id) || sealing.has(id)) continue;
-      const sealed = this.sealer.seal(plaintext, identity);
-      sealed.catch(() => undefined); // awaited below, in order
-      sealing.set(id, sealed);
-    }
-    for (const { id, identity } of chunks) {
       const { h, key, plaintextBytes } = identity;
       let position = this.index.find(identity.id);
       if (position) {
         this.dedupedBytes += plaintextBytes;
       } else {
         position = known.has(id) ? this.reuse(known.get(id) as KnownChunk, plaintextBytes) : undefined;
-        position ??= await this.append(identity, (await sealing.get(id)) as Buffer);
+        position ??= await this.append(identity, (await sealing.next()).value as Buffer);
         this.index.add(identity.id, position);
       }
+      releaseBytes(plaintext);
       await this.recipe.add({ h, key, plaintextBytes, domain: this.upload.domain, ...position });
     }
   }
 
   private async append(identity: ChunkIdentity, sealed: Buffer): Promise<ChunkPosition> {
-    return { ...(await this.writer.append(identity.id, sealed)), sealedBytes: sealed.length };
+    const sealedBytes = sealed.length;
+    const place = await this.writer.append(identity.id, sealed);
+    releaseBytes(sealed);
+    return { ...place, sealedBytes };
   }
 
   private reuse(chunk: KnownChunk, plaintextBytes: number): ChunkPosition {
