@@ -1,3 +1,4 @@
+export { type ChunkIdentity, identifyChunk } from './chunk-identity.js';
 export {
   CHUNK_ID_BYTES,
   chunkHash,

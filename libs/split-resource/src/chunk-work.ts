@@ -1,10 +1,4 @@
-import { chunkHash, type ChunkSecrets, deriveChunkId, deriveChunkKey, openChunk, sealChunk } from '@azaion/crypto';
-
-/** What a dedup domain makes of one plaintext. */
-export interface ChunkIdentity extends ChunkSecrets {
-  /** Public id in its dedup domain, 16 bytes. */
-  readonly id: Uint8Array;
-}
+import { type ChunkIdentity, type ChunkSecrets, identifyChunk, openChunk, sealChunk } from '@azaion/crypto';
 
 /** Names and seals chunks. A role of its own because it is what costs a publisher its time: it may happen on other threads. */
 export abstract class ChunkSealer {
@@ -28,17 +22,6 @@ export abstract class ChunkOpener {
    * @throws CryptoError `chunk.invalid` | `chunk.unsupported-codec`.
    */
   abstract open(sealed: Uint8Array, secrets: ChunkSecrets): Promise<Buffer>;
-}
-
-/** Hashes a plaintext and derives its key and id in a dedup domain: what every {@link ChunkSealer} computes, on whatever thread. */
-export function identifyChunk(plaintext: Uint8Array, domainKey: Uint8Array): ChunkIdentity {
-  const h = chunkHash(plaintext);
-  return {
-    h,
-    key: deriveChunkKey(domainKey, h),
-    id: deriveChunkId(domainKey, h),
-    plaintextBytes: plaintext.length,
-  };
 }
 
 /** Seals on the calling thread. */

@@ -1,12 +1,6 @@
 export { ByteIntervals } from './byte-intervals.js';
-export {
-  type ChunkIdentity,
-  ChunkOpener,
-  ChunkSealer,
-  identifyChunk,
-  InlineChunkOpener,
-  InlineChunkSealer,
-} from './chunk-work.js';
+export { type ChunkIdentity, identifyChunk } from '@azaion/crypto';
+export { ChunkOpener, ChunkSealer, InlineChunkOpener, InlineChunkSealer } from './chunk-work.js';
 export { Chunker, CHUNKING, type ChunkingParameters } from './chunker.js';
 export { type RetryPolicy } from './backoff.js';
 export { RESOURCE_ERRORS, ResourceError, type ResourceErrorCode } from './errors.js';

@@ -17,6 +17,8 @@ export interface ChunkWorkerPoolOptions {
 /** Requests that one thread may have waiting: enough to stay busy while an answer is on its way. */
 const QUEUE_PER_THREAD = 3;
 const MAX_THREADS = 64;
+/** Threads make few objects: the default of 16 MiB and more only defers collections. */
+const YOUNG_GENERATION_MIB = 4;
 
 interface Waiting {
   readonly resolve: (answer: ChunkAnswer) => void;
@@ -79,7 +81,7 @@ class ChunkThread {
   alive = true;
 
   constructor(entry: URL) {
-    this.worker = new Worker(entry);
+    this.worker = new Worker(entry, { resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MIB } });
     this.worker.unref();
     this.worker.on('message', (answer: ChunkAnswer) => {
       this.settle(answer.id)?.resolve(answer);

@@ -1,13 +1,14 @@
 import { parentPort } from 'node:worker_threads';
 
-import { CryptoError, openChunk, sealChunk } from '@azaion/crypto';
-import { identifyChunk } from '@azaion/split-resource';
+import { CryptoError, identifyChunk, openChunk, sealChunk } from '@azaion/crypto/chunks';
+import { releaseBytes } from '@azaion/kernel';
 
 import { type ChunkAnswer, type ChunkRequest } from './chunk-messages.js';
 
 /** Entry of a worker thread: one request in, one answer out, in order. */
 parentPort?.on('message', (request: ChunkRequest) => {
   const answer = answerTo(request);
+  releaseBytes(request.bytes); // moved here: nobody else has them
   parentPort?.postMessage(answer, 'bytes' in answer ? [answer.bytes.buffer as ArrayBuffer] : []);
 });
 

@@ -16,7 +16,7 @@ export interface PackReadPolicy {
   readonly retry: RetryPolicy;
   /** A connection that has brought no byte for this long is cut and replaced. */
   readonly stallMs: number;
-  /** Bytes that all reads together may hold ahead, see {@link ReadAheadBudget}. Default 32 MiB. */
+  /** Bytes that all reads together may hold ahead, see {@link ReadAheadBudget}. Default 24 MiB. */
   readonly readAheadBytes?: number;
 }
 

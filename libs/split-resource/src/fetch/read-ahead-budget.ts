@@ -1,5 +1,5 @@
 /** Sealed bytes that all reads of a device hold together, apart from the range that each is handing out. */
-const READ_AHEAD_BYTES = 32 * 1024 * 1024;
+const READ_AHEAD_BYTES = 24 * 1024 * 1024;
 
 /** Memory for reading ahead, shared by every read in progress: many slow clients must not hold many times as much as one. */
 export class ReadAheadBudget {

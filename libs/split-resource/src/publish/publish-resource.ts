@@ -3,6 +3,7 @@ import { type Readable } from 'node:stream';
 
 import {
   CHUNK_OVERHEAD_BYTES,
+  type ChunkIdentity,
   DRAFT_VERSION,
   newRecipeKey,
   type ResourceKind,
@@ -11,7 +12,7 @@ import {
 import { releaseBytes, type ResourceName, toHex } from '@azaion/kernel';
 
 import { DEFAULT_RETRY, type RetryPolicy } from '../backoff.js';
-import { type ChunkIdentity, type ChunkSealer, InlineChunkSealer } from '../chunk-work.js';
+import { type ChunkSealer, InlineChunkSealer } from '../chunk-work.js';
 import { Chunker } from '../chunker.js';
 import { ResourceError } from '../errors.js';
 import { inOrder } from '../in-order.js';
