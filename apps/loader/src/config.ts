@@ -75,10 +75,10 @@ export class LoaderConfig {
   @IsString()
   readonly dataDir: string = '/var/lib/azaion';
 
-  /** Bytes of packs kept on the device. */
+  /** Bytes of packs kept on the device, at least two whole packs. */
   @EnvInteger('LOADER_CACHE_LIMIT_BYTES')
   @IsInt()
-  @Min(1024 ** 2)
+  @Min(64 * 1024 ** 2)
   readonly cacheLimitBytes: number = 50 * GIB;
 
   /** Threads beside the main one that open and seal chunks; each costs about 50 MiB. 0: the main thread does it. */

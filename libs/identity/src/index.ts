@@ -30,7 +30,6 @@ export {
   JWKS_MAX_AGE_MS,
   JwksTokenVerifier,
   type TokenExpectation,
-  TokenVerifiersByType,
 } from './jwks-token-verifier.js';
 export { parseRole, type Role, ROLES, WORKING_ROLES } from './roles.js';
 export { generateSoftwareKeys, isSoftwareKeys, SoftwareDeviceIdentity, type SoftwareKeys } from './software-keys.js';

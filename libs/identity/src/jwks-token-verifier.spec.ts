@@ -12,7 +12,6 @@ import {
   JWKS_RETRY_MS,
   JwksTokenVerifier,
   MAX_TOKEN_CHARS,
-  TokenVerifiersByType,
 } from './jwks-token-verifier.js';
 import { InMemoryJwksSource } from './testing/in-memory-jwks-source.js';
 
@@ -303,31 +302,6 @@ describe('JwksTokenVerifier', () => {
       source.failure = undefined;
       clock.advance(JWKS_RETRY_MS);
       await expect(verifier.verify(token)).resolves.toBeDefined();
-    });
-  });
-
-  describe('TokenVerifiersByType', () => {
-    it('hands each token to the verifier of its type and refuses the others', async () => {
-      const localSource = new InMemoryJwksSource();
-      const localKey = await localSource.publish();
-      const profile = { issuer: 'azaion-loader', audience: 'azaion', type: LOCAL_TOKEN_TYPE };
-      const local = new JwksTokenVerifier(localSource, clock, profile);
-      const both = new TokenVerifiersByType(
-        new Map([
-          ['at+jwt', verifier],
-          [LOCAL_TOKEN_TYPE, local],
-        ]),
-      );
-      const localIssuer = new AccessTokenIssuer(() => Promise.resolve(localKey), clock, {
-        ...profile,
-        lifetimeSeconds: 60,
-      });
-      const localToken = await localIssuer.issue(CLAIMS);
-      await expect(both.verify(localToken)).resolves.toMatchObject({ userId: 'u-1' });
-      await expect(both.verify(await issuer.issue(CLAIMS))).resolves.toMatchObject({ userId: 'u-1' });
-      await expect(verifier.verify(localToken)).rejects.toMatchObject(INVALID);
-      await expect(both.verify(await forged({}, { typ: 'JWT' }))).rejects.toMatchObject(INVALID);
-      await expect(both.keyFor('nonsense')).rejects.toMatchObject(INVALID);
     });
   });
 });

@@ -147,36 +147,6 @@ export class JwksTokenVerifier extends TokenVerifier {
   }
 }
 
-/**
- * Accepts the tokens of several issuers, told apart by `typ` (RFC 8725 §3.11): for a Loader that also knows its own local tokens.
- * Every member has its own keys, issuer and audience.
- */
-export class TokenVerifiersByType extends TokenVerifier {
-  constructor(private readonly verifiers: ReadonlyMap<string, TokenVerifier>) {
-    super();
-  }
-
-  override async keyFor(token: string): Promise<KeyObject> {
-    return this.verifierOf(token).keyFor(token);
-  }
-
-  override async verify(token: string): Promise<Caller> {
-    return this.verifierOf(token).verify(token);
-  }
-
-  private verifierOf(token: string): TokenVerifier {
-    let type: unknown;
-    try {
-      type = token.length > MAX_TOKEN_CHARS ? undefined : decodeProtectedHeader(token).typ;
-    } catch (cause) {
-      throw invalid('The access token is malformed.', cause);
-    }
-    const verifier = typeof type === 'string' ? this.verifiers.get(type) : undefined;
-    if (verifier === undefined) throw invalid('The header of the access token is not acceptable.');
-    return verifier;
-  }
-}
-
 function parseClaims(payload: Uint8Array): Record<string, unknown> {
   try {
     const claims = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(payload)) as unknown;

@@ -44,11 +44,6 @@ export class ProblemFilter implements ExceptionFilter {
   }
 }
 
-/** The filter with an application's own rows and members. */
-export function problemFilter(options: ProblemOptions = {}): ProblemFilter {
-  return new ProblemFilter(options);
-}
-
 /** The path of a request target, without the query string: it may carry a signature. */
 export function pathOf(url: string): string {
   return url.split(/[?#]/, 1)[0] ?? '/';
