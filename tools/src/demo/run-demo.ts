@@ -16,6 +16,7 @@ import { DemoReport, megabytes, percent } from './demo-report.js';
 import { keptPassword, writePrivately } from './demo-secrets.js';
 import { demoPlaces, DemoServices } from './demo-services.js';
 import { callService, openService } from './json-client.js';
+import { assertNotRunning, noteRunning } from './running-demo.js';
 
 const ADMIN = 'admin@azaion.example';
 const PUBLISHER = 'publisher@azaion.example';
@@ -50,9 +51,11 @@ export async function runDemo(
   signal: AbortSignal,
 ): Promise<RunningDemo> {
   await assertOwnDirectory(options.directory);
+  await assertNotRunning(options.directory);
   if (options.fresh) await deleteDemoData(workspace, options.directory);
   await mkdir(options.directory, { recursive: true, mode: 0o755 }); // PostgreSQL's own user must get through
   await writeFile(join(options.directory, MARKER), 'Data of the demo. "npm start -- --fresh" deletes it.\n');
+  const leave = await noteRunning(options.directory);
   const services = new DemoServices(demoPlaces(workspace, options.directory), say);
   try {
     const demo = new Demo(options.directory, workspace, services, say, signal);
@@ -61,10 +64,14 @@ export async function runDemo(
       report: demo.report,
       guide,
       untilOneEnds: () => services.untilOneEnds(),
-      stop: () => services.stop(),
+      stop: async () => {
+        await services.stop();
+        await leave();
+      },
     };
   } catch (error) {
     await services.stop();
+    await leave();
     throw error;
   }
 }
