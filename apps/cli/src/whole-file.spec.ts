@@ -22,6 +22,17 @@ describe('writeWholeFile', () => {
     }
   }
 
+  it('refuses a directory before it reads anything', async () => {
+    let read = false;
+    async function* content(): AsyncGenerator<Buffer> {
+      read = true;
+      yield await Promise.resolve(Buffer.from('x'));
+    }
+    await expect(writeWholeFile(directory.path, content())).rejects.toThrow('is a directory');
+    expect(read).toBe(false);
+    expect(await readdir(directory.path)).toEqual([]);
+  });
+
   it.each([[[]], [['']], [['one']], [['one', 'two', 'three']]])('writes %j', async (parts) => {
     const totals: number[] = [];
     expect(await writeWholeFile(path, pieces(...parts), (bytes) => totals.push(bytes))).toBe(parts.join('').length);

@@ -1,4 +1,4 @@
-import { open, rename, rm } from 'node:fs/promises';
+import { open, rename, rm, stat } from 'node:fs/promises';
 
 import { usageFailure } from './cli-failure.js';
 import { systemErrorCode } from './failure-table.js';
@@ -22,6 +22,9 @@ export async function writeWholeFile(
   content: AsyncIterable<Uint8Array>,
   onBytes: (writtenBytes: number) => void = () => undefined,
 ): Promise<number> {
+  // Asked before the transfer: the rename at its end would fail.
+  if ((await stat(path).catch(() => undefined))?.isDirectory() === true)
+    throw usageFailure(`${path} is a directory.`, 'Name a file with -o.');
   const partial = partialPath(path);
   const file = await open(partial, 'w', 0o600).catch((error: unknown) => {
     if (['ENOENT', 'EACCES', 'EISDIR', 'ENOTDIR', 'EROFS', 'EPERM'].includes(systemErrorCode(error) ?? ''))
