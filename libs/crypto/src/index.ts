@@ -64,6 +64,7 @@ export {
 export {
   isPublicJwk,
   type PublicJwk,
+  MAX_SIGNED_DOCUMENT_CHARS,
   SIGNATURE_ALGORITHM,
   type SigningKey,
   type VerificationKey,

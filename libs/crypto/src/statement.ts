@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 
-import { isValidName } from '@azaion/kernel';
+import { isValidName, UUID_PATTERN } from '@azaion/kernel';
 
 import { CryptoError } from './errors.js';
 import { type StatementKeys } from './key-document.js';
@@ -10,7 +10,6 @@ const TYP = 'azaion-statement+jws';
 const MAX_IMAGES = 256;
 const DIGEST = /^sha256:[0-9a-f]{64}$/;
 const HEX_32 = /^[0-9a-f]{64}$/;
-const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const SCOPE = /^(?:fleet|device:[A-Za-z0-9][A-Za-z0-9._-]{0,63})$/;
 
 /** What a resource holds: any bytes, or a `docker save` archive. */
@@ -103,16 +102,16 @@ function isStatement(value: unknown): value is Statement {
   } = value as Record<string, unknown>;
   return (
     Object.keys(rest).length === 0 &&
-    matches(folderId, UUID) &&
+    matches(folderId, UUID_PATTERN) &&
     isValidName(folder) &&
-    matches(resourceId, UUID) &&
+    matches(resourceId, UUID_PATTERN) &&
     isValidName(resource) &&
     isCount(version, 1) &&
     version <= 0xffff_ffff &&
     (kind === 'file' || kind === 'images') &&
     isCount(totalBytes, 0) &&
     matches(rootHash, HEX_32) &&
-    matches(publisher, UUID) &&
+    matches(publisher, UUID_PATTERN) &&
     isCount(committedAt, 1) &&
     matches(scope, SCOPE) &&
     (kind === 'images' ? isImageList(images) : images === undefined)

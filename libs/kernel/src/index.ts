@@ -10,5 +10,6 @@ export {
   type NameErrorCode,
   type ResourceName,
   resourceName,
+  UUID_PATTERN,
 } from './names.js';
 export { Secret } from './secret.js';

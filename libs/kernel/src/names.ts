@@ -10,6 +10,9 @@ export class NameError extends DomainError<NameErrorCode> {}
 /** Folder and resource names: 1 to 200 characters, no separators, never starting with a dot (loader HTTP contract, "Names"). */
 export const NAME_PATTERN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$/;
 
+/** A UUID in its usual form, in lower case (RFC 9562). */
+export const UUID_PATTERN = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
 /** The full name of a resource: `folder/name`. Both parts match {@link NAME_PATTERN}. */
 export interface ResourceName {
   readonly folder: string;

@@ -1,10 +1,9 @@
+import { UUID_PATTERN } from '@azaion/kernel';
 import { PACK_ID_PATTERN, ResourceError } from '@azaion/split-resource';
-
-const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /** Whether a text is the id of a folder, and so safe in a path. */
 export function isFolderId(text: string): boolean {
-  return UUID.test(text);
+  return UUID_PATTERN.test(text);
 }
 
 /** Refuses ids that could lead out of the directory. @throws ResourceError `recipe.invalid`. */

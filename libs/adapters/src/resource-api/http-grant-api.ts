@@ -1,5 +1,5 @@
-import { P256_POINT_BYTES, type SegmentKind } from '@azaion/crypto';
-import { type DomainError, toBase64Url } from '@azaion/kernel';
+import { MAX_SIGNED_DOCUMENT_CHARS, P256_POINT_BYTES, type SegmentKind } from '@azaion/crypto';
+import { type DomainError, toBase64Url, UUID_PATTERN } from '@azaion/kernel';
 import {
   type GrantAnswer,
   GrantApi,
@@ -15,9 +15,7 @@ import { type AccessTokens } from './access-tokens.js';
 import { AnswerShapeError, answerList, ApiAnswer } from './api-answer.js';
 import { type ApiClient, apiPath, type ApiProblem } from './api-client.js';
 
-const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const JWS = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
-const MAX_JWS_CHARS = 256 * 1024;
 const MAX_GRANT_BYTES = 1024 * 1024;
 // recipeKey ‖ rootHash and a tag: 80 bytes; some room for what a later version may add.
 const MAX_SEALED_KEY_BYTES = 1024;
@@ -52,9 +50,9 @@ export class HttpGrantApi extends GrantApi {
         const answer = new ApiAnswer(value);
         const sealed = answer.object('sealedRecipeKey');
         return {
-          grantId: answer.text('grantId', 36, UUID),
-          statement: answer.text('statement', MAX_JWS_CHARS, JWS),
-          grantToken: answer.text('grantToken', MAX_JWS_CHARS, JWS),
+          grantId: answer.text('grantId', 36, UUID_PATTERN),
+          statement: answer.text('statement', MAX_SIGNED_DOCUMENT_CHARS, JWS),
+          grantToken: answer.text('grantToken', MAX_SIGNED_DOCUMENT_CHARS, JWS),
           sealedRecipeKey: {
             enc: sealed.bytes('enc', P256_POINT_BYTES),
             ciphertext: sealed.bytes('ciphertext', 1, MAX_SEALED_KEY_BYTES),

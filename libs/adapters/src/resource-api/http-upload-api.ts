@@ -13,15 +13,21 @@ import {
   ResourceError,
   UploadApi,
 } from '@azaion/split-resource';
-import { type SegmentKind } from '@azaion/crypto';
-import { concatBytes, type DomainError, type ResourceName, toBase64Url, toHex, u32be } from '@azaion/kernel';
+import { CHUNK_ID_BYTES, type SegmentKind } from '@azaion/crypto';
+import {
+  concatBytes,
+  type DomainError,
+  type ResourceName,
+  toBase64Url,
+  toHex,
+  u32be,
+  UUID_PATTERN,
+} from '@azaion/kernel';
 
 import { type AccessTokens } from './access-tokens.js';
 import { AnswerShapeError, answerList, ApiAnswer } from './api-answer.js';
 import { type ApiClient, apiPath, type ApiProblem } from './api-client.js';
 
-const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-const CHUNK_ID_BYTES = 16;
 const SMALL_BYTES = 64 * 1024;
 const COMMIT_DEADLINE_MS = 600_000;
 
@@ -49,9 +55,9 @@ export class HttpUploadApi extends UploadApi {
       (value) => {
         const answer = new ApiAnswer(value);
         return {
-          uploadId: answer.text('uploadId', 36, UUID),
-          folderId: answer.text('folderId', 36, UUID),
-          resourceId: answer.text('resourceId', 36, UUID),
+          uploadId: answer.text('uploadId', 36, UUID_PATTERN),
+          folderId: answer.text('folderId', 36, UUID_PATTERN),
+          resourceId: answer.text('resourceId', 36, UUID_PATTERN),
           domain: answer.count('domain', 0, 0xffff),
           dedupKey: answer.bytes('dedupKey', 32),
           chunking: readChunking(answer.object('chunking')),
