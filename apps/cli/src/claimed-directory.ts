@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { tryLock } from './file-lock.js';
+import { tryLock } from '@azaion/adapters/file-lock';
 
 const MAX_DIRECTORIES = 64;
 

@@ -4,7 +4,7 @@ import { Secret } from '@azaion/kernel';
 
 import { type CliFailure } from './cli-failure.js';
 import { failure } from './failure-table.js';
-import { withLock } from './file-lock.js';
+import { withLock } from '@azaion/adapters/file-lock';
 import { type Profile, type ProfileFile, type Session } from './profile.js';
 
 const RENEW_BEFORE_SECONDS = 60;

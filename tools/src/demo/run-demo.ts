@@ -1,5 +1,5 @@
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 
 import { packObjectKey } from '@azaion/split-resource';
 import { runCommand } from '@azaion/testing';
@@ -16,7 +16,7 @@ import { DemoReport, megabytes, percent } from './demo-report.js';
 import { keptPassword, writePrivately } from './demo-secrets.js';
 import { demoPlaces, DemoServices } from './demo-services.js';
 import { callService, openService } from './json-client.js';
-import { assertNotRunning, noteRunning } from './running-demo.js';
+import { claimDemoDirectory } from './running-demo.js';
 
 const ADMIN = 'admin@azaion.example';
 const PUBLISHER = 'publisher@azaion.example';
@@ -51,13 +51,12 @@ export async function runDemo(
   signal: AbortSignal,
 ): Promise<RunningDemo> {
   await assertOwnDirectory(options.directory);
-  await assertNotRunning(options.directory);
-  if (options.fresh) await deleteDemoData(workspace, options.directory);
-  await mkdir(options.directory, { recursive: true, mode: 0o755 }); // PostgreSQL's own user must get through
-  await writeFile(join(options.directory, MARKER), 'Data of the demo. "npm start -- --fresh" deletes it.\n');
-  const leave = await noteRunning(options.directory);
+  const lock = await claimDemoDirectory(resolve(options.directory));
   const services = new DemoServices(demoPlaces(workspace, options.directory), say);
   try {
+    if (options.fresh) await deleteDemoData(workspace, options.directory);
+    await mkdir(options.directory, { recursive: true, mode: 0o755 }); // PostgreSQL's own user must get through
+    await writeFile(join(options.directory, MARKER), 'Data of the demo. "npm start -- --fresh" deletes it.\n');
     const demo = new Demo(options.directory, workspace, services, say, signal);
     const guide = await demo.run();
     return {
@@ -66,12 +65,12 @@ export async function runDemo(
       untilOneEnds: () => services.untilOneEnds(),
       stop: async () => {
         await services.stop();
-        await leave();
+        await lock.release();
       },
     };
   } catch (error) {
     await services.stop();
-    await leave();
+    await lock.release();
     throw error;
   }
 }

@@ -1,37 +1,20 @@
-import { readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
 
-const PID_FILE = 'demo.pid';
+import { type FileLock, lockOwner, tryLock } from '@azaion/adapters/file-lock';
 
 /**
- * Refuses a directory in which a demo is running: a second one would take its database over.
+ * Takes a directory for this run of the demo: a second one in it would take its database over. The lock lies beside the directory, which a fresh
+ * start deletes.
  *
- * @throws Error that names the process.
+ * @throws Error that names the process that has it.
  */
-export async function assertNotRunning(directory: string): Promise<void> {
-  const pid = Number(await readFile(join(directory, PID_FILE), 'utf8').catch(() => ''));
-  if (!Number.isSafeInteger(pid) || pid <= 0 || pid === process.pid || !isAlive(pid)) return;
+export async function claimDemoDirectory(directory: string): Promise<FileLock> {
+  const path = `${directory}.lock`;
+  await mkdir(dirname(path), { recursive: true });
+  const lock = await tryLock(path);
+  if (lock !== undefined) return lock;
   throw new Error(
-    `A demo runs on this data already (process ${pid}): use it, stop it with Ctrl-C, or choose another directory with --data.`,
+    `A demo runs on this data already (process ${(await lockOwner(path)) ?? 'unknown'}): use it, stop it with Ctrl-C, or choose another directory with --data.`,
   );
-}
-
-/**
- * Notes that this process runs the demo there.
- *
- * @returns What takes the note away at the end.
- */
-export async function noteRunning(directory: string): Promise<() => Promise<void>> {
-  const path = join(directory, PID_FILE);
-  await writeFile(path, String(process.pid));
-  return () => rm(path, { force: true });
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
 }

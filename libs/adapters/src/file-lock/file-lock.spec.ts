@@ -5,8 +5,7 @@ import { join } from 'node:path';
 
 import { type TempDirectory, tempDirectory } from '@azaion/testing';
 
-import { claimDirectory } from './claimed-directory.js';
-import { tryLock, withLock } from './file-lock.js';
+import { lockOwner, tryLock, withLock } from './file-lock.js';
 
 /** The id of a process that has ended. */
 const DEAD = String(spawnSync('true').pid);
@@ -82,12 +81,11 @@ describe('a lock between processes', () => {
     expect([done, await readdir(directory.path)]).toEqual([16, []]);
   });
 
-  it('gives every process a directory of its own, also where dead ones left theirs', async () => {
-    for (let round = 0; round < 10; round += 1) {
-      await Promise.all(['0', '1'].map((name) => writeFile(join(directory.path, `${name}.pid`), DEAD)));
-      const claimed = await Promise.all(Array.from({ length: 8 }, () => claimDirectory(directory.path)));
-      expect(new Set(claimed.map((one) => one.path)).size).toBe(8);
-      await Promise.all(claimed.map((one) => one.release()));
-    }
+  it('names its owner, and nobody where there is none', async () => {
+    expect(await lockOwner(path)).toBeUndefined();
+    const lock = await tryLock(path);
+    expect(await lockOwner(path)).toBe(process.pid);
+    await lock?.release();
+    expect(await lockOwner(path)).toBeUndefined();
   });
 });

@@ -1,7 +1,7 @@
 import { hash, randomUUID } from 'node:crypto';
 import { link, readFile, rm, stat, writeFile } from 'node:fs/promises';
 
-import { systemErrorCode } from './failure-table.js';
+import { systemCode } from '../file-store/file-errors.js';
 
 /** No command holds a lock longer, unless its process id went to another program. */
 const LONGEST_MS = 10 * 60_000;
@@ -49,13 +49,19 @@ export async function withLock<T>(path: string, retryMs: number, work: () => Pro
   }
 }
 
+/** The process that holds a lock or left it behind; `undefined` where there is none. */
+export async function lockOwner(path: string): Promise<number | undefined> {
+  const text = await textOf(path);
+  return text === undefined ? undefined : ownerIn(text);
+}
+
 /** The lock shows up with its owner in it, or not at all. */
 async function appears(draft: string, path: string): Promise<boolean> {
   try {
     await link(draft, path);
     return true;
   } catch (error) {
-    if (systemErrorCode(error) === 'EEXIST') return false;
+    if (systemCode(error) === 'EEXIST') return false;
     throw error;
   }
 }
@@ -78,14 +84,19 @@ async function takesOver(draft: string, path: string, longestMs: number): Promis
 async function isHeld(path: string, text: string, longestMs: number): Promise<boolean> {
   const taken = await stat(path).catch(() => undefined);
   if (taken === undefined || Date.now() - taken.mtimeMs > longestMs) return false;
-  const pid = Number(text.split(' ', 1)[0]);
-  if (!Number.isSafeInteger(pid) || pid <= 0) return false;
+  const pid = ownerIn(text);
+  if (pid === undefined) return false;
   try {
     process.kill(pid, 0);
     return true;
   } catch (error) {
-    return systemErrorCode(error) === 'EPERM';
+    return systemCode(error) === 'EPERM';
   }
+}
+
+function ownerIn(text: string): number | undefined {
+  const pid = Number(text.split(' ', 1)[0]);
+  return Number.isSafeInteger(pid) && pid > 0 ? pid : undefined;
 }
 
 async function textOf(path: string): Promise<string | undefined> {

@@ -1,0 +1,1 @@
+export { type FileLock, lockOwner, tryLock, withLock } from './file-lock.js';
