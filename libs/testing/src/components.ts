@@ -35,6 +35,18 @@ export const COMPONENTS = {
     debianPackages: ['busybox-static'],
     needsRoot: false,
   },
+  tpm: {
+    purpose: 'TPM 2.0 in software, and the programs that speak to it',
+    programs: ['swtpm', 'swtpm_setup', 'swtpm_ioctl', 'tpm2'],
+    debianPackages: ['swtpm', 'swtpm-tools', 'tpm2-tools'],
+    needsRoot: false,
+  },
+  browser: {
+    purpose: 'a browser',
+    programs: ['chromium'],
+    debianPackages: ['chromium'],
+    needsRoot: false,
+  },
 } as const satisfies Record<string, Component>;
 
 /** One of the real components. */
