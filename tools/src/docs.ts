@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
 import { type OpenApiDocument, routeTable, withRouteTable } from './docs/http-reference.js';
+import { METRICS_PAGE, workspaceMetricsPage } from './docs/metrics-reference.js';
 import { CONFIGURATION_PAGE, workspaceConfigurationPage } from './docs/workspace-configuration.js';
 
 /**
@@ -11,6 +12,7 @@ import { CONFIGURATION_PAGE, workspaceConfigurationPage } from './docs/workspace
  */
 const workspace = join(import.meta.dirname, '..', '..');
 writeFileSync(join(workspace, CONFIGURATION_PAGE), workspaceConfigurationPage(workspace));
+writeFileSync(join(workspace, METRICS_PAGE), workspaceMetricsPage(workspace));
 
 const { values } = parseArgs({ options: { 'admin-api': { type: 'string' }, loader: { type: 'string' } } });
 for (const [page, url] of [

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 
-import { ConfigError, printConfig } from '@azaion/nest-support';
+import { ConfigError, Metrics, printConfig } from '@azaion/nest-support';
 import { Logger } from '@nestjs/common';
 import { type NestFastifyApplication } from '@nestjs/platform-fastify';
 
@@ -43,8 +43,11 @@ async function serve(config: AdminConfig): Promise<void> {
   let infrastructure: Infrastructure | undefined;
   try {
     infrastructure = await openInfrastructure(config);
+    const metrics = new Metrics();
+    metrics.watchProcess();
     const app = await createAdminApi(config, infrastructure, await releaseVersion(), {
       log: { level: config.logLevel },
+      metrics,
     });
     await prepareAdminApi(app, config, (email, password) =>
       // Its only appearance: not in the log, which others keep.

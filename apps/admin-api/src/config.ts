@@ -8,7 +8,7 @@ import {
   readConfig,
 } from '@azaion/nest-support';
 import { type Secret } from '@azaion/kernel';
-import { ArrayMaxSize, IsEmail, IsIn, IsInt, IsOptional, IsString, IsUrl, Max, Min } from 'class-validator';
+import { ArrayMaxSize, IsEmail, IsIn, IsInt, IsOptional, IsString, IsUrl, Max, Min, MinLength } from 'class-validator';
 
 const DAY_SECONDS = 86_400;
 const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|::1)$/;
@@ -31,6 +31,12 @@ export class AdminConfig {
   @Min(0)
   @Max(65_535)
   readonly port: number = 8081;
+
+  /** Opens `/metrics` to a scraper, at least 16 characters; without one only administrators read them. */
+  @EnvSecret('METRICS_TOKEN')
+  @IsOptional()
+  @MinLength(16)
+  readonly metricsToken?: Secret<string>;
 
   /** Base of the signed URLs that the API serves itself. */
   @EnvText('ADMIN_PUBLIC_URL')

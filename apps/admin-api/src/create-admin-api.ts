@@ -1,5 +1,5 @@
 import { type Secret } from '@azaion/kernel';
-import { createApp, type LogOptions } from '@azaion/nest-support';
+import { createApp, type LogOptions, Metrics } from '@azaion/nest-support';
 import { type NestFastifyApplication } from '@nestjs/platform-fastify';
 
 import { AdminApiModule } from './admin-api.module.js';
@@ -18,7 +18,7 @@ export async function createAdminApi(
   config: AdminConfig,
   infrastructure: Infrastructure,
   version: string,
-  options: { readonly log?: LogOptions } = {},
+  options: { readonly log?: LogOptions; readonly metrics?: Metrics } = {},
 ): Promise<NestFastifyApplication> {
   return createApp(AdminApiModule.register(config, infrastructure), {
     api: {
@@ -30,6 +30,7 @@ export async function createAdminApi(
     validationStatus: 400,
     jsonBodyLimitBytes: MAX_JSON_BYTES,
     problems: adminProblemOptions,
+    metrics: { registry: options.metrics ?? new Metrics(), scrapeToken: config.metricsToken },
     ...(config.trustedProxies.length === 0 ? {} : { trustedProxies: config.trustedProxies }),
     ...(options.log === undefined ? {} : { log: options.log }),
   });

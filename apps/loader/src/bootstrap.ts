@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 
-import { ConfigError, printConfig } from '@azaion/nest-support';
+import { ConfigError, Metrics, printConfig } from '@azaion/nest-support';
 import { Logger } from '@nestjs/common';
 
 import { type LoaderConfig, readLoaderConfig } from './config.js';
@@ -40,8 +40,11 @@ export async function run(): Promise<void> {
 async function serve(config: LoaderConfig): Promise<void> {
   try {
     const adapters = await openAdapters(config);
+    const metrics = new Metrics();
+    metrics.watchProcess();
     const app = await createLoader(config, adapters, await releaseVersion(), {
       log: { level: config.logLevel },
+      metrics,
       features: [UnlockModule.register(config, adapters)],
     });
     await app.listen(config.port, config.host);

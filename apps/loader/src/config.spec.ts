@@ -45,7 +45,7 @@ describe('readLoaderConfig', () => {
     expect(problems.join()).not.toMatch(/user-secret|70000|magic|perhaps|no\/such/);
   });
 
-  it.each(['LOADER_SOCKET', 'LOADER_LOG_DIR', 'METRICS_TOKEN_FILE'])('refuses %s, which would do nothing', (name) => {
+  it.each(['LOADER_SOCKET', 'LOADER_LOG_DIR'])('refuses %s, which would do nothing', (name) => {
     expect(problemsOf({ ...REQUIRED, [name]: '/x' })).toEqual([`${name}: is not supported by this release`]);
     expect(problemsOf({ ...REQUIRED, [name]: '' })).toEqual([]);
   });

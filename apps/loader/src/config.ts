@@ -1,9 +1,29 @@
 import { readFileSync } from 'node:fs';
 
 import { apiUrlProblem } from '@azaion/adapters/resource-api';
-import { NAME_PATTERN } from '@azaion/kernel';
-import { ConfigError, EnvFlag, EnvInteger, type Environment, EnvList, EnvText, readConfig } from '@azaion/nest-support';
-import { ArrayMaxSize, IsBoolean, IsIn, IsInt, IsOptional, IsString, Matches, Max, Min } from 'class-validator';
+import { NAME_PATTERN, type Secret } from '@azaion/kernel';
+import {
+  ConfigError,
+  EnvFlag,
+  EnvInteger,
+  type Environment,
+  EnvList,
+  EnvSecret,
+  EnvText,
+  readConfig,
+} from '@azaion/nest-support';
+import {
+  ArrayMaxSize,
+  IsBoolean,
+  IsIn,
+  IsInt,
+  IsOptional,
+  IsString,
+  Matches,
+  Max,
+  Min,
+  MinLength,
+} from 'class-validator';
 
 const GIB = 1024 ** 3;
 
@@ -121,6 +141,12 @@ export class LoaderConfig {
   @IsString()
   readonly nodeEnv?: string;
 
+  /** Opens `/metrics` to a scraper, at least 16 characters; without one only administrators read them. */
+  @EnvSecret('METRICS_TOKEN')
+  @IsOptional()
+  @MinLength(16)
+  readonly metricsToken?: Secret<string>;
+
   /** Least level that is logged. */
   @EnvText('LOG_LEVEL')
   @IsIn(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
@@ -197,7 +223,7 @@ export function readLoaderConfig(env: Environment): LoaderConfig {
 /** Read at the start: that they can be is checked with everything else. */
 const FILES = ['API_CA_FILE', 'STATEMENT_ROOT_KEY_FILE', 'LOADER_TLS_CERT_FILE', 'LOADER_TLS_KEY_FILE'] as const;
 /** Settings of the contract that would do nothing yet: who sets them must not believe otherwise. */
-const NOT_SERVED = ['LOADER_SOCKET', 'LOADER_LOG_DIR', 'METRICS_TOKEN_FILE'] as const;
+const NOT_SERVED = ['LOADER_SOCKET', 'LOADER_LOG_DIR'] as const;
 
 function isSet(value: string | undefined): value is string {
   return value !== undefined && value !== '';

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 
-import { type AppOptions, createApp, HttpProblem, type LogOptions } from '@azaion/nest-support';
+import { type AppOptions, createApp, HttpProblem, type LogOptions, Metrics } from '@azaion/nest-support';
 import { type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { type FastifyInstance } from 'fastify';
 
@@ -8,6 +8,8 @@ import { type LoaderConfig } from './config.js';
 import { type LoaderAdapters } from './loader-adapters.js';
 import { type LoaderFeature } from './loader-feature.js';
 import { LoaderModule } from './loader.module.js';
+import { LoaderMetrics } from './metrics/loader-metrics.js';
+import { meteredAdapters } from './metrics/metered-adapters.js';
 
 const MAX_JSON_BYTES = 64 * 1024;
 
@@ -16,9 +18,17 @@ export async function createLoader(
   config: LoaderConfig,
   adapters: LoaderAdapters,
   version: string,
-  options: { readonly log?: LogOptions; readonly features?: readonly LoaderFeature[] } = {},
+  options: {
+    readonly log?: LogOptions;
+    readonly features?: readonly LoaderFeature[];
+    /** Of this process; one of its own unless given. */
+    readonly metrics?: Metrics;
+  } = {},
 ): Promise<NestFastifyApplication> {
-  const app = await createApp(LoaderModule.register(config, adapters, version, options.features), {
+  const registry = options.metrics ?? new Metrics();
+  const metrics = new LoaderMetrics(registry);
+  const metered = meteredAdapters(adapters, metrics);
+  const app = await createApp(LoaderModule.register(config, metered, metrics, version, options.features), {
     api: {
       title: 'Azaion Loader',
       description:
@@ -31,6 +41,7 @@ export async function createLoader(
     // One byte more than is accepted: the publish itself refuses what is too long.
     multipart: { limits: { fileSize: config.maxUploadBytes + 1, files: 2, fields: 4, fieldSize: 1024, parts: 6 } },
     ...(await tlsOf(config)),
+    metrics: { registry, scrapeToken: config.metricsToken },
     ...(options.log === undefined ? {} : { log: options.log }),
   });
   refuseForeignPaths(app.getHttpAdapter().getInstance());

@@ -56,6 +56,7 @@ const PEOPLE: Record<string, Role> = {
   'second@azaion.com': 'Operator',
   'uploader@azaion.com': 'ResourceUploader',
   'nobody@azaion.com': 'None',
+  'admin@azaion.com': 'Admin',
 };
 const PASSWORD = 'correct horse battery';
 
@@ -746,6 +747,64 @@ describe('a Loader with a certificate', () => {
       await secure.stop();
       await directory.remove();
     }
+  });
+});
+
+describe('GET /metrics', () => {
+  const TOKEN = 'a scrape token!'.replaceAll(' ', '-').padEnd(20, 'x');
+  const scraped = async (token: string): Promise<string> => {
+    const response = await fetch(`${loader.url}/metrics`, { headers: bearer(token) });
+    expect(response.status).toBe(200);
+    return response.text();
+  };
+
+  beforeEach(async () => {
+    await loader.stop();
+    loader = await LoaderUnderTest.start({ METRICS_TOKEN: TOKEN });
+    operator = await loader.token('operator@azaion.com');
+  });
+
+  it('is for the scrape token and administrators', async () => {
+    expect((await fetch(`${loader.url}/metrics`)).status).toBe(401);
+    expect((await fetch(`${loader.url}/metrics`, { headers: bearer(`${TOKEN}x`) })).status).toBe(401);
+    expect((await fetch(`${loader.url}/metrics`, { headers: bearer(operator) })).status).toBe(403);
+    expect(await scraped(TOKEN)).toContain('azaion_sessions 0');
+    expect(await scraped(await loader.token('admin@azaion.com'))).toContain('azaion_sessions 0');
+  });
+
+  it('opens nothing else with the scrape token', async () => {
+    expect((await loader.load(TOKEN, 'a.onnx')).status).toBe(401);
+  });
+
+  it('counts bytes by where they came from, grants, and requests by route', async () => {
+    await loader.publish('a.onnx', randomBytes(3 * MIB));
+    for (let time = 0; time < 2; time++) await (await loader.load(operator, 'a.onnx')).arrayBuffer();
+    expect((await loader.load(operator, 'missing.onnx')).status).toBe(404);
+    const text = await scraped(TOKEN);
+    const value = (line: string): number =>
+      Number(
+        text
+          .split('\n')
+          .find((one) => one.startsWith(line))
+          ?.split(' ')
+          .at(-1),
+      );
+    expect(value('azaion_pack_bytes_total{source="cdn"}')).toBeGreaterThan(3 * MIB);
+    expect(value('azaion_pack_bytes_total{source="cache"}')).toBeGreaterThanOrEqual(3 * MIB);
+    expect(value('azaion_cache_bytes')).toBeGreaterThan(3 * MIB);
+    expect(value('azaion_grants_total{outcome="granted"}')).toBe(2);
+    expect(value('azaion_grants_total{outcome="resource.not-found"}')).toBe(1);
+    expect(value('azaion_http_requests_total{method="POST",route="/load/:filename",status="200"}')).toBe(2);
+    expect(value('azaion_chunk_failures_total')).toBe(0);
+    expect(text).not.toContain('a.onnx');
+  });
+
+  it('counts chunks that do not open', async () => {
+    await loader.publish('a.onnx', randomBytes(1000));
+    for (const key of loader.objects.keys()) loader.objects.tamper(key, (bytes) => flipped(bytes, bytes.length - 20));
+    expect((await loader.load(operator, 'a.onnx')).status).toBe(502);
+    // Once as it came, once fetched anew.
+    expect(await scraped(TOKEN)).toContain('azaion_chunk_failures_total 2');
   });
 });
 

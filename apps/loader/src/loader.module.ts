@@ -18,6 +18,7 @@ import { StatusController } from './http/status.controller.js';
 import { UploadController } from './http/upload.controller.js';
 import { type LoaderAdapters } from './loader-adapters.js';
 import { type LoaderFeature } from './loader-feature.js';
+import { LoaderMetrics } from './metrics/loader-metrics.js';
 import { CallerSessions } from './session/caller-sessions.js';
 import { LogIn, LogOut } from './session/log-in.js';
 import { LoginLimiter } from './session/login-limiter.js';
@@ -46,13 +47,14 @@ export class LoaderModule implements OnApplicationBootstrap, OnApplicationShutdo
   static register(
     config: LoaderConfig,
     adapters: LoaderAdapters,
+    metrics: LoaderMetrics,
     version: string,
     features: readonly LoaderFeature[] = [],
   ): DynamicModule {
     return {
       module: LoaderModule,
       imports: [
-        coreModule(config, adapters),
+        coreModule(config, adapters, metrics),
         HealthModule.register({
           useFactory: () => ({
             ready: [adapters.dataDirectory, adapters.adminApi, ...features.flatMap(({ ready }) => ready)],
@@ -77,13 +79,14 @@ export class LoaderModule implements OnApplicationBootstrap, OnApplicationShutdo
   }
 }
 
-function coreModule(config: LoaderConfig, adapters: LoaderAdapters): DynamicModule {
+function coreModule(config: LoaderConfig, adapters: LoaderAdapters, metrics: LoaderMetrics): DynamicModule {
   const { apis, auth, clock, sessions, sink, inspector, sealer } = adapters;
   const verifier = new OpenSessionVerifier(adapters.verifier, sessions);
   const logger = new Logger('Session');
   const providers = [
     { provide: LOADER_CONFIG, useValue: config },
     { provide: LOADER_ADAPTERS, useValue: adapters },
+    { provide: LoaderMetrics, useValue: metrics },
     { provide: TokenVerifier, useValue: verifier },
     { provide: CallerSessions, useValue: sessions },
     { provide: LogIn, useValue: new LogIn(auth, verifier, new LoginLimiter(clock)) },

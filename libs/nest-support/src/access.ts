@@ -8,7 +8,9 @@ export type AccessRule =
   /** A token is needed, of one of these roles. */
   | { readonly kind: 'roles'; readonly roles: readonly Role[] }
   /** Without a token the handler decides; a token that is sent must be good and of one of these roles. */
-  | { readonly kind: 'optional'; readonly roles: readonly Role[] };
+  | { readonly kind: 'optional'; readonly roles: readonly Role[] }
+  /** The service's own scrape token, or a token of one of these roles. */
+  | { readonly kind: 'scrape'; readonly roles: readonly Role[] };
 
 /** Metadata key of the rule. */
 export const ACCESS_RULE = 'azaion:access';
@@ -33,6 +35,11 @@ export function AnyRole(): RuleDecorator {
 /** A token is optional: the handler decides what goes without one. A token that is sent must be good and of one of the roles. */
 export function OptionalCaller(...roles: readonly Role[]): RuleDecorator {
   return withBearer({ kind: 'optional', roles: roles.length === 0 ? WORKING_ROLES : roles });
+}
+
+/** Open to whoever holds the scrape token of this service (`METRICS_TOKEN_FILE`), and to callers with one of the roles. */
+export function AllowScrape(...roles: readonly [Role, ...Role[]]): RuleDecorator {
+  return withBearer({ kind: 'scrape', roles });
 }
 
 function withBearer(rule: AccessRule): RuleDecorator {

@@ -1,4 +1,5 @@
 import { TokenVerifier } from '@azaion/identity';
+import { type Secret } from '@azaion/kernel';
 import multipart, { type FastifyMultipartOptions } from '@fastify/multipart';
 import { type DynamicModule, Module, type Type } from '@nestjs/common';
 import { NestFactory, Reflector } from '@nestjs/core';
@@ -9,7 +10,10 @@ import { Logger } from 'nestjs-pino';
 import { AllowedMethods } from './allowed-methods.js';
 import { answerClientError } from './client-error.js';
 import { BearerGuard, RolesGuard } from './guards.js';
+import { measureRequests } from './http-metrics.js';
 import { createLogger, logAnswers, loggerModule, type LogOptions } from './logging.js';
+import { type Metrics } from './metrics.js';
+import { MetricsModule } from './metrics.module.js';
 import { API_CSP, type ApiDescription, DOCS_CSP, serveOpenApi } from './openapi.js';
 import { HttpProblem, type ProblemOptions } from './problem.js';
 import { pathOf, ProblemFilter } from './problem-filter.js';
@@ -38,6 +42,12 @@ export interface AppOptions {
   readonly allowedHosts?: readonly string[];
   /** Time that running requests get at shutdown before their connections are cut; 10 s unless given. */
   readonly shutdownGraceMs?: number;
+  /** Counts requests and serves `/metrics`; neither unless given. */
+  readonly metrics?: {
+    readonly registry: Metrics;
+    /** Of the scraper; without one only administrators read them. */
+    readonly scrapeToken?: Secret<string> | undefined;
+  };
   readonly log?: LogOptions;
   readonly problems?: ProblemOptions;
 }
@@ -76,8 +86,11 @@ export async function createApp(module: Type | DynamicModule, options: AppOption
   const logger = createLogger(options.log);
   configureFastify(fastify, options);
   logAnswers(fastify, logger);
+  if (options.metrics !== undefined) measureRequests(fastify, options.metrics.registry);
 
-  const root: DynamicModule = { module: ApplicationRoot, imports: [loggerModule(logger), module] };
+  const imports = [loggerModule(logger), module];
+  if (options.metrics !== undefined) imports.push(MetricsModule.register(options.metrics.registry));
+  const root: DynamicModule = { module: ApplicationRoot, imports };
   // eslint-disable-next-line @typescript-eslint/no-unsafe-class-instance-assignment -- Nest declares its options as a class
   const app = await NestFactory.create<NestFastifyApplication>(root, adapter, {
     bodyParser: false,
@@ -87,7 +100,8 @@ export async function createApp(module: Type | DynamicModule, options: AppOption
   app.useLogger(app.get(Logger));
   if (options.multipart !== undefined) await app.register(multipart, options.multipart);
   const reflector = app.get(Reflector);
-  app.useGlobalGuards(new BearerGuard(reflector, app.get(TokenVerifier, { strict: false })), new RolesGuard(reflector));
+  const verifier = app.get(TokenVerifier, { strict: false });
+  app.useGlobalGuards(new BearerGuard(reflector, verifier, options.metrics?.scrapeToken), new RolesGuard(reflector));
   app.useGlobalPipes(new StrictValidationPipe(options.validationStatus));
   app.useGlobalFilters(filter);
   app.enableShutdownHooks(['SIGTERM', 'SIGINT']);

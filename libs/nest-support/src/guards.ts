@@ -1,5 +1,7 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+
 import { type Caller, IdentityError, TokenVerifier } from '@azaion/identity';
-import { DomainError } from '@azaion/kernel';
+import { DomainError, type Secret } from '@azaion/kernel';
 import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import { type FastifyReply, type FastifyRequest } from 'fastify';
@@ -28,9 +30,11 @@ export class BearerGuard implements CanActivate {
   /** An instance of its own: passport's shared one would mix up the applications of one process. */
   private readonly passport = new passport.Passport();
 
+  /** @param scrapeToken - Opens the routes of `AllowScrape`; nobody's when there is none. */
   constructor(
     private readonly reflector: Reflector,
     verifier: TokenVerifier,
+    private readonly scrapeToken?: Secret<string>,
   ) {
     this.passport.use(bearerStrategy(verifier));
   }
@@ -40,7 +44,9 @@ export class BearerGuard implements CanActivate {
     if (rule.kind === 'public') return true;
     const http = context.switchToHttp();
     const request = http.getRequest<FastifyRequest>();
-    if (rule.kind === 'optional' && request.headers.authorization === undefined) return true;
+    const { authorization } = request.headers;
+    if (rule.kind === 'optional' && authorization === undefined) return true;
+    if (rule.kind === 'scrape' && isScrapeToken(authorization, this.scrapeToken)) return true;
     setCaller(request, await this.authenticate(request, http.getResponse<FastifyReply>()));
     return true;
   }
@@ -55,6 +61,14 @@ export class BearerGuard implements CanActivate {
       authenticate(request, reply, reject);
     });
   }
+}
+
+/** Compares hashes: their length is the same, and the time says nothing about the token. */
+function isScrapeToken(authorization: string | undefined, token: Secret<string> | undefined): boolean {
+  const sent = /^bearer +(\S+) *$/i.exec(authorization ?? '')?.[1];
+  if (sent === undefined || token === undefined) return false;
+  const hash = (text: string): Buffer => createHash('sha256').update(text).digest();
+  return timingSafeEqual(hash(sent), hash(token.reveal()));
 }
 
 type PassportMiddleware = (request: object, reply: object, next: (error: unknown) => void) => void;
@@ -102,7 +116,8 @@ export class RolesGuard implements CanActivate {
     const rule = ruleOf(this.reflector, context);
     if (rule.kind === 'public') return true;
     const caller = callerOf(context.switchToHttp().getRequest<object>());
-    if (caller === undefined && rule.kind === 'optional') return true;
+    // The bearer guard let it pass: nobody calls, or a scraper does.
+    if (caller === undefined && (rule.kind === 'optional' || rule.kind === 'scrape')) return true;
     if (caller === undefined) throw new IdentityError('token.missing', 'Log in first: an access token is needed.');
     if (!rule.roles.includes(caller.role)) throw new IdentityError('role.forbidden', 'Your role does not allow this.');
     return true;

@@ -2,6 +2,7 @@ export {
   ACCESS_RULE,
   type AccessRule,
   AllowRoles,
+  AllowScrape,
   AnyRole,
   callerOf,
   CurrentCaller,
@@ -24,6 +25,7 @@ export { BearerGuard, RolesGuard } from './guards.js';
 export { HealthModule, type HealthModuleOptions, type HealthPlan, HealthProbes } from './health.module.js';
 export { type CheckState, type HealthCheck, HealthChecks } from './health-checks.js';
 export { createLogger, type LogOptions, redactQueries } from './logging.js';
+export { type MetricDescription, Metrics } from './metrics.js';
 export { type ApiDescription, openApiDocument } from './openapi.js';
 export {
   type AnyErrorCode,

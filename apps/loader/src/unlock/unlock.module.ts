@@ -8,6 +8,7 @@ import { type BeforeApplicationShutdown, Logger, Module, type OnApplicationBoots
 import { type LoaderConfig, unlockResourceOf } from '../config.js';
 import { type LoaderAdapters } from '../loader-adapters.js';
 import { type LoaderFeature } from '../loader-feature.js';
+import { LoaderMetrics } from '../metrics/loader-metrics.js';
 import { LogIn } from '../session/log-in.js';
 import { OpenForCaller } from '../session/open-for-caller.js';
 import { FileUnlockRecords } from './file-unlock-records.js';
@@ -41,15 +42,19 @@ export class UnlockModule implements OnApplicationBootstrap, BeforeApplicationSh
       providers: [
         {
           provide: UnlockImages,
-          useFactory: () =>
-            UnlockImages.restore({
+          inject: [LoaderMetrics],
+          useFactory: async (metrics: LoaderMetrics) => {
+            const unlock = await UnlockImages.restore({
               runtime: (signal) => choice.forRun(signal),
               inspector,
               records: new FileUnlockRecords(join(config.dataDir, 'unlock.json')),
               clock,
               limits: STALL_LIMITS_MS,
               onError: report,
-            }),
+            });
+            metrics.watchUnlock(unlock, () => clock.monotonicMs());
+            return unlock;
+          },
         },
         {
           provide: UnlockEvents,
