@@ -12,6 +12,7 @@ import { LogInDevice } from './devices/log-in-device.js';
 import { ManageDevices } from './devices/manage-devices.js';
 import { RegisterDevice } from './devices/register-device.js';
 import { DevicesController } from './http/devices.controller.js';
+import { FoldersController } from './http/folders.controller.js';
 import { GrantsController } from './http/grants.controller.js';
 import { LoginController } from './http/login.controller.js';
 import { ObjectsController } from './http/objects.controller.js';
@@ -27,6 +28,7 @@ import { Housekeeping } from './persistence/housekeeping.js';
 import { Database } from './persistence/database.js';
 import { CommitUpload } from './sealed/commit-upload.js';
 import { CurrentStanding } from './sealed/current-standing.js';
+import { FolderPolicies } from './sealed/folder-policies.js';
 import { Folders } from './sealed/folders.js';
 import { GrantResource } from './sealed/grant-resource.js';
 import { Packs } from './sealed/packs.js';
@@ -63,6 +65,7 @@ export class AdminApiModule {
         DevicesController,
         UploadsController,
         GrantsController,
+        FoldersController,
         StatementKeysController,
         ObjectsController,
       ],
@@ -157,7 +160,8 @@ function useCases(config: AdminConfig): Provider[] {
         new LogInDevice(database, limits, sessions, audit, clock, config.audience),
     },
     made(CurrentStanding, [Database, TokenVerifier, Clock]),
-    made(Folders, [Database, KeyVault, AuditLog, Clock]),
+    made(FolderPolicies, [Database, AuditLog, Clock]),
+    made(Folders, [Database, KeyVault, FolderPolicies, AuditLog, Clock]),
     made(Uploads, [Database, Folders, AuditLog, Clock]),
     made(Packs, [Database, Uploads, ObjectStore, Clock]),
     made(CommitUpload, [

@@ -105,6 +105,7 @@ const EXITS = {
   'token.expired': 'forbidden',
   'role.forbidden': 'forbidden',
   'folder.forbidden': 'forbidden',
+  'folder.attestation-required': 'forbidden',
   'login.wrong-credentials': 'forbidden',
   'login.rate-limited': 'refused',
   'device.not-enrolled': 'forbidden',

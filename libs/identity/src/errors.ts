@@ -7,6 +7,7 @@ export const IDENTITY_ERRORS = {
   'token.expired': 'caller',
   'role.forbidden': 'caller',
   'folder.forbidden': 'caller',
+  'folder.attestation-required': 'operator', // the device must prove where its keys live
   'login.wrong-credentials': 'caller', // one answer for unknown, wrong, disabled, locked
   'login.rate-limited': 'caller',
   'device.not-enrolled': 'operator',

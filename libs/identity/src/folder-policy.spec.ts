@@ -1,4 +1,14 @@
-import { defaultFolderPolicy, ENGINES_FOLDER, mayRead, mayWrite } from './folder-policy.js';
+import {
+  DEFAULT_LEASE_SECONDS,
+  defaultFolderPolicy,
+  ENGINES_FOLDER,
+  isAttestedFor,
+  MAX_LEASE_SECONDS,
+  mayOpenAttested,
+  mayRead,
+  mayWrite,
+  MIN_LEASE_SECONDS,
+} from './folder-policy.js';
 import { type Role, ROLES, WORKING_ROLES } from './roles.js';
 
 const ALL_ROLES = Object.keys(ROLES) as Role[];
@@ -27,5 +37,33 @@ describe('a folder policy', () => {
   it('never lets None in, even when it is named', () => {
     const policy = { read: ['None'], write: ['None'] } as const;
     expect(mayRead(policy, 'None') || mayWrite(policy, 'None')).toBe(false);
+  });
+});
+
+describe('attestation', () => {
+  const open = { ...defaultFolderPolicy('models') };
+  const closed = { ...open, requireAttestation: true };
+  const readable = { ...closed, peopleMayRead: true };
+  const device = { role: 'CompanionPC', isDevice: true } as const;
+  const person = { role: 'Operator', isDevice: false } as const;
+
+  it.each([
+    ['a folder without it', open, device, false, true, true],
+    ['a folder without it', open, person, false, true, true],
+    ['an unattested device', closed, device, false, false, false],
+    ['an attested device', closed, device, true, true, true],
+    ['a person alone', closed, person, false, false, false],
+    ['a person behind an attested device', closed, person, true, true, false],
+    ['a person who may read', readable, person, false, true, true],
+    ['an unattested device where people may read', readable, device, false, false, false],
+  ])('%s', (_case, policy, reader, attested, sees, opens) => {
+    expect(isAttestedFor(policy, { ...reader, attested })).toBe(sees);
+    expect(mayOpenAttested(policy, { ...reader, attested })).toBe(opens);
+  });
+
+  it('is not asked for by default, and leases lie within their bounds', () => {
+    expect(open).toMatchObject({ requireAttestation: false, peopleMayRead: false, quotaBytes: undefined });
+    expect([MIN_LEASE_SECONDS, MAX_LEASE_SECONDS]).toEqual([3600, 90 * 86_400]);
+    expect(open.leaseSeconds).toBe(DEFAULT_LEASE_SECONDS);
   });
 });

@@ -22,7 +22,19 @@ export {
   verifyEnrolment,
 } from './enrolment.js';
 export { IDENTITY_ERRORS, IdentityError, type IdentityErrorCode } from './errors.js';
-export { defaultFolderPolicy, ENGINES_FOLDER, type FolderPolicy, mayRead, mayWrite } from './folder-policy.js';
+export {
+  defaultFolderPolicy,
+  ENGINES_FOLDER,
+  type FolderAccess,
+  type FolderPolicy,
+  type FolderReader,
+  isAttestedFor,
+  MAX_LEASE_SECONDS,
+  mayOpenAttested,
+  mayRead,
+  mayWrite,
+  MIN_LEASE_SECONDS,
+} from './folder-policy.js';
 export { type JwksKey, JwksSource, parseJwks } from './jwks.js';
 export {
   CLOCK_TOLERANCE_SECONDS,

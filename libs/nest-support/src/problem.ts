@@ -90,6 +90,7 @@ export const PROBLEMS = {
   'token.expired': { status: 401, title: 'Token expired' },
   'role.forbidden': { status: 403, title: 'Access denied' },
   'folder.forbidden': { status: 403, title: 'Access denied' },
+  'folder.attestation-required': { status: 403, title: 'Attested device needed' },
   'login.wrong-credentials': { status: 401, title: 'Wrong credentials' },
   'login.rate-limited': { status: 429, title: 'Too many attempts' },
   'device.not-enrolled': { status: 403, title: 'Device not enrolled' },

@@ -10,23 +10,14 @@ import {
   ApiPropertyOptional,
   ApiTags,
 } from '@nestjs/swagger';
-import { IsOptional, IsString, MaxLength, ValidateBy } from 'class-validator';
+import { IsOptional, IsString, MaxLength } from 'class-validator';
 
 import { MAX_PASSWORD_CHARS } from '../tokens/password-hasher.js';
 import { CreateUser } from '../users/create-user.js';
 import { ListUsers, type UserView } from '../users/list-users.js';
 import { type AnswerOf, PageQuery } from './dto.js';
+import { IsRole } from './is-role.js';
 import { ProblemResponses } from './problems.js';
-
-function IsRole(): PropertyDecorator {
-  return ValidateBy({
-    name: 'isRole',
-    validator: {
-      validate: (value: unknown) => parseRole(value) !== undefined,
-      defaultMessage: () => '$property must be the name or number of a role',
-    },
-  });
-}
 
 class CreateUserBody {
   @ApiProperty({ example: 'publisher@example.com' })

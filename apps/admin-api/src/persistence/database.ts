@@ -4,6 +4,7 @@ import pg from 'pg';
 
 import { foundation } from './migrations/0001-foundation.js';
 import { references } from './migrations/0002-references.js';
+import { folderPolicies } from './migrations/0020-folder-policies.js';
 import { type Schema } from './schema.js';
 
 /** The database, or one transaction on it. */
@@ -60,7 +61,12 @@ export class Database {
     const migrator = new Migrator({
       db: this.queries,
       provider: {
-        getMigrations: () => Promise.resolve({ '0001-foundation': foundation, '0002-references': references }),
+        getMigrations: () =>
+          Promise.resolve({
+            '0001-foundation': foundation,
+            '0002-references': references,
+            '0020-folder-policies': folderPolicies,
+          }),
       },
     });
     const { error } = await migrator.migrateToLatest();

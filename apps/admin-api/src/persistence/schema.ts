@@ -74,6 +74,7 @@ export interface DevicesTable {
   idempotency_key: string | null;
   created_at: Date;
   enrolled_at: Date | null;
+  attested_at: Date | null;
   last_seen_at: Date | null;
 }
 
@@ -96,8 +97,19 @@ export interface FoldersTable {
   id: string;
   name: string;
   wrapped_device_root: Buffer;
-  lease_seconds: number;
   created_at: Date;
+}
+
+/** Rules of folders, by name: a folder may have rules before anything lies in it. */
+export interface FolderPoliciesTable {
+  folder: string;
+  readers: string[];
+  writers: string[];
+  lease_seconds: number;
+  quota_bytes: number | null;
+  require_attestation: boolean;
+  people_may_read: boolean;
+  updated_at: Date;
 }
 
 /** Dedup domains; a device's own has no key of its own here: it is derived from the folder's device root. */
@@ -235,6 +247,7 @@ export interface Schema {
   device_challenges: DeviceChallengesTable;
   used_assertions: UsedAssertionsTable;
   folders: FoldersTable;
+  folder_policies: FolderPoliciesTable;
   dedup_domains: DedupDomainsTable;
   resources: ResourcesTable;
   uploads: UploadsTable;

@@ -117,7 +117,7 @@ export class CommitUpload {
       .where('resources.id', '=', upload.resource_id)
       .forUpdate('resources') // versions are numbered in the order of this lock
       .executeTakeFirstOrThrow();
-    this.folders.assertMayWrite(resource.folder, standing);
+    await this.folders.assertMayWrite(resource.folder, standing, on);
 
     const draft = await this.openDraft(on, upload, request);
     const scope = standing.deviceSerial === undefined ? 'fleet' : `device:${standing.deviceSerial}`;

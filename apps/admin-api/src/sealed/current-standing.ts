@@ -12,6 +12,8 @@ export interface Standing {
   readonly role: Role;
   /** The calling device's serial; `undefined` for a person. */
   readonly deviceSerial: string | undefined;
+  /** Whether the calling device, or the one whose Loader carries the call, has proved where its keys live. */
+  readonly attested: boolean;
   /** Network address of the request. */
   readonly address: string;
 }
@@ -30,26 +32,39 @@ export class CurrentStanding {
    * @throws AdminError `user.disabled`; IdentityError `device.not-enrolled` | `device.revoked` | `token.invalid` | `token.expired`.
    */
   async of(caller: Caller, carrierToken: string | undefined, address: string): Promise<Standing> {
-    const role = await this.currentRole(caller);
-    if (carrierToken !== undefined) await this.assertCarrier(carrierToken);
-    return { userId: caller.userId, role, deviceSerial: caller.deviceSerial, address };
+    const { role, attested } = await this.current(caller);
+    const carrierAttested = carrierToken !== undefined && (await this.carrierAttested(carrierToken));
+    return {
+      userId: caller.userId,
+      role,
+      deviceSerial: caller.deviceSerial,
+      attested: caller.deviceSerial === undefined ? carrierAttested : attested,
+      address,
+    };
   }
 
-  private async assertCarrier(token: string): Promise<void> {
+  private async carrierAttested(token: string): Promise<boolean> {
     const carrier = await this.verifier.verify(token);
     if (carrier.deviceSerial === undefined)
       throw new IdentityError('device.not-enrolled', 'The call was not carried by an enrolled device.');
-    await this.currentRole(carrier);
+    return (await this.current(carrier)).attested;
   }
 
-  private async currentRole({ userId, sessionId, deviceSerial }: Caller): Promise<Role> {
+  private async current({ userId, sessionId, deviceSerial }: Caller): Promise<{ role: Role; attested: boolean }> {
     const found = await this.database.queries
       .selectFrom('users')
       .leftJoin('sessions', (join) => join.onRef('sessions.user_id', '=', 'users.id').on('sessions.id', '=', sessionId))
       .leftJoin('devices', (join) =>
         join.onRef('devices.user_id', '=', 'users.id').on('devices.serial', '=', deviceSerial ?? null),
       )
-      .select(['users.role', 'users.is_enabled', 'devices.status', 'sessions.revoked_at', 'sessions.ends_at'])
+      .select([
+        'users.role',
+        'users.is_enabled',
+        'devices.status',
+        'devices.attested_at',
+        'sessions.revoked_at',
+        'sessions.ends_at',
+      ])
       .where('users.id', '=', userId)
       .executeTakeFirst();
     const role = parseRole(found?.role);
@@ -60,7 +75,7 @@ export class CurrentStanding {
     if (deviceSerial !== undefined) assertEnrolled(found.status);
     const ended = found.revoked_at !== null || (found.ends_at?.getTime() ?? 0) <= this.clock.nowMs();
     if (ended) throw new IdentityError('token.invalid', 'This session has ended: log in again.');
-    return role;
+    return { role, attested: found.attested_at !== null };
   }
 }
 

@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 
 import { deriveDeviceDomainKey, KEY_BYTES, type KeyVault } from '@azaion/crypto';
-import { defaultFolderPolicy, IdentityError, mayRead, mayWrite } from '@azaion/identity';
+import { type FolderPolicy, IdentityError, isAttestedFor, mayOpenAttested, mayRead, mayWrite } from '@azaion/identity';
 import { type Clock } from '@azaion/kernel';
 import { sql } from 'kysely';
 
@@ -10,9 +10,9 @@ import { AdminError } from '../errors.js';
 import { type Database, type Queries } from '../persistence/database.js';
 import { type FoldersTable } from '../persistence/schema.js';
 import { actorOf, type Standing } from './current-standing.js';
+import { type FolderPolicies } from './folder-policies.js';
 
 const MAIN_DOMAIN = 0;
-const DEFAULT_LEASE_SECONDS = 7 * 86_400;
 const MAX_DOMAINS = 65_536;
 
 /** A dedup domain with its opened secret. */
@@ -27,20 +27,34 @@ export class Folders {
   constructor(
     private readonly database: Database,
     private readonly vault: KeyVault,
+    private readonly policies: FolderPolicies,
     private readonly audit: AuditLog,
     private readonly clock: Clock,
   ) {}
 
-  /** @throws IdentityError `folder.forbidden`. */
-  assertMayRead(folder: string, standing: Standing): void {
-    if (!mayRead(defaultFolderPolicy(folder), standing.role))
+  /** Whether the caller may see what the folder holds. @throws IdentityError `folder.forbidden` | `folder.attestation-required`. */
+  async assertMayRead(folder: string, standing: Standing): Promise<FolderPolicy> {
+    const policy = await this.policies.of(folder);
+    if (!mayRead(policy, standing.role))
       throw new IdentityError('folder.forbidden', 'Your role may not read this folder.');
+    if (!isAttestedFor(policy, readerOf(standing))) throw attestationRequired();
+    return policy;
   }
 
-  /** @throws IdentityError `folder.forbidden`. */
-  assertMayWrite(folder: string, standing: Standing): void {
-    if (!mayWrite(defaultFolderPolicy(folder), standing.role))
+  /** Whether the caller may open what the folder holds: stricter than seeing it. @throws as {@link assertMayRead}. */
+  async assertMayOpen(folder: string, standing: Standing): Promise<FolderPolicy> {
+    const policy = await this.assertMayRead(folder, standing);
+    if (!mayOpenAttested(policy, readerOf(standing))) throw attestationRequired();
+    return policy;
+  }
+
+  /** @throws IdentityError `folder.forbidden` | `folder.attestation-required`, the latter to devices only. */
+  async assertMayWrite(folder: string, standing: Standing, on?: Queries): Promise<FolderPolicy> {
+    const policy = await this.policies.of(folder, on);
+    if (!mayWrite(policy, standing.role))
       throw new IdentityError('folder.forbidden', 'Your role may not publish into this folder.');
+    if (standing.deviceSerial !== undefined && !isAttestedFor(policy, readerOf(standing))) throw attestationRequired();
+    return policy;
   }
 
   /** The folder of this name; `undefined` when nothing was ever uploaded into it. */
@@ -63,7 +77,6 @@ export class Folders {
         id,
         name,
         wrapped_device_root: await this.wrapFresh(deviceRootRow(id)),
-        lease_seconds: DEFAULT_LEASE_SECONDS,
         created_at: now,
       })
       .returningAll()
@@ -157,4 +170,19 @@ function domainRow(folderId: string, number: number): string {
 
 function deviceRootRow(folderId: string): string {
   return `${folderId}/devices`;
+}
+
+function readerOf({ role, deviceSerial, attested }: Standing): {
+  role: Standing['role'];
+  isDevice: boolean;
+  attested: boolean;
+} {
+  return { role, isDevice: deviceSerial !== undefined, attested };
+}
+
+function attestationRequired(): IdentityError {
+  return new IdentityError(
+    'folder.attestation-required',
+    'This folder is for devices that have proved where their keys live: ask an administrator.',
+  );
 }

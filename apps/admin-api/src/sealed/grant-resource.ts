@@ -62,9 +62,9 @@ export class GrantResource {
    *   CryptoError `grant.foreign-recipient`.
    */
   async run(request: GrantRequest, standing: Standing): Promise<GrantAnswer> {
-    this.folders.assertMayRead(request.resource.folder, standing);
+    const { leaseSeconds } = await this.folders.assertMayOpen(request.resource.folder, standing);
     await this.assertRecipient(request.recipientPoint, standing);
-    const { version, latest, leaseSeconds } = await this.find(request, standing);
+    const { version, latest } = await this.find(request, standing);
     const nowSeconds = Math.floor(this.clock.nowMs() / 1000);
     const lease = standing.deviceSerial !== undefined;
     const notAfter = nowSeconds + (lease ? leaseSeconds : PERSON_GRANT_SECONDS);
@@ -156,13 +156,12 @@ export class GrantResource {
   private async find(
     { resource, version: wanted }: GrantRequest,
     standing: Standing,
-  ): Promise<{ readonly version: Version; readonly latest: number; readonly leaseSeconds: number }> {
+  ): Promise<{ readonly version: Version; readonly latest: number }> {
     const rows = this.database.queries
       .selectFrom('versions')
       .innerJoin('resources', 'resources.id', 'versions.resource_id')
       .innerJoin('folders', 'folders.id', 'resources.folder_id')
       .selectAll('versions')
-      .select('folders.lease_seconds')
       .where('folders.name', '=', resource.folder)
       .where('resources.name', '=', resource.name)
       .where('versions.state', '=', 'live')
@@ -175,7 +174,7 @@ export class GrantResource {
     const visible = standing.role === 'ApiAdmin' ? rows : own;
     const version = wanted === undefined ? latest : await visible.where('version', '=', wanted).executeTakeFirst();
     if (!version) throw new ResourceError('resource.not-found', 'There is no such resource or version.');
-    return { version, latest: latest?.version ?? version.version, leaseSeconds: version.lease_seconds };
+    return { version, latest: latest?.version ?? version.version };
   }
 
   private async record(
@@ -245,7 +244,7 @@ export class GrantResource {
       .executeTakeFirst();
     if (!grant)
       throw new AdminError('grant.not-found', 'There is no such grant, or it has expired: ask for a new one.');
-    this.folders.assertMayRead(grant.folder, standing);
+    await this.folders.assertMayOpen(grant.folder, standing);
     return grant;
   }
 }

@@ -40,7 +40,7 @@ export class ReadCatalogue {
 
   /** The resources of a folder with their newest version. A folder that does not exist is empty. @throws IdentityError `folder.forbidden`. */
   async resources(folder: string, standing: Standing): Promise<readonly CatalogueEntry[]> {
-    this.folders.assertMayRead(folder, standing);
+    await this.folders.assertMayRead(folder, standing);
     const rows = await this.database.queries
       .selectFrom('versions')
       .innerJoin('resources', 'resources.id', 'versions.resource_id')
@@ -65,7 +65,7 @@ export class ReadCatalogue {
 
   /** The versions of a resource, newest first. @throws ResourceError `resource.not-found`; IdentityError `folder.forbidden`. */
   async versions({ folder, name }: ResourceName, standing: Standing): Promise<readonly VersionEntry[]> {
-    this.folders.assertMayRead(folder, standing);
+    await this.folders.assertMayRead(folder, standing);
     const rows = await this.database.queries
       .selectFrom('versions')
       .innerJoin('resources', 'resources.id', 'versions.resource_id')

@@ -39,7 +39,7 @@ export class Uploads {
 
   /** Opens an upload (F3). @throws IdentityError `folder.forbidden`. */
   async open(name: ResourceName, standing: Standing): Promise<OpenedUpload> {
-    this.folders.assertMayWrite(name.folder, standing);
+    await this.folders.assertMayWrite(name.folder, standing);
     return this.database.transaction(async (on) => {
       const folder = await this.folders.ensure(on, name.folder, standing);
       const domain = await this.folders.publishingDomain(on, folder, standing);

@@ -1,0 +1,65 @@
+import { defaultFolderPolicy, type FolderPolicy, parseRole, type Role } from '@azaion/identity';
+import { type Clock } from '@azaion/kernel';
+
+import { type Actor, type AuditLog } from '../audit/audit-log.js';
+import { type Database, type Queries } from '../persistence/database.js';
+
+/** Who may do what in which folder. A folder that nobody has set rules for has the default ones. */
+export class FolderPolicies {
+  constructor(
+    private readonly database: Database,
+    private readonly audit: AuditLog,
+    private readonly clock: Clock,
+  ) {}
+
+  /** What holds for this folder right now, whether anything lies in it or not. */
+  async of(folder: string, on: Queries = this.database.queries): Promise<FolderPolicy> {
+    const row = await on.selectFrom('folder_policies').selectAll().where('folder', '=', folder).executeTakeFirst();
+    if (!row) return defaultFolderPolicy(folder);
+    return {
+      read: roles(row.readers),
+      write: roles(row.writers),
+      leaseSeconds: row.lease_seconds,
+      quotaBytes: row.quota_bytes ?? undefined,
+      requireAttestation: row.require_attestation,
+      peopleMayRead: row.people_may_read,
+    };
+  }
+
+  /** Replaces a folder's rules; they hold from the next request on. @param policy - Already within its bounds. */
+  async replace(folder: string, policy: FolderPolicy, actor: Actor): Promise<void> {
+    const values = {
+      readers: [...policy.read],
+      writers: [...policy.write],
+      lease_seconds: policy.leaseSeconds,
+      quota_bytes: policy.quotaBytes ?? null,
+      require_attestation: policy.requireAttestation,
+      people_may_read: policy.peopleMayRead,
+      updated_at: new Date(this.clock.nowMs()),
+    };
+    await this.database.transaction(async (on) => {
+      await on
+        .insertInto('folder_policies')
+        .values({ folder, ...values })
+        .onConflict((conflict) => conflict.column('folder').doUpdateSet(values))
+        .execute();
+      await this.audit.record(on, {
+        event: 'folder.policy-changed',
+        actor,
+        subject: folder,
+        details: {
+          read: policy.read.join(' '),
+          write: policy.write.join(' '),
+          leaseSeconds: policy.leaseSeconds,
+          ...(policy.quotaBytes === undefined ? {} : { quotaBytes: policy.quotaBytes }),
+          requireAttestation: policy.requireAttestation,
+          peopleMayRead: policy.peopleMayRead,
+        },
+      });
+    });
+  }
+}
+
+function roles(names: readonly string[]): readonly Role[] {
+  return names.flatMap((name) => parseRole(name) ?? []);
+}
