@@ -7,12 +7,16 @@ import { type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { type AdminConfig, listensOnLoopback, readAdminConfig } from './config.js';
 import { createAdminApi, prepareAdminApi } from './create-admin-api.js';
 import { type Infrastructure, openInfrastructure } from './infrastructure.js';
+import { maintain, MAINTENANCE_USAGE, maintenanceOf } from './maintenance.js';
 import { codeOf } from './persistence/database.js';
 import { Housekeeping } from './persistence/housekeeping.js';
 
 const HOUSEKEEPING_INTERVAL_MS = 10 * 60_000;
 const USAGE = `Usage: node apps/admin-api/dist/main.js [--print-config]
+       node apps/admin-api/dist/main.js COMMAND
 
+Commands, beside the running service with the same settings:
+${MAINTENANCE_USAGE}
 Settings are environment variables, all with defaults in development. See docs/reference/admin-http.md.
 `;
 
@@ -23,7 +27,8 @@ export async function run(): Promise<void> {
     process.stdout.write(USAGE);
     return;
   }
-  if (args.some((argument) => argument !== '--print-config')) {
+  const maintenance = maintenanceOf(args);
+  if (maintenance === undefined && args.some((argument) => argument !== '--print-config')) {
     refuse(USAGE);
     return;
   }
@@ -36,6 +41,7 @@ export async function run(): Promise<void> {
     return;
   }
   if (args.includes('--print-config')) process.stdout.write(`${printConfig(config)}\n`);
+  else if (maintenance !== undefined) process.exitCode = await maintain(config, maintenance, process.stdout);
   else await serve(config);
 }
 

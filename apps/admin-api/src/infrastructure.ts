@@ -27,22 +27,33 @@ export interface Infrastructure {
   close(): Promise<void>;
 }
 
-/** Opens database, key vault and object store. @throws Error with a sentence for the operator; nothing keeps running then. */
+/** The file with the key-encryption keys. */
+export function kekFileOf(config: AdminConfig): string {
+  return config.kekFile ?? join(resolve(config.dataDir), 'keys', 'kek');
+}
+
+/**
+ * Opens database, key vault and object store.
+ *
+ * @param besideService - For a command that may run beside the service: an embedded database that runs already stays running.
+ * @throws Error with a sentence for the operator; nothing keeps running then.
+ */
 export async function openInfrastructure(
   config: AdminConfig,
   clock: Clock = new SystemClock(),
+  besideService = false,
 ): Promise<Infrastructure> {
   const production = isProduction(config);
   const dataDir = resolve(config.dataDir);
   await mkdir(dataDir, { recursive: true });
-  const vault = await FileKeyVault.open(config.kekFile ?? join(dataDir, 'keys', 'kek'), {
+  const vault = await FileKeyVault.open(kekFileOf(config), {
     createIfMissing: !production,
     ...(production ? { apartFrom: dataDir } : {}),
   });
   const keyDocument = await readKeyDocument(config);
   let publicUrl = config.publicUrl;
   const objects = await openObjectStore(config, vault, clock, () => publicUrl ?? '');
-  const embedded = config.databaseUrl === undefined ? await EmbeddedPostgres.start(dataDir) : undefined;
+  const embedded = config.databaseUrl === undefined ? await EmbeddedPostgres.start(dataDir, besideService) : undefined;
   const logger = new Logger('Database');
   const database = new Database(
     embedded?.connection ?? { connectionString: (config.databaseUrl ?? new Secret('')).reveal() },

@@ -1,9 +1,9 @@
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
 
-import { concatBytes, equalBytes, utf8 } from '@azaion/kernel';
+import { concatBytes, equalBytes, toHex, utf8 } from '@azaion/kernel';
 
 import { CryptoError } from './errors.js';
-import { type KeyPurpose } from './key-vault.js';
+import { type KeyPurpose, KeyVault } from './key-vault.js';
 
 /** Length of a key-encryption key. */
 export const KEK_BYTES = 32;
@@ -18,6 +18,8 @@ const NONCE_AT = 1 + KEK_ID_BYTES;
 const SECRET_AT = NONCE_AT + NONCE_BYTES;
 /** Bytes a wrapped secret has beside the secret: version, KEK id, nonce, tag. */
 export const WRAP_OVERHEAD_BYTES = SECRET_AT + TAG_BYTES;
+/** Bytes at the beginning of a wrapped secret that name its key: version, KEK id. */
+export const WRAP_PREFIX_BYTES = NONCE_AT;
 
 interface Kek {
   readonly id: Uint8Array;
@@ -25,11 +27,11 @@ interface Kek {
 }
 
 /**
- * The mathematics of a key vault over the keys themselves, wherever they come from. A wrapped secret is
+ * The key vault over keys that this process holds, wherever they come from. A wrapped secret is
  * `version(1) = 1 ‖ KEK id(8) ‖ nonce(12) ‖ AES-256-GCM ‖ tag(16)` under `HKDF-SHA-256(KEK, info = "azaion-kek-wrap-v1" ‖ 0 ‖ purpose)`,
  * AAD = purpose ‖ KEK id ‖ row id. The id is derived from the KEK, so that it needs no bookkeeping and tells nothing about it.
  */
-export class KekRing {
+export class KekRing extends KeyVault {
   readonly #keks: readonly Kek[];
   readonly #current: Kek;
 
@@ -38,6 +40,7 @@ export class KekRing {
    * @throws RangeError otherwise.
    */
   constructor(keks: readonly Uint8Array[]) {
+    super();
     const [current, ...earlier] = keks.map((key) => {
       if (key.length !== KEK_BYTES) throw new RangeError('a key-encryption key has 32 bytes');
       return { key: Uint8Array.from(key), id: derive(key, 'azaion-kek-id-v1', '', KEK_ID_BYTES) };
@@ -49,8 +52,33 @@ export class KekRing {
       throw new RangeError('a key stands twice in the vault');
   }
 
-  /** Wraps a secret under the current key. See `KeyVault.wrap`. */
-  wrap(purpose: KeyPurpose, rowId: string, secret: Uint8Array): Uint8Array {
+  override async wrap(purpose: KeyPurpose, rowId: string, secret: Uint8Array): Promise<Uint8Array> {
+    return Promise.resolve(this.wrapNow(purpose, rowId, secret));
+  }
+
+  override async unwrap(purpose: KeyPurpose, rowId: string, wrapped: Uint8Array): Promise<Uint8Array> {
+    return Promise.resolve(this.unwrapNow(purpose, rowId, wrapped));
+  }
+
+  override async macKey(purpose: 'url-signing'): Promise<Uint8Array> {
+    return Promise.resolve(derive(this.#current.key, 'azaion-kek-mac-v1', purpose, KEK_BYTES));
+  }
+
+  override async prefixes(): Promise<readonly Uint8Array[]> {
+    return Promise.resolve(this.#keks.map(({ id }) => concatBytes(Uint8Array.of(FORMAT_VERSION), id)));
+  }
+
+  /** Whether a wrapped secret names a key of this ring. Nothing is opened. */
+  names(wrapped: Uint8Array): boolean {
+    return this.find(wrapped) !== undefined;
+  }
+
+  private find(wrapped: Uint8Array): Kek | undefined {
+    const id = wrapped.subarray(1, NONCE_AT);
+    return this.#keks.find((candidate) => equalBytes(candidate.id, id));
+  }
+
+  private wrapNow(purpose: KeyPurpose, rowId: string, secret: Uint8Array): Uint8Array {
     const { id, key } = this.#current;
     const nonce = randomBytes(NONCE_BYTES);
     return withSubkey(key, purpose, (subkey) => {
@@ -61,23 +89,20 @@ export class KekRing {
     });
   }
 
-  /**
-   * Opens a wrapped secret. See `KeyVault.unwrap`.
-   *
-   * @param wrapped - Untrusted bytes.
-   * @throws CryptoError `keys.wrapped-invalid`.
-   */
-  unwrap(purpose: KeyPurpose, rowId: string, wrapped: Uint8Array): Uint8Array {
+  private unwrapNow(purpose: KeyPurpose, rowId: string, wrapped: Uint8Array): Uint8Array {
     if (wrapped.length < WRAP_OVERHEAD_BYTES || wrapped[0] !== FORMAT_VERSION) throw invalid();
-    const id = wrapped.subarray(1, NONCE_AT);
-    const kek = this.#keks.find((candidate) => equalBytes(candidate.id, id));
-    if (kek === undefined) throw invalid();
+    const kek = this.find(wrapped);
+    if (kek === undefined)
+      throw new CryptoError(
+        'keys.wrapped-invalid',
+        `A stored key was wrapped under the key-encryption key ${toHex(wrapped.subarray(1, NONCE_AT))}, which is not in the key file: put it back below the current one.`,
+      );
     return withSubkey(kek.key, purpose, (subkey) => {
       const tagAt = wrapped.length - TAG_BYTES;
       const decipher = createDecipheriv('aes-256-gcm', subkey, wrapped.subarray(NONCE_AT, SECRET_AT), {
         authTagLength: TAG_BYTES,
       });
-      decipher.setAAD(associatedData(purpose, id, rowId));
+      decipher.setAAD(associatedData(purpose, kek.id, rowId));
       decipher.setAuthTag(wrapped.subarray(tagAt));
       const secret = decipher.update(wrapped.subarray(SECRET_AT, tagAt));
       try {
@@ -88,11 +113,6 @@ export class KekRing {
       }
       return new Uint8Array(secret);
     });
-  }
-
-  /** The MAC key of the current KEK. See `KeyVault.macKey`. */
-  macKey(purpose: 'url-signing'): Uint8Array {
-    return derive(this.#current.key, 'azaion-kek-mac-v1', purpose, KEK_BYTES);
   }
 }
 
@@ -117,7 +137,7 @@ function associatedData(purpose: KeyPurpose, kekId: Uint8Array, rowId: string): 
 function invalid(cause?: unknown): CryptoError {
   return new CryptoError(
     'keys.wrapped-invalid',
-    'A stored key does not open: the key-encryption key is another one, or the database was changed.',
+    'A stored key does not open under the key-encryption key that it names: the database was changed.',
     cause === undefined ? {} : { cause },
   );
 }

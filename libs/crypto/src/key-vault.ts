@@ -33,4 +33,10 @@ export abstract class KeyVault {
 
   /** A 32-byte key for computing MACs (signed URLs). Equal on every replica that has the same KEK. */
   abstract macKey(purpose: 'url-signing'): Promise<Uint8Array>;
+
+  /**
+   * The first `WRAP_PREFIX_BYTES` bytes of everything that each KEK of the vault wraps, the current one first: enough to find in a
+   * database what an earlier KEK wrapped, without opening anything.
+   */
+  abstract prefixes(): Promise<readonly Uint8Array[]>;
 }

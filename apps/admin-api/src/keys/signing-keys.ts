@@ -17,7 +17,8 @@ import { type SigningKeysTable } from '../persistence/schema.js';
 /** What a signing key signs. */
 export type SigningPurpose = SigningKeysTable['purpose'];
 
-const WRAPPED_FOR: Readonly<Record<SigningPurpose, KeyPurpose>> = {
+/** Under which purpose the private half of each kind of key is wrapped. */
+export const WRAPPED_FOR: Readonly<Record<SigningPurpose, KeyPurpose>> = {
   token: 'token-signing',
   statement: 'statement-signing',
   root: 'statement-root',

@@ -35,28 +35,27 @@ export class EmbeddedPostgres {
       readonly password: string;
       readonly database: string;
     },
+    private readonly leaveRunning: boolean,
   ) {}
+
+  private launched = false;
 
   /**
    * Creates the server's files at the first call and starts it; a server that an unclean end left running is taken over.
    *
    * @param dataDirectory - Everything lies below it, except where root's database user may not reach it: then a file in it names the place.
+   * @param leaveRunning - For a command beside a running service: a server that runs already is not stopped at the end.
    * @throws Error with a sentence for the operator.
    */
-  static async start(dataDirectory: string): Promise<EmbeddedPostgres> {
+  static async start(dataDirectory: string, leaveRunning = false): Promise<EmbeddedPostgres> {
     const account = process.getuid?.() === 0 ? databaseAccount() : undefined;
     await mkdir(dataDirectory, { recursive: true });
     const home = await homeDirectory(resolve(dataDirectory), account);
     const binaries = await reachableBinaries(account);
     const password = await keptPassword(join(home, 'password'));
     const sockets = await socketDirectory(home, account);
-    const server = new EmbeddedPostgres(binaries, join(home, 'cluster'), account, {
-      host: sockets,
-      port: DATABASE_PORT,
-      user: DATABASE_USER,
-      password,
-      database: 'postgres',
-    });
+    const connection = { host: sockets, port: DATABASE_PORT, user: DATABASE_USER, password, database: 'postgres' };
+    const server = new EmbeddedPostgres(binaries, join(home, 'cluster'), account, connection, leaveRunning);
     await server.initialise(home, password);
     await server.launch(home, sockets);
     return server;
@@ -64,6 +63,7 @@ export class EmbeddedPostgres {
 
   /** Stops the server; open connections are ended. */
   async stop(): Promise<void> {
+    if (this.leaveRunning && !this.launched) return;
     await this.exec('pg_ctl', ['-D', this.cluster, '-m', 'fast', '-w', 'stop']).catch(() => undefined);
   }
 
@@ -97,6 +97,7 @@ export class EmbeddedPostgres {
       () => false,
     );
     if (running) return;
+    this.launched = true;
     const settings = `-c listen_addresses='' -c unix_socket_directories='${sockets}' -c port=${DATABASE_PORT} -c max_connections=60 -c shared_buffers=64MB`;
     try {
       await this.exec('pg_ctl', [

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { CryptoError } from '@azaion/crypto';
 import { describeKeyVault } from '@azaion/crypto/testing';
 
-import { FileKeyVault } from './file-key-vault.js';
+import { addKeyEncryptionKey, FileKeyVault } from './file-key-vault.js';
 
 let directory: string;
 let path: string;
@@ -111,6 +111,47 @@ describe('FileKeyVault.open of an existing file', () => {
     await writeKeys(content);
     await refusal(FileKeyVault.open(path, { createIfMissing: true }));
     expect(await readFile(path, 'utf8')).toBe(content);
+  });
+
+  it('notices a key that was added while it is open, as soon as a row names it', async () => {
+    await writeKeys(key());
+    const [running, other] = [
+      await FileKeyVault.open(path, { createIfMissing: false }),
+      await FileKeyVault.open(path, { createIfMissing: false }),
+    ];
+    const before = await running.wrap('recipe', 'row', Buffer.from('before'));
+    await addKeyEncryptionKey(path);
+    const [current, earlier] = await running.prefixes();
+    expect(
+      Buffer.from(before)
+        .subarray(0, 9)
+        .equals(earlier ?? new Uint8Array()),
+    ).toBe(true);
+    const after = await running.wrap('recipe', 'row', Buffer.from('after'));
+    expect(
+      Buffer.from(after)
+        .subarray(0, 9)
+        .equals(current ?? new Uint8Array()),
+    ).toBe(true);
+    expect(Buffer.from(await other.unwrap('recipe', 'row', after)).toString()).toBe('after');
+    expect(Buffer.from(await other.unwrap('recipe', 'row', before)).toString()).toBe('before');
+    expect((await stat(path)).mode & 0o777).toBe(0o600);
+  });
+
+  it('goes on with the keys at hand when the file becomes unusable', async () => {
+    await writeKeys(key());
+    const vault = await FileKeyVault.open(path, { createIfMissing: false });
+    const wrapped = await vault.wrap('recipe', 'row', Buffer.from('secret'));
+    await writeKeys('half a li');
+    expect(await vault.prefixes()).toHaveLength(1);
+    await rm(path);
+    expect(await vault.prefixes()).toHaveLength(1);
+    expect(Buffer.from(await vault.unwrap('recipe', 'row', wrapped)).toString()).toBe('secret');
+  });
+
+  it('takes no 17th key', async () => {
+    await writeKeys(Array.from({ length: 16 }, key).join('\n'));
+    expect((await refusal(addKeyEncryptionKey(path))).message).toContain('16 keys');
   });
 
   it('asks for nothing but reading', async () => {

@@ -1,1 +1,1 @@
-export { FileKeyVault, type FileKeyVaultOptions } from './file-key-vault.js';
+export { addKeyEncryptionKey, FileKeyVault, type FileKeyVaultOptions } from './file-key-vault.js';

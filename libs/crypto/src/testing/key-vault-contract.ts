@@ -1,6 +1,7 @@
 /// <reference types="jest" />
 import { randomBytes } from 'node:crypto';
 
+import { WRAP_PREFIX_BYTES } from '../kek-ring.js';
 import { KEY_PURPOSES, type KeyVault } from '../key-vault.js';
 
 const REFUSED = { code: 'keys.wrapped-invalid' };
@@ -51,6 +52,17 @@ export function describeKeyVault(name: string, createVault: () => KeyVault | Pro
       }
       for (let sizeBytes = 0; sizeBytes < wrapped.length; sizeBytes += 1)
         await expect(vault.unwrap('folder', 'row', wrapped.subarray(0, sizeBytes))).rejects.toMatchObject(REFUSED);
+    });
+
+    it('names the current key at the beginning of everything it wraps', async () => {
+      const vault = await createVault();
+      const [current = new Uint8Array(), ...earlier] = await vault.prefixes();
+      expect(current).toHaveLength(WRAP_PREFIX_BYTES);
+      expect(earlier).toEqual([]);
+      for (const purpose of KEY_PURPOSES) {
+        const wrapped = await vault.wrap(purpose, 'row', randomBytes(32));
+        expect(Buffer.from(wrapped.subarray(0, WRAP_PREFIX_BYTES)).equals(current)).toBe(true);
+      }
     });
 
     it('has one MAC key of 32 bytes, and another vault has another', async () => {

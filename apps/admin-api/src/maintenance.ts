@@ -1,0 +1,92 @@
+import { addKeyEncryptionKey } from '@azaion/adapters/key-file';
+import { SystemClock } from '@azaion/kernel';
+
+import { AuditLog } from './audit/audit-log.js';
+import { type AdminConfig } from './config.js';
+import { type Infrastructure, kekFileOf, openInfrastructure } from './infrastructure.js';
+import { RotateKek } from './keys/rotate-kek.js';
+
+/** What an operator may run beside the service. */
+interface MaintenanceCommand {
+  /** The words of the command line. */
+  readonly words: readonly string[];
+  readonly help: string;
+  /** Before anything is opened. */
+  readonly before?: (config: AdminConfig) => Promise<void>;
+  /** @returns The exit status. */
+  readonly run: (infrastructure: Infrastructure, tell: Tell) => Promise<number>;
+}
+
+type Tell = (text: string) => void;
+
+const COMMANDS: readonly MaintenanceCommand[] = [
+  {
+    words: ['rotate-kek'],
+    help: 'wrap every stored key under the first key of the KEK file; repeat it as often as you like',
+    run: rotateKek,
+  },
+  {
+    words: ['rotate-kek', '--add-key'],
+    help: 'first put a fresh key in front of the file',
+    before: (config) => addKeyEncryptionKey(kekFileOf(config)),
+    run: rotateKek,
+  },
+  {
+    words: ['rotate-kek', '--count'],
+    help: 'only count what is still wrapped under earlier keys; exit status 1 when there is something',
+    run: async (infrastructure, tell) => leftOver(await rotation(infrastructure).left(), tell),
+  },
+];
+
+/** The help of all commands, a line each. */
+export const MAINTENANCE_USAGE = COMMANDS.map(({ words, help }) => `  ${words.join(' ').padEnd(24)} ${help}\n`).join(
+  '',
+);
+
+/** The command that the words name; `undefined` for none. */
+export function maintenanceOf(args: readonly string[]): MaintenanceCommand | undefined {
+  return COMMANDS.find(({ words }) => words.join(' ') === args.join(' '));
+}
+
+/**
+ * Runs a command on the database and keys of the configuration.
+ *
+ * @returns The exit status: 0 done, 1 not done or something is left to do.
+ */
+export async function maintain(
+  config: AdminConfig,
+  command: MaintenanceCommand,
+  out: { write(text: string): unknown },
+): Promise<number> {
+  let infrastructure: Infrastructure | undefined;
+  const tell = (text: string): void => void out.write(`${text}\n`);
+  try {
+    await command.before?.(config);
+    infrastructure = await openInfrastructure(config, new SystemClock(), true);
+    return await command.run(infrastructure, tell);
+  } catch (error) {
+    tell(`Not done: ${error instanceof Error ? error.message : 'unknown reason'}`);
+    return 1;
+  } finally {
+    await infrastructure?.close();
+  }
+}
+
+function rotation({ database, vault, clock }: Infrastructure): RotateKek {
+  return new RotateKek(database, vault, new AuditLog(clock));
+}
+
+async function rotateKek(infrastructure: Infrastructure, tell: Tell): Promise<number> {
+  const { rewrapped, left } = await rotation(infrastructure).run();
+  tell(`${rewrapped} stored keys were wrapped under the first key of the KEK file.`);
+  return leftOver(left, tell);
+}
+
+function leftOver(left: number, tell: Tell): number {
+  tell(
+    left === 0
+      ? '0 are left under earlier keys: once every replica has the new file, those are needed for backups only.'
+      : `${left} are left under earlier keys: give every replica the new file, then run "rotate-kek" again.`,
+  );
+  return left === 0 ? 0 : 1;
+}
