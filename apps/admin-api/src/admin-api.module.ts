@@ -7,13 +7,19 @@ import { ObjectStore } from '@azaion/split-resource';
 
 import { AuditLog } from './audit/audit-log.js';
 import { AdminConfig } from './config.js';
+import { DesiredOfDevice } from './desired/desired-of-device.js';
+import { RecordReport } from './desired/record-report.js';
+import { SetDesired } from './desired/set-desired.js';
 import { EnrolDevice } from './devices/enrol-device.js';
 import { LogInDevice } from './devices/log-in-device.js';
 import { ManageDevices } from './devices/manage-devices.js';
 import { RegisterDevice } from './devices/register-device.js';
+import { ManageGroups } from './groups/manage-groups.js';
+import { DesiredController } from './http/desired.controller.js';
 import { DevicesController } from './http/devices.controller.js';
 import { FoldersController } from './http/folders.controller.js';
 import { GrantsController } from './http/grants.controller.js';
+import { GroupsController } from './http/groups.controller.js';
 import { LoginController } from './http/login.controller.js';
 import { ObjectsController } from './http/objects.controller.js';
 import { StatementKeysController } from './http/statement-keys.controller.js';
@@ -63,6 +69,8 @@ export class AdminApiModule {
         LoginController,
         UsersController,
         DevicesController,
+        DesiredController,
+        GroupsController,
         UploadsController,
         GrantsController,
         FoldersController,
@@ -152,6 +160,10 @@ function useCases(config: AdminConfig): Provider[] {
     made(BootstrapAdministrator, [Database, CreateUser, PasswordHasher]),
     made(RegisterDevice, [Database, PasswordHasher, CreateUser, Sessions, AuditLog, Clock]),
     made(ManageDevices, [Database, Sessions, AuditLog]),
+    made(ManageGroups, [Database, AuditLog]),
+    made(SetDesired, [Database, AuditLog, Clock]),
+    made(DesiredOfDevice, [Database, Clock]),
+    made(RecordReport, [Database, Clock]),
     made(EnrolDevice, [Database, KeyVault, LogIn, Sessions, AuditLog, Clock]),
     {
       provide: LogInDevice,

@@ -10,6 +10,8 @@ export const ADMIN_ERRORS = {
   'user.disabled': 'operator',
   'device.exists': 'caller',
   'device.not-found': 'caller',
+  'group.not-found': 'caller',
+  'desired.unavailable': 'caller', // names a version that is not there
   'device.key-required': 'caller', // a device uses its enrolled key, nothing else does
   'grant.not-found': 'caller',
   'hashing.busy': 'operator', // more logins at once than this machine can hash

@@ -18,6 +18,7 @@ export type DomainErrorCode = NameErrorCode | CryptoErrorCode | ResourceErrorCod
 export type HttpErrorCode =
   | 'request.invalid'
   | 'request.malformed'
+  | 'request.precondition-failed'
   | 'request.too-large'
   | 'request.unsupported-media-type'
   | 'request.uri-too-long'
@@ -122,6 +123,7 @@ export const PROBLEMS = {
 
   'request.invalid': { status: 400, title: 'Invalid request' },
   'request.malformed': { status: 400, title: 'Malformed request' },
+  'request.precondition-failed': { status: 412, title: 'Changed in the meantime' },
   'request.too-large': { status: 413, title: 'Request too large' },
   'request.unsupported-media-type': { status: 415, title: 'Unsupported media type' },
   'request.uri-too-long': { status: 414, title: 'Address too long' },

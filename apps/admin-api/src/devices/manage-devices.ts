@@ -1,4 +1,5 @@
 import { type Actor, type AuditLog } from '../audit/audit-log.js';
+import { type DeviceReport } from '../desired/record-report.js';
 import { AdminError } from '../errors.js';
 import { type Database } from '../persistence/database.js';
 import { type Sessions } from '../tokens/sessions.js';
@@ -11,6 +12,19 @@ export interface DeviceView {
   readonly createdAt: Date;
   readonly enrolledAt: Date | undefined;
   readonly lastSeenAt: Date | undefined;
+  /** In the order of names. */
+  readonly groups: readonly string[];
+  readonly report: (DeviceReport & { readonly reportedAt: Date }) | undefined;
+}
+
+/** Which devices to list. */
+export interface DeviceQuery {
+  readonly limit: number;
+  /** Where the page before ended. */
+  readonly cursor: string | undefined;
+  readonly status: DeviceView['status'] | undefined;
+  /** Members of this group only. */
+  readonly group: string | undefined;
 }
 
 /** Looks at devices, revokes them and lets them enrol again. */
@@ -22,13 +36,26 @@ export class ManageDevices {
   ) {}
 
   /** One page in the order of serials, after `cursor`, and where the next begins. */
-  async list(
-    limit: number,
-    cursor: string | undefined,
-  ): Promise<{ readonly devices: readonly DeviceView[]; readonly cursor: string | undefined }> {
+  async list({
+    limit,
+    cursor,
+    status,
+    group,
+  }: DeviceQuery): Promise<{ readonly devices: readonly DeviceView[]; readonly cursor: string | undefined }> {
     let selection = this.views()
       .orderBy('devices.serial')
       .limit(limit + 1);
+    if (status !== undefined) selection = selection.where('devices.status', '=', status);
+    if (group !== undefined)
+      selection = selection.where((eb) =>
+        eb.exists(
+          eb
+            .selectFrom('group_members')
+            .select('group_name')
+            .where('group_name', '=', group)
+            .whereRef('device_id', '=', 'devices.id'),
+        ),
+      );
     if (cursor !== undefined) selection = selection.where('devices.serial', '>', cursor);
     const rows = await selection.execute();
     const devices = rows.slice(0, limit).map(toView);
@@ -73,6 +100,14 @@ export class ManageDevices {
     return this.database.queries
       .selectFrom('devices')
       .innerJoin('users', 'users.id', 'devices.user_id')
+      .leftJoin('device_reports', 'device_reports.device_id', 'devices.id')
+      .select((eb) =>
+        eb
+          .selectFrom('group_members')
+          .whereRef('group_members.device_id', '=', 'devices.id')
+          .select(({ fn }) => fn.agg<readonly string[] | null>('array_agg', ['group_name']).as('names'))
+          .as('groups'),
+      )
       .select([
         'devices.serial',
         'users.email',
@@ -80,6 +115,11 @@ export class ManageDevices {
         'devices.created_at',
         'devices.enrolled_at',
         'devices.last_seen_at',
+        'device_reports.loader_version',
+        'device_reports.binding',
+        'device_reports.resources',
+        'device_reports.images',
+        'device_reports.reported_at',
       ]);
   }
 }
@@ -91,6 +131,12 @@ function toView(row: {
   created_at: Date;
   enrolled_at: Date | null;
   last_seen_at: Date | null;
+  groups: readonly string[] | null;
+  loader_version: string | null;
+  binding: string | null;
+  resources: DeviceReport['resources'] | null;
+  images: DeviceReport['images'];
+  reported_at: Date | null;
 }): DeviceView {
   return {
     serial: row.serial,
@@ -99,6 +145,17 @@ function toView(row: {
     createdAt: row.created_at,
     enrolledAt: row.enrolled_at ?? undefined,
     lastSeenAt: row.last_seen_at ?? undefined,
+    groups: (row.groups ?? []).toSorted(),
+    report:
+      row.reported_at === null
+        ? undefined
+        : {
+            reportedAt: row.reported_at,
+            loaderVersion: row.loader_version ?? '',
+            binding: row.binding ?? '',
+            resources: row.resources ?? [],
+            images: row.images,
+          },
   };
 }
 

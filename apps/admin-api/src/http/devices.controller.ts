@@ -5,6 +5,7 @@ import { AllowRoles, CurrentCaller, invalidRequest, Public } from '@azaion/nest-
 import { Body, Controller, Get, Headers, HttpCode, Ip, Param, Post, Query } from '@nestjs/common';
 import {
   ApiCreatedResponse,
+  ApiExtraModels,
   ApiHeader,
   ApiNoContentResponse,
   ApiOkResponse,
@@ -13,7 +14,7 @@ import {
   ApiPropertyOptional,
   ApiTags,
 } from '@nestjs/swagger';
-import { IsObject, IsOptional, IsString, Matches, MaxLength } from 'class-validator';
+import { IsIn, IsObject, IsOptional, IsString, Matches, MaxLength, NotEquals } from 'class-validator';
 
 import { EnrolDevice } from '../devices/enrol-device.js';
 import { type DeviceView, ManageDevices } from '../devices/manage-devices.js';
@@ -29,7 +30,20 @@ class RegisterBody {
   @ApiPropertyOptional({ example: 'azj-0042', description: 'The next number of the series when left out' })
   @IsOptional()
   @Matches(SERIAL_PATTERN)
+  @NotEquals('me') // `/devices/me` is the caller
   readonly serial?: string;
+}
+
+class DevicesQuery extends PageQuery {
+  @ApiPropertyOptional({ enum: ['registered', 'enrolled', 'revoked'] })
+  @IsOptional()
+  @IsIn(['registered', 'enrolled', 'revoked'])
+  readonly status?: DeviceView['status'];
+
+  @ApiPropertyOptional({ description: 'Devices of this group only', example: 'canary' })
+  @IsOptional()
+  @Matches(SERIAL_PATTERN)
+  readonly group?: string;
 }
 
 class RegisteredAnswer {
@@ -82,6 +96,33 @@ class EnrolmentBody {
   readonly agreementProof!: string;
 }
 
+class HeldVersionAnswer {
+  @ApiProperty({ example: 'models' })
+  readonly folder!: string;
+  @ApiProperty({ example: 'detector.onnx' })
+  readonly name!: string;
+  @ApiProperty({ example: 1 })
+  readonly version!: number;
+}
+
+class RunningImagesAnswer extends HeldVersionAnswer {
+  @ApiProperty({ example: 'ready' })
+  readonly state!: string;
+}
+
+class DeviceReportAnswer {
+  @ApiProperty({ format: 'date-time' })
+  readonly reportedAt!: string;
+  @ApiProperty({ example: '0.1.0' })
+  readonly loaderVersion!: string;
+  @ApiProperty({ enum: ['credentials', 'hardware', 'tpm'], description: 'What its keys are tied to' })
+  readonly binding!: string;
+  @ApiProperty({ type: [HeldVersionAnswer] })
+  readonly resources!: readonly AnswerOf<HeldVersionAnswer>[];
+  @ApiProperty({ oneOf: [{ $ref: '#/components/schemas/RunningImagesAnswer' }, { type: 'null' }] })
+  readonly images!: AnswerOf<RunningImagesAnswer> | null;
+}
+
 class DeviceAnswer {
   @ApiProperty({ example: 'azj-0000' })
   readonly serial!: string;
@@ -95,6 +136,13 @@ class DeviceAnswer {
   readonly enrolledAt?: string;
   @ApiPropertyOptional({ format: 'date-time' })
   readonly lastSeenAt?: string;
+  @ApiProperty({ type: [String], example: ['canary'] })
+  readonly groups!: readonly string[];
+  @ApiPropertyOptional({
+    type: DeviceReportAnswer,
+    description: 'What it last said about itself; nobody has checked it',
+  })
+  readonly report?: AnswerOf<DeviceReportAnswer>;
 }
 
 class DevicesAnswer {
@@ -106,6 +154,7 @@ class DevicesAnswer {
 
 /** Devices and their enrolment. */
 @ApiTags('devices')
+@ApiExtraModels(RunningImagesAnswer)
 @Controller('devices')
 export class DevicesController {
   constructor(
@@ -142,8 +191,8 @@ export class DevicesController {
   @ApiOperation({ summary: 'List devices in the order of their serials' })
   @ApiOkResponse({ type: DevicesAnswer })
   @ProblemResponses(400, 401, 403)
-  async list(@Query() { limit, cursor }: PageQuery): Promise<AnswerOf<DevicesAnswer>> {
-    const page = await this.manageDevices.list(limit, cursor);
+  async list(@Query() { limit, cursor, status, group }: DevicesQuery): Promise<AnswerOf<DevicesAnswer>> {
+    const page = await this.manageDevices.list({ limit, cursor, status, group });
     return { devices: page.devices.map(toAnswer), ...(page.cursor === undefined ? {} : { cursor: page.cursor }) };
   }
 
@@ -230,5 +279,9 @@ function toAnswer(device: DeviceView): AnswerOf<DeviceAnswer> {
     createdAt: device.createdAt.toISOString(),
     ...(device.enrolledAt === undefined ? {} : { enrolledAt: device.enrolledAt.toISOString() }),
     ...(device.lastSeenAt === undefined ? {} : { lastSeenAt: device.lastSeenAt.toISOString() }),
+    groups: device.groups,
+    ...(device.report === undefined
+      ? {}
+      : { report: { ...device.report, reportedAt: device.report.reportedAt.toISOString() } }),
   };
 }

@@ -2,6 +2,9 @@ import { type Generated, type JSONColumnType } from 'kysely';
 
 import { type PublicJwk, type ResourceKind, type SegmentKind } from '@azaion/crypto';
 
+import { type DesiredState } from '../desired/desired-state.js';
+import { type DeviceReport } from '../desired/record-report.js';
+
 /** People and devices. The shape of an older installation's table, adopted as it is; the two hardware columns are tombstones. */
 export interface UsersTable {
   id: string;
@@ -76,6 +79,38 @@ export interface DevicesTable {
   enrolled_at: Date | null;
   attested_at: Date | null;
   last_seen_at: Date | null;
+}
+
+/** Groups of devices and what they should hold. */
+export interface GroupsTable {
+  name: string;
+  priority: number;
+  desired: JSONColumnType<DesiredState>;
+  created_at: Date;
+  updated_at: Date;
+}
+
+/** Which devices belong to which groups. */
+export interface GroupMembersTable {
+  group_name: string;
+  device_id: string;
+}
+
+/** What single devices should hold. */
+export interface DeviceDesiredTable {
+  device_id: string;
+  desired: JSONColumnType<DesiredState>;
+  updated_at: Date;
+}
+
+/** The last report of each device. */
+export interface DeviceReportsTable {
+  device_id: string;
+  loader_version: string;
+  binding: string;
+  resources: JSONColumnType<DeviceReport['resources'] & object>;
+  images: JSONColumnType<NonNullable<DeviceReport['images']>> | null;
+  reported_at: Date;
 }
 
 /** Open enrolment challenges. */
@@ -244,6 +279,10 @@ export interface Schema {
   service_secrets: ServiceSecretsTable;
   key_documents: KeyDocumentsTable;
   devices: DevicesTable;
+  groups: GroupsTable;
+  group_members: GroupMembersTable;
+  device_desired: DeviceDesiredTable;
+  device_reports: DeviceReportsTable;
   device_challenges: DeviceChallengesTable;
   used_assertions: UsedAssertionsTable;
   folders: FoldersTable;
