@@ -40,6 +40,7 @@ import { GrantResource } from './sealed/grant-resource.js';
 import { Packs } from './sealed/packs.js';
 import { ReadCatalogue } from './sealed/read-catalogue.js';
 import { Uploads } from './sealed/uploads.js';
+import { VerifyVersions } from './sealed/verify-versions.js';
 import { LogIn } from './tokens/log-in.js';
 import { LoginLimits } from './tokens/login-limits.js';
 import { PasswordHasher } from './tokens/password-hasher.js';
@@ -189,6 +190,7 @@ function useCases(config: AdminConfig): Provider[] {
     ]),
     made(GrantResource, [Database, Folders, ObjectStore, KeyVault, StatementAuthority, AuditLog, Clock]),
     made(ReadCatalogue, [Database, Folders]),
+    made(VerifyVersions, [Database, ObjectStore, KeyVault, AuditLog, Clock]),
     made(Housekeeping, [Database, LoginLimits, Sessions, Clock]),
   ];
 }

@@ -10,6 +10,8 @@ import { type Infrastructure, openInfrastructure } from './infrastructure.js';
 import { maintain, MAINTENANCE_USAGE, maintenanceOf } from './maintenance.js';
 import { codeOf } from './persistence/database.js';
 import { Housekeeping } from './persistence/housekeeping.js';
+import { VerifierLoop } from './sealed/verifier-loop.js';
+import { VerifyVersions } from './sealed/verify-versions.js';
 
 const HOUSEKEEPING_INTERVAL_MS = 10 * 60_000;
 const USAGE = `Usage: node apps/admin-api/dist/main.js [--print-config]
@@ -61,7 +63,7 @@ async function serve(config: AdminConfig): Promise<void> {
         `First start: the administrator ${email} has the password ${password.reveal()} (shown only now).\n`,
       ),
     );
-    closeAfter(app, infrastructure);
+    closeAfter(app, infrastructure, config);
     await app.listen(config.port, config.host);
     infrastructure.reachedAt(localUrl(app));
     const logger = new Logger('AdminApi');
@@ -76,18 +78,24 @@ async function serve(config: AdminConfig): Promise<void> {
 }
 
 /** Connections to the database end after the last request has been answered. */
-function closeAfter(app: NestFastifyApplication, infrastructure: Infrastructure): void {
+function closeAfter(app: NestFastifyApplication, infrastructure: Infrastructure, config: AdminConfig): void {
   const housekeeping = app.get(Housekeeping);
   const logger = new Logger('Housekeeping');
   const round = (): void => {
     housekeeping.run().catch((error: unknown) => logger.warn(`A round failed: ${codeOf(error)}.`));
   };
   const timer = setInterval(round, HOUSEKEEPING_INTERVAL_MS).unref();
+  const verifying = new Logger('Verifier');
+  const verifier = new VerifierLoop(app.get(VerifyVersions), (error) =>
+    verifying.warn(`A version could not be checked: ${codeOf(error)}. It is tried again.`),
+  );
+  if (config.verifier) verifier.start();
   app
     .getHttpAdapter()
     .getInstance()
     .addHook('onClose', async () => {
       clearInterval(timer);
+      await verifier.stop();
       await infrastructure.close();
     });
 }

@@ -1,5 +1,6 @@
 import {
   ConfigError,
+  EnvFlag,
   EnvInteger,
   type Environment,
   EnvList,
@@ -8,7 +9,19 @@ import {
   readConfig,
 } from '@azaion/nest-support';
 import { type Secret } from '@azaion/kernel';
-import { ArrayMaxSize, IsEmail, IsIn, IsInt, IsOptional, IsString, IsUrl, Max, Min, MinLength } from 'class-validator';
+import {
+  ArrayMaxSize,
+  IsBoolean,
+  IsEmail,
+  IsIn,
+  IsInt,
+  IsOptional,
+  IsString,
+  IsUrl,
+  Max,
+  Min,
+  MinLength,
+} from 'class-validator';
 
 const DAY_SECONDS = 86_400;
 const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|::1)$/;
@@ -186,6 +199,11 @@ export class AdminConfig {
   @EnvList('TRUSTED_PROXIES')
   @ArrayMaxSize(64)
   readonly trustedProxies: readonly string[] = [];
+
+  /** Whether this replica takes part in checking what was published. At least one should. */
+  @EnvFlag('VERIFIER')
+  @IsBoolean()
+  readonly verifier: boolean = true;
 
   /** Least level that is logged. */
   @EnvText('LOG_LEVEL')

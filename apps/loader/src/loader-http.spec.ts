@@ -1,4 +1,4 @@
-import { randomBytes, randomUUID } from 'node:crypto';
+import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { type IncomingMessage, request as httpRequest } from 'node:http';
 import { get as httpsGet } from 'node:https';
@@ -426,6 +426,19 @@ describe('POST /load/{filename} (F2)', () => {
     // The publisher's word for the hash is not passed on as one's own.
     expect(response.headers.has('repr-digest')).toBe(false);
     expect(Buffer.from(await response.arrayBuffer()).equals(plaintext)).toBe(true);
+  });
+
+  it('names the hash of the whole once the verifier has compared it (RFC 9530), also beside a part', async () => {
+    await loader.publish('a.onnx', content);
+    loader.admin.verified = true;
+    const digest = `sha-256=:${createHash('sha256').update(content).digest('base64')}:`;
+    const whole = await loader.load(operator, 'a.onnx');
+    expect(whole.headers.get('repr-digest')).toBe(digest);
+    await whole.arrayBuffer();
+    const path = `${loader.url}/resources/models/a.onnx`;
+    const part = await fetch(path, { headers: { authorization: `Bearer ${operator}`, range: 'bytes=5-9' } });
+    expect({ status: part.status, digest: part.headers.get('repr-digest') }).toEqual({ status: 206, digest });
+    await part.arrayBuffer();
   });
 
   it('wants the same name twice', async () => {

@@ -64,6 +64,8 @@ class GrantAnswerBody {
   readonly sealedRecipeKey!: AnswerOf<SealedKeyAnswer>;
   @ApiProperty({ type: [PackUrlAnswer] })
   readonly urls!: readonly PackUrlAnswer[];
+  @ApiProperty({ description: 'Whether the verifier has passed this version' })
+  readonly verified!: boolean;
 }
 
 class ResourceAnswer {
@@ -97,8 +99,10 @@ class ListedVersionAnswer {
   readonly scope!: string;
   @ApiProperty({ enum: ['live', 'withdrawn'] })
   readonly state!: string;
-  @ApiProperty()
+  @ApiProperty({ description: 'Whether the verifier has opened all of it and found what its publisher asserted' })
   readonly verified!: boolean;
+  @ApiProperty({ enum: ['pending', 'verified', 'bad'], description: 'How far the verifier is' })
+  readonly verification!: string;
   @ApiProperty({ format: 'date-time' })
   readonly committedAt!: string;
 }
@@ -166,7 +170,8 @@ export class GrantsController {
         publisher: entry.publisher,
         scope: entry.scope,
         state: entry.state,
-        verified: entry.verified,
+        verified: entry.verification === 'verified',
+        verification: entry.verification,
         committedAt: entry.committedAt.toISOString(),
       })),
     };

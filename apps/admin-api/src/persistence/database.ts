@@ -4,6 +4,7 @@ import pg from 'pg';
 
 import { foundation } from './migrations/0001-foundation.js';
 import { references } from './migrations/0002-references.js';
+import { verification } from './migrations/0010-verification.js';
 import { folderPolicies } from './migrations/0020-folder-policies.js';
 import { fleet } from './migrations/0030-fleet.js';
 import { type Schema } from './schema.js';
@@ -66,6 +67,7 @@ export class Database {
           Promise.resolve({
             '0001-foundation': foundation,
             '0002-references': references,
+            '0010-verification': verification,
             '0020-folder-policies': folderPolicies,
             '0030-fleet': fleet,
           }),

@@ -188,7 +188,7 @@ export interface UploadSegmentsTable {
   sealed: Buffer;
 }
 
-/** Packs; `live` once a committed version needs them. */
+/** Packs: `live` while a version needs them, then `condemned` for a while in which a commit may take them back, then `deleted`. */
 export interface PacksTable {
   id: string;
   folder_id: string;
@@ -197,10 +197,19 @@ export interface PacksTable {
   owner_id: string;
   size_bytes: number;
   sha256: Buffer;
-  state: 'uploading' | 'live';
+  state: 'uploading' | 'live' | 'condemned' | 'deleted';
   has_table: boolean;
   seen_written: boolean;
   created_at: Date;
+  condemned_at: Date | null;
+  /** When the object of a deleted pack was seen to be gone. */
+  purged_at: Date | null;
+}
+
+/** Packs that open uploads may name in their commit: known-chunks has offered them. */
+export interface PackPinsTable {
+  pack_id: string;
+  upload_id: string;
 }
 
 /** Where chunks lie in packs. */
@@ -209,6 +218,19 @@ export interface PackChunksTable {
   start_byte: number;
   sealed_bytes: number;
   chunk_id: Buffer;
+  /** What the verifier found there; `null` while it has not looked. */
+  good: boolean | null;
+}
+
+/** Chunks that readers could not open, for the verifier to look at. */
+export interface ChunkReportsTable {
+  resource_id: string;
+  version: number;
+  /** Index in the version. */
+  chunk: number;
+  reporter_id: string;
+  reported_at: Date;
+  claimed_until: Date | null;
 }
 
 /** Committed versions. */
@@ -225,7 +247,11 @@ export interface VersionsTable {
   publisher_id: string;
   scope: string;
   state: 'live' | 'withdrawn';
-  verified: Generated<boolean>;
+  verification: Generated<'pending' | 'verified' | 'bad'>;
+  /** When the verifier came to its result. */
+  checked_at: Date | null;
+  /** Until when one replica's verifier has it in hand. */
+  claimed_until: Date | null;
   committed_at: Date;
 }
 
@@ -293,6 +319,8 @@ export interface Schema {
   upload_segments: UploadSegmentsTable;
   packs: PacksTable;
   pack_chunks: PackChunksTable;
+  pack_pins: PackPinsTable;
+  chunk_reports: ChunkReportsTable;
   versions: VersionsTable;
   version_segments: VersionSegmentsTable;
   version_packs: VersionPacksTable;

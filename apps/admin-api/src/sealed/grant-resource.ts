@@ -96,7 +96,8 @@ export class GrantResource {
     );
     await this.record(grantId, request, version, standing, nowSeconds, notAfter);
     const urls = await this.firstUrls(version);
-    return { grantId, statement: version.statement, grantToken, sealedRecipeKey, urls };
+    const verified = version.verification === 'verified';
+    return { grantId, statement: version.statement, grantToken, sealedRecipeKey, urls, verified };
   }
 
   /** One sealed segment of a grant. @throws AdminError `grant.not-found`; IdentityError `folder.forbidden`; ResourceError `resource.not-found`. */

@@ -27,7 +27,7 @@ export interface VersionEntry {
   readonly publisher: string;
   readonly scope: string;
   readonly state: 'live' | 'withdrawn';
-  readonly verified: boolean;
+  readonly verification: 'pending' | 'verified' | 'bad';
   readonly committedAt: Date;
 }
 
@@ -78,7 +78,7 @@ export class ReadCatalogue {
         'versions.recipe_bytes',
         'versions.scope',
         'versions.state',
-        'versions.verified',
+        'versions.verification',
         'versions.committed_at',
         'versions.publisher_id',
         'users.email',
@@ -98,7 +98,7 @@ export class ReadCatalogue {
       publisher: row.email ?? row.publisher_id,
       scope: row.scope,
       state: row.state,
-      verified: row.verified,
+      verification: row.verification,
       committedAt: row.committed_at,
     }));
   }

@@ -11,6 +11,7 @@ import { type Account, type Answer, type StartedApi } from './started-api.js';
 export interface DraftChunk extends ChunkRecord {
   readonly id: Uint8Array;
   readonly sealed: Uint8Array;
+  readonly content: Uint8Array;
 }
 
 /** A pack that was announced. */
@@ -71,6 +72,7 @@ export class DraftUpload {
       const chunk: DraftChunk = {
         ...identity,
         sealed,
+        content,
         sealedBytes: sealed.length,
         offset,
         domain: this.opened.domain as number,
@@ -119,7 +121,7 @@ export class DraftUpload {
   draft(...packs: readonly DraftPack[]): Draft {
     const chunks = packs.flatMap((pack, packIndex) => pack.chunks.map((chunk) => ({ ...chunk, packIndex })));
     const sha256 = createHash('sha256');
-    for (const chunk of chunks) sha256.update(chunk.h);
+    for (const chunk of chunks) sha256.update(chunk.content);
     return { chunks, packs: [...packs], sha256: sha256.digest(), recipeKey: randomBytes(32) };
   }
 

@@ -35,6 +35,8 @@ export interface StartedApi {
   readonly app: NestFastifyApplication;
   readonly infrastructure: Infrastructure;
   readonly url: string;
+  /** Where it keeps its data. */
+  readonly directory: string;
   /** The bootstrap administrator. */
   readonly administrator: Account;
   /** Makes a call. A body that is no text or bytes goes as JSON. */
@@ -113,6 +115,7 @@ export async function startApi(env: Readonly<Record<string, string>> = {}, clock
     app,
     infrastructure,
     url,
+    directory,
     administrator,
     call,
     logIn,

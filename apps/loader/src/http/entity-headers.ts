@@ -13,8 +13,8 @@ export interface ConditionalHeaders {
 }
 
 /**
- * The headers that describe a version, whatever part of it is sent. `Repr-Digest` is not among them: the hash in a recipe is what the
- * publisher asserts, and nobody has compared it with the plaintext.
+ * The headers that describe a version, whatever part of it is sent. `Repr-Digest` (RFC 9530) is among them once the verifier has passed the
+ * version: before, the hash in a recipe is what its publisher asserts, and nobody has compared it with the plaintext.
  */
 export function entityHeaders(resource: OpenedResource): Record<string, string> {
   return {
@@ -23,6 +23,7 @@ export function entityHeaders(resource: OpenedResource): Record<string, string> 
     'content-type': 'application/octet-stream',
     etag: resource.etag,
     'x-resource-version': String(resource.statement.version),
+    ...(resource.verified ? { 'repr-digest': `sha-256=:${Buffer.from(resource.sha256).toString('base64')}:` } : {}),
   };
 }
 

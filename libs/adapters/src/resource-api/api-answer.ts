@@ -44,6 +44,13 @@ export class ApiAnswer {
     return value;
   }
 
+  /** Whether a member is `true`; one that is not there is `false`. */
+  flag(name: string): boolean {
+    const value = this.members[name] ?? false;
+    if (typeof value !== 'boolean') throw new AnswerShapeError(`${this.path}.${name}`);
+    return value;
+  }
+
   /** Canonical base64url of `leastBytes` to `mostBytes` bytes. */
   bytes(name: string, leastBytes: number, mostBytes = leastBytes): Uint8Array {
     const value = this.members[name];

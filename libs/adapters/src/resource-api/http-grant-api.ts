@@ -58,6 +58,7 @@ export class HttpGrantApi extends GrantApi {
             ciphertext: sealed.bytes('ciphertext', 1, MAX_SEALED_KEY_BYTES),
           },
           urls: answer.list('urls', MAX_PACK_URLS).map(readPackUrl),
+          verified: answer.flag('verified'),
         };
       },
       grantRefusal,

@@ -41,6 +41,8 @@ export interface OpenedResource {
   readonly etag: string;
   /** SHA-256 of the whole plaintext as the publisher asserted it inside the sealed root. Nothing here has compared it with the plaintext. */
   readonly sha256: Uint8Array;
+  /** Whether the Admin API says that its verifier has compared it. */
+  readonly verified: boolean;
   /**
    * Opens a range of the plaintext; without one, everything.
    *
@@ -100,7 +102,7 @@ export class FetchResource {
     if (recipe.root.totalBytes !== statement.totalBytes)
       throw new ResourceError('resource.integrity', 'The recipe and the statement of this version disagree.');
     if (version === undefined) await trust.accept(folderId, resourceId, statement.version);
-    return this.opened(statement, recipe, new PackUrls(grant, answer.urls), request.signal);
+    return this.opened({ answer, statement }, recipe, new PackUrls(grant, answer.urls), request.signal);
   }
 
   /** Asks for a grant and verifies statement and token. */
@@ -153,7 +155,7 @@ export class FetchResource {
   }
 
   private opened(
-    statement: Statement,
+    { answer, statement }: VerifiedGrant,
     recipe: Recipe,
     urls: PackUrls,
     lifetime: AbortSignal | undefined,
@@ -163,6 +165,7 @@ export class FetchResource {
       statement,
       etag: `"${statement.version}-${statement.rootHash}"`,
       sha256: recipe.root.sha256,
+      verified: answer.verified,
       read: (range, onProgress, signal) => {
         const wanted = range ?? { start: 0, end: statement.totalBytes };
         assertInside(wanted, statement.totalBytes);

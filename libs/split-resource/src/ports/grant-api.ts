@@ -24,6 +24,8 @@ export interface GrantAnswer {
   readonly sealedRecipeKey: HpkeSealed;
   /** Signed URLs of the first packs. */
   readonly urls: readonly PackUrl[];
+  /** Whether the Admin API's verifier has opened the whole version and found the hash that its publisher asserted. */
+  readonly verified: boolean;
 }
 
 /** A signed URL of one pack. */

@@ -75,6 +75,8 @@ export class InMemoryAdminApi {
   publisher: string = randomUUID();
   /** Versions below this one are withdrawn for good. */
   minVersion = 0;
+  /** Whether the verifier has passed what is granted. */
+  verified = false;
   /** What every part of a recipe that was read is put on, in order: `kind/index`. */
   readonly segmentsRead: string[] = [];
 
@@ -257,6 +259,7 @@ export class InMemoryAdminApi {
       grantToken,
       sealedRecipeKey: await sealRecipeKey(recipeKey, rootHash, request.recipientPoint, grantToken),
       urls: await this.packUrls(grantId, packIds.slice(0, 2)),
+      verified: this.verified,
     };
   }
 

@@ -1,0 +1,176 @@
+/* eslint-disable @typescript-eslint/no-unsafe-assignment, @typescript-eslint/no-unsafe-member-access -- answers are looked into as they come */
+import { randomBytes } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import { toBase64Url } from '@azaion/kernel';
+import { packObjectKey, ResourceError } from '@azaion/split-resource';
+import { softwareRecipient } from '@azaion/split-resource/testing';
+
+import { type DraftPack, DraftUpload } from '../testing/draft-upload.js';
+import { type Account, type StartedApi, startApi } from '../testing/started-api.js';
+import { VerifyVersions } from './verify-versions.js';
+
+describe('the verifier', () => {
+  let api: StartedApi;
+  let publisher: Account;
+  let verifier: VerifyVersions;
+  let names = 0;
+  beforeAll(async () => {
+    api = await startApi();
+    publisher = await api.account('ResourceUploader');
+    verifier = api.app.get(VerifyVersions);
+  });
+  afterAll(async () => {
+    await api.stop();
+  });
+
+  const everything = async (): Promise<void> => {
+    while (await verifier.next());
+  };
+  const committed = async (change: { sha256?: Uint8Array } = {}) => {
+    const name = `checked-${String(names++)}`;
+    const upload = await DraftUpload.open(api, publisher, `models/${name}`);
+    const pack = await upload.pack(randomBytes(40_000), randomBytes(50_000), randomBytes(60_000));
+    expect((await upload.commit({ ...upload.draft(pack), ...change })).status).toBe(201);
+    return { name, upload, pack, file: fileOf(upload, pack) };
+  };
+  const fileOf = (upload: DraftUpload, pack: DraftPack): string =>
+    join(api.directory, 'objects', ...packObjectKey(upload.opened.folderId as string, pack.packId).split('/'));
+  const flip = async (file: string, at: number): Promise<void> => {
+    const bytes = await readFile(file);
+    bytes[at] = (bytes[at] ?? 0) ^ 1;
+    await writeFile(file, bytes);
+  };
+  const verificationOf = async (name: string): Promise<string> => {
+    const { json } = await api.call('GET', `/sealed/models/${name}`, { token: publisher.token });
+    const { verified, verification } = json.versions[0] as { verified: boolean; verification: string };
+    expect(verified).toBe(verification === 'verified');
+    return verification;
+  };
+  const goodOf = async ({ packId }: DraftPack): Promise<(boolean | null)[]> => {
+    const rows = await api.infrastructure.database.queries
+      .selectFrom('pack_chunks')
+      .select('good')
+      .where('pack_id', '=', packId)
+      .orderBy('start_byte')
+      .execute();
+    return rows.map(({ good }) => good);
+  };
+
+  it('passes what is as its publisher said, once, and says so in the catalogue and the audit log', async () => {
+    const { name, pack } = await committed();
+    expect(await verificationOf(name)).toBe('pending');
+    await everything();
+    expect(await verificationOf(name)).toBe('verified');
+    expect(await goodOf(pack)).toEqual([true, true, true]);
+    expect(await verifier.next()).toBe(false);
+    const events = await api.infrastructure.database.queries
+      .selectFrom('audit_events')
+      .select(['event', 'actor'])
+      .where('subject', '=', `models/${name}`)
+      .where('event', '=', 'version.verified')
+      .execute();
+    expect(events).toEqual([{ event: 'version.verified', actor: 'system' }]);
+  });
+
+  it('finds a flipped bit, names the chunk, and leaves its neighbours good', async () => {
+    const { name, pack, file } = await committed();
+    await flip(file, pack.chunks[1]!.offset + 30);
+    await everything();
+    expect(await verificationOf(name)).toBe('bad');
+    expect(await goodOf(pack)).toEqual([true, false, true]);
+  });
+
+  it('finds a pack that is gone, and one that is too short', async () => {
+    const gone = await committed();
+    const cut = await committed();
+    await api.infrastructure.objects.delete(packObjectKey(gone.upload.opened.folderId as string, gone.pack.packId));
+    await writeFile(cut.file, (await readFile(cut.file)).subarray(0, cut.pack.chunks[2]!.offset));
+    await everything();
+    expect(await verificationOf(gone.name)).toBe('bad');
+    expect(await goodOf(gone.pack)).toEqual([false, false, false]);
+    expect(await verificationOf(cut.name)).toBe('bad');
+    expect(await goodOf(cut.pack)).toEqual([true, true, false]);
+  });
+
+  it('finds a whole that its publisher misstated, although every chunk is good', async () => {
+    const { name, pack } = await committed({ sha256: randomBytes(32) });
+    await everything();
+    expect(await verificationOf(name)).toBe('bad');
+    expect(await goodOf(pack)).toEqual([true, true, true]);
+  });
+
+  it('says nothing of a store that does not answer, and takes the version up again', async () => {
+    const { name } = await committed();
+    const { objects, database } = api.infrastructure;
+    const read = objects.read.bind(objects);
+    objects.read = () => Promise.reject(new ResourceError('cdn.unavailable', 'The store is away.'));
+    try {
+      await expect(verifier.next()).rejects.toMatchObject({ code: 'cdn.unavailable' });
+    } finally {
+      objects.read = read;
+    }
+    expect(await verificationOf(name)).toBe('pending');
+    expect(await verifier.next()).toBe(false); // claimed, until the claim of the one who failed has run out
+    await database.queries
+      .updateTable('versions')
+      .set({ claimed_until: new Date(0) })
+      .execute();
+    await everything();
+    expect(await verificationOf(name)).toBe('verified');
+  });
+
+  it('is one for each version, however many replicas look for work', async () => {
+    const versions = await Promise.all([committed(), committed(), committed()]);
+    const { objects } = api.infrastructure;
+    const read = objects.read.bind(objects);
+    const reads: string[] = [];
+    objects.read = (key, range) => {
+      reads.push(key);
+      return read(key, range);
+    };
+    try {
+      await Promise.all(Array.from({ length: 8 }, () => verifier.next()));
+    } finally {
+      objects.read = read;
+    }
+    expect(reads).toHaveLength(versions.length);
+    expect(new Set(reads).size).toBe(versions.length);
+    for (const { name } of versions) expect(await verificationOf(name)).toBe('verified');
+  });
+
+  it('looks at other versions of a pack again when one of its chunks turns out bad, and at the bad ones a day later', async () => {
+    const first = await committed();
+    await everything();
+    const second = await DraftUpload.open(api, publisher, `models/${first.name}-2`);
+    await second.commit({ ...second.draft(first.pack), sha256: randomBytes(32) });
+    await flip(first.file, first.pack.chunks[0]!.offset + 30);
+    await everything();
+    expect(await verificationOf(`${first.name}-2`)).toBe('bad');
+    expect(await verificationOf(first.name)).toBe('bad');
+    await flip(first.file, first.pack.chunks[0]!.offset + 30); // the store was restored
+    expect(await verifier.next()).toBe(false);
+    await api.infrastructure.database.queries
+      .updateTable('versions')
+      .set({ checked_at: new Date(0) })
+      .execute();
+    await everything();
+    expect(await verificationOf(first.name)).toBe('verified');
+    expect(await goodOf(first.pack)).toEqual([true, true, true]);
+  });
+
+  it('tells readers with their grant', async () => {
+    const { name } = await committed();
+    const granted = async (): Promise<unknown> => {
+      const { json } = await api.call('POST', `/sealed/models/${name}/grants`, {
+        token: publisher.token,
+        body: { recipientPublicKey: toBase64Url(softwareRecipient().point), nonce: toBase64Url(randomBytes(16)) },
+      });
+      return json.verified;
+    };
+    expect(await granted()).toBe(false);
+    await everything();
+    expect(await granted()).toBe(true);
+  });
+});

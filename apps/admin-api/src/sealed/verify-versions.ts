@@ -1,0 +1,259 @@
+import { CryptoError, type KeyVault } from '@azaion/crypto';
+import { type Clock } from '@azaion/kernel';
+import { CheckContent, type CheckedChunk, type ObjectStore, ResourceError } from '@azaion/split-resource';
+import { type Selectable, sql } from 'kysely';
+
+import { type AuditLog } from '../audit/audit-log.js';
+import { type Database, type Queries } from '../persistence/database.js';
+import { type ChunkReportsTable, type VersionsTable } from '../persistence/schema.js';
+import { type RecipeVersion, StoredRecipes } from './stored-recipes.js';
+
+/** How long a replica may be silent before another takes its version over. */
+const CLAIM_MS = 2 * 60_000;
+/** How often a claim is extended. */
+const RENEW_MS = 20_000;
+/** A bad version is looked at again: a store may have been restored. */
+const BAD_AGAIN_MS = 24 * 3600_000;
+const SYSTEM = { id: 'system', address: '' };
+
+type ClaimedVersion = RecipeVersion &
+  Pick<Selectable<VersionsTable>, 'claimed_until' | 'verification'> & { readonly subject: string };
+type ClaimedReport = Selectable<ChunkReportsTable>;
+
+/** Somebody else has taken the work over: this replica was silent for too long. */
+class ClaimLost extends Error {}
+
+/** How the verifier paces itself. */
+export interface VerifierPace {
+  /** Called after every chunk; what it throws ends the work, which another claim takes up later. */
+  readonly breathe?: () => Promise<void>;
+}
+
+/**
+ * Reads what was committed from the object store, opens every chunk, and marks versions `verified` or `bad`, chunks good or not. Any
+ * number of replicas may do it: each version is claimed by one at a time. Until it has passed a chunk, nobody but its publisher is offered
+ * it for reuse. Source: docs/formats/sealed-resource.md, "Verifier".
+ */
+export class VerifyVersions {
+  private readonly content: CheckContent;
+  private readonly recipes: StoredRecipes;
+
+  constructor(
+    private readonly database: Database,
+    store: ObjectStore,
+    vault: KeyVault,
+    private readonly audit: AuditLog,
+    private readonly clock: Clock,
+  ) {
+    this.content = new CheckContent(store);
+    this.recipes = new StoredRecipes(vault);
+  }
+
+  /**
+   * Does one piece of work: a chunk that a reader reported, or else a version.
+   *
+   * @returns Whether there was any.
+   * @throws ResourceError `cdn.unavailable`: the work is taken up again after a while.
+   */
+  async next(pace: VerifierPace = {}): Promise<boolean> {
+    const report = await this.claimReport();
+    if (report !== undefined) {
+      await this.checkReport(report);
+      return true;
+    }
+    const version = await this.claimVersion();
+    if (version === undefined) return false;
+    try {
+      await this.checkVersion(version, pace);
+    } catch (error) {
+      if (!(error instanceof ClaimLost)) throw error;
+    }
+    return true;
+  }
+
+  private async checkVersion(version: ClaimedVersion, { breathe }: VerifierPace): Promise<void> {
+    const claim = new Claim(this.database, this.clock, version);
+    const found = async (checked: readonly CheckedChunk[]): Promise<void> => {
+      await claim.hold();
+      await this.database.transaction((on) => this.mark(on, checked, version));
+    };
+    let sound: boolean;
+    try {
+      sound = await this.recipes.open(this.database.queries, version, (recipe) =>
+        this.content.run(recipe, { chunks: found, ...(breathe && { breathe }) }),
+      );
+    } catch (error) {
+      if (!isUnreadable(error)) throw error;
+      sound = false; // the recipe itself does not open: nobody can read this version
+    }
+    await this.database.transaction((on) => this.conclude(on, version, claim, sound));
+  }
+
+  private async checkReport(report: ClaimedReport): Promise<void> {
+    const version = await this.versionOf(report);
+    const checked =
+      version &&
+      (await this.recipes.open(this.database.queries, version, (recipe) => this.content.chunk(recipe, report.chunk)));
+    await this.database.transaction(async (on) => {
+      if (version && checked) {
+        await this.mark(on, [checked], version);
+        await this.audit.record(on, {
+          event: checked.good ? 'chunk.found-good' : 'chunk.found-bad',
+          actor: SYSTEM,
+          subject: version.subject,
+          details: { version: version.version, chunk: report.chunk, reporter: report.reporter_id },
+        });
+        if (!checked.good) await this.setVerification(on, version, 'bad');
+      }
+      await on
+        .deleteFrom('chunk_reports')
+        .where('resource_id', '=', report.resource_id)
+        .where('version', '=', report.version)
+        .where('chunk', '=', report.chunk)
+        .execute();
+    });
+  }
+
+  /** Keeps what was found of chunks. Where one turned out bad, other versions of its pack are looked at again. */
+  private async mark(on: Queries, checked: readonly CheckedChunk[], version: RecipeVersion): Promise<void> {
+    const packIds = checked.map(({ packId }) => packId);
+    const starts = checked.map(({ offset }) => offset);
+    const good = checked.map((chunk) => chunk.good);
+    const { rows } = await sql<{ pack_id: string; good: boolean }>`
+      update pack_chunks set good = found.good
+      from unnest(${packIds}::text[], ${starts}::int[], ${good}::bool[]) as found (pack_id, start_byte, good)
+      where pack_chunks.pack_id = found.pack_id and pack_chunks.start_byte = found.start_byte
+        and pack_chunks.good is distinct from found.good
+      returning pack_chunks.pack_id, pack_chunks.good`.execute(on);
+    const damaged = [...new Set(rows.filter((row) => !row.good).map((row) => row.pack_id))];
+    if (damaged.length === 0) return;
+    await sql`
+      update versions set verification = 'pending'
+      where verification = 'verified'
+        and (resource_id, version) <> (${version.resource_id}::uuid, ${version.version})
+        and exists (
+          select from version_packs
+          where version_packs.resource_id = versions.resource_id and version_packs.version = versions.version
+            and pack_id = any(${damaged}::text[])
+        )`.execute(on);
+  }
+
+  private async conclude(on: Queries, version: ClaimedVersion, claim: Claim, sound: boolean): Promise<void> {
+    await claim.release(on);
+    const verification = sound ? 'verified' : 'bad';
+    await this.setVerification(on, version, verification);
+    if (verification !== version.verification)
+      await this.audit.record(on, {
+        event: sound ? 'version.verified' : 'version.found-bad',
+        actor: SYSTEM,
+        subject: version.subject,
+        details: { version: version.version },
+      });
+  }
+
+  private async setVerification(on: Queries, version: RecipeVersion, verification: 'verified' | 'bad'): Promise<void> {
+    await on
+      .updateTable('versions')
+      .set({ verification, checked_at: new Date(this.clock.nowMs()) })
+      .where('resource_id', '=', version.resource_id)
+      .where('version', '=', version.version)
+      .execute();
+  }
+
+  private async claimVersion(): Promise<ClaimedVersion | undefined> {
+    const now = this.clock.nowMs();
+    const { rows } = await sql<ClaimedVersion>`
+      with chosen as (
+        select resource_id, version, verification from versions
+        where state = 'live' and verification <> 'verified'
+          and (verification = 'pending' or checked_at < ${new Date(now - BAD_AGAIN_MS)})
+          and (claimed_until is null or claimed_until < ${new Date(now)})
+        order by verification = 'bad', committed_at
+        limit 1 for update skip locked
+      )
+      update versions set claimed_until = ${new Date(now + CLAIM_MS)}
+      from chosen, resources, folders
+      where versions.resource_id = chosen.resource_id and versions.version = chosen.version
+        and resources.id = versions.resource_id and folders.id = resources.folder_id
+      returning versions.resource_id, versions.version, versions.root_hash, versions.wrapped_recipe_key,
+        versions.claimed_until, versions.verification, resources.folder_id,
+        folders.name || '/' || resources.name as subject`.execute(this.database.queries);
+    return rows[0];
+  }
+
+  private async claimReport(): Promise<ClaimedReport | undefined> {
+    const now = this.clock.nowMs();
+    const { rows } = await sql<ClaimedReport>`
+      with chosen as (
+        select resource_id, version, chunk from chunk_reports
+        where claimed_until is null or claimed_until < ${new Date(now)}
+        order by reported_at limit 1 for update skip locked
+      )
+      update chunk_reports set claimed_until = ${new Date(now + CLAIM_MS)}
+      from chosen
+      where chunk_reports.resource_id = chosen.resource_id and chunk_reports.version = chosen.version
+        and chunk_reports.chunk = chosen.chunk
+      returning chunk_reports.*`.execute(this.database.queries);
+    return rows[0];
+  }
+
+  private async versionOf(
+    report: Pick<ClaimedReport, 'resource_id' | 'version'>,
+  ): Promise<(RecipeVersion & { readonly subject: string }) | undefined> {
+    return this.database.queries
+      .selectFrom('versions')
+      .innerJoin('resources', 'resources.id', 'versions.resource_id')
+      .innerJoin('folders', 'folders.id', 'resources.folder_id')
+      .select(['versions.resource_id', 'versions.version', 'versions.root_hash', 'versions.wrapped_recipe_key'])
+      .select(['resources.folder_id', sql<string>`folders.name || '/' || resources.name`.as('subject')])
+      .where('versions.resource_id', '=', report.resource_id)
+      .where('versions.version', '=', report.version)
+      .where('versions.state', '=', 'live')
+      .executeTakeFirst();
+  }
+}
+
+/** One replica's right to work on a version. */
+class Claim {
+  private until: Date | null;
+
+  constructor(
+    private readonly database: Database,
+    private readonly clock: Clock,
+    private readonly version: ClaimedVersion,
+  ) {
+    this.until = version.claimed_until;
+  }
+
+  /** Extends the claim now and then. @throws ClaimLost. */
+  async hold(): Promise<void> {
+    const now = this.clock.nowMs();
+    if ((this.until?.getTime() ?? 0) - now > CLAIM_MS - RENEW_MS) return;
+    const until = new Date(now + CLAIM_MS);
+    await this.set(this.database.queries, until);
+    this.until = until;
+  }
+
+  /** Gives it back in the transaction of the result. @throws ClaimLost. */
+  async release(on: Queries): Promise<void> {
+    await this.set(on, null);
+  }
+
+  private async set(on: Queries, until: Date | null): Promise<void> {
+    const { numUpdatedRows } = await on
+      .updateTable('versions')
+      .set({ claimed_until: until })
+      .where('resource_id', '=', this.version.resource_id)
+      .where('version', '=', this.version.version)
+      .where('claimed_until', '=', this.until)
+      .executeTakeFirst();
+    if (numUpdatedRows === 0n) throw new ClaimLost('another replica has this version');
+  }
+}
+
+function isUnreadable(error: unknown): boolean {
+  return (
+    (error instanceof CryptoError && error.code === 'segment.invalid') ||
+    (error instanceof ResourceError && ['resource.integrity', 'recipe.invalid'].includes(error.code))
+  );
+}
