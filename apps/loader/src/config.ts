@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 
 import { apiUrlProblem } from '@azaion/adapters/resource-api';
+import { parsePcrSelection } from '@azaion/identity';
 import { NAME_PATTERN, type Secret } from '@azaion/kernel';
 import {
   ConfigError,
@@ -23,9 +24,20 @@ import {
   Max,
   Min,
   MinLength,
+  ValidateBy,
 } from 'class-validator';
 
 const GIB = 1024 ** 3;
+
+function IsPcrSelection(): PropertyDecorator {
+  return ValidateBy({
+    name: 'isPcrSelection',
+    validator: {
+      validate: (value: unknown) => typeof value === 'string' && parsePcrSelection(value) !== undefined,
+      defaultMessage: () => '$property must name registers of the SHA-256 bank, such as sha256:0,2,4,7',
+    },
+  });
+}
 
 /** Everything that can be set. Source: loader HTTP contract, "Configuration". */
 export class LoaderConfig {
@@ -121,8 +133,30 @@ export class LoaderConfig {
 
   /** What the device's keys are tied to. */
   @EnvText('LOADER_BINDING')
-  @IsIn(['auto', 'credentials'])
-  readonly binding: 'auto' | 'credentials' = 'auto';
+  @IsIn(['auto', 'tpm', 'credentials'])
+  readonly binding: 'auto' | 'tpm' | 'credentials' = 'auto';
+
+  /** Where the TPM is, as tpm2-tools read it. A container needs `/dev/tpmrm0` and nothing else of the TPM. */
+  @EnvText('TPM_TCTI')
+  @Matches(/^[a-z0-9-]+(?::[\x21-\x7e]{1,200})?$/)
+  readonly tpmTcti: string = 'device:/dev/tpmrm0';
+
+  /** Registers that new device keys depend on where the fleet signs no boot policies. */
+  @EnvText('TPM_PCRS')
+  @IsPcrSelection()
+  readonly tpmPcrs: string = 'sha256:0,2,4,7';
+
+  /** Public JWK of the key that signs the fleet's boot policies; without it new keys work in the present boot state only. */
+  @EnvText('TPM_POLICY_KEY_FILE')
+  @IsOptional()
+  @IsString()
+  readonly tpmPolicyKeyFile?: string;
+
+  /** The fleet's signed boot policies. Read again when the boot state has changed. */
+  @EnvText('TPM_POLICY_FILE')
+  @IsOptional()
+  @IsString()
+  readonly tpmPolicyFile?: string;
 
   /** `session` serves calls without a token as the device itself: only from loopback, and none that a proxy passed on. Never behind a proxy that hides itself. */
   @EnvText('LOADER_LOCAL_TRUST')
@@ -221,7 +255,14 @@ export function readLoaderConfig(env: Environment): LoaderConfig {
 }
 
 /** Read at the start: that they can be is checked with everything else. */
-const FILES = ['API_CA_FILE', 'STATEMENT_ROOT_KEY_FILE', 'LOADER_TLS_CERT_FILE', 'LOADER_TLS_KEY_FILE'] as const;
+const FILES = [
+  'API_CA_FILE',
+  'STATEMENT_ROOT_KEY_FILE',
+  'LOADER_TLS_CERT_FILE',
+  'LOADER_TLS_KEY_FILE',
+  'TPM_POLICY_KEY_FILE',
+  'TPM_POLICY_FILE',
+] as const;
 /** Settings of the contract that would do nothing yet: who sets them must not believe otherwise. */
 const NOT_SERVED = ['LOADER_SOCKET', 'LOADER_LOG_DIR'] as const;
 
@@ -239,6 +280,8 @@ function crossProblems(env: Environment): string[] {
   for (const name of NOT_SERVED) if (isSet(env[name])) problems.push(`${name}: is not supported by this release`);
   if (isSet(env['LOADER_TLS_CERT_FILE']) !== isSet(env['LOADER_TLS_KEY_FILE']))
     problems.push('LOADER_TLS_CERT_FILE and LOADER_TLS_KEY_FILE: one is of no use without the other');
+  if (isSet(env['TPM_POLICY_KEY_FILE']) !== isSet(env['TPM_POLICY_FILE']))
+    problems.push('TPM_POLICY_KEY_FILE and TPM_POLICY_FILE: one is of no use without the other');
   for (const name of FILES) {
     const path = env[name];
     if (!isSet(path)) continue;

@@ -833,6 +833,7 @@ describe('status and health (F6)', () => {
       modelCacheDir: '/data/packs',
       version: '1.2.3',
       binding: 'none',
+      bindingReason: 'Under test.',
       offline: false,
       cache: { bytes: 0, limitBytes: 64 * MIB },
     });

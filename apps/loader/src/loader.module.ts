@@ -104,12 +104,12 @@ function coreModule(config: LoaderConfig, adapters: LoaderAdapters, metrics: Loa
 }
 
 function statusProvider(adapters: LoaderAdapters, version: string): FactoryProvider<LoaderStatus> {
-  const { binding, modelCacheDir, sessions, store, device, adminApi } = adapters;
+  const { binding, bindingReason, modelCacheDir, sessions, store, device, adminApi } = adapters;
   return {
     provide: LoaderStatus,
     inject: [HealthProbes],
     useFactory: (probes: HealthProbes) =>
-      new LoaderStatus({ version, modelCacheDir, binding }, sessions, store, device, () =>
+      new LoaderStatus({ version, modelCacheDir, binding, bindingReason }, sessions, store, device, () =>
         probes.ready
           .states()
           .some(({ name, up, reason }) => name === adminApi.name && !up && reason !== 'not checked yet'),

@@ -6,7 +6,6 @@ import { DirectoryPackSource, DirectoryPackStore, DirectorySegmentStore } from '
 import { HttpPackSink, HttpPackSource } from '@azaion/adapters/http-packs';
 import { TarArchiveInspector } from '@azaion/adapters/image-archive';
 import { ApiClient, HttpAuthApi, HttpJwksSource, HttpWellKnown } from '@azaion/adapters/resource-api';
-import { CredentialsDeviceIdentity } from '@azaion/adapters/software-identity';
 import { FileStatementTrust, parseRootKey, type RootKey } from '@azaion/adapters/trust-store';
 import { JwksTokenVerifier } from '@azaion/identity';
 import { SystemClock } from '@azaion/kernel';
@@ -16,6 +15,7 @@ import { Logger } from '@nestjs/common';
 import { isProduction, type LoaderConfig } from './config.js';
 import { type DeviceConf, readDeviceConf } from './device/device-conf.js';
 import { DeviceSession } from './device/device-session.js';
+import { type ChosenIdentity, openDeviceIdentity } from './device/open-device-identity.js';
 import { type LoaderAdapters } from './loader-adapters.js';
 import { CallerSessions } from './session/caller-sessions.js';
 import { HttpCallerApis } from './session/http-caller-apis.js';
@@ -48,7 +48,12 @@ export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters
     clock,
     warn: (message) => trustLog.warn(message),
   });
-  const device = conf === undefined ? undefined : await deviceSession(config, conf, { auth, verifier, clock });
+  const deviceLog = new Logger('Device');
+  const chosen = conf === undefined ? undefined : await openDeviceIdentity(config, (message) => deviceLog.log(message));
+  const device =
+    conf === undefined || chosen === undefined
+      ? undefined
+      : deviceSession(config, conf, chosen, { auth, verifier, clock, log: deviceLog });
   const workers = config.threads === 0 ? undefined : new ChunkWorkerPool({ threads: config.threads });
   const cdn = {
     source: new HttpPackSource({ proxy: config.httpsProxy }),
@@ -70,26 +75,29 @@ export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters
     sealer: workers?.sealer ?? new InlineChunkSealer(),
     inspector: new TarArchiveInspector(),
     device,
-    binding: device === undefined ? 'none' : 'credentials',
-    bindingReason: bindingReason(config, conf),
+    binding: chosen?.identity.binding ?? 'none',
+    bindingReason: chosen?.reason ?? 'There is no device.conf: this Loader acts for people only.',
     modelCacheDir,
     dataDirectory: { name: 'data-directory', check: () => access(config.dataDir, constants.W_OK) },
     adminApi: { name: 'admin-api', check: () => jwks.currentKeys().then(() => undefined) },
     close: async () => {
-      await Promise.all([client.close(), cdn.source.close(), cdn.sink.close(), workers?.close()]);
+      await Promise.all([client.close(), cdn.source.close(), cdn.sink.close(), workers?.close(), chosen?.close()]);
     },
   };
 }
 
-async function deviceSession(
+function deviceSession(
   config: LoaderConfig,
-  conf: DeviceConf,
-  using: { readonly auth: HttpAuthApi; readonly verifier: JwksTokenVerifier; readonly clock: SystemClock },
-): Promise<DeviceSession> {
-  const log = new Logger('Device');
-  const identity = await CredentialsDeviceIdentity.open(join(config.dataDir, 'device-keys.json'));
-  const { serial, email, password } = conf;
-  return new DeviceSession({ serial, email, password, audience: config.adminAudience }, { ...using, identity, log });
+  { serial, email, password }: DeviceConf,
+  { identity }: ChosenIdentity,
+  using: {
+    readonly auth: HttpAuthApi;
+    readonly verifier: JwksTokenVerifier;
+    readonly clock: SystemClock;
+    readonly log: Logger;
+  },
+): DeviceSession {
+  return new DeviceSession({ serial, email, password, audience: config.adminAudience }, { ...using, identity });
 }
 
 async function configuredRoot(config: LoaderConfig, conf: DeviceConf | undefined): Promise<RootKey | undefined> {
@@ -104,11 +112,4 @@ async function configuredRoot(config: LoaderConfig, conf: DeviceConf | undefined
 async function deployedPacks(path: string): Promise<readonly DirectoryPackSource[]> {
   const found = await stat(path).catch(() => undefined);
   return found?.isDirectory() === true ? [new DirectoryPackSource(path)] : [];
-}
-
-function bindingReason(config: LoaderConfig, conf: DeviceConf | undefined): string {
-  if (conf === undefined) return 'There is no device.conf: this Loader acts for people only.';
-  return config.binding === 'auto'
-    ? 'LOADER_BINDING=auto: the device keys stand in a file of the data directory (credentials).'
-    : 'The device keys stand in a file of the data directory (credentials).';
 }

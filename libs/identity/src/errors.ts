@@ -15,6 +15,13 @@ export const IDENTITY_ERRORS = {
   'device.proof-invalid': 'attacker',
   'device.revoked': 'operator',
   'device.key-store': 'operator', // the device's own keys cannot be read
+  'device.tpm-absent': 'operator', // no TPM, no tools, or no permission
+  'device.tpm-busy': 'operator', // later
+  'device.tpm-lockout': 'operator',
+  'device.tpm-policy': 'operator', // another boot state than was signed
+  'device.tpm-foreign': 'operator', // keys of another TPM
+  'device.tpm-failed': 'operator',
+  'attestation.malformed': 'attacker',
 } as const satisfies Record<string, Culprit>;
 
 /** Codes of the identity lib. */

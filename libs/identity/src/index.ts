@@ -45,4 +45,33 @@ export {
 } from './jwks-token-verifier.js';
 export { parseRole, type Role, ROLES, WORKING_ROLES } from './roles.js';
 export { generateSoftwareKeys, isSoftwareKeys, SoftwareDeviceIdentity, type SoftwareKeys } from './software-keys.js';
+export {
+  authorizedPolicyDigest,
+  bootPoliciesToJson,
+  bootPolicyDigest,
+  bootPolicyMessage,
+  type BootState,
+  EPOCH_COUNTER_INDEX,
+  epochCounterName,
+  epochOperand,
+  isSignedBootPolicy,
+  parseBootPolicies,
+  pcrDigestOf,
+  policyReference,
+  type SignedBootPolicy,
+  signBootPolicy,
+  tpmSignature,
+} from './tpm/boot-policy.js';
+export { parsePcrSelection, PCR_BYTES, type PcrSelection, pcrSelectionText } from './tpm/pcr-selection.js';
+export {
+  parseTpmPublic,
+  parseTpmSignature,
+  pointToTpm,
+  publicAreaOf,
+  sizedBytes,
+  tpmName,
+  type TpmPublic,
+  verificationKeyArea,
+  xOfTpmPoint,
+} from './tpm/tpm-public.js';
 export { type Caller, TokenVerifier } from './token-verifier.js';

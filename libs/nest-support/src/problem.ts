@@ -99,6 +99,13 @@ export const PROBLEMS = {
   'device.proof-invalid': { status: 422, title: 'Proof refused' },
   'device.revoked': { status: 403, title: 'Device revoked' },
   'device.key-store': { status: 503, title: 'Device keys not available' },
+  'device.tpm-absent': { status: 503, title: 'Device keys not available' },
+  'device.tpm-busy': { status: 503, title: 'Device keys not available' },
+  'device.tpm-lockout': { status: 503, title: 'Device keys not available' },
+  'device.tpm-policy': { status: 503, title: 'Device keys not available' },
+  'device.tpm-foreign': { status: 503, title: 'Device keys not available' },
+  'device.tpm-failed': { status: 503, title: 'Device keys not available' },
+  'attestation.malformed': { status: 422, title: 'Evidence refused' },
 
   'unlock.credentials-rejected': { status: 401, title: 'Wrong credentials' },
   'unlock.api-unreachable': { status: 502, title: 'Admin API unreachable' },

@@ -17,5 +17,12 @@ export {
 export { type GeneratedModel, safetensorsModel, safetensorsModelBytes } from './safetensors-model.js';
 export { selfSignedCertificate, type TestCertificate } from './self-signed-certificate.js';
 export { type S3Credentials, signedS3Request } from './signed-s3-request.js';
+export {
+  type SoftwareTpm,
+  type SoftwareTpmOptions,
+  startSoftwareTpm,
+  testTpmAuthority,
+  type TestTpmAuthority,
+} from './software-tpm.js';
 export { type LinkConditions, startTcpProxy, type TcpProxy } from './tcp-proxy.js';
 export { type TempDirectory, tempDirectory } from './temp-directory.js';

@@ -37,6 +37,9 @@ export class StatusAnswer {
   @ApiProperty({ example: 'credentials', description: "What the device's keys are tied to; `none` without a device" })
   readonly binding!: string;
 
+  @ApiProperty({ example: 'LOADER_BINDING=auto: a TPM answers, so the device keys stand in the TPM.' })
+  readonly bindingReason!: string;
+
   @ApiProperty({ description: 'Whether the Admin API is out of reach' })
   readonly offline!: boolean;
 

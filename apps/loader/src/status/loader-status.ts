@@ -9,6 +9,7 @@ export interface LoaderStatusReport {
   readonly modelCacheDir: string;
   readonly version: string;
   readonly binding: string;
+  readonly bindingReason: string;
   readonly offline: boolean;
   readonly cache: { readonly bytes: number; readonly limitBytes: number };
 }
@@ -18,6 +19,8 @@ export interface LoaderFacts {
   readonly version: string;
   readonly modelCacheDir: string;
   readonly binding: string;
+  /** Why it is that binding. */
+  readonly bindingReason: string;
 }
 
 /** What this Loader is and has, from memory: asking it waits for no network. */
@@ -38,6 +41,7 @@ export class LoaderStatus {
       modelCacheDir: this.facts.modelCacheDir,
       version: this.facts.version,
       binding: this.facts.binding,
+      bindingReason: this.facts.bindingReason,
       offline: this.isOffline(),
       cache: await this.store.usage(),
     };

@@ -1,0 +1,111 @@
+import { access, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import { isPublicJwk } from '@azaion/crypto';
+import { CredentialsDeviceIdentity } from '@azaion/adapters/software-identity';
+import { type FleetBootPolicy, hasTpmKeys, probeTpm, TpmDeviceIdentity } from '@azaion/adapters/tpm';
+import { type Binding, type DeviceIdentity, parseBootPolicies, parsePcrSelection } from '@azaion/identity';
+
+/** What the choice of a binding depends on. */
+export interface IdentitySettings {
+  readonly binding: 'auto' | 'tpm' | 'credentials';
+  readonly dataDir: string;
+  readonly tpmTcti: string;
+  readonly tpmPcrs: string;
+  readonly tpmPolicyKeyFile?: string;
+  readonly tpmPolicyFile?: string;
+}
+
+/** The device's keys, and why they are kept where they are. */
+export interface ChosenIdentity {
+  readonly identity: DeviceIdentity;
+  /** A sentence for the log and `/status`. */
+  readonly reason: string;
+  readonly close: () => Promise<void>;
+}
+
+const TPM_TIMEOUT_MS = 30_000;
+const MAX_POLICY_KEY_CHARS = 4096;
+
+/**
+ * Opens the device's keys, or makes them. `auto` stays with keys that exist; without any it takes a TPM that answers. A configured `tpm` never
+ * falls back.
+ *
+ * @throws IdentityError `device.key-store` | `device.tpm-…`, in sentences for the operator.
+ */
+export async function openDeviceIdentity(
+  settings: IdentitySettings,
+  log: (message: string) => void,
+): Promise<ChosenIdentity> {
+  const { binding, reason } = await chooseBinding(settings);
+  if (binding === 'tpm') {
+    const identity = await TpmDeviceIdentity.open({
+      tcti: settings.tpmTcti,
+      timeoutMs: TPM_TIMEOUT_MS,
+      directory: tpmDirectory(settings),
+      pcrs: parsePcrSelection(settings.tpmPcrs) ?? [],
+      fleet: await fleetPolicy(settings),
+      log,
+    });
+    return { identity, reason, close: () => identity.close() };
+  }
+  const identity = await CredentialsDeviceIdentity.open(credentialsFile(settings));
+  return { identity, reason, close: () => Promise.resolve() };
+}
+
+/** Which binding, and why. Keys are not touched. */
+export async function chooseBinding(
+  settings: IdentitySettings,
+): Promise<{ readonly binding: Binding; readonly reason: string }> {
+  if (settings.binding !== 'auto')
+    return { binding: settings.binding, reason: `LOADER_BINDING=${settings.binding}: ${WHERE[settings.binding]}` };
+  const auto = (binding: 'tpm' | 'credentials', why: string): { binding: Binding; reason: string } => ({
+    binding,
+    reason: `LOADER_BINDING=auto: ${why}, so ${WHERE[binding]}`,
+  });
+  if (await hasTpmKeys(tpmDirectory(settings))) return auto('tpm', 'this device has keys in its TPM already');
+  if (await exists(credentialsFile(settings))) return auto('credentials', 'this device has a file with keys already');
+  const absent = await probeTpm({ tcti: settings.tpmTcti, timeoutMs: TPM_TIMEOUT_MS });
+  return absent === undefined
+    ? auto('tpm', 'a TPM answers')
+    : auto('credentials', `no TPM can be used (${absent.message.replace(/\.$/, '')})`);
+}
+
+const WHERE: Readonly<Record<Binding, string>> = {
+  tpm: 'the device keys stand in the TPM.',
+  hardware: 'the device keys stand in a file that this machine opens.',
+  credentials: 'the device keys stand in a file of the data directory.',
+};
+
+async function fleetPolicy(settings: IdentitySettings): Promise<FleetBootPolicy | undefined> {
+  const { tpmPolicyKeyFile, tpmPolicyFile } = settings;
+  if (tpmPolicyKeyFile === undefined || tpmPolicyFile === undefined) return undefined;
+  const text = await readFile(tpmPolicyKeyFile, 'utf8');
+  const { kty, crv, x, y } = parsedObject(text.length > MAX_POLICY_KEY_CHARS ? '' : text);
+  const key = { kty, crv, x, y };
+  if (!isPublicJwk(key)) throw new Error('TPM_POLICY_KEY_FILE does not hold a P-256 JWK.');
+  return { key, policies: async () => parseBootPolicies(await readFile(tpmPolicyFile, 'utf8')) };
+}
+
+function parsedObject(text: string): Record<string, unknown> {
+  try {
+    return Object(JSON.parse(text)) as Record<string, unknown>;
+  } catch {
+    return {};
+  }
+}
+
+function tpmDirectory({ dataDir }: IdentitySettings): string {
+  return join(dataDir, 'tpm');
+}
+
+function credentialsFile({ dataDir }: IdentitySettings): string {
+  return join(dataDir, 'device-keys.json');
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}

@@ -1,0 +1,3 @@
+export { probeTpm } from './probe-tpm.js';
+export { type FleetBootPolicy, hasTpmKeys, TpmDeviceIdentity, type TpmIdentityOptions } from './tpm-device-identity.js';
+export { type TpmAccess } from './tpm-tools.js';
