@@ -14,6 +14,7 @@ export {
   verifyDeviceAssertion,
 } from './device-assertion.js';
 export { type Binding, DeviceIdentity } from './device-identity.js';
+export { DeviceStateKey, type DeviceStatePurpose } from './device-state-key.js';
 export {
   ENROLMENT_NONCE_BYTES,
   type EnrolmentChallenge,
