@@ -8,12 +8,15 @@ export {
   type FetchDependencies,
   type FetchRequest,
   FetchResource,
+  type LeaseUse,
   type OpenedResource,
 } from './fetch/fetch-resource.js';
 export { type FetchProgress } from './fetch/open-range.js';
 export { PackReader, type PackReadPolicy } from './fetch/pack-reader.js';
 export { type Recipient } from './fetch/recipient.js';
 export { StatementTrust } from './fetch/statement-trust.js';
+export { type HeldLease, HeldLeases, type HeldLeasesDependencies } from './leases/held-leases.js';
+export { MARK_INTERVAL_MS, TrustedTime } from './leases/trusted-time.js';
 export {
   MAX_CHUNKS_PER_PACK,
   MAX_PACK_BYTES,
@@ -24,11 +27,13 @@ export {
   type PackRef,
 } from './pack.js';
 export { type GrantAnswer, GrantApi, type GrantRequest, MAX_PACK_URLS, type PackUrl } from './ports/grant-api.js';
+export { type Lease, type LeaseName, LeaseStore } from './ports/lease-store.js';
 export { ObjectStore, type SignedPut } from './ports/object-store.js';
 export { PackSink, type PackTarget } from './ports/pack-sink.js';
 export { MAX_RANGE_BYTES, type PackLocation, PackSource } from './ports/pack-source.js';
 export { PackStore } from './ports/pack-store.js';
 export { SegmentStore } from './ports/segment-store.js';
+export { type TimeMark, TimeMarkStore } from './ports/time-mark-store.js';
 export {
   type CommitRequest,
   type KnownChunk,

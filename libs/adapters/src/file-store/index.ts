@@ -1,4 +1,5 @@
 export { DirectoryPackSource } from './directory-pack-source.js';
 export { DirectoryPackStore, type DirectoryPackStoreOptions } from './directory-pack-store.js';
 export { DirectorySegmentStore } from './directory-segment-store.js';
+export { systemCode } from './file-errors.js';
 export { replaceDurably } from './replace-durably.js';

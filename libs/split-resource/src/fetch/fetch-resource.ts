@@ -15,9 +15,11 @@ import { DEFAULT_RETRY, type RetryPolicy } from '../backoff.js';
 import { type ChunkOpener, InlineChunkOpener } from '../chunk-work.js';
 import { ResourceError } from '../errors.js';
 import { type GrantAnswer, type GrantApi } from '../ports/grant-api.js';
+import { type HeldLeases } from '../leases/held-leases.js';
 import { type SegmentStore } from '../ports/segment-store.js';
 import { Recipe } from '../recipe/recipe.js';
 import { HeldGrant } from './held-grant.js';
+import { LeasedGrant } from './leased-grant.js';
 import { type FetchProgress, OpenRange } from './open-range.js';
 import { type PackReader } from './pack-reader.js';
 import { PackUrls } from './pack-urls.js';
@@ -32,7 +34,17 @@ export interface FetchRequest {
   readonly version?: number | undefined;
   readonly recipient: Recipient;
   readonly signal?: AbortSignal | undefined;
+  /**
+   * Whether a lease of this device may serve the request: `offline`, when the Admin API cannot be reached; `only`, without asking it at
+   * all; `never`. Default: `offline` for the device itself, `never` for others. A lease opens for others what the whole fleet may read.
+   */
+  readonly lease?: LeaseUse | undefined;
+  /** `false` leaves the mark of the newest version where it is: the caller moves it once the version is complete. */
+  readonly movesMark?: boolean | undefined;
 }
+
+/** @see FetchRequest.lease */
+export type LeaseUse = 'offline' | 'only' | 'never';
 
 /** One version, verified and ready to be read. */
 export interface OpenedResource {
@@ -64,11 +76,17 @@ export interface FetchDependencies {
   readonly opener?: ChunkOpener;
   /** For calls to the Admin API once a grant was given. */
   readonly retry?: RetryPolicy;
+  /** What this device may open without the Admin API. */
+  readonly leases?: HeldLeases | undefined;
 }
 
 interface VerifiedGrant {
   readonly answer: GrantAnswer;
   readonly statement: Statement;
+  /** Whose key the recipe key is sealed to. */
+  readonly recipient: Recipient;
+  /** Whether it was kept on the device: the Admin API is probably out of reach. */
+  readonly leased: boolean;
 }
 
 /** F2: opens one version of a resource for one caller. Source: docs/formats/sealed-resource.md, "Fetch". */
@@ -85,8 +103,9 @@ export class FetchResource {
    */
   async run(request: FetchRequest): Promise<OpenedResource> {
     const { trust, segments } = this.using;
-    const { recipient, version } = request;
-    const { answer, statement } = await this.granted(request);
+    const { version } = request;
+    const found = await this.grantedOrLeased(request);
+    const { answer, statement, recipient, leased } = found;
     const { folderId, resourceId, rootHash } = statement;
     if (version === undefined && statement.version < (await trust.highestVersion(folderId, resourceId)))
       throw new ResourceError(
@@ -97,12 +116,25 @@ export class FetchResource {
     const { sealedRecipeKey, grantToken } = answer;
     const recipeKey = await openRecipeKey(sealedRecipeKey, recipient.point, recipient.ecdh, grantToken, rootHash);
     const place = { folderId, resourceId, version: statement.version };
-    const grant = this.held(answer, { ...request, version: statement.version });
+    const grant = this.held(answer, { ...request, version: statement.version }, leased);
     const recipe = await Recipe.open(place, recipeKey, segmentsOf(rootHash, grant, segments), rootHash);
     if (recipe.root.totalBytes !== statement.totalBytes)
       throw new ResourceError('resource.integrity', 'The recipe and the statement of this version disagree.');
-    if (version === undefined) await trust.accept(folderId, resourceId, statement.version);
-    return this.opened({ answer, statement }, recipe, new PackUrls(grant, answer.urls), request.signal);
+    if (version === undefined && request.movesMark !== false)
+      await trust.accept(folderId, resourceId, statement.version);
+    return this.opened(found, recipe, new PackUrls(grant, answer.urls), request.signal);
+  }
+
+  /** A grant if the Admin API gives one in time, else a lease, where one may serve. */
+  private async grantedOrLeased(request: FetchRequest): Promise<VerifiedGrant> {
+    const { leases } = this.using;
+    const use = request.lease ?? (request.recipient.serial === undefined ? 'never' : 'offline');
+    if (leases === undefined || use === 'never') return this.granted(request);
+    const leased = new LeasedGrant(leases, this.using.trust, this.using.reader, this.using.segments);
+    if (use === 'offline') return leased.unlessGranted(() => this.granted(request), request);
+    const found = await leased.find(request);
+    if (found !== undefined) return found;
+    throw new ResourceError('resource.forbidden', 'This device holds no lease that opens this resource now.');
   }
 
   /** Asks for a grant and verifies statement and token. */
@@ -131,25 +163,28 @@ export class FetchResource {
     const statement = await verifyStatement(answer.statement, keys);
     assertAskedFor(statement, request);
     assertInScope(statement, recipient.serial);
-    await verifyGrantToken(answer.grantToken, keys, {
+    const token = await verifyGrantToken(answer.grantToken, keys, {
       statement,
       statementJws: answer.statement,
       recipientPoint: recipient.point,
       nonce,
       nowSeconds: Math.floor(this.using.clock.nowMs() / 1000),
     });
-    return { answer, statement };
+    await this.using.leases?.granted(answer, statement, token);
+    return { answer, statement, recipient, leased: false };
   }
 
   /** @param exactly - The request with the number of the version that was granted. */
-  private held(first: GrantAnswer, exactly: FetchRequest): HeldGrant {
+  private held(first: GrantAnswer, exactly: FetchRequest, leased: boolean): HeldGrant {
+    const retry = this.using.retry ?? DEFAULT_RETRY;
     return new HeldGrant(this.using.api, first.grantId, {
       renew: async () => {
         const { answer } = await this.granted(exactly);
         if (answer.statement !== first.statement) throw anotherVersion();
         return answer.grantId;
       },
-      retry: this.using.retry ?? DEFAULT_RETRY,
+      // What is not on the device cannot be had from an API that is out of reach: no use in waiting for it.
+      retry: leased ? { ...retry, attempts: 1 } : retry,
       signal: exactly.signal ?? new AbortController().signal,
     });
   }

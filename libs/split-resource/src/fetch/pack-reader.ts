@@ -72,6 +72,23 @@ export class PackReader {
     this.readAhead = new ReadAheadBudget(policy.readAheadBytes);
   }
 
+  /** Whether a range can be read on this machine, without any network. A whole pack is taken for what a local source has of it. */
+  async holds(folderId: string, pack: PackRef, range: ByteRange): Promise<boolean> {
+    const [gap] = await this.store.missing(folderId, pack, range);
+    if (gap === undefined) return true;
+    for (const source of this.sources) {
+      if (source.remote) continue;
+      try {
+        const first = { start: gap.start, end: gap.start + 1 };
+        (await source.open({ folderId, pack, url: undefined }, first, this.policy.stallMs)).destroy();
+        return true;
+      } catch (error) {
+        if (!(error instanceof ResourceError)) throw error;
+      }
+    }
+    return false;
+  }
+
   /** @throws ResourceError `cdn.missing` | `cdn.unavailable` | `resource.no-space`, and the signal's reason. */
   async read(range: ByteRange, read: PackRead): Promise<PackBytes> {
     const key = `${read.folderId}/${read.pack.packId}`;

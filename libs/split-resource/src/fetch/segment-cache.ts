@@ -25,3 +25,12 @@ export function segmentsOf(rootHash: string, grant: HeldGrant, store: SegmentSto
     return sealed;
   };
 }
+
+/** Reads sealed parts from the device's own store alone. @throws ResourceError `api.unreachable` for one that is not there as it must be. */
+export function keptSegmentsOf(rootHash: string, store: SegmentStore): SegmentReader {
+  return async (kind, index, _maxBytes, sha256) => {
+    const kept = await store.read(`${rootHash}/${kind}/${index}`);
+    if (kept !== undefined && sha256 !== undefined && equalBytes(hash('sha256', kept, 'buffer'), sha256)) return kept;
+    throw new ResourceError('api.unreachable', 'A part of the recipe is not on this device.');
+  };
+}

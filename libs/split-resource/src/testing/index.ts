@@ -4,11 +4,13 @@ export {
   InMemoryGrantApi,
   InMemoryUploadApi,
 } from './in-memory-admin-api.js';
+export { InMemoryLeaseStore, InMemoryTimeMarkStore } from './in-memory-lease-store.js';
 export { InMemoryObjectStore, InMemoryPackSink, InMemoryPackSource } from './in-memory-object-store.js';
 export { InMemoryPackStore } from './in-memory-pack-store.js';
 export { InMemorySegmentStore } from './in-memory-segment-store.js';
 export { InMemoryStatementTrust } from './in-memory-statement-trust.js';
 export { softwareRecipient } from './software-recipient.js';
+export { describeLeaseStore } from './describe-lease-store.js';
 export { describeObjectStore, type ObjectStoreHarness } from './describe-object-store.js';
 export { describePackSink, type PackSinkHarness } from './describe-pack-sink.js';
 export { describePackSource, type PackSourceHarness } from './describe-pack-source.js';

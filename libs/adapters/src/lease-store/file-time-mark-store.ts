@@ -1,0 +1,32 @@
+import { readFile } from 'node:fs/promises';
+
+import { type DeviceStateKey } from '@azaion/identity';
+import { type TimeMark, TimeMarkStore } from '@azaion/split-resource';
+
+import { replaceDurably, systemCode } from '../file-store/index.js';
+
+/** Keeps the mark in one file under a MAC by the device's key. One that was changed counts as none. */
+export class FileTimeMarkStore extends TimeMarkStore {
+  constructor(
+    private readonly path: string,
+    private readonly key: DeviceStateKey,
+  ) {
+    super();
+  }
+
+  override async read(): Promise<TimeMark | undefined> {
+    let text: string;
+    try {
+      text = await readFile(this.path, 'utf8');
+    } catch (error) {
+      if (systemCode(error) === 'ENOENT') return undefined;
+      throw error;
+    }
+    const authentic = this.key.authentic('time-mark', text);
+    return authentic === undefined ? undefined : (JSON.parse(authentic) as TimeMark);
+  }
+
+  override async write({ signedSeconds, runningMs }: TimeMark): Promise<void> {
+    await replaceDurably(this.path, this.key.authenticate('time-mark', JSON.stringify({ signedSeconds, runningMs })));
+  }
+}

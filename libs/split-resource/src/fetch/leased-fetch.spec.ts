@@ -1,0 +1,319 @@
+import { randomBytes } from 'node:crypto';
+
+import { ManualClock } from '@azaion/kernel';
+
+import { ResourceError } from '../errors.js';
+import { HeldLeases } from '../leases/held-leases.js';
+import { TrustedTime } from '../leases/trusted-time.js';
+import { type GrantAnswer, GrantApi, type GrantRequest, type PackUrl } from '../ports/grant-api.js';
+import { InMemoryGrantApi } from '../testing/in-memory-admin-api.js';
+import { InMemoryLeaseStore, InMemoryTimeMarkStore } from '../testing/in-memory-lease-store.js';
+import { InMemoryPackStore } from '../testing/in-memory-pack-store.js';
+import { InMemorySegmentStore } from '../testing/in-memory-segment-store.js';
+import { softwareRecipient } from '../testing/software-recipient.js';
+import { collect, RESOURCE, TINY, World } from '../testing/world.js';
+import { type FetchRequest } from './fetch-resource.js';
+
+const START_MS = 1_800_000_000_000;
+const DAY_MS = 86_400_000;
+const SERIAL = 'azj-0001';
+const UNREACHABLE = { code: 'api.unreachable' };
+
+/** The Admin API behind a link that can be cut, refuse, or never answer. */
+class Link extends GrantApi {
+  failure: Error | undefined;
+  silent = false;
+
+  constructor(private readonly api: GrantApi) {
+    super();
+  }
+
+  override grant(request: GrantRequest): Promise<GrantAnswer> {
+    return this.through(() => this.api.grant(request));
+  }
+
+  override segment(...call: Parameters<GrantApi['segment']>): Promise<Uint8Array> {
+    return this.through(() => this.api.segment(...call));
+  }
+
+  override packUrls(...call: Parameters<GrantApi['packUrls']>): Promise<readonly PackUrl[]> {
+    return this.through(() => this.api.packUrls(...call));
+  }
+
+  private async through<Answer>(call: () => Promise<Answer>): Promise<Answer> {
+    if (this.silent) await new Promise(() => undefined);
+    if (this.failure !== undefined) throw this.failure;
+    return call();
+  }
+}
+
+/** A device with a disk that survives restarts, and a clock of its own. */
+class Device {
+  readonly store = new InMemoryLeaseStore();
+  readonly marks = new InMemoryTimeMarkStore();
+  readonly packs = new InMemoryPackStore();
+  readonly segments = new InMemorySegmentStore();
+  readonly recipient = softwareRecipient(SERIAL);
+  time!: TrustedTime;
+  leases!: HeldLeases;
+
+  constructor(
+    readonly world: World,
+    readonly clock: ManualClock,
+    readonly link: Link,
+  ) {}
+
+  /** Starts, as after a power cut: what is not on the disk is gone. */
+  async start(): Promise<void> {
+    this.time = await TrustedTime.open(this.marks, this.clock);
+    const { store, time, recipient } = this;
+    this.leases = new HeldLeases({
+      store,
+      trust: this.world.trust,
+      time,
+      recipient: () => Promise.resolve(recipient),
+    });
+  }
+
+  async fetch(request: Partial<FetchRequest> = {}): Promise<Buffer> {
+    const { link: api, packs: store, segments, leases, time: clock } = this;
+    const fetcher = this.world.fetcher({ api, store, segments, leases, clock });
+    return collect((await fetcher.run({ resource: RESOURCE, recipient: this.recipient, ...request })).read());
+  }
+}
+
+let clock: ManualClock;
+let apiClock: ManualClock;
+let world: World;
+let link: Link;
+let device: Device;
+
+beforeEach(async () => {
+  clock = new ManualClock(START_MS);
+  apiClock = new ManualClock(START_MS);
+  world = await World.create({ chunking: TINY, packTargetBytes: 1024, clock: apiClock });
+  link = new Link(new InMemoryGrantApi(world.admin));
+  device = new Device(world, clock, link);
+  await device.start();
+});
+
+const cut = (): void => void (link.failure = new ResourceError('api.unreachable', 'The link is down.'));
+const content = (): Buffer => randomBytes(2_000);
+
+/** Publishes, and brings everything onto the device. */
+async function held(plaintext = content()): Promise<Buffer> {
+  await world.publish(plaintext);
+  expect(await device.fetch()).toEqual(plaintext);
+  return plaintext;
+}
+
+describe('FetchResource with leases', () => {
+  it('opens what it opened before while the Admin API is out of reach, also after a restart', async () => {
+    const plaintext = await held();
+    cut();
+    expect(await device.fetch()).toEqual(plaintext);
+    await device.start();
+    expect(await device.fetch()).toEqual(plaintext);
+    expect(await device.fetch({ version: 1 })).toEqual(plaintext);
+  });
+
+  it('opens nothing that it holds no lease for', async () => {
+    await held();
+    cut();
+    await expect(device.fetch({ resource: { folder: 'models', name: 'other' } })).rejects.toMatchObject(UNREACHABLE);
+    await expect(device.fetch({ version: 2 })).rejects.toMatchObject(UNREACHABLE);
+  });
+
+  it('says what is missing at once when it has a lease and not the content', async () => {
+    await held();
+    cut();
+    const { leases, time, recipient, segments } = device;
+    const fetcher = world.fetcher({ api: link, store: new InMemoryPackStore(), segments, leases, clock: time });
+    const opened = await fetcher.run({ resource: RESOURCE, recipient });
+    await expect(collect(opened.read())).rejects.toMatchObject(UNREACHABLE);
+  });
+
+  it('serves from the lease when the Admin API lets wait, and does not wait again for a while', async () => {
+    const plaintext = await held();
+    link.silent = true;
+    const doubting = Object.assign(device.leases, { patienceMs: () => 1 });
+    expect(await device.fetch()).toEqual(plaintext);
+    Reflect.deleteProperty(doubting, 'patienceMs');
+    expect(device.leases.patienceMs()).toBe(0);
+    expect(await device.fetch()).toEqual(plaintext);
+    link.silent = false;
+    expect(await device.fetch()).toEqual(plaintext);
+    clock.advance(30_000);
+    expect(device.leases.patienceMs()).toBeGreaterThan(0);
+  });
+
+  it.each(['api.unauthorized', 'api.forbidden', 'api.unexpected', 'resource.forbidden'] as const)(
+    'uses no lease when the Admin API answers %s',
+    async (code) => {
+      await held();
+      link.failure = new ResourceError(code, 'No.');
+      await expect(device.fetch()).rejects.toMatchObject({ code });
+    },
+  );
+
+  it.each([
+    ['resource.forbidden', undefined],
+    ['resource.not-found', undefined],
+    ['resource.not-found', 1],
+  ] as const)('forgets the lease when the Admin API answers %s to version %s', async (code, version) => {
+    await held();
+    link.failure = new ResourceError(code, 'No.');
+    await expect(device.fetch({ version })).rejects.toMatchObject({ code });
+    cut();
+    await expect(device.fetch()).rejects.toMatchObject(UNREACHABLE);
+  });
+
+  it('forgets what a newer grant withdraws', async () => {
+    await held();
+    world.admin.minVersion = 2;
+    await held();
+    cut();
+    await expect(device.fetch({ version: 1 })).rejects.toMatchObject(UNREACHABLE);
+  });
+
+  it('keeps the newest eight versions', async () => {
+    for (let version = 1; version <= 10; version += 1) await held();
+    expect((await device.store.names()).map(({ version }) => version).sort((a, b) => a - b)).toEqual([
+      3, 4, 5, 6, 7, 8, 9, 10,
+    ]);
+  });
+
+  describe('times', () => {
+    it('ends with its notAfter, to the second', async () => {
+      const plaintext = await held();
+      cut();
+      clock.advance(7 * DAY_MS - 1000);
+      expect(await device.fetch()).toEqual(plaintext);
+      clock.advance(1000);
+      await expect(device.fetch()).rejects.toMatchObject(UNREACHABLE);
+    });
+
+    it('ends also for a device whose clock is set back, at every start', async () => {
+      await held();
+      await device.time.write();
+      cut();
+      for (let day = 0; day < 7; day += 1) {
+        clock.setWall(0);
+        await device.start();
+        clock.advance(DAY_MS);
+        await device.time.write();
+      }
+      await expect(device.fetch()).rejects.toMatchObject(UNREACHABLE);
+    });
+
+    it('goes on when a clock that jumped ahead is right again', async () => {
+      const plaintext = await held();
+      cut();
+      clock.setWall(START_MS + 300 * DAY_MS);
+      await expect(device.fetch()).rejects.toMatchObject(UNREACHABLE);
+      clock.setWall(START_MS);
+      expect(await device.fetch()).toEqual(plaintext);
+    });
+
+    it.each([-400, 400])('is granted anew by a device whose clock is %i days wrong', async (days) => {
+      await held();
+      clock.setWall(START_MS + days * DAY_MS);
+      device.time.observe(START_MS / 1000); // the device's login has just brought it
+      await held();
+    });
+
+    it('is renewed by each grant', async () => {
+      const plaintext = await held();
+      for (const each of [clock, apiClock]) each.advance(6 * DAY_MS);
+      await device.fetch();
+      cut();
+      clock.advance(6 * DAY_MS);
+      expect(await device.fetch()).toEqual(plaintext);
+    });
+  });
+
+  describe('versions', () => {
+    it('serves the newest complete one while a newer one is on its way', async () => {
+      const first = await held();
+      const second = content();
+      await world.publish(second);
+      const { leases, time, packs, segments } = device;
+      // A prefetch that the link cut off: lease and recipe are there, some of the packs are not.
+      const opened = await world
+        .fetcher({ api: link, store: packs, segments, leases, clock: time })
+        .run({ resource: RESOURCE, recipient: device.recipient, movesMark: false });
+      await collect(opened.read({ start: 0, end: 100 }));
+      cut();
+      expect(await device.fetch()).toEqual(first);
+      link.failure = undefined;
+      await device.fetch({ movesMark: false, lease: 'never' });
+      cut();
+      expect(await device.fetch()).toEqual(second);
+    });
+
+    it('never goes back behind one that was used', async () => {
+      const first = await held();
+      await held();
+      await device.store.drop({ resource: RESOURCE, version: 2 });
+      cut();
+      await expect(device.fetch()).rejects.toMatchObject(UNREACHABLE);
+      expect(await device.fetch({ version: 1 })).toEqual(first); // asked for by its number
+    });
+  });
+
+  describe('callers', () => {
+    it('never serve another person, unless the caller says that it may', async () => {
+      const plaintext = await held();
+      cut();
+      const person = softwareRecipient();
+      await expect(device.fetch({ recipient: person })).rejects.toMatchObject(UNREACHABLE);
+      expect(await device.fetch({ recipient: person, lease: 'offline' })).toEqual(plaintext);
+    });
+
+    it("never serve a person with what is the device's alone", async () => {
+      world.admin.scope = `device:${SERIAL}`;
+      const plaintext = await held();
+      cut();
+      expect(await device.fetch()).toEqual(plaintext);
+      await expect(device.fetch({ recipient: softwareRecipient(), lease: 'offline' })).rejects.toMatchObject(
+        UNREACHABLE,
+      );
+    });
+
+    it("'only' asks nobody, and says so when there is no lease", async () => {
+      const plaintext = await held();
+      expect(await device.fetch({ lease: 'only' })).toEqual(plaintext);
+      await device.leases.dropAll();
+      await expect(device.fetch({ lease: 'only' })).rejects.toMatchObject({ code: 'resource.forbidden' });
+    });
+  });
+
+  describe('a kept lease that was changed', () => {
+    it("is refused: another device's, another version's, forged, or not for offline use", async () => {
+      const plaintext = await held();
+      const [lease] = await device.store.of(RESOURCE);
+      await held();
+      const [other] = await device.store.of(RESOURCE);
+      if (lease === undefined || other === undefined) throw new Error('no lease was kept');
+      cut();
+      const stranger = await new InMemoryGrantApi(world.admin).grant({
+        resource: RESOURCE,
+        version: 1,
+        recipientPoint: softwareRecipient().point,
+        nonce: 'bm9uY2Vub25jZW5vbmNlbm8',
+      });
+      const changed = [
+        { ...lease.grant, grantToken: other.grant.grantToken },
+        { ...lease.grant, statement: other.grant.statement },
+        { ...lease.grant, grantToken: `${lease.grant.grantToken.slice(0, -20)}${'A'.repeat(20)}` },
+        { ...stranger },
+      ];
+      for (const grant of changed) {
+        await device.store.keep({ ...lease, grant });
+        await expect(device.fetch({ version: 1 })).rejects.toMatchObject(UNREACHABLE);
+      }
+      await device.store.keep(lease);
+      expect(await device.fetch({ version: 1 })).toEqual(plaintext);
+    });
+  });
+});
