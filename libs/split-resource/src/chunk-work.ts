@@ -10,18 +10,40 @@ export abstract class ChunkSealer {
   abstract seal(plaintext: Uint8Array, secrets: ChunkSecrets): Promise<Buffer>;
 }
 
+/** Where one chunk lies in a {@link SealedRun}, and what opens it. */
+export interface SealedPlace {
+  /** First byte in the run. */
+  readonly at: number;
+  readonly sealedBytes: number;
+  readonly secrets: ChunkSecrets;
+}
+
+/** Sealed chunks that lie in one piece of memory. */
+export interface SealedRun {
+  /** Untrusted. */
+  readonly bytes: Uint8Array;
+  /** Whether nobody else needs the bytes: an opener may then take their memory away. Otherwise it leaves them as they are. */
+  readonly movable: boolean;
+  /** Inside of the bytes, in the order of the plaintext. */
+  readonly chunks: readonly SealedPlace[];
+}
+
+/** Plaintext of consecutive chunks whose tags and hashes were checked. */
+export interface OpenedChunks {
+  readonly plaintext: Buffer;
+  /** How many chunks it is, 1 or more. */
+  readonly count: number;
+}
+
 /** Opens sealed chunks. A role of its own because it is what costs a reader its time: it may happen on other threads. */
 export abstract class ChunkOpener {
-  /** How many chunks are worth having in work at once, 1 or more. */
-  abstract readonly parallelism: number;
   /**
-   * Opens one sealed chunk.
+   * Opens the chunks of a run in their order. Work may begin before the first is asked for.
    *
-   * @param sealed - Untrusted bytes; left as they are.
-   * @returns Plaintext whose tag and hash were checked.
-   * @throws CryptoError `chunk.invalid` | `chunk.unsupported-codec`.
+   * @throws CryptoError `chunk.invalid` | `chunk.unsupported-codec` in the turn of the first chunk that does not open; all before it have been
+   *   yielded then.
    */
-  abstract open(sealed: Uint8Array, secrets: ChunkSecrets): Promise<Buffer>;
+  abstract open(run: SealedRun): AsyncGenerator<OpenedChunks, void>;
 }
 
 /** Seals on the calling thread. */
@@ -37,13 +59,12 @@ export class InlineChunkSealer extends ChunkSealer {
   }
 }
 
-/** Opens on the calling thread. */
+/** Opens on the calling thread, each chunk when its turn comes. */
 export class InlineChunkOpener extends ChunkOpener {
-  override readonly parallelism = 1;
-
-  // Async, so that a refusal is a rejection.
+  // Async because others work elsewhere.
   // eslint-disable-next-line @typescript-eslint/require-await
-  override async open(sealed: Uint8Array, secrets: ChunkSecrets): Promise<Buffer> {
-    return openChunk(sealed, secrets);
+  override async *open({ bytes, chunks }: SealedRun): AsyncGenerator<OpenedChunks, void> {
+    for (const { at, sealedBytes, secrets } of chunks)
+      yield { plaintext: openChunk(bytes.subarray(at, at + sealedBytes), secrets), count: 1 };
   }
 }

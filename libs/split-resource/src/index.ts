@@ -1,6 +1,14 @@
 export { ByteIntervals } from './byte-intervals.js';
 export { type ChunkIdentity, identifyChunk } from '@azaion/crypto';
-export { ChunkOpener, ChunkSealer, InlineChunkOpener, InlineChunkSealer } from './chunk-work.js';
+export {
+  ChunkOpener,
+  ChunkSealer,
+  InlineChunkOpener,
+  InlineChunkSealer,
+  type OpenedChunks,
+  type SealedPlace,
+  type SealedRun,
+} from './chunk-work.js';
 export { Chunker, CHUNKING, type ChunkingParameters } from './chunker.js';
 export { type RetryPolicy } from './backoff.js';
 export { RESOURCE_ERRORS, ResourceError, type ResourceErrorCode } from './errors.js';

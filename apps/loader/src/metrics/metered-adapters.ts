@@ -1,12 +1,13 @@
 import { type Readable } from 'node:stream';
 
-import { type ChunkSecrets, type SegmentKind } from '@azaion/crypto';
+import { type SegmentKind } from '@azaion/crypto';
 import { type ByteRange, DomainError } from '@azaion/kernel';
 import {
   ChunkOpener,
   type GrantAnswer,
   GrantApi,
   type GrantRequest,
+  type OpenedChunks,
   type PackId,
   type PackLocation,
   type PackRef,
@@ -15,6 +16,7 @@ import {
   PackStore,
   type PackTarget,
   type PackUrl,
+  type SealedRun,
   type UploadApi,
 } from '@azaion/split-resource';
 
@@ -126,19 +128,20 @@ class MeteredPackStore extends PackStore {
 }
 
 class MeteredChunkOpener extends ChunkOpener {
-  override readonly parallelism: number;
-
   constructor(
     private readonly inner: ChunkOpener,
     private readonly metrics: LoaderMetrics,
   ) {
     super();
-    this.parallelism = inner.parallelism;
   }
 
-  override async open(sealed: Uint8Array, secrets: ChunkSecrets): Promise<Buffer> {
+  override open(run: SealedRun): AsyncGenerator<OpenedChunks, void> {
+    return this.counted(this.inner.open(run)); // the work begins at once
+  }
+
+  private async *counted(opened: AsyncGenerator<OpenedChunks, void>): AsyncGenerator<OpenedChunks, void> {
     try {
-      return await this.inner.open(sealed, secrets);
+      yield* opened;
     } catch (error) {
       this.metrics.chunkFailed();
       throw error;

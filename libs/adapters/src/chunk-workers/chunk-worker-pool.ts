@@ -2,7 +2,13 @@ import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 
 import { type ChunkSecrets, CryptoError } from '@azaion/crypto';
-import { type ChunkIdentity, ChunkOpener, ChunkSealer } from '@azaion/split-resource';
+import {
+  type ChunkIdentity,
+  ChunkOpener,
+  ChunkSealer,
+  type OpenedChunks,
+  type SealedRun,
+} from '@azaion/split-resource';
 
 import { type ChunkAnswer, type ChunkRequest, type ChunkTask } from './chunk-messages.js';
 
@@ -39,7 +45,7 @@ export class ChunkWorkerPool {
   constructor(options: ChunkWorkerPoolOptions = {}) {
     this.size = Math.min(MAX_THREADS, Math.max(1, options.threads ?? availableParallelism()));
     this.entry = options.entry ?? new URL('./chunk-worker.js', import.meta.url);
-    this.opener = new WorkerChunkOpener(this, this.size * QUEUE_PER_THREAD);
+    this.opener = new WorkerChunkOpener(this);
     this.sealer = new WorkerChunkSealer(this, this.size * QUEUE_PER_THREAD);
   }
 
@@ -122,17 +128,28 @@ class ChunkThread {
 }
 
 class WorkerChunkOpener extends ChunkOpener {
-  constructor(
-    private readonly pool: ChunkWorkerPool,
-    override readonly parallelism: number,
-  ) {
+  constructor(private readonly pool: ChunkWorkerPool) {
     super();
   }
 
-  override async open(sealed: Uint8Array, secrets: ChunkSecrets): Promise<Buffer> {
-    const answer = await this.pool.run({ work: 'open', bytes: ownCopy(sealed), secrets: ownSecrets(secrets) });
-    return bytesOf(answer);
+  override open({ bytes, movable, chunks }: SealedRun): AsyncGenerator<OpenedChunks, void> {
+    const whole = movable && bytes.byteLength === bytes.buffer.byteLength;
+    const opening = this.pool.run({
+      work: 'open',
+      bytes: whole ? bytes : ownCopy(bytes),
+      chunks: chunks.map(({ secrets, ...place }) => ({ ...place, secrets: ownSecrets(secrets) })),
+    });
+    opening.catch(() => undefined); // reported when its turn comes
+    return openedChunks(opening);
   }
+}
+
+async function* openedChunks(opening: Promise<ChunkAnswer>): AsyncGenerator<OpenedChunks, void> {
+  const answer = await opening;
+  if (!('opened' in answer)) throw otherAnswer();
+  const { plaintext, count, refusal } = answer.opened;
+  if (count > 0) yield { plaintext: Buffer.from(plaintext.buffer), count };
+  if (refusal !== undefined) throw new CryptoError(refusal.code, refusal.message);
 }
 
 class WorkerChunkSealer extends ChunkSealer {
@@ -145,7 +162,7 @@ class WorkerChunkSealer extends ChunkSealer {
 
   override async identify(plaintext: Uint8Array, domainKey: Uint8Array): Promise<ChunkIdentity> {
     const answer = await this.pool.run({ work: 'identify', bytes: ownCopy(plaintext), domainKey: ownCopy(domainKey) });
-    if (!('identity' in answer)) throw new Error('A worker thread gave another answer than was asked for.');
+    if (!('identity' in answer)) throw otherAnswer();
     return answer.identity;
   }
 
@@ -155,8 +172,12 @@ class WorkerChunkSealer extends ChunkSealer {
 }
 
 function bytesOf(answer: ChunkAnswer): Buffer {
-  if (!('bytes' in answer)) throw new Error('A worker thread gave another answer than was asked for.');
+  if (!('bytes' in answer)) throw otherAnswer();
   return Buffer.from(answer.bytes.buffer, answer.bytes.byteOffset, answer.bytes.byteLength);
+}
+
+function otherAnswer(): Error {
+  return new Error('A worker thread gave another answer than was asked for.');
 }
 
 /** A view is cloned with the whole buffer below it, which may be megabytes: a copy of its own is cheaper, and can be moved. */

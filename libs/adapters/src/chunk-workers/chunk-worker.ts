@@ -2,22 +2,28 @@ import { parentPort } from 'node:worker_threads';
 
 import { CryptoError, identifyChunk, openChunk, sealChunk } from '@azaion/crypto/chunks';
 import { releaseBytes } from '@azaion/kernel';
+import { type SealedPlace } from '@azaion/split-resource';
 
-import { type ChunkAnswer, type ChunkRequest } from './chunk-messages.js';
+import { type ChunkAnswer, type ChunkRequest, type OpenedRun } from './chunk-messages.js';
 
 /** Entry of a worker thread: one request in, one answer out, in order. */
 parentPort?.on('message', (request: ChunkRequest) => {
   const answer = answerTo(request);
   releaseBytes(request.bytes); // moved here: nobody else has them
-  parentPort?.postMessage(answer, 'bytes' in answer ? [answer.bytes.buffer as ArrayBuffer] : []);
+  parentPort?.postMessage(answer, movedWith(answer));
 });
+
+function movedWith(answer: ChunkAnswer): ArrayBuffer[] {
+  if ('bytes' in answer) return [answer.bytes.buffer as ArrayBuffer];
+  return 'opened' in answer ? [answer.opened.plaintext.buffer as ArrayBuffer] : [];
+}
 
 function answerTo(request: ChunkRequest): ChunkAnswer {
   const { id } = request;
   try {
     switch (request.work) {
       case 'open':
-        return { id, bytes: movable(openChunk(request.bytes, request.secrets)) };
+        return { id, opened: openRun(request.bytes, request.chunks) };
       case 'seal':
         return { id, bytes: movable(sealChunk(request.bytes, request.secrets)) };
       case 'identify':
@@ -27,6 +33,25 @@ function answerTo(request: ChunkRequest): ChunkAnswer {
     if (error instanceof CryptoError) return { id, code: error.code, message: error.message };
     return { id, crash: error instanceof Error ? error.message : 'unknown failure' };
   }
+}
+
+/** Opens chunk after chunk into one piece of memory, which costs the other side one message and one write. */
+function openRun(bytes: Uint8Array, chunks: readonly SealedPlace[]): OpenedRun {
+  const plaintext = new Uint8Array(chunks.reduce((sizeBytes, { secrets }) => sizeBytes + secrets.plaintextBytes, 0));
+  let openedBytes = 0;
+  for (const [count, { at, sealedBytes, secrets }] of chunks.entries()) {
+    try {
+      const opened = openChunk(bytes.subarray(at, at + sealedBytes), secrets);
+      plaintext.set(opened, openedBytes);
+      openedBytes += opened.length;
+      releaseBytes(opened);
+    } catch (error) {
+      if (!(error instanceof CryptoError)) throw error;
+      const { code, message } = error;
+      return { plaintext: plaintext.slice(0, openedBytes), count, refusal: { code, message } };
+    }
+  }
+  return { plaintext, count: chunks.length };
 }
 
 /** Bytes with a buffer of their own: small results may lie in Node's shared pool, which must not be moved away. */

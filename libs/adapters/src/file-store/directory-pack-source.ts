@@ -25,7 +25,12 @@ export class DirectoryPackSource extends PackSource {
       const stat = await file.stat();
       // A file that is still being copied, or something else of that name.
       if (stat.isFile() && stat.size === sizeBytes)
-        return file.createReadStream({ start: range.start, end: range.end - 1, highWaterMark: 256 * 1024 });
+        // In one piece: the reader takes it as it is.
+        return file.createReadStream({
+          start: range.start,
+          end: range.end - 1,
+          highWaterMark: range.end - range.start,
+        });
       await file.close();
     }
     throw new ResourceError('pack.not-found', 'The directory does not hold the pack.');

@@ -9,6 +9,8 @@ export const MAX_GAP_BYTES = 64 * 1024;
 const FIRST_RANGE_BYTES = 512 * 1024;
 /** Largest range; eight of them are the bound on memory. At most `MAX_RANGE_BYTES`. */
 export const LARGEST_RANGE_BYTES = 4 * 1024 * 1024;
+/** A range may open to this many times its cap: well compressed chunks would otherwise open to far more than was counted on. */
+const MAX_EXPANSION = 2;
 
 /** Consecutive chunks of the plaintext that lie close together in one pack. */
 export interface PlannedRange {
@@ -22,6 +24,8 @@ export interface PlannedRange {
   readonly range: ByteRange;
   /** Where the first chunk starts in the plaintext. */
   readonly plaintextStart: number;
+  /** Length of the chunks' plaintext. */
+  readonly plaintextBytes: number;
 }
 
 /**
@@ -72,10 +76,20 @@ function rangeFrom(
       segment.packIndex(to) === packIndex &&
       offset >= start &&
       offset <= end + MAX_GAP_BYTES &&
-      reach - start <= capBytes;
+      reach - start <= capBytes &&
+      at + segment.plaintextBytes(to) - plaintextStart <= MAX_EXPANSION * capBytes;
     if (!joins) break;
     end = reach;
     at += segment.plaintextBytes(to);
   }
-  return { segment, segmentIndex, from, to, packIndex, range: { start, end }, plaintextStart };
+  return {
+    segment,
+    segmentIndex,
+    from,
+    to,
+    packIndex,
+    range: { start, end },
+    plaintextStart,
+    plaintextBytes: at - plaintextStart,
+  };
 }

@@ -1,13 +1,15 @@
 import { randomBytes } from 'node:crypto';
 import { PassThrough, Readable } from 'node:stream';
 
-import { ManualClock } from '@azaion/kernel';
+import { ManualClock, releaseBytes } from '@azaion/kernel';
 
+import { ChunkOpener, InlineChunkOpener, type OpenedChunks, type SealedRun } from '../chunk-work.js';
 import { ResourceError } from '../errors.js';
 import { MAX_PACK_BYTES, packObjectKey } from '../pack.js';
 import { type GrantAnswer, type GrantApi, type GrantRequest } from '../ports/grant-api.js';
 import { PackSource } from '../ports/pack-source.js';
 import { InMemoryPackStore, InMemorySegmentStore, softwareRecipient } from '../testing/index.js';
+import { type FetchProgress } from './open-range.js';
 import { PackReader } from './pack-reader.js';
 import { collect, RESOURCE, TINY, World } from '../testing/world.js';
 import { InMemoryGrantApi } from '../testing/in-memory-admin-api.js';
@@ -51,6 +53,17 @@ class FailingSource extends PackSource {
 
   override async open(...[location, range, deadlineMs]: Parameters<PackSource['open']>): Promise<Readable> {
     return (await this.fail(++this.opens)) ?? this.behind.open(location, range, deadlineMs);
+  }
+}
+
+/** Takes the memory of what it opens away, as an opener on another thread does. */
+class TakingOpener extends ChunkOpener {
+  private readonly inner = new InlineChunkOpener();
+
+  override open(run: SealedRun): AsyncGenerator<OpenedChunks, void> {
+    const taken = this.inner.open({ ...run, bytes: Buffer.from(run.bytes) });
+    if (run.movable) releaseBytes(run.bytes);
+    return taken;
   }
 }
 
@@ -148,6 +161,41 @@ describe('FetchResource with changed packs', () => {
     expect(world.source.sentBytes - sentBefore).toBe(SEALED_TINY_BYTES);
     expect((await world.fetch()).equals(content)).toBe(true);
     expect(world.source.sentBytes - sentBefore).toBe(SEALED_TINY_BYTES);
+  });
+
+  it.each([[[30]], [[0]], [[99]], [[10, 11, 50]]])(
+    'recovers damaged chunks %j of a range whose memory was taken away',
+    async (damaged) => {
+      const { world, content, key } = await publishedWorld();
+      const opener = new TakingOpener();
+      await world.fetch({ opener });
+      const sentBefore = world.source.sentBytes;
+      for (const index of damaged)
+        world.store.damage(world.admin.folderId, key.slice(-32), index * SEALED_TINY_BYTES + 50);
+      const opened = await world.fetcher({ opener }).run({ resource: RESOURCE, recipient: world.recipient });
+      const seen: FetchProgress[] = [];
+      expect((await collect(opened.read(undefined, (progress) => seen.push(progress)))).equals(content)).toBe(true);
+      expect(world.source.sentBytes - sentBefore).toBe(damaged.length * SEALED_TINY_BYTES);
+      expect(seen.at(-1)).toEqual({
+        openedBytes: content.length,
+        downloadedBytes: damaged.length * SEALED_TINY_BYTES,
+        cachedBytes: 100 * SEALED_TINY_BYTES,
+      });
+    },
+  );
+
+  it('asks the source behind a rotten directory for the rest of a range once two chunks of it were bad', async () => {
+    const { world, content } = await publishedWorld();
+    let readBytes = 0;
+    class CountedRot extends PackSource {
+      override readonly remote = false;
+      override open(...[, range]: Parameters<PackSource['open']>): Promise<Readable> {
+        readBytes += range.end - range.start;
+        return Promise.resolve(Readable.from([Buffer.alloc(range.end - range.start, 7)]));
+      }
+    }
+    expect((await world.fetch({ sources: [new CountedRot(), world.source] })).equals(content)).toBe(true);
+    expect(readBytes).toBeLessThan(2 * 100 * SEALED_TINY_BYTES);
   });
 
   it('recovers from a pre-deployed directory with bad bytes through the source behind it', async () => {

@@ -1,7 +1,7 @@
-import { CryptoError } from '@azaion/crypto';
+import { CryptoError, openChunk } from '@azaion/crypto';
 import { type ByteRange, releaseBytes } from '@azaion/kernel';
 
-import { type ChunkOpener } from '../chunk-work.js';
+import { type ChunkOpener, type OpenedChunks } from '../chunk-work.js';
 import { ResourceError } from '../errors.js';
 import { type PackId, type PackRef } from '../pack.js';
 import { MAX_PACK_URLS } from '../ports/grant-api.js';
@@ -38,6 +38,8 @@ interface LoadedRange {
   readonly pack: PackRef;
   readonly upcoming: readonly PackId[];
   readonly loaded: PackBytes;
+  /** Openers that work elsewhere have begun. */
+  readonly opened: AsyncGenerator<OpenedChunks, void>;
 }
 
 interface ComingRange {
@@ -73,7 +75,8 @@ export class OpenRange {
       let ahead = await plan.next();
       for (;;) {
         while (!ahead.done && coming.length < READ_AHEAD_RANGES) {
-          const sizeBytes = ahead.value.range.end - ahead.value.range.start;
+          const { range, plaintextBytes } = ahead.value;
+          const sizeBytes = Math.max(range.end - range.start, plaintextBytes);
           if (!share.take(sizeBytes)) break;
           const loading = this.load(ahead.value);
           loading.catch(() => undefined); // reported when its turn comes
@@ -84,9 +87,8 @@ export class OpenRange {
         if (current === undefined) return;
         this.signal.throwIfAborted();
         const range = await current.loading;
+        this.cachedBytes += range.planned.range.end - range.planned.range.start - range.loaded.downloadedBytes;
         yield* this.open(range);
-        await range.loaded.stored;
-        releaseBytes(range.loaded.bytes);
         coming.shift();
         share.giveBack(current.sizeBytes);
       }
@@ -97,11 +99,23 @@ export class OpenRange {
     }
   }
 
-  private async load(planned: PlannedRange): Promise<LoadedRange> {
+  private async load(planned: PlannedRange, lastSourceFirst = false): Promise<LoadedRange> {
     const { pack, upcoming } = await this.packAt(planned.packIndex);
     if (planned.range.end > pack.sizeBytes)
       throw new ResourceError('recipe.invalid', 'The recipe names a chunk outside of its pack.');
-    return { planned, pack, upcoming, loaded: await this.readPack(planned, pack, upcoming, planned.range, false) };
+    const loaded = await this.readPack(planned, pack, upcoming, planned.range, lastSourceFirst);
+    return { planned, pack, upcoming, loaded, opened: this.begin(planned, loaded) };
+  }
+
+  private begin({ segment, from, to, range }: PlannedRange, loaded: PackBytes): AsyncGenerator<OpenedChunks, void> {
+    const chunks = [];
+    for (let index = from; index < to; index++)
+      chunks.push({
+        at: segment.offset(index) - range.start,
+        sealedBytes: segment.sealedBytes(index),
+        secrets: segment.secrets(index),
+      });
+    return this.context.opener.open({ bytes: loaded.bytes, movable: loaded.movable, chunks });
   }
 
   private async readPack(
@@ -121,32 +135,30 @@ export class OpenRange {
       lastSourceFirst,
     });
     this.downloadedBytes += loaded.downloadedBytes;
-    this.cachedBytes += loaded.bytes.length - loaded.downloadedBytes;
     return loaded;
   }
 
-  private async *open({ planned, pack, upcoming, loaded }: LoadedRange): AsyncGenerator<Buffer, void> {
-    const { segment, from, to, range } = planned;
-    const { opener } = this.context;
-    const opening: Promise<Buffer>[] = [];
-    const begin = (index: number): void => {
-      const at = segment.offset(index) - range.start;
-      const plaintext = opener.open(loaded.bytes.subarray(at, at + segment.sealedBytes(index)), segment.secrets(index));
-      plaintext.catch(() => undefined); // reported when its turn comes
-      opening.push(plaintext);
-    };
-    let next = from;
-    let plaintextStart = planned.plaintextStart;
-    for (let index = from; index < to; index++) {
-      for (; next < to && opening.length < opener.parallelism; next++) begin(next);
-      let plaintext: Buffer;
+  private async *open(range: LoadedRange): AsyncGenerator<Buffer, void> {
+    const { planned } = range;
+    let { opened, loaded } = range;
+    let { plaintextStart } = planned;
+    let badChunks = 0;
+    for (let index = planned.from; index < planned.to;) {
+      let { plaintext, count }: OpenedChunks = { plaintext: Buffer.alloc(0), count: 0 };
       try {
-        plaintext = await (opening.shift() as Promise<Buffer>);
+        const next = await opened.next();
+        if (next.done) throw new Error('An opener left chunks out.');
+        ({ plaintext, count } = next.value);
       } catch (error) {
         if (!(error instanceof CryptoError) || error.code !== 'chunk.invalid') throw error;
         await loaded.stored;
-        plaintext = await this.openAnew(planned, index, pack, upcoming);
+        plaintext = await this.openAnew(range, index);
+        count = 1;
+        const rest = restOf(planned, index + 1, plaintextStart + plaintext.length);
+        // Where one chunk was bad it may be the only one; where two were, all may be.
+        if (rest.from < rest.to) ({ opened, loaded } = await this.load(rest, ++badChunks > 1));
       }
+      index += count;
       const cutStart = Math.max(0, this.wanted.start - plaintextStart);
       const cutEnd = Math.min(plaintext.length, this.wanted.end - plaintextStart);
       plaintextStart += plaintext.length;
@@ -159,15 +171,12 @@ export class OpenRange {
       });
       yield plaintext.subarray(cutStart, cutEnd);
     }
+    await loaded.stored;
+    if (loaded.bytes.length > 0) releaseBytes(loaded.bytes); // an opener may have taken them
   }
 
   /** A chunk that fails its check is fetched once more, by itself. */
-  private async openAnew(
-    planned: PlannedRange,
-    index: number,
-    pack: PackRef,
-    upcoming: readonly PackId[],
-  ): Promise<Buffer> {
+  private async openAnew({ planned, pack, upcoming }: LoadedRange, index: number): Promise<Buffer> {
     const { segment } = planned;
     const { folderId } = this.context.recipe.place;
     const start = segment.offset(index);
@@ -175,7 +184,7 @@ export class OpenRange {
     await this.context.reader.store.discard(folderId, pack, range);
     const again = await this.readPack(planned, pack, upcoming, range, true);
     try {
-      return await this.context.opener.open(again.bytes, segment.secrets(index));
+      return openChunk(again.bytes, segment.secrets(index));
     } catch (cause) {
       await again.stored;
       await this.context.reader.store.discard(folderId, pack, range);
@@ -228,4 +237,16 @@ export class OpenRange {
       upcoming.push(segment.pack(other).packId);
     return { pack: segment.pack(index), upcoming };
   }
+}
+
+/** What is left of a planned range once the chunks before `from` have been handed out. */
+function restOf(planned: PlannedRange, from: number, plaintextStart: number): PlannedRange {
+  const { segment, range, to } = planned;
+  return {
+    ...planned,
+    from,
+    range: { start: from < to ? segment.offset(from) : range.end, end: range.end },
+    plaintextStart,
+    plaintextBytes: planned.plaintextStart + planned.plaintextBytes - plaintextStart,
+  };
 }

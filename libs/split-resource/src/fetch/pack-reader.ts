@@ -42,8 +42,10 @@ export interface PackBytes {
   /** Exactly the range. Unverified. */
   readonly bytes: Buffer;
   readonly downloadedBytes: number;
-  /** Settles when everything that was downloaded is in the store. Rejects with `resource.no-space`. */
+  /** Settles when everything that was downloaded is in the store, which reads the bytes until then. Rejects with `resource.no-space`. */
   readonly stored: Promise<void>;
+  /** Whether nobody else reads the bytes: nothing of them was downloaded. */
+  readonly movable: boolean;
 }
 
 interface Download {
@@ -97,7 +99,7 @@ export class PackReader {
       const gaps = mergeNear(await this.store.missing(read.folderId, read.pack, range));
       if (gaps.length === 0) {
         const bytes = await this.store.read(read.folderId, read.pack, range);
-        if (bytes !== undefined) return { bytes, downloadedBytes: 0, stored: Promise.resolve() };
+        if (bytes !== undefined) return { bytes, downloadedBytes: 0, stored: Promise.resolve(), movable: true };
         continue; // evicted or discarded in between
       }
       const others = [...(this.downloads.get(key) ?? [])].filter((other) =>
@@ -132,14 +134,15 @@ export class PackReader {
 
   private async fillGaps(range: ByteRange, gaps: readonly ByteRange[], read: PackRead): Promise<PackBytes> {
     const { folderId, pack } = read;
-    const bytes = Buffer.allocUnsafeSlow(range.end - range.start);
+    const parts: Buffer[] = [];
     const writes: Promise<void>[] = [];
     let downloadedBytes = 0;
-    const fetchInto = async (part: ByteRange): Promise<void> => {
-      const target = bytes.subarray(part.start - range.start, part.end - range.start);
-      if (!(await this.fetch(part, target, read))) return;
-      downloadedBytes += target.length;
-      const write = this.store.write(folderId, pack, part.start, target);
+    const fetchPart = async (part: ByteRange): Promise<void> => {
+      const { bytes, remote } = await this.fetch(part, read);
+      parts.push(bytes);
+      if (!remote) return;
+      downloadedBytes += bytes.length;
+      const write = this.store.write(folderId, pack, part.start, bytes);
       write.catch(() => undefined); // reported by `stored`, which may be a long way off
       writes.push(write);
     };
@@ -148,26 +151,26 @@ export class PackReader {
       if (gap.start > at) {
         const present = { start: at, end: gap.start };
         const kept = await this.store.read(folderId, pack, present);
-        if (kept === undefined) await fetchInto(present);
-        else kept.copy(bytes, at - range.start);
+        if (kept === undefined) await fetchPart(present);
+        else parts.push(kept);
       }
-      if (gap.end > gap.start) await fetchInto(gap);
+      if (gap.end > gap.start) await fetchPart(gap);
       at = gap.end;
     }
     const stored = Promise.all(writes).then(() => undefined);
     stored.catch(() => undefined); // the reader awaits it before it goes on to the next range
-    return { bytes, downloadedBytes, stored };
+    const bytes = parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts);
+    return { bytes, downloadedBytes, stored, movable: downloadedBytes === 0 };
   }
 
-  /** Fills `target` from the first source that can. @returns Whether the bytes came over a network. */
-  private async fetch(range: ByteRange, target: Buffer, read: PackRead): Promise<boolean> {
+  /** Reads from the first source that can. @returns The bytes, and whether they came over a network. */
+  private async fetch(range: ByteRange, read: PackRead): Promise<{ readonly bytes: Buffer; readonly remote: boolean }> {
     const sources = read.lastSourceFirst ? [...this.sources].reverse() : this.sources;
     let failure: ResourceError | undefined;
     for (const source of sources) {
       if (source.remote) await read.beforeDownload();
       try {
-        await this.fetchFrom(source, range, target, read);
-        return source.remote;
+        return { bytes: await this.fetchFrom(source, range, read), remote: source.remote };
       } catch (error) {
         if (!(error instanceof ResourceError) || !isSourceFailure(error.code)) throw error;
         // What may work later says more than what is not there.
@@ -184,23 +187,20 @@ export class PackReader {
     });
   }
 
-  private async fetchFrom(source: PackSource, range: ByteRange, target: Buffer, read: PackRead): Promise<void> {
+  private async fetchFrom(source: PackSource, range: ByteRange, read: PackRead): Promise<Buffer> {
     const { folderId, pack, upcoming, urls, signal } = read;
     let url = source.remote ? await urls.of(pack.packId, upcoming) : undefined;
     let renewed = false;
-    let filledBytes = 0;
+    const coming = new ComingBytes(range.end - range.start);
     for (let failures = 0; ;) {
       signal.throwIfAborted();
-      const rest = {
-        start: range.start + filledBytes,
-        end: Math.min(range.end, range.start + filledBytes + MAX_RANGE_BYTES),
-      };
-      if (rest.start >= range.end) return;
+      const start = range.start + coming.receivedBytes;
+      if (start >= range.end) return coming.bytes;
+      const rest = { start, end: Math.min(range.end, start + MAX_RANGE_BYTES) };
       try {
         const stream = await source.open({ folderId, pack, url }, rest, this.policy.stallMs, signal);
         await drain(stream, rest.end - rest.start, this.policy.stallMs, signal, (part) => {
-          target.set(part, filledBytes);
-          filledBytes += part.length;
+          coming.add(part);
           failures = 0;
         });
       } catch (error) {
@@ -215,6 +215,28 @@ export class PackReader {
         await pauseBeforeRetry(this.policy.retry, failures, retryAfterMs(error), signal);
       }
     }
+  }
+}
+
+/** The bytes of a range as they come in; a part that is all of it is taken as it is. */
+class ComingBytes {
+  receivedBytes = 0;
+  private whole: Buffer | undefined;
+
+  constructor(private readonly sizeBytes: number) {}
+
+  add(part: Uint8Array): void {
+    if (part.length === this.sizeBytes) {
+      this.whole = Buffer.from(part.buffer, part.byteOffset, part.byteLength);
+    } else {
+      this.whole ??= Buffer.allocUnsafeSlow(this.sizeBytes);
+      this.whole.set(part, this.receivedBytes);
+    }
+    this.receivedBytes += part.length;
+  }
+
+  get bytes(): Buffer {
+    return this.whole ?? Buffer.alloc(0);
   }
 }
 
