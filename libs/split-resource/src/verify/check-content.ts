@@ -1,10 +1,9 @@
 import { createHash } from 'node:crypto';
 import { type Readable } from 'node:stream';
 
-import { CryptoError } from '@azaion/crypto';
+import { CryptoError, openChunk } from '@azaion/crypto';
 import { type ByteRange, equalBytes, releaseBytes } from '@azaion/kernel';
 
-import { type ChunkOpener, InlineChunkOpener } from '../chunk-work.js';
 import { ResourceError } from '../errors.js';
 import { type PlannedRange, planRanges } from '../fetch/fetch-plan.js';
 import { type PackId, packObjectKey } from '../pack.js';
@@ -32,10 +31,7 @@ export interface CheckVisitor {
 
 /** Opens what was published from the object store, as every reader will: the work of the verifier. Source: docs/formats/sealed-resource.md, "Verifier". */
 export class CheckContent {
-  constructor(
-    private readonly store: ObjectStore,
-    private readonly opener: ChunkOpener = new InlineChunkOpener(),
-  ) {}
+  constructor(private readonly store: ObjectStore) {}
 
   /**
    * Opens every chunk of a version and compares the whole with the hash that its publisher asserted. Holds one range of 4 MiB, one chunk
@@ -100,7 +96,7 @@ export class CheckContent {
           : await this.read(recipe, packId, own);
       if (sealed === undefined) continue;
       try {
-        return await this.opener.open(sealed, segment.secrets(index));
+        return openChunk(sealed, segment.secrets(index));
       } catch (error) {
         // A codec that this release does not know is no chunk that its readers could open.
         if (!(error instanceof CryptoError)) throw error;
