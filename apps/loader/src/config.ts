@@ -27,6 +27,8 @@ import {
   ValidateBy,
 } from 'class-validator';
 
+import { DEVICE_CONF_PATH, withProvisionedApi } from './device/device-conf.js';
+
 const GIB = 1024 ** 3;
 
 function IsPcrSelection(): PropertyDecorator {
@@ -41,7 +43,7 @@ function IsPcrSelection(): PropertyDecorator {
 
 /** Everything that can be set. Source: loader HTTP contract, "Configuration". */
 export class LoaderConfig {
-  /** Base URL of the Admin API. Required: credentials go there. */
+  /** Base URL of the Admin API; from `device.conf` when unset. Required in one of them: credentials go there. */
   @EnvText('RESOURCE_API_URL')
   @IsString()
   readonly resourceApiUrl!: string;
@@ -129,7 +131,7 @@ export class LoaderConfig {
   /** The device's account; without such a file this machine is no device. */
   @EnvText('DEVICE_CONF')
   @IsString()
-  readonly deviceConf: string = '/etc/azaion/device.conf';
+  readonly deviceConf: string = DEVICE_CONF_PATH;
 
   /** What the device's keys are tied to. */
   @EnvText('LOADER_BINDING')
@@ -240,7 +242,8 @@ export function unlockResourceOf(config: LoaderConfig): { readonly folder: strin
  *
  * @throws ConfigError with every problem at once, by the variable's name and never with a value.
  */
-export function readLoaderConfig(env: Environment): LoaderConfig {
+export function readLoaderConfig(environment: Environment): LoaderConfig {
+  const env = withProvisionedApi(environment);
   const problems: string[] = [];
   let config: LoaderConfig | undefined;
   try {

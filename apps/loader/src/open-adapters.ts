@@ -7,13 +7,13 @@ import { HttpPackSink, HttpPackSource } from '@azaion/adapters/http-packs';
 import { TarArchiveInspector } from '@azaion/adapters/image-archive';
 import { ApiClient, HttpAuthApi, HttpJwksSource, HttpWellKnown } from '@azaion/adapters/resource-api';
 import { FileStatementTrust, parseRootKey, type RootKey } from '@azaion/adapters/trust-store';
-import { JwksTokenVerifier } from '@azaion/identity';
+import { type DeviceConf, JwksTokenVerifier } from '@azaion/identity';
 import { SystemClock } from '@azaion/kernel';
 import { InlineChunkOpener, InlineChunkSealer } from '@azaion/split-resource';
 import { Logger } from '@nestjs/common';
 
 import { isProduction, type LoaderConfig } from './config.js';
-import { type DeviceConf, readDeviceConf } from './device/device-conf.js';
+import { readDeviceConf } from './device/device-conf.js';
 import { DeviceSession } from './device/device-session.js';
 import { type ChosenIdentity, openDeviceIdentity } from './device/open-device-identity.js';
 import { type LoaderAdapters } from './loader-adapters.js';
