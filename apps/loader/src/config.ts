@@ -87,6 +87,17 @@ export class LoaderConfig {
   @Max(65_535)
   readonly port: number = 8080;
 
+  /** Path of a Unix socket to listen on too, for services that share it as a volume; plain HTTP. */
+  @EnvText('LOADER_SOCKET')
+  @IsOptional()
+  @Matches(/^\/.{0,106}$/, { message: 'must be an absolute path of at most 107 bytes' })
+  readonly socket?: string;
+
+  /** Permissions of that socket, octal: who may write it may connect. */
+  @EnvText('LOADER_SOCKET_MODE')
+  @Matches(/^0?[0-7]{3}$/, { message: 'must be three octal digits' })
+  readonly socketMode: string = '660';
+
   /** Names beside `localhost` and plain addresses under which it may be addressed. */
   @EnvList('LOADER_ALLOWED_HOSTS')
   @ArrayMaxSize(64)
@@ -188,6 +199,12 @@ export class LoaderConfig {
   @IsIn(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
   readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent' = 'info';
 
+  /** Directory for log files: one a day, kept for 30 days. The log goes to standard output in any case. */
+  @EnvText('LOADER_LOG_DIR')
+  @IsOptional()
+  @IsString()
+  readonly logDir?: string;
+
   /** Where the image archive lies: a directory with the packs of a sealed archive. */
   @EnvText('IMAGES_PATH')
   @IsString()
@@ -266,8 +283,6 @@ const FILES = [
   'TPM_POLICY_KEY_FILE',
   'TPM_POLICY_FILE',
 ] as const;
-/** Settings of the contract that would do nothing yet: who sets them must not believe otherwise. */
-const NOT_SERVED = ['LOADER_SOCKET', 'LOADER_LOG_DIR'] as const;
 
 function isSet(value: string | undefined): value is string {
   return value !== undefined && value !== '';
@@ -280,7 +295,6 @@ function crossProblems(env: Environment): string[] {
   const urlProblem =
     url === undefined || url === '' ? undefined : apiUrlProblem(url, env['ALLOW_INSECURE_API'] === 'true');
   if (urlProblem !== undefined) problems.push(`RESOURCE_API_URL: ${urlProblem}`);
-  for (const name of NOT_SERVED) if (isSet(env[name])) problems.push(`${name}: is not supported by this release`);
   if (isSet(env['LOADER_TLS_CERT_FILE']) !== isSet(env['LOADER_TLS_KEY_FILE']))
     problems.push('LOADER_TLS_CERT_FILE and LOADER_TLS_KEY_FILE: one is of no use without the other');
   if (isSet(env['TPM_POLICY_KEY_FILE']) !== isSet(env['TPM_POLICY_FILE']))

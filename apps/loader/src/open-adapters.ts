@@ -10,6 +10,7 @@ import { FileStatementTrust, parseRootKey, type RootKey } from '@azaion/adapters
 import { type DeviceConf, JwksTokenVerifier } from '@azaion/identity';
 import { SystemClock } from '@azaion/kernel';
 import { InlineChunkOpener, InlineChunkSealer } from '@azaion/split-resource';
+import { outgoingTraceHeaders } from '@azaion/nest-support';
 import { Logger } from '@nestjs/common';
 
 import { isProduction, type LoaderConfig } from './config.js';
@@ -34,6 +35,7 @@ export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters
     allowInsecure: config.allowInsecureApi,
     ca: config.apiCaFile === undefined ? undefined : await readFile(config.apiCaFile, 'utf8'),
     proxy: config.httpsProxy,
+    contextHeaders: outgoingTraceHeaders,
   });
   const auth = new HttpAuthApi(client);
   const wellKnown = new HttpWellKnown(client);
