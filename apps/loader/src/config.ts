@@ -205,7 +205,7 @@ export class LoaderConfig {
   @IsString()
   readonly logDir?: string;
 
-  /** Where the image archive lies: a directory with the packs of a sealed archive. */
+  /** Where the image archive lies: a directory with the packs of a sealed archive, or an archive file of the older format. */
   @EnvText('IMAGES_PATH')
   @IsString()
   readonly imagesPath: string = '/opt/azaion/images.enc';
@@ -220,6 +220,53 @@ export class LoaderConfig {
   @IsOptional()
   @Matches(/^[A-Za-z0-9][A-Za-z0-9._-]{0,199}\/[A-Za-z0-9][A-Za-z0-9._-]{0,199}$/)
   readonly unlockResource?: string;
+
+  /** Images that an archive file of the older format must hold, without tag; they have the tag `API_VERSION`. */
+  @EnvList('UNLOCK_IMAGES')
+  @ArrayMaxSize(256)
+  readonly unlockImages: readonly string[] = [
+    'azaion/annotations',
+    'azaion/flights',
+    'azaion/detections',
+    'azaion/gps-denied-onboard',
+    'azaion/gps-denied-desktop',
+    'azaion/autopilot',
+    'azaion/ai-training',
+  ];
+
+  /** File with lines `reference sha256:…`: exactly these images may be in an archive file of the older format. Instead of `UNLOCK_IMAGES`. */
+  @EnvText('UNLOCK_ALLOWED_IMAGES_FILE')
+  @IsOptional()
+  @IsString()
+  readonly unlockAllowedImagesFile?: string;
+
+  /** Name under which the Admin API keeps the key fragment of the archive file of the older format. */
+  @EnvText('LEGACY_ARCHIVE_NAME')
+  @Matches(NAME_PATTERN)
+  readonly legacyArchiveName: string = 'images';
+
+  /** While this file exists the device is in the air: no images are loaded. */
+  @EnvText('FLIGHT_GATE_FILE')
+  @IsString()
+  readonly flightGateFile: string = '/run/azaion/in-flight';
+
+  /** Compose file of the services that are brought up from the images once they are loaded; none when unset. */
+  @EnvText('UNLOCK_COMPOSE_FILE')
+  @IsOptional()
+  @IsString()
+  readonly unlockComposeFile?: string;
+
+  /** Command of compose; words are separated by blanks. */
+  @EnvText('COMPOSE_CLI')
+  @Matches(/^\S+(?: \S+)*$/)
+  readonly composeCli: string = 'docker compose';
+
+  /** How long services may take to become healthy before the previous images are brought back. */
+  @EnvInteger('UNLOCK_HEALTH_TIMEOUT_SECONDS')
+  @IsInt()
+  @Min(1)
+  @Max(3600)
+  readonly unlockHealthTimeoutSeconds: number = 120;
 
   /** Starts an unlock by itself once the device is logged in. */
   @EnvFlag('UNLOCK_ON_START')
@@ -277,6 +324,8 @@ export function readLoaderConfig(environment: Environment): LoaderConfig {
 /** Read at the start: that they can be is checked with everything else. */
 const FILES = [
   'API_CA_FILE',
+  'UNLOCK_ALLOWED_IMAGES_FILE',
+  'UNLOCK_COMPOSE_FILE',
   'STATEMENT_ROOT_KEY_FILE',
   'LOADER_TLS_CERT_FILE',
   'LOADER_TLS_KEY_FILE',
@@ -308,6 +357,8 @@ function crossProblems(env: Environment): string[] {
       problems.push(`${name}: the file cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown reason'})`);
     }
   }
+  if (isSet(env['UNLOCK_COMPOSE_FILE']) && env['UNLOCK_RUNTIME'] !== 'engine')
+    problems.push('UNLOCK_COMPOSE_FILE: services run in a container engine, so UNLOCK_RUNTIME must be "engine"');
   const version = env['API_VERSION'];
   if (env['UNLOCK_RESOURCE'] === undefined && version !== undefined && !NAME_PATTERN.test(`azaion-${version}`))
     problems.push('API_VERSION: must be usable in a resource name');
