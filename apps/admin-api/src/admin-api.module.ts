@@ -25,6 +25,7 @@ import { ObjectsController } from './http/objects.controller.js';
 import { StatementKeysController } from './http/statement-keys.controller.js';
 import { UploadsController } from './http/uploads.controller.js';
 import { UsersController } from './http/users.controller.js';
+import { VersionsController } from './http/versions.controller.js';
 import { type Infrastructure } from './infrastructure.js';
 import { OwnJwks } from './keys/own-jwks.js';
 import { ServiceSecrets } from './keys/service-secrets.js';
@@ -32,13 +33,16 @@ import { SigningKeys } from './keys/signing-keys.js';
 import { StatementAuthority } from './keys/statement-authority.js';
 import { Housekeeping } from './persistence/housekeeping.js';
 import { Database } from './persistence/database.js';
+import { CollectPacks } from './sealed/collect-packs.js';
 import { CommitUpload } from './sealed/commit-upload.js';
 import { CurrentStanding } from './sealed/current-standing.js';
 import { FolderPolicies } from './sealed/folder-policies.js';
 import { Folders } from './sealed/folders.js';
 import { GrantResource } from './sealed/grant-resource.js';
 import { Packs } from './sealed/packs.js';
+import { ManageVersions } from './sealed/manage-versions.js';
 import { ReadCatalogue } from './sealed/read-catalogue.js';
+import { ReportBadChunk } from './sealed/report-bad-chunk.js';
 import { Uploads } from './sealed/uploads.js';
 import { VerifyVersions } from './sealed/verify-versions.js';
 import { LogIn } from './tokens/log-in.js';
@@ -48,7 +52,6 @@ import { Sessions } from './tokens/sessions.js';
 import { BootstrapAdministrator } from './users/bootstrap-administrator.js';
 import { CreateUser } from './users/create-user.js';
 import { ListUsers } from './users/list-users.js';
-import { ManageUsers } from './users/manage-users.js';
 
 /** The composition root: what the use cases are made of. */
 @Module({})
@@ -75,6 +78,7 @@ export class AdminApiModule {
         GroupsController,
         UploadsController,
         GrantsController,
+        VersionsController,
         FoldersController,
         StatementKeysController,
         ObjectsController,
@@ -146,25 +150,19 @@ function useCases(config: AdminConfig): Provider[] {
     },
     {
       provide: Sessions,
-      inject: [Database, AccessTokenIssuer, Clock, LoginLimits, AuditLog],
-      useFactory: (database: Database, issuer: AccessTokenIssuer, clock: Clock, limits: LoginLimits, audit: AuditLog) =>
+      inject: [Database, AccessTokenIssuer, Clock, AuditLog],
+      useFactory: (database: Database, issuer: AccessTokenIssuer, clock: Clock, audit: AuditLog) =>
         new Sessions(
           database,
           issuer,
           clock,
           { refreshSeconds: config.refreshTokenSeconds, sessionSeconds: config.sessionSeconds },
-          limits,
           audit,
         ),
     },
-    {
-      provide: LogIn,
-      inject: [Database, PasswordHasher, LoginLimits, Sessions, AuditLog, Clock],
-      useFactory: (...given: Given<typeof LogIn>) => new LogIn(...given, { legacyErrors: config.legacyLoginErrors }),
-    },
+    made(LogIn, [Database, PasswordHasher, LoginLimits, Sessions, AuditLog, Clock]),
     made(CreateUser, [Database, PasswordHasher, AuditLog, Clock]),
     made(ListUsers, [Database]),
-    made(ManageUsers, [Database, PasswordHasher, LogIn, Sessions, AuditLog]),
     made(BootstrapAdministrator, [Database, CreateUser, PasswordHasher]),
     made(RegisterDevice, [Database, PasswordHasher, CreateUser, Sessions, AuditLog, Clock]),
     made(ManageDevices, [Database, Sessions, AuditLog]),
@@ -183,7 +181,7 @@ function useCases(config: AdminConfig): Provider[] {
     made(FolderPolicies, [Database, AuditLog, Clock]),
     made(Folders, [Database, KeyVault, FolderPolicies, AuditLog, Clock]),
     made(Uploads, [Database, Folders, AuditLog, Clock]),
-    made(Packs, [Database, Uploads, ObjectStore, Clock]),
+    made(Packs, [Database, Uploads, Folders, ObjectStore, Clock]),
     made(CommitUpload, [
       Database,
       Uploads,
@@ -197,14 +195,13 @@ function useCases(config: AdminConfig): Provider[] {
     ]),
     made(GrantResource, [Database, Folders, ObjectStore, KeyVault, StatementAuthority, AuditLog, Clock]),
     made(ReadCatalogue, [Database, Folders]),
+    made(ManageVersions, [Database, StatementAuthority, AuditLog]),
+    made(ReportBadChunk, [Database, Folders, Clock]),
+    made(CollectPacks, [Database, ObjectStore, Clock]),
     made(VerifyVersions, [Database, ObjectStore, KeyVault, AuditLog, Clock]),
     made(Housekeeping, [Database, LoginLimits, Sessions, Clock]),
   ];
 }
-
-/** What a constructor takes before its last parameter. */
-type Given<Type extends abstract new (...parameters: never[]) => unknown> =
-  ConstructorParameters<Type> extends [...infer Head, unknown] ? Head : never;
 
 type Token = abstract new (...dependencies: never[]) => unknown;
 

@@ -8,17 +8,15 @@ export const ADMIN_ERRORS = {
   'user.password-too-short': 'caller',
   'user.not-found': 'caller',
   'user.disabled': 'operator',
-  'user.last-administrator': 'caller',
-  'user.of-device': 'caller', // a device's account follows the device
-  'login.no-such-account': 'caller', // these three only where older clients are to be told apart
-  'login.wrong-password': 'caller',
-  'login.account-disabled': 'caller',
   'device.exists': 'caller',
   'device.not-found': 'caller',
   'group.not-found': 'caller',
   'desired.unavailable': 'caller', // names a version that is not there
   'device.key-required': 'caller', // a device uses its enrolled key, nothing else does
   'grant.not-found': 'caller',
+  'version.withdrawn': 'caller',
+  'version.pinned': 'caller', // take the pin away first
+  'version.device-scope': 'caller', // promote it first
   'hashing.busy': 'operator', // more logins at once than this machine can hash
 } as const satisfies Record<string, Culprit>;
 
@@ -30,11 +28,8 @@ export class AdminError extends DomainError<AdminErrorCode> {}
 
 /** Numbers that older clients read beside the code. Source: docs/reference/admin-http.md. */
 export const BUSINESS_ERROR_NUMBERS: Readonly<Partial<Record<AdminErrorCode, number>>> = {
-  'login.no-such-account': 10,
   'user.exists': 20,
-  'login.wrong-password': 30,
   'user.password-too-short': 32,
   'user.email-too-short': 35,
   'user.email-invalid': 37,
-  'login.account-disabled': 38,
 };

@@ -34,6 +34,8 @@ export interface GrantToken {
   readonly nonce: string;
   /** Whether it may be kept and used offline until `notAfter`. */
   readonly lease: boolean;
+  /** Present when an administrator has pinned the resource to this version: it may be used although a higher one was used before. */
+  readonly pinned?: true;
 }
 
 /** SHA-256 of a 65-byte public point, hexadecimal. */
@@ -134,6 +136,7 @@ function isGrantToken(value: unknown): value is GrantToken {
     minVersion,
     nonce,
     lease,
+    pinned,
     ...rest
   } = value as Record<string, unknown>;
   return (
@@ -143,6 +146,7 @@ function isGrantToken(value: unknown): value is GrantToken {
     [issuedAt, notAfter, latestVersion, minVersion].every(
       (count) => typeof count === 'number' && Number.isSafeInteger(count) && count >= 0,
     ) &&
-    typeof lease === 'boolean'
+    typeof lease === 'boolean' &&
+    (pinned === undefined || pinned === true)
   );
 }

@@ -58,8 +58,7 @@ export async function repeatWhileUnreachable<Answer>(
   }
 }
 
-/** Waits. @throws The signal's reason as soon as it is aborted. */
-export function sleep(durationMs: number, signal: AbortSignal): Promise<void> {
+function sleep(durationMs: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) {
       reject(signal.reason as Error);

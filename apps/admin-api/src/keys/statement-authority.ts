@@ -45,14 +45,22 @@ export class StatementAuthority {
    */
   async start(): Promise<void> {
     const signing = await this.signingKey();
-    const document = await this.keyDocument();
+    await this.keyDocument();
     if (!this.offline) return;
-    const root = await importVerificationKey(this.offline.rootKid, this.offline.root);
-    const trusted = await StatementKeys.verify(document, root, 0, this.nowSeconds());
+    const trusted = await this.trustedKeys();
     if (!trusted.has(signing.kid))
       throw new Error(
         `The key document does not name this API's statement key. Sign a document with the offline root that holds {"kid":"${signing.kid}","alg":"ES256","key":${JSON.stringify(signing.publicJwk)}}.`,
       );
+  }
+
+  /** The keys whose statements readers accept, from the current key document. */
+  async trustedKeys(): Promise<StatementKeys> {
+    const { kid, publicJwk } = this.offline
+      ? { kid: this.offline.rootKid, publicJwk: this.offline.root }
+      : await this.keys.signing('root');
+    const root = await importVerificationKey(kid, publicJwk);
+    return StatementKeys.verify(await this.keyDocument(), root, 0, this.nowSeconds());
   }
 
   /** The compact JWS of the current key document. */

@@ -5,6 +5,7 @@ import pg from 'pg';
 import { foundation } from './migrations/0001-foundation.js';
 import { references } from './migrations/0002-references.js';
 import { verification } from './migrations/0010-verification.js';
+import { pinnedVersions } from './migrations/0011-pinned-versions.js';
 import { folderPolicies } from './migrations/0020-folder-policies.js';
 import { fleet } from './migrations/0030-fleet.js';
 import { type Schema } from './schema.js';
@@ -68,6 +69,7 @@ export class Database {
             '0001-foundation': foundation,
             '0002-references': references,
             '0010-verification': verification,
+            '0011-pinned-versions': pinnedVersions,
             '0020-folder-policies': folderPolicies,
             '0030-fleet': fleet,
           }),

@@ -132,6 +132,8 @@ export interface FoldersTable {
   id: string;
   name: string;
   wrapped_device_root: Buffer;
+  /** The domain that people and CI publish into. */
+  main_domain: Generated<number>;
   created_at: Date;
 }
 
@@ -162,6 +164,8 @@ export interface ResourcesTable {
   folder_id: string;
   name: string;
   latest_version: number;
+  /** What requests without a version get instead of the newest. */
+  pinned_version: number | null;
   created_at: Date;
 }
 

@@ -27,10 +27,10 @@ import { type AuditLog } from '../audit/audit-log.js';
 import { type ServiceSecrets } from '../keys/service-secrets.js';
 import { type StatementAuthority } from '../keys/statement-authority.js';
 import { type Database, type Queries } from '../persistence/database.js';
-import { type UploadsTable } from '../persistence/schema.js';
+import { type PacksTable, type UploadsTable } from '../persistence/schema.js';
 import { actorOf, type Standing } from './current-standing.js';
 import { type DedupDomain, type Folders } from './folders.js';
-import { type Packs } from './packs.js';
+import { type Packs, type Reach } from './packs.js';
 import { type Uploads } from './uploads.js';
 
 /** What a commit came to. */
@@ -40,8 +40,13 @@ export interface CommittedVersion {
   readonly created: boolean;
 }
 
-/** Packs of the draft that the object store has. */
-type Written = ReadonlySet<PackId>;
+/** What was found out before any row was locked. */
+interface Beforehand {
+  /** Whether chunks of others may be reused. */
+  readonly others: boolean;
+  /** Packs of the draft that the object store has; those that a version needs already are not among them. */
+  readonly written: ReadonlySet<PackId>;
+}
 
 const ROWS_AT_ONCE = 10_000;
 
@@ -67,8 +72,8 @@ export class CommitUpload {
    */
   async run(uploadId: string, request: CommitRequest, standing: Standing): Promise<CommittedVersion> {
     try {
-      const written = await this.writtenPacks(uploadId, request, standing);
-      return await this.database.transaction((on) => this.commit(on, uploadId, request, standing, written));
+      const beforehand = await this.lookBeforehand(uploadId, request, standing);
+      return await this.database.transaction((on) => this.commit(on, uploadId, request, standing, beforehand));
     } catch (error) {
       throw asRefusal(error);
     } finally {
@@ -78,13 +83,14 @@ export class CommitUpload {
 
   /**
    * Asks the object store for the draft's packs before any row is locked: a pack that no version needs yet may have gone since it was seen.
-   *
-   * @returns Those that are there. None of a draft that does not read: the checks under the lock say what is wrong with it.
+   * A draft that does not read has none: the checks under the lock say what is wrong with it.
    */
-  private async writtenPacks(uploadId: string, request: CommitRequest, standing: Standing): Promise<Written> {
+  private async lookBeforehand(uploadId: string, request: CommitRequest, standing: Standing): Promise<Beforehand> {
     const on = this.database.queries;
     const upload = await this.uploads.owned(on, uploadId, standing);
-    if (upload.state !== 'open') return new Set();
+    const nothing = { others: false, written: new Set<PackId>() };
+    if (upload.state !== 'open') return nothing;
+    const reach = await this.packs.reach(upload, standing);
     const ids: PackId[] = [];
     try {
       const draft = await this.openDraft(on, upload, request);
@@ -93,10 +99,10 @@ export class CommitUpload {
         for (let at = 0; at < segment.count; at++) ids.push(segment.pack(at).packId);
       }
     } catch (error) {
-      if (isRefusal(asRefusal(error))) return new Set();
+      if (isRefusal(asRefusal(error))) return nothing;
       throw error;
     }
-    return this.packs.askFor(upload, ids);
+    return { others: reach.others, written: await this.packs.askFor(reach, ids) };
   }
 
   private async commit(
@@ -104,7 +110,7 @@ export class CommitUpload {
     uploadId: string,
     request: CommitRequest,
     standing: Standing,
-    written: Written,
+    beforehand: Beforehand,
   ): Promise<CommittedVersion> {
     const upload = await this.uploads.owned(on, uploadId, standing, true);
     if (upload.committed_version !== null)
@@ -121,7 +127,7 @@ export class CommitUpload {
 
     const draft = await this.openDraft(on, upload, request);
     const scope = standing.deviceSerial === undefined ? 'fleet' : `device:${standing.deviceSerial}`;
-    const packIds = await this.assertSound(on, upload, draft, written);
+    const packIds = await this.assertSound(on, { upload, others: beforehand.others }, draft, beforehand.written);
     const contentMac = await this.contentMac(upload.resource_id, draft, request);
     const same = await this.latestIfSame(on, upload.resource_id, scope, standing.userId, contentMac);
     if (same !== undefined) {
@@ -229,13 +235,13 @@ export class CommitUpload {
   /** All checks on the recipe. @returns Its packs in order, which are locked. */
   private async assertSound(
     on: Queries,
-    upload: UploadsTable,
+    reach: Reach,
     draft: Recipe,
-    written: Written,
+    written: ReadonlySet<PackId>,
   ): Promise<readonly PackId[]> {
-    const domain = await this.folders.domain(on, upload.folder_id, upload.domain);
+    const domain = await this.folders.domain(on, reach.upload.folder_id, reach.upload.domain);
     try {
-      return await this.verify(on, upload, draft, written, domain);
+      return await this.verify(on, reach, draft, written, domain);
     } finally {
       domain.key.fill(0);
     }
@@ -243,9 +249,9 @@ export class CommitUpload {
 
   private async verify(
     on: Queries,
-    upload: UploadsTable,
+    reach: Reach,
     draft: Recipe,
-    written: Written,
+    written: ReadonlySet<PackId>,
     domain: DedupDomain,
   ): Promise<readonly PackId[]> {
     const refs: PackRef[] = [];
@@ -255,8 +261,9 @@ export class CommitUpload {
         refs.push({ ...pack, sha256: Uint8Array.from(pack.sha256) });
       },
       chunks: async (segment, segmentIndex) => {
-        ids ??= await this.assertPacks(on, upload, refs, written);
-        await this.assertChunks(on, domain, segment, ids, segmentIndex === draft.root.chunkSegmentHashes.length - 1);
+        ids ??= await this.assertPacks(on, reach, refs, written);
+        const isLast = segmentIndex === draft.root.chunkSegmentHashes.length - 1;
+        await this.assertChunks(on, reach, domain, segment, ids, isLast);
       },
     });
     return ids ?? [];
@@ -264,32 +271,28 @@ export class CommitUpload {
 
   private async assertPacks(
     on: Queries,
-    upload: UploadsTable,
+    reach: Reach,
     refs: readonly PackRef[],
-    written: Written,
+    written: ReadonlySet<PackId>,
   ): Promise<readonly PackId[]> {
     const ids = refs.map(({ packId }) => packId);
-    const usable = await this.packs.usable(on, upload, ids);
+    const usable = await this.packs.usable(on, reach, ids);
     const gone: PackId[] = [];
     for (const ref of refs) {
       const row = usable.get(ref.packId);
       if (!row) throw refused('The recipe names a pack that is not of this upload and was not offered to it.');
       if (row.size_bytes !== ref.sizeBytes || !equalBytes(row.sha256, ref.sha256))
         throw refused('The recipe describes a pack otherwise than it was announced.');
-      if (row.state !== 'live' && !written.has(row.id)) gone.push(row.id);
+      if (!isThere(row, written)) gone.push(row.id);
     }
-    if (gone.length > 0)
-      throw new ResourceError(
-        'upload.pack-gone',
-        'Packs of this upload are not in the object store: send them again.',
-        { details: { packIds: gone } },
-      );
+    if (gone.length > 0) throw packsGone(gone);
     return ids;
   }
 
   /** Every key is what the content's hash gives, and every place holds, by its pack's table, just this chunk. */
   private async assertChunks(
     on: Queries,
+    { upload, others }: Reach,
     domain: DedupDomain,
     segment: ChunkSegment,
     packIds: readonly PackId[],
@@ -312,11 +315,15 @@ export class CommitUpload {
       lengths.push(segment.sealedBytes(index));
       chunkIds.push(deriveChunkId(domain.key, h).subarray(0, CHUNK_ID_BYTES));
     }
-    const { rows } = await sql<{ matching: number }>`
-      select count(*) as matching
+    const { rows } = await sql<{ matching: number; bad: string[] | null }>`
+      select count(*) filter (where good is not false and (packs.owner_id = ${upload.owner_id} or ${others} and good)) as matching,
+        array_agg(distinct pack_id) filter (where not good) as bad
       from unnest(${packs}::text[], ${starts}::int[], ${lengths}::int[], ${chunkIds}::bytea[])
         as named (pack_id, start_byte, sealed_bytes, chunk_id)
-      join pack_chunks using (pack_id, start_byte, sealed_bytes, chunk_id)`.execute(on);
+      join pack_chunks using (pack_id, start_byte, sealed_bytes, chunk_id)
+      join packs on packs.id = pack_id`.execute(on);
+    const bad = rows[0]?.bad ?? [];
+    if (bad.length > 0) throw packsGone(bad); // known-chunks offered them before a reader and the verifier found them damaged
     if (rows[0]?.matching !== segment.count)
       throw refused('The recipe names a place in a pack where its table has no such chunk.');
   }
@@ -343,14 +350,17 @@ export class CommitUpload {
   ): Promise<number | undefined> {
     const latest = await on
       .selectFrom('versions')
-      .select(['version', 'content_mac', 'state', 'publisher_id'])
+      .select(['version', 'content_mac', 'state', 'verification', 'publisher_id'])
       .where('resource_id', '=', resourceId)
       .where('scope', '=', scope)
       .orderBy('version', 'desc')
       .limit(1)
       .executeTakeFirst();
     const same =
-      latest?.state === 'live' && latest.publisher_id === publisherId && equalBytes(latest.content_mac, contentMac);
+      latest?.state === 'live' &&
+      latest.verification !== 'bad' && // publishing it again repairs it
+      latest.publisher_id === publisherId &&
+      equalBytes(latest.content_mac, contentMac);
     return same ? latest.version : undefined;
   }
 
@@ -369,7 +379,7 @@ export class CommitUpload {
         .execute();
     await on
       .updateTable('packs')
-      .set({ state: 'live' })
+      .set({ state: 'live', condemned_at: null })
       .where('id', '=', sql<string>`any(${[...packIds]}::text[])`)
       .execute();
   }
@@ -381,6 +391,7 @@ export class CommitUpload {
       .where('id', '=', upload.id)
       .execute();
     await on.deleteFrom('upload_segments').where('upload_id', '=', upload.id).execute();
+    await on.deleteFrom('pack_pins').where('upload_id', '=', upload.id).execute();
     return result;
   }
 }
@@ -388,6 +399,20 @@ export class CommitUpload {
 /** Row id under which a version's recipe key is wrapped. */
 export function recipeRow(resourceId: string, version: number): string {
   return `${resourceId}/${version}`;
+}
+
+/** What a version needs, and what is condemned only, has not been deleted; anything else counts when the object store was seen to have it. */
+function isThere(row: PacksTable, written: ReadonlySet<PackId>): boolean {
+  if (row.state === 'deleted') return false;
+  return row.state === 'live' || (row.state === 'condemned' && row.seen_written) || written.has(row.id);
+}
+
+function packsGone(packIds: readonly PackId[]): ResourceError {
+  return new ResourceError(
+    'upload.pack-gone',
+    'Packs of this upload are not in the object store, or damaged there: publish again.',
+    { details: { packIds } },
+  );
 }
 
 function refused(message: string): ResourceError {

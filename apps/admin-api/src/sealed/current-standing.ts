@@ -28,27 +28,26 @@ export class CurrentStanding {
 
   /**
    * @param caller - From the verified access token.
-   * @throws AdminError `user.disabled`; IdentityError `device.not-enrolled` | `device.revoked` | `token.invalid`.
+   * @param carrierToken - The access token of the device whose Loader carries a person's call, untrusted.
+   * @throws AdminError `user.disabled`; IdentityError `device.not-enrolled` | `device.revoked` | `token.invalid` | `token.expired`.
    */
-  async of(caller: Caller, address: string): Promise<Standing> {
+  async of(caller: Caller, carrierToken: string | undefined, address: string): Promise<Standing> {
     const { role, attested } = await this.current(caller);
-    // A role's change ends the sessions; a token that says otherwise is older than that.
-    if (role !== caller.role) throw sessionEnded();
-    return { userId: caller.userId, role, deviceSerial: caller.deviceSerial, attested, address };
+    const carrierAttested = carrierToken !== undefined && (await this.carrierAttested(carrierToken));
+    return {
+      userId: caller.userId,
+      role,
+      deviceSerial: caller.deviceSerial,
+      attested: caller.deviceSerial === undefined ? carrierAttested : attested,
+      address,
+    };
   }
 
-  /**
-   * The same caller when a device's Loader carries the call: both must be in good standing.
-   *
-   * @param carrierToken - The device's access token, untrusted.
-   * @throws as {@link of}, for the device; IdentityError `token.expired`.
-   */
-  async carried(standing: Standing, carrierToken: string): Promise<Standing> {
-    const carrier = await this.verifier.verify(carrierToken);
+  private async carrierAttested(token: string): Promise<boolean> {
+    const carrier = await this.verifier.verify(token);
     if (carrier.deviceSerial === undefined)
       throw new IdentityError('device.not-enrolled', 'The call was not carried by an enrolled device.');
-    const { attested } = await this.current(carrier);
-    return standing.deviceSerial === undefined ? { ...standing, attested } : standing;
+    return (await this.current(carrier)).attested;
   }
 
   private async current({ userId, sessionId, deviceSerial }: Caller): Promise<{ role: Role; attested: boolean }> {
@@ -71,15 +70,13 @@ export class CurrentStanding {
     const role = parseRole(found?.role);
     if (!found?.is_enabled || role === undefined)
       throw new AdminError('user.disabled', 'This account is not in use any more: ask an administrator.');
+    if (role === 'CompanionPC' && deviceSerial === undefined)
+      throw new IdentityError('device.not-enrolled', 'A device must be enrolled and log in with its own key.');
     if (deviceSerial !== undefined) assertEnrolled(found.status);
     const ended = found.revoked_at !== null || (found.ends_at?.getTime() ?? 0) <= this.clock.nowMs();
-    if (ended) throw sessionEnded();
+    if (ended) throw new IdentityError('token.invalid', 'This session has ended: log in again.');
     return { role, attested: found.attested_at !== null };
   }
-}
-
-function sessionEnded(): IdentityError {
-  return new IdentityError('token.invalid', 'This session has ended: log in again.');
 }
 
 function assertEnrolled(status: DevicesTable['status'] | null): void {

@@ -3,7 +3,8 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { deriveDeviceDomainKey, KEY_BYTES, type KeyVault } from '@azaion/crypto';
 import { type FolderPolicy, IdentityError, isAttestedFor, mayOpenAttested, mayRead, mayWrite } from '@azaion/identity';
 import { type Clock } from '@azaion/kernel';
-import { sql } from 'kysely';
+import { ResourceError } from '@azaion/split-resource';
+import { type Selectable, sql } from 'kysely';
 
 import { type AuditLog } from '../audit/audit-log.js';
 import { AdminError } from '../errors.js';
@@ -12,8 +13,11 @@ import { type FoldersTable } from '../persistence/schema.js';
 import { actorOf, type Standing } from './current-standing.js';
 import { type FolderPolicies } from './folder-policies.js';
 
-const MAIN_DOMAIN = 0;
+/** A folder's first one. */
+const FIRST_DOMAIN = 0;
 const MAX_DOMAINS = 65_536;
+
+type Folder = Selectable<FoldersTable>;
 
 /** A dedup domain with its opened secret. */
 export interface DedupDomain {
@@ -48,6 +52,17 @@ export class Folders {
     return policy;
   }
 
+  /** Whether the caller may open what the folder holds. */
+  async mayOpen(folder: string, standing: Standing): Promise<boolean> {
+    try {
+      await this.assertMayOpen(folder, standing);
+      return true;
+    } catch (error) {
+      if (error instanceof IdentityError) return false;
+      throw error;
+    }
+  }
+
   /** @throws IdentityError `folder.forbidden` | `folder.attestation-required`, the latter to devices only. */
   async assertMayWrite(folder: string, standing: Standing, on?: Queries): Promise<FolderPolicy> {
     const policy = await this.policies.of(folder, on);
@@ -58,12 +73,12 @@ export class Folders {
   }
 
   /** The folder of this name; `undefined` when nothing was ever uploaded into it. */
-  find(name: string, on: Queries = this.database.queries): Promise<FoldersTable | undefined> {
+  find(name: string, on: Queries = this.database.queries): Promise<Folder | undefined> {
     return on.selectFrom('folders').selectAll().where('name', '=', name).executeTakeFirst();
   }
 
   /** The folder of this name, made with its main domain where it does not exist. */
-  async ensure(on: Queries, name: string, standing: Standing): Promise<FoldersTable> {
+  async ensure(on: Queries, name: string, standing: Standing): Promise<Folder> {
     const known = await this.find(name, on);
     if (known) return known;
     await sql`select pg_advisory_xact_lock(hashtext(${`folder ${name}`}))`.execute(on);
@@ -85,8 +100,8 @@ export class Folders {
       .insertInto('dedup_domains')
       .values({
         folder_id: id,
-        number: MAIN_DOMAIN,
-        wrapped_key: await this.wrapFresh(domainRow(id, MAIN_DOMAIN)),
+        number: FIRST_DOMAIN,
+        wrapped_key: await this.wrapFresh(domainRow(id, FIRST_DOMAIN)),
         created_at: now,
       })
       .execute();
@@ -95,8 +110,8 @@ export class Folders {
   }
 
   /** The domain this caller publishes in: the folder's main one, or a device's own. */
-  async publishingDomain(on: Queries, folder: FoldersTable, standing: Standing): Promise<DedupDomain> {
-    if (standing.deviceSerial === undefined) return this.domain(on, folder.id, MAIN_DOMAIN);
+  async publishingDomain(on: Queries, folder: Folder, standing: Standing): Promise<DedupDomain> {
+    if (standing.deviceSerial === undefined) return this.domain(on, folder.id, folder.main_domain);
     const device = await on
       .selectFrom('devices')
       .select('id')
@@ -118,6 +133,39 @@ export class Folders {
       .onConflict((conflict) => conflict.doNothing())
       .execute();
     return this.domain(on, folder.id, number);
+  }
+
+  /**
+   * Starts a new main domain: what people publish from now on shares no key with what was published before. Old chunks stay readable by
+   * their recipes; uploads that are open stay in the domain in which they were opened.
+   *
+   * @returns The number of the new domain.
+   * @throws ResourceError `resource.not-found`; IdentityError `folder.forbidden` when the folder has no room for another domain.
+   */
+  async rotateDedupKey(name: string, standing: Standing): Promise<number> {
+    return this.database.transaction(async (on) => {
+      const folder = await this.find(name, on);
+      if (!folder) throw new ResourceError('resource.not-found', 'There is no such folder.');
+      await sql`select pg_advisory_xact_lock(hashtext(${`domains ${folder.id}`}))`.execute(on);
+      const number = await this.nextNumber(on, folder.id);
+      await on
+        .insertInto('dedup_domains')
+        .values({
+          folder_id: folder.id,
+          number,
+          wrapped_key: await this.wrapFresh(domainRow(folder.id, number)),
+          created_at: new Date(this.clock.nowMs()),
+        })
+        .execute();
+      await on.updateTable('folders').set({ main_domain: number }).where('id', '=', folder.id).execute();
+      await this.audit.record(on, {
+        event: 'folder.dedup-key-rotated',
+        actor: actorOf(standing),
+        subject: name,
+        details: { domain: number },
+      });
+      return number;
+    });
   }
 
   /** A domain with its secret. */
@@ -155,7 +203,8 @@ export class Folders {
       .select((select) => sql<number>`${select.fn.max('number')} + 1`.as('next'))
       .where('folder_id', '=', folderId)
       .executeTakeFirstOrThrow();
-    if (next >= MAX_DOMAINS) throw new IdentityError('folder.forbidden', 'This folder has no room for another device.');
+    if (next >= MAX_DOMAINS)
+      throw new IdentityError('folder.forbidden', 'This folder has no room for another dedup domain.');
     return next;
   }
 

@@ -36,6 +36,14 @@ const URL_SECONDS = 15 * 60;
 
 type Version = Selectable<VersionsTable>;
 
+interface Found {
+  readonly version: Version;
+  /** The newest that the caller may use. */
+  readonly latest: number;
+  /** Whether an administrator has pinned the resource to this version. */
+  readonly pinned: boolean;
+}
+
 /** What a reader asks for, checked for form only. */
 export interface GrantRequest {
   readonly resource: ResourceName;
@@ -64,7 +72,7 @@ export class GrantResource {
   async run(request: GrantRequest, standing: Standing): Promise<GrantAnswer> {
     const { leaseSeconds } = await this.folders.assertMayOpen(request.resource.folder, standing);
     await this.assertRecipient(request.recipientPoint, standing);
-    const { version, latest } = await this.find(request, standing);
+    const { version, latest, pinned } = await this.find(request, standing);
     const nowSeconds = Math.floor(this.clock.nowMs() / 1000);
     const lease = standing.deviceSerial !== undefined;
     const notAfter = nowSeconds + (lease ? leaseSeconds : PERSON_GRANT_SECONDS);
@@ -82,6 +90,7 @@ export class GrantResource {
         minVersion: 0,
         nonce: request.nonce,
         lease,
+        ...(pinned ? { pinned } : {}),
       },
       await this.authority.signingKey(),
     );
@@ -154,28 +163,30 @@ export class GrantResource {
       );
   }
 
-  private async find(
-    { resource, version: wanted }: GrantRequest,
-    standing: Standing,
-  ): Promise<{ readonly version: Version; readonly latest: number }> {
+  private async find({ resource, version: wanted }: GrantRequest, standing: Standing): Promise<Found> {
     const rows = this.database.queries
       .selectFrom('versions')
       .innerJoin('resources', 'resources.id', 'versions.resource_id')
       .innerJoin('folders', 'folders.id', 'resources.folder_id')
       .selectAll('versions')
+      .select('resources.pinned_version')
       .where('folders.name', '=', resource.folder)
       .where('resources.name', '=', resource.name)
-      .where('versions.state', '=', 'live')
-      .orderBy('versions.version', 'desc')
-      .limit(1);
+      .where('versions.state', '=', 'live');
     // The newest of the fleet's and the device's own; what other devices published does not exist for it.
     const own = rows.where('versions.scope', 'in', ['fleet', `device:${standing.deviceSerial ?? ''}`]);
-    const latest = await own.executeTakeFirst();
+    const latest = await own.orderBy('versions.version', 'desc').limit(1).executeTakeFirst();
+    const number = wanted ?? latest?.pinned_version ?? latest?.version;
     // An administrator may look at what a device published, when it names the version.
-    const visible = standing.role === 'ApiAdmin' ? rows : own;
-    const version = wanted === undefined ? latest : await visible.where('version', '=', wanted).executeTakeFirst();
+    const visible = standing.role === 'ApiAdmin' && wanted !== undefined ? rows : own;
+    const version =
+      number === latest?.version ? latest : await visible.where('version', '=', number ?? 0).executeTakeFirst();
     if (!version) throw new ResourceError('resource.not-found', 'There is no such resource or version.');
-    return { version, latest: latest?.version ?? version.version };
+    return {
+      version,
+      latest: latest?.version ?? version.version,
+      pinned: version.pinned_version === version.version,
+    };
   }
 
   private async record(

@@ -18,6 +18,7 @@ import { sql } from 'kysely';
 import { type Database, type Queries } from '../persistence/database.js';
 import { type PackChunksTable, type PacksTable, type UploadsTable } from '../persistence/schema.js';
 import { type Standing } from './current-standing.js';
+import { type Folders } from './folders.js';
 import { type Uploads } from './uploads.js';
 
 /** `chunkId(16) offset(4) sealedLength(4)`. */
@@ -32,11 +33,19 @@ const HEADS_AT_ONCE = 8;
 
 type KnownRow = PackChunksTable & Pick<PacksTable, 'id' | 'folder_id' | 'size_bytes' | 'sha256' | 'seen_written'>;
 
+/** Whose chunks an upload may reuse. */
+export interface Reach {
+  readonly upload: UploadsTable;
+  /** Whether also what others published, once the verifier has passed it: only where the caller may read it anyway. */
+  readonly others: boolean;
+}
+
 /** The packs of uploads: announced, written elsewhere, described by a table. */
 export class Packs {
   constructor(
     private readonly database: Database,
     private readonly uploads: Uploads,
+    private readonly folders: Folders,
     private readonly store: ObjectStore,
     private readonly clock: Clock,
   ) {}
@@ -92,7 +101,8 @@ export class Packs {
         .forUpdate()
         .executeTakeFirst();
       if (!pack) throw new ResourceError('upload.not-found', 'The upload has no such pack.');
-      if (pack.state === 'live') throw new ResourceError('upload.conflict', 'This pack is in use: it does not change.');
+      if (pack.state !== 'uploading')
+        throw new ResourceError('upload.conflict', 'This pack is in use: it does not change.');
       const rows = readTable(table, packId, pack.size_bytes);
       await on.deleteFrom('pack_chunks').where('pack_id', '=', packId).execute();
       for (let at = 0; at < rows.length; at += ROWS_AT_ONCE)
@@ -104,15 +114,27 @@ export class Packs {
     });
   }
 
+  /** Whose chunks this upload may reuse. */
+  async reach(upload: UploadsTable, standing: Standing): Promise<Reach> {
+    const { name } = await this.database.queries
+      .selectFrom('folders')
+      .select('name')
+      .where('id', '=', upload.folder_id)
+      .executeTakeFirstOrThrow();
+    return { upload, others: await this.folders.mayOpen(name, standing) };
+  }
+
   /**
-   * Which of these chunks the caller has sent before: in versions it committed itself, and in packs of its interrupted uploads that are
-   * in the object store. What others published stays unknown to it.
+   * Which of these chunks need not be sent: what the caller committed itself or wrote in interrupted uploads, and what the verifier has
+   * passed of others in the same folder and domain, where the caller may read the folder. What turned out bad is offered to nobody. Packs
+   * that are named here stay until the upload expires.
    *
    * @param ids - 16 bytes each.
    * @throws ResourceError `upload.not-found` | `upload.conflict` | `cdn.unavailable`.
    */
   async known(uploadId: string, ids: readonly Uint8Array[], standing: Standing): Promise<readonly KnownChunk[]> {
     const upload = await this.uploads.openOwned(this.database.queries, uploadId, standing);
+    const { others } = await this.reach(upload, standing);
     const wanted = [...new Set(ids.map(toHex))].map((id) => Buffer.from(id, 'hex'));
     // Few rows each: an upload may register one id in as many packs as it likes, none of them written.
     const { rows } = await sql<KnownRow>`
@@ -123,11 +145,13 @@ export class Packs {
         from pack_chunks
         join packs on packs.id = pack_chunks.pack_id
         where pack_chunks.chunk_id = wanted.chunk_id
-          and packs.owner_id = ${upload.owner_id}
           and packs.folder_id = ${upload.folder_id}
           and packs.domain = ${upload.domain}
           and packs.has_table
-        order by (packs.state = 'live') desc, packs.seen_written desc, packs.created_at
+          and packs.state <> 'deleted'
+          and case when packs.owner_id = ${upload.owner_id} then pack_chunks.good is not false
+            else ${others} and pack_chunks.good end
+        order by (packs.state = 'live') desc, pack_chunks.good desc nulls last, packs.seen_written desc, packs.created_at
         limit ${PACKS_ASKED_PER_CHUNK}
       ) as found`.execute(this.database.queries);
     const present = await this.present(rows);
@@ -144,7 +168,30 @@ export class Packs {
         sealedBytes: row.sealed_bytes,
       });
     }
-    return [...known.values()];
+    const pinned = await this.pin(uploadId, new Set([...known.values()].map(({ packId }) => packId)));
+    return [...known.values()].filter(({ packId }) => pinned.has(packId));
+  }
+
+  /** Keeps packs until the upload expires. @returns Those that have not been deleted meanwhile. */
+  private async pin(uploadId: string, packIds: ReadonlySet<PackId>): Promise<ReadonlySet<PackId>> {
+    if (packIds.size === 0) return packIds;
+    return this.database.transaction(async (on) => {
+      const rows = await on
+        .selectFrom('packs')
+        .select('id')
+        .where('id', '=', anyOf(packIds))
+        .where('state', '<>', 'deleted')
+        .orderBy('id')
+        .forKeyShare() // against the collection, which locks for update
+        .execute();
+      if (rows.length > 0)
+        await on
+          .insertInto('pack_pins')
+          .values(rows.map(({ id }) => ({ pack_id: id, upload_id: uploadId })))
+          .onConflict((conflict) => conflict.doNothing())
+          .execute();
+      return new Set(rows.map(({ id }) => id));
+    });
   }
 
   /**
@@ -153,8 +200,10 @@ export class Packs {
    *
    * @throws ResourceError `cdn.unavailable`.
    */
-  async askFor(upload: UploadsTable, ids: readonly PackId[]): Promise<ReadonlySet<PackId>> {
-    const rows = await this.candidates(this.database.queries, upload, ids).where('state', '=', 'uploading').execute();
+  async askFor(reach: Reach, ids: readonly PackId[]): Promise<ReadonlySet<PackId>> {
+    const rows = await this.candidates(this.database.queries, reach, ids)
+      .where('state', 'in', ['uploading', 'condemned'])
+      .execute();
     const written = await this.written(rows);
     await this.noteSeen(written, true);
     const gone = rows.map(({ id }) => id).filter((id) => !written.has(id));
@@ -188,29 +237,32 @@ export class Packs {
   }
 
   private async noteSeen(packIds: Iterable<PackId>, seen: boolean): Promise<void> {
-    await this.database.queries
-      .updateTable('packs')
-      .set({ seen_written: seen })
-      .where('id', '=', anyOf(packIds))
-      .where('seen_written', '<>', seen)
-      .execute();
+    // In the order in which everybody locks packs.
+    await sql`
+      with changed as (
+        select id from packs where id = ${anyOf(packIds)} and seen_written <> ${seen} order by id for update
+      )
+      update packs set seen_written = ${seen} from changed where packs.id = changed.id`.execute(this.database.queries);
   }
 
-  /** Packs that a commit of this upload may name: its own, and others of the same owner and domain. Locked against changes. */
-  async usable(on: Queries, upload: UploadsTable, ids: readonly PackId[]): Promise<ReadonlyMap<PackId, PacksTable>> {
-    const rows = await this.candidates(on, upload, ids).orderBy('id').forUpdate().execute();
+  /** Packs that a commit of this upload may name: its owner's, and those in which others may reuse chunks. Locked against changes. */
+  async usable(on: Queries, reach: Reach, ids: readonly PackId[]): Promise<ReadonlyMap<PackId, PacksTable>> {
+    const rows = await this.candidates(on, reach, ids).orderBy('id').forUpdate().execute();
     return new Map(rows.map((row) => [row.id, row]));
   }
 
-  private candidates(on: Queries, upload: UploadsTable, ids: readonly PackId[]) {
+  private candidates(on: Queries, { upload, others }: Reach, ids: readonly PackId[]) {
     return on
       .selectFrom('packs')
       .selectAll()
       .where('id', '=', anyOf(ids))
-      .where('owner_id', '=', upload.owner_id)
       .where('folder_id', '=', upload.folder_id)
       .where('domain', '=', upload.domain)
-      .where('has_table', '=', true);
+      .where('has_table', '=', true)
+      .where(
+        sql<boolean>`(owner_id = ${upload.owner_id} or ${others} and (packs.state = 'deleted'
+          or exists (select from pack_chunks where pack_chunks.pack_id = packs.id and pack_chunks.good)))`,
+      );
   }
 }
 

@@ -1,7 +1,7 @@
 import { type ResourceKind } from '@azaion/crypto';
 import { type ResourceName } from '@azaion/kernel';
 import { ResourceError } from '@azaion/split-resource';
-import { sql } from 'kysely';
+import { type RawBuilder, sql } from 'kysely';
 
 import { type Database } from '../persistence/database.js';
 import { type Standing } from './current-standing.js';
@@ -105,7 +105,7 @@ export class ReadCatalogue {
 }
 
 /** Versions of the fleet, the device's own, and for administrators all. */
-function visibleTo(standing: Standing) {
+export function visibleTo(standing: Standing): RawBuilder<boolean> {
   return standing.role === 'ApiAdmin'
     ? sql<boolean>`true`
     : sql<boolean>`versions.scope in ('fleet', ${`device:${standing.deviceSerial ?? ''}`})`;

@@ -119,6 +119,7 @@ export class Uploads {
       await this.openOwned(on, uploadId, standing, true);
       await on.updateTable('uploads').set({ state: 'abandoned' }).where('id', '=', uploadId).execute();
       await on.deleteFrom('upload_segments').where('upload_id', '=', uploadId).execute();
+      await on.deleteFrom('pack_pins').where('upload_id', '=', uploadId).execute();
       await this.audit.record(on, { event: 'upload.abandoned', actor: actorOf(standing), subject: uploadId });
     });
   }

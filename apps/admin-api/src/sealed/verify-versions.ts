@@ -37,6 +37,7 @@ export interface VerifierPace {
 export class VerifyVersions {
   private readonly content: CheckContent;
   private readonly recipes: StoredRecipes;
+  private reportsNext = true;
 
   constructor(
     private readonly database: Database,
@@ -50,17 +51,26 @@ export class VerifyVersions {
   }
 
   /**
-   * Does one piece of work: a chunk that a reader reported, or else a version.
+   * Does one piece of work: a chunk that a reader reported, or a version, in turns, so that neither keeps the other waiting.
    *
    * @returns Whether there was any.
    * @throws ResourceError `cdn.unavailable`: the work is taken up again after a while.
    */
   async next(pace: VerifierPace = {}): Promise<boolean> {
+    const kinds = [() => this.nextReport(), () => this.nextVersion(pace)];
+    if (!this.reportsNext) kinds.reverse();
+    this.reportsNext = !this.reportsNext;
+    for (const work of kinds) if (await work()) return true;
+    return false;
+  }
+
+  private async nextReport(): Promise<boolean> {
     const report = await this.claimReport();
-    if (report !== undefined) {
-      await this.checkReport(report);
-      return true;
-    }
+    if (report !== undefined) await this.checkReport(report);
+    return report !== undefined;
+  }
+
+  private async nextVersion(pace: VerifierPace): Promise<boolean> {
     const version = await this.claimVersion();
     if (version === undefined) return false;
     try {

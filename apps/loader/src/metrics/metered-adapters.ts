@@ -165,10 +165,6 @@ class MeteredCallerApis extends CallerApis {
     return this.inner.uploads(bearer);
   }
 
-  override archiveKeys(bearer: TokenBearer): ReturnType<CallerApis['archiveKeys']> {
-    return this.inner.archiveKeys(bearer);
-  }
-
   override list(bearer: TokenBearer, folder: string): ReturnType<CallerApis['list']> {
     return this.inner.list(bearer, folder);
   }

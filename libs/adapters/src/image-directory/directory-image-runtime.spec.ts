@@ -16,7 +16,6 @@ describeImageRuntime(
     return new DirectoryImageRuntime(directory.path);
   },
   () => directory?.remove() ?? Promise.resolve(),
-  { bringsBack: false },
 );
 
 describe('DirectoryImageRuntime', () => {

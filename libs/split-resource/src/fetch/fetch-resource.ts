@@ -87,6 +87,8 @@ interface VerifiedGrant {
   readonly recipient: Recipient;
   /** Whether it was kept on the device: the Admin API is probably out of reach. */
   readonly leased: boolean;
+  /** Whether an administrator has pinned the resource to this version. */
+  readonly pinned?: boolean;
 }
 
 /** F2: opens one version of a resource for one caller. Source: docs/formats/sealed-resource.md, "Fetch". */
@@ -105,9 +107,10 @@ export class FetchResource {
     const { trust, segments } = this.using;
     const { version } = request;
     const found = await this.grantedOrLeased(request);
-    const { answer, statement, recipient, leased } = found;
+    const { answer, statement, recipient, pinned } = found;
     const { folderId, resourceId, rootHash } = statement;
-    if (version === undefined && statement.version < (await trust.highestVersion(folderId, resourceId)))
+    const older = version === undefined && statement.version < (await trust.highestVersion(folderId, resourceId));
+    if (older && pinned !== true)
       throw new ResourceError(
         'resource.rollback-refused',
         'The Admin API offers an older version than was used here before: ask for that version by its number if it is wanted.',
@@ -116,7 +119,7 @@ export class FetchResource {
     const { sealedRecipeKey, grantToken } = answer;
     const recipeKey = await openRecipeKey(sealedRecipeKey, recipient.point, recipient.ecdh, grantToken, rootHash);
     const place = { folderId, resourceId, version: statement.version };
-    const grant = this.held(answer, { ...request, version: statement.version }, leased);
+    const grant = this.held(found, { ...request, version: statement.version });
     const recipe = await Recipe.open(place, recipeKey, segmentsOf(rootHash, grant, segments), rootHash);
     if (recipe.root.totalBytes !== statement.totalBytes)
       throw new ResourceError('resource.integrity', 'The recipe and the statement of this version disagree.');
@@ -171,17 +174,18 @@ export class FetchResource {
       nowSeconds: Math.floor(this.using.clock.nowMs() / 1000),
     });
     await this.using.leases?.granted(answer, statement, token);
-    return { answer, statement, recipient, leased: false };
+    return { answer, statement, recipient, leased: false, pinned: token.pinned === true };
   }
 
   /** @param exactly - The request with the number of the version that was granted. */
-  private held(first: GrantAnswer, exactly: FetchRequest, leased: boolean): HeldGrant {
+  private held({ answer: first, statement, leased }: VerifiedGrant, exactly: FetchRequest): HeldGrant {
     const retry = this.using.retry ?? DEFAULT_RETRY;
     return new HeldGrant(this.using.api, first.grantId, {
       renew: async () => {
-        const { answer } = await this.granted(exactly);
-        if (answer.statement !== first.statement) throw anotherVersion();
-        return answer.grantId;
+        const renewed = await this.granted(exactly);
+        // A statement may have been signed anew meanwhile, for the fleet for instance; what it stands for is the same.
+        if (renewed.statement.rootHash !== statement.rootHash) throw anotherVersion();
+        return renewed.answer.grantId;
       },
       // What is not on the device cannot be had from an API that is out of reach: no use in waiting for it.
       retry: leased ? { ...retry, attempts: 1 } : retry,

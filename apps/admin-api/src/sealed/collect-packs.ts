@@ -1,0 +1,116 @@
+import { type Clock } from '@azaion/kernel';
+import { type ObjectStore, type PackId, packObjectKey } from '@azaion/split-resource';
+import { sql } from 'kysely';
+
+import { type Database, type Queries } from '../persistence/database.js';
+import { UPLOAD_LIFE_SECONDS } from './uploads.js';
+
+/** How long a pack is condemned before it is deleted: longer than any upload that might still name it. */
+export const CONDEMNED_SECONDS = UPLOAD_LIFE_SECONDS + 24 * 3600;
+const PACKS_AT_ONCE = 200;
+
+/** What one round of the collection did. */
+export interface Collected {
+  readonly condemned: number;
+  /** Packs that no commit can take back any more. */
+  readonly deleted: number;
+  /** Objects that were removed from the object store. */
+  readonly purged: number;
+}
+
+/**
+ * Collects packs that no live version needs and no open upload may name: `live` or `uploading` → `condemned`, and after
+ * {@link CONDEMNED_SECONDS} → `deleted`. Every step decides under the locks of the rows it changes, so that a commit at the same moment
+ * either comes first, and its packs stay, or finds them deleted and says so. The object goes after its row says `deleted`: what happens
+ * in between, a crash too, leaves garbage for the next round and never a row that promises an object. Every replica may run it.
+ */
+export class CollectPacks {
+  constructor(
+    private readonly database: Database,
+    private readonly store: ObjectStore,
+    private readonly clock: Clock,
+  ) {}
+
+  /** One round. @throws ResourceError `cdn.unavailable`: the rest follows in a later one. */
+  async run(): Promise<Collected> {
+    await this.dropPins();
+    const condemned = await this.inBatches((on) => this.condemn(on));
+    const deleted = await this.inBatches((on) => this.delete(on));
+    return { condemned, deleted, purged: await this.purge() };
+  }
+
+  /** Pins of uploads that cannot be committed any more. */
+  private async dropPins(): Promise<void> {
+    await sql`
+      delete from pack_pins using uploads
+      where uploads.id = pack_pins.upload_id and (uploads.state <> 'open' or uploads.expires_at <= ${this.now()})`.execute(
+      this.database.queries,
+    );
+  }
+
+  private async condemn(on: Queries): Promise<number> {
+    const { rows } = await sql<{ id: PackId }>`
+      select id from packs
+      where (state = 'live'
+          or state = 'uploading' and exists (select from uploads where uploads.id = packs.upload_id and expires_at <= ${this.now()}))
+        and ${this.unneeded()}
+      order by id limit ${PACKS_AT_ONCE} for update skip locked`.execute(on);
+    // Asked again now that the rows are locked: a commit may have ended in between.
+    const { numAffectedRows } = await sql`
+      update packs set state = 'condemned', condemned_at = ${this.now()}
+      where id = any(${rows.map(({ id }) => id)}::text[]) and ${this.unneeded()}`.execute(on);
+    return Number(numAffectedRows ?? 0);
+  }
+
+  private async delete(on: Queries): Promise<number> {
+    const before = new Date(this.clock.nowMs() - CONDEMNED_SECONDS * 1000);
+    const { rows } = await sql<{ id: PackId }>`
+      select id from packs where state = 'condemned' and condemned_at <= ${before} and ${this.unneeded()}
+      order by id limit ${PACKS_AT_ONCE} for update skip locked`.execute(on);
+    const { rows: deleted } = await sql<{ id: PackId }>`
+      update packs set state = 'deleted'
+      where id = any(${rows.map(({ id }) => id)}::text[]) and ${this.unneeded()} returning id`.execute(on);
+    await sql`delete from pack_chunks where pack_id = any(${deleted.map(({ id }) => id)}::text[])`.execute(on);
+    return deleted.length;
+  }
+
+  private async purge(): Promise<number> {
+    const rows = await this.database.queries
+      .selectFrom('packs')
+      .select(['id', 'folder_id'])
+      .where('state', '=', 'deleted')
+      .where('purged_at', 'is', null)
+      .execute();
+    for (const { id, folder_id: folderId } of rows) {
+      await this.store.delete(packObjectKey(folderId, id));
+      await this.database.queries.updateTable('packs').set({ purged_at: this.now() }).where('id', '=', id).execute();
+    }
+    return rows.length;
+  }
+
+  /** No live version needs the pack, and no upload that can still be committed was offered it. */
+  private unneeded() {
+    return sql<boolean>`
+      not exists (
+        select from version_packs
+        join versions on versions.resource_id = version_packs.resource_id and versions.version = version_packs.version
+        where version_packs.pack_id = packs.id and versions.state = 'live')
+      and not exists (
+        select from pack_pins join uploads on uploads.id = pack_pins.upload_id
+        where pack_pins.pack_id = packs.id and uploads.state = 'open' and uploads.expires_at > ${this.now()})`;
+  }
+
+  /** Short transactions: a commit waits for none of them long. */
+  private async inBatches(step: (on: Queries) => Promise<number>): Promise<number> {
+    let total = 0;
+    for (;;) {
+      const count = await this.database.transaction(step);
+      total += count;
+      if (count < PACKS_AT_ONCE) return total;
+    }
+  }
+
+  private now(): Date {
+    return new Date(this.clock.nowMs());
+  }
+}

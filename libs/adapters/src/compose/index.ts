@@ -1,1 +1,0 @@
-export { ComposeServiceStack } from './compose-service-stack.js';
