@@ -52,6 +52,7 @@ import { Sessions } from './tokens/sessions.js';
 import { BootstrapAdministrator } from './users/bootstrap-administrator.js';
 import { CreateUser } from './users/create-user.js';
 import { ListUsers } from './users/list-users.js';
+import { ManageUsers } from './users/manage-users.js';
 
 /** The composition root: what the use cases are made of. */
 @Module({})
@@ -150,19 +151,25 @@ function useCases(config: AdminConfig): Provider[] {
     },
     {
       provide: Sessions,
-      inject: [Database, AccessTokenIssuer, Clock, AuditLog],
-      useFactory: (database: Database, issuer: AccessTokenIssuer, clock: Clock, audit: AuditLog) =>
+      inject: [Database, AccessTokenIssuer, Clock, LoginLimits, AuditLog],
+      useFactory: (database: Database, issuer: AccessTokenIssuer, clock: Clock, limits: LoginLimits, audit: AuditLog) =>
         new Sessions(
           database,
           issuer,
           clock,
           { refreshSeconds: config.refreshTokenSeconds, sessionSeconds: config.sessionSeconds },
+          limits,
           audit,
         ),
     },
-    made(LogIn, [Database, PasswordHasher, LoginLimits, Sessions, AuditLog, Clock]),
+    {
+      provide: LogIn,
+      inject: [Database, PasswordHasher, LoginLimits, Sessions, AuditLog, Clock],
+      useFactory: (...given: Given<typeof LogIn>) => new LogIn(...given, { legacyErrors: config.legacyLoginErrors }),
+    },
     made(CreateUser, [Database, PasswordHasher, AuditLog, Clock]),
     made(ListUsers, [Database]),
+    made(ManageUsers, [Database, PasswordHasher, LogIn, Sessions, AuditLog]),
     made(BootstrapAdministrator, [Database, CreateUser, PasswordHasher]),
     made(RegisterDevice, [Database, PasswordHasher, CreateUser, Sessions, AuditLog, Clock]),
     made(ManageDevices, [Database, Sessions, AuditLog]),
@@ -202,6 +209,10 @@ function useCases(config: AdminConfig): Provider[] {
     made(Housekeeping, [Database, LoginLimits, Sessions, Clock]),
   ];
 }
+
+/** What a constructor takes before its last parameter. */
+type Given<Type extends abstract new (...parameters: never[]) => unknown> =
+  ConstructorParameters<Type> extends [...infer Head, unknown] ? Head : never;
 
 type Token = abstract new (...dependencies: never[]) => unknown;
 

@@ -183,6 +183,11 @@ export class AdminConfig {
   @Min(1)
   readonly loginFailuresUntilLock: number = 10;
 
+  /** Answers a failed login as the older API did: 409 with 10 (unknown), 30 (wrong) or 38 (disabled). It tells strangers which accounts exist. */
+  @EnvFlag('LEGACY_LOGIN_ERRORS')
+  @IsBoolean()
+  readonly legacyLoginErrors: boolean = false;
+
   /** File with the key document that the offline root signed. */
   @EnvText('STATEMENT_KEY_DOCUMENT_FILE')
   @IsOptional()

@@ -5,10 +5,12 @@ import { type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { AdminApiModule } from './admin-api.module.js';
 import { type AdminConfig } from './config.js';
 import { adminProblemOptions } from './http/problems.js';
+import { AccountGuard } from './http/standing.js';
 import { type Infrastructure } from './infrastructure.js';
 import { SERVICE_SECRETS, ServiceSecrets } from './keys/service-secrets.js';
 import { SigningKeys } from './keys/signing-keys.js';
 import { StatementAuthority } from './keys/statement-authority.js';
+import { CurrentStanding } from './sealed/current-standing.js';
 import { BootstrapAdministrator } from './users/bootstrap-administrator.js';
 
 const MAX_JSON_BYTES = 1024 * 1024;
@@ -20,7 +22,7 @@ export async function createAdminApi(
   version: string,
   options: { readonly log?: LogOptions; readonly metrics?: Metrics } = {},
 ): Promise<NestFastifyApplication> {
-  return createApp(AdminApiModule.register(config, infrastructure), {
+  const app = await createApp(AdminApiModule.register(config, infrastructure), {
     api: {
       title: 'Azaion Admin API',
       description:
@@ -34,6 +36,8 @@ export async function createAdminApi(
     ...(config.trustedProxies.length === 0 ? {} : { trustedProxies: config.trustedProxies }),
     ...(options.log === undefined ? {} : { log: options.log }),
   });
+  app.useGlobalGuards(new AccountGuard(app.get(CurrentStanding)));
+  return app;
 }
 
 /**

@@ -8,6 +8,11 @@ export const ADMIN_ERRORS = {
   'user.password-too-short': 'caller',
   'user.not-found': 'caller',
   'user.disabled': 'operator',
+  'user.last-administrator': 'caller',
+  'user.of-device': 'caller', // a device's account follows the device
+  'login.no-such-account': 'caller', // these three only where older clients are to be told apart
+  'login.wrong-password': 'caller',
+  'login.account-disabled': 'caller',
   'device.exists': 'caller',
   'device.not-found': 'caller',
   'group.not-found': 'caller',
@@ -28,8 +33,11 @@ export class AdminError extends DomainError<AdminErrorCode> {}
 
 /** Numbers that older clients read beside the code. Source: docs/reference/admin-http.md. */
 export const BUSINESS_ERROR_NUMBERS: Readonly<Partial<Record<AdminErrorCode, number>>> = {
+  'login.no-such-account': 10,
   'user.exists': 20,
+  'login.wrong-password': 30,
   'user.password-too-short': 32,
   'user.email-too-short': 35,
   'user.email-invalid': 37,
+  'login.account-disabled': 38,
 };

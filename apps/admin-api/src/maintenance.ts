@@ -1,5 +1,6 @@
 import { addKeyEncryptionKey } from '@azaion/adapters/key-file';
 import { SystemClock } from '@azaion/kernel';
+import { type ServiceCommand } from '@azaion/nest-support';
 
 import { AuditLog } from './audit/audit-log.js';
 import { type AdminConfig } from './config.js';
@@ -38,14 +39,13 @@ const COMMANDS: readonly MaintenanceCommand[] = [
   },
 ];
 
-/** The help of all commands, a line each. */
-export const MAINTENANCE_USAGE = COMMANDS.map(({ words, help }) => `  ${words.join(' ').padEnd(24)} ${help}\n`).join(
-  '',
-);
-
-/** The command that the words name; `undefined` for none. */
-export function maintenanceOf(args: readonly string[]): MaintenanceCommand | undefined {
-  return COMMANDS.find(({ words }) => words.join(' ') === args.join(' '));
+/** The commands as the program knows them. @param out - Where they say what they did. */
+export function maintenanceCommands(out: { write(text: string): unknown }): readonly ServiceCommand<AdminConfig>[] {
+  return COMMANDS.map((command) => ({
+    words: command.words.join(' '),
+    summary: command.help,
+    run: (config) => maintain(config, command, out),
+  }));
 }
 
 /**
@@ -53,7 +53,7 @@ export function maintenanceOf(args: readonly string[]): MaintenanceCommand | und
  *
  * @returns The exit status: 0 done, 1 not done or something is left to do.
  */
-export async function maintain(
+async function maintain(
   config: AdminConfig,
   command: MaintenanceCommand,
   out: { write(text: string): unknown },

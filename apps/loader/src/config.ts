@@ -27,6 +27,8 @@ import {
   ValidateBy,
 } from 'class-validator';
 
+import { DEVICE_CONF_PATH, withProvisionedApi } from './device/device-conf.js';
+
 const GIB = 1024 ** 3;
 
 function IsPcrSelection(): PropertyDecorator {
@@ -41,7 +43,7 @@ function IsPcrSelection(): PropertyDecorator {
 
 /** Everything that can be set. Source: loader HTTP contract, "Configuration". */
 export class LoaderConfig {
-  /** Base URL of the Admin API. Required: credentials go there. */
+  /** Base URL of the Admin API; from `device.conf` when unset. Required in one of them: credentials go there. */
   @EnvText('RESOURCE_API_URL')
   @IsString()
   readonly resourceApiUrl!: string;
@@ -84,6 +86,17 @@ export class LoaderConfig {
   @Min(0)
   @Max(65_535)
   readonly port: number = 8080;
+
+  /** Path of a Unix socket to listen on too, for services that share it as a volume; plain HTTP. */
+  @EnvText('LOADER_SOCKET')
+  @IsOptional()
+  @Matches(/^\/.{0,106}$/, { message: 'must be an absolute path of at most 107 bytes' })
+  readonly socket?: string;
+
+  /** Permissions of that socket, octal: who may write it may connect. */
+  @EnvText('LOADER_SOCKET_MODE')
+  @Matches(/^0?[0-7]{3}$/, { message: 'must be three octal digits' })
+  readonly socketMode: string = '660';
 
   /** Names beside `localhost` and plain addresses under which it may be addressed. */
   @EnvList('LOADER_ALLOWED_HOSTS')
@@ -129,7 +142,7 @@ export class LoaderConfig {
   /** The device's account; without such a file this machine is no device. */
   @EnvText('DEVICE_CONF')
   @IsString()
-  readonly deviceConf: string = '/etc/azaion/device.conf';
+  readonly deviceConf: string = DEVICE_CONF_PATH;
 
   /** What the device's keys are tied to. */
   @EnvText('LOADER_BINDING')
@@ -186,7 +199,13 @@ export class LoaderConfig {
   @IsIn(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
   readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent' = 'info';
 
-  /** Where the image archive lies: a directory with the packs of a sealed archive. */
+  /** Directory for log files: one a day, kept for 30 days. The log goes to standard output in any case. */
+  @EnvText('LOADER_LOG_DIR')
+  @IsOptional()
+  @IsString()
+  readonly logDir?: string;
+
+  /** Where the image archive lies: a directory with the packs of a sealed archive, or an archive file of the older format. */
   @EnvText('IMAGES_PATH')
   @IsString()
   readonly imagesPath: string = '/opt/azaion/images.enc';
@@ -201,6 +220,53 @@ export class LoaderConfig {
   @IsOptional()
   @Matches(/^[A-Za-z0-9][A-Za-z0-9._-]{0,199}\/[A-Za-z0-9][A-Za-z0-9._-]{0,199}$/)
   readonly unlockResource?: string;
+
+  /** Images that an archive file of the older format must hold, without tag; they have the tag `API_VERSION`. */
+  @EnvList('UNLOCK_IMAGES')
+  @ArrayMaxSize(256)
+  readonly unlockImages: readonly string[] = [
+    'azaion/annotations',
+    'azaion/flights',
+    'azaion/detections',
+    'azaion/gps-denied-onboard',
+    'azaion/gps-denied-desktop',
+    'azaion/autopilot',
+    'azaion/ai-training',
+  ];
+
+  /** File with lines `reference sha256:…`: exactly these images may be in an archive file of the older format. Instead of `UNLOCK_IMAGES`. */
+  @EnvText('UNLOCK_ALLOWED_IMAGES_FILE')
+  @IsOptional()
+  @IsString()
+  readonly unlockAllowedImagesFile?: string;
+
+  /** Name under which the Admin API keeps the key fragment of the archive file of the older format. */
+  @EnvText('LEGACY_ARCHIVE_NAME')
+  @Matches(NAME_PATTERN)
+  readonly legacyArchiveName: string = 'images';
+
+  /** While this file exists the device is in the air: no images are loaded. */
+  @EnvText('FLIGHT_GATE_FILE')
+  @IsString()
+  readonly flightGateFile: string = '/run/azaion/in-flight';
+
+  /** Compose file of the services that are brought up from the images once they are loaded; none when unset. */
+  @EnvText('UNLOCK_COMPOSE_FILE')
+  @IsOptional()
+  @IsString()
+  readonly unlockComposeFile?: string;
+
+  /** Command of compose; words are separated by blanks. */
+  @EnvText('COMPOSE_CLI')
+  @Matches(/^\S+(?: \S+)*$/)
+  readonly composeCli: string = 'docker compose';
+
+  /** How long services may take to become healthy before the previous images are brought back. */
+  @EnvInteger('UNLOCK_HEALTH_TIMEOUT_SECONDS')
+  @IsInt()
+  @Min(1)
+  @Max(3600)
+  readonly unlockHealthTimeoutSeconds: number = 120;
 
   /** Starts an unlock by itself once the device is logged in. */
   @EnvFlag('UNLOCK_ON_START')
@@ -240,7 +306,8 @@ export function unlockResourceOf(config: LoaderConfig): { readonly folder: strin
  *
  * @throws ConfigError with every problem at once, by the variable's name and never with a value.
  */
-export function readLoaderConfig(env: Environment): LoaderConfig {
+export function readLoaderConfig(environment: Environment): LoaderConfig {
+  const env = withProvisionedApi(environment);
   const problems: string[] = [];
   let config: LoaderConfig | undefined;
   try {
@@ -257,14 +324,14 @@ export function readLoaderConfig(env: Environment): LoaderConfig {
 /** Read at the start: that they can be is checked with everything else. */
 const FILES = [
   'API_CA_FILE',
+  'UNLOCK_ALLOWED_IMAGES_FILE',
+  'UNLOCK_COMPOSE_FILE',
   'STATEMENT_ROOT_KEY_FILE',
   'LOADER_TLS_CERT_FILE',
   'LOADER_TLS_KEY_FILE',
   'TPM_POLICY_KEY_FILE',
   'TPM_POLICY_FILE',
 ] as const;
-/** Settings of the contract that would do nothing yet: who sets them must not believe otherwise. */
-const NOT_SERVED = ['LOADER_SOCKET', 'LOADER_LOG_DIR'] as const;
 
 function isSet(value: string | undefined): value is string {
   return value !== undefined && value !== '';
@@ -277,7 +344,6 @@ function crossProblems(env: Environment): string[] {
   const urlProblem =
     url === undefined || url === '' ? undefined : apiUrlProblem(url, env['ALLOW_INSECURE_API'] === 'true');
   if (urlProblem !== undefined) problems.push(`RESOURCE_API_URL: ${urlProblem}`);
-  for (const name of NOT_SERVED) if (isSet(env[name])) problems.push(`${name}: is not supported by this release`);
   if (isSet(env['LOADER_TLS_CERT_FILE']) !== isSet(env['LOADER_TLS_KEY_FILE']))
     problems.push('LOADER_TLS_CERT_FILE and LOADER_TLS_KEY_FILE: one is of no use without the other');
   if (isSet(env['TPM_POLICY_KEY_FILE']) !== isSet(env['TPM_POLICY_FILE']))
@@ -291,6 +357,8 @@ function crossProblems(env: Environment): string[] {
       problems.push(`${name}: the file cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown reason'})`);
     }
   }
+  if (isSet(env['UNLOCK_COMPOSE_FILE']) && env['UNLOCK_RUNTIME'] !== 'engine')
+    problems.push('UNLOCK_COMPOSE_FILE: services run in a container engine, so UNLOCK_RUNTIME must be "engine"');
   const version = env['API_VERSION'];
   if (env['UNLOCK_RESOURCE'] === undefined && version !== undefined && !NAME_PATTERN.test(`azaion-${version}`))
     problems.push('API_VERSION: must be usable in a resource name');

@@ -41,6 +41,9 @@ export async function createLoader(
     // One byte more than is accepted: the publish itself refuses what is too long.
     multipart: { limits: { fileSize: config.maxUploadBytes + 1, files: 2, fields: 4, fieldSize: 1024, parts: 6 } },
     ...(await tlsOf(config)),
+    ...(config.socket === undefined
+      ? {}
+      : { unixSocket: { path: config.socket, mode: Number.parseInt(config.socketMode, 8) } }),
     metrics: { registry, scrapeToken: config.metricsToken },
     ...(options.log === undefined ? {} : { log: options.log }),
   });

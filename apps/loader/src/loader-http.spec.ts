@@ -40,6 +40,8 @@ import {
   softwareRecipient,
 } from '@azaion/split-resource/testing';
 import { selfSignedCertificate, tempDirectory } from '@azaion/testing';
+import { type KeySource } from '@azaion/unlock';
+import { InMemoryKeySource } from '@azaion/unlock/testing';
 import { type NestFastifyApplication } from '@nestjs/platform-fastify';
 
 import { readLoaderConfig } from './config.js';
@@ -249,6 +251,10 @@ class InMemoryCallerApis extends CallerApis {
           : Promise.reject(new ResourceError('resource.forbidden', 'The caller may not publish into this folder.'));
       }
     })(this.loader.admin);
+  }
+
+  override archiveKeys(): KeySource {
+    return new InMemoryKeySource();
   }
 
   override list(): Promise<readonly never[]> {

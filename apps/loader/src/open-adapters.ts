@@ -7,13 +7,14 @@ import { HttpPackSink, HttpPackSource } from '@azaion/adapters/http-packs';
 import { TarArchiveInspector } from '@azaion/adapters/image-archive';
 import { ApiClient, HttpAuthApi, HttpJwksSource, HttpWellKnown } from '@azaion/adapters/resource-api';
 import { FileStatementTrust, parseRootKey, type RootKey } from '@azaion/adapters/trust-store';
-import { JwksTokenVerifier } from '@azaion/identity';
+import { type DeviceConf, JwksTokenVerifier } from '@azaion/identity';
 import { SystemClock } from '@azaion/kernel';
 import { InlineChunkOpener, InlineChunkSealer } from '@azaion/split-resource';
+import { outgoingTraceHeaders } from '@azaion/nest-support';
 import { Logger } from '@nestjs/common';
 
 import { isProduction, type LoaderConfig } from './config.js';
-import { type DeviceConf, readDeviceConf } from './device/device-conf.js';
+import { readDeviceConf } from './device/device-conf.js';
 import { DeviceSession } from './device/device-session.js';
 import { type ChosenIdentity, openDeviceIdentity } from './device/open-device-identity.js';
 import { type LoaderAdapters } from './loader-adapters.js';
@@ -34,6 +35,7 @@ export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters
     allowInsecure: config.allowInsecureApi,
     ca: config.apiCaFile === undefined ? undefined : await readFile(config.apiCaFile, 'utf8'),
     proxy: config.httpsProxy,
+    contextHeaders: outgoingTraceHeaders,
   });
   const auth = new HttpAuthApi(client);
   const wellKnown = new HttpWellKnown(client);

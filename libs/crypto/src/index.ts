@@ -21,7 +21,7 @@ export { hpkeOpen, hpkeSeal, type HpkeSealed } from './hpke.js';
 export { type KeyDocument, signKeyDocument, StatementKeys } from './key-document.js';
 export { KEK_BYTES, KekRing, MAX_KEKS, WRAP_OVERHEAD_BYTES, WRAP_PREFIX_BYTES } from './kek-ring.js';
 export { KEY_PURPOSES, type KeyPurpose, KeyVault } from './key-vault.js';
-export { legacyDecrypt, legacyEncrypt, legacyEncryptedBytes } from './legacy/cipher.js';
+export { legacyBlockDecipher, legacyDecrypt, legacyEncrypt, legacyEncryptedBytes } from './legacy/cipher.js';
 export {
   calcHash,
   LEGACY_RESOURCE_KEY,

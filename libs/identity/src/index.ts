@@ -13,6 +13,7 @@ export {
   signDeviceAssertion,
   verifyDeviceAssertion,
 } from './device-assertion.js';
+export { type DeviceConf, formatDeviceConf, parseDeviceConf } from './device-conf.js';
 export { type Binding, DeviceIdentity } from './device-identity.js';
 export { DeviceStateKey, type DeviceStatePurpose } from './device-state-key.js';
 export {

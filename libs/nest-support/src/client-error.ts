@@ -1,12 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import { STATUS_CODES } from 'node:http';
-import { type Socket } from 'node:net';
+import { type Duplex } from 'node:stream';
 
 import { HttpProblem, PROBLEM_MEDIA_TYPE, problemOf } from './problem.js';
 
 /** Answers what Node's HTTP parser refused: there is no request yet, so the answer is written by hand. */
-export function answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || !socket.writable || socket.bytesWritten > 0) {
+export function answerClientError(
+  error: NodeJS.ErrnoException,
+  socket: Duplex & { readonly bytesWritten?: number },
+): void {
+  if (error.code === 'ECONNRESET' || !socket.writable || (socket.bytesWritten ?? 0) > 0) {
     socket.destroy(); // nobody listens, or an answer is under way already
     return;
   }

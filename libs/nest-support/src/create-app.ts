@@ -21,6 +21,8 @@ import { BINARY_MEDIA_TYPE } from './raw-body.js';
 import { rebindingProblem } from './rebinding.js';
 import { REQUEST_ID_HEADER, requestIdOf } from './request-id.js';
 import { SilentConnections } from './silent-connections.js';
+import { followTraces } from './trace-context.js';
+import { cameOverUnixSocket, serveOnUnixSocket, type UnixSocket } from './unix-socket.js';
 import { StrictValidationPipe } from './validation.js';
 
 /** What differs between the applications. Sizes in bytes, times in milliseconds. */
@@ -40,7 +42,9 @@ export interface AppOptions {
   readonly tls?: { readonly cert: string | Buffer; readonly key: string | Buffer };
   /** Names under which the service may be addressed beside `localhost` and plain IP addresses; any name unless given. */
   readonly allowedHosts?: readonly string[];
-  /** Time that running requests get at shutdown before their connections are cut; 10 s unless given. */
+  /** Listens there too. */
+  readonly unixSocket?: UnixSocket | undefined;
+  /** Time that running requests get at shutdown before their connections are cut; 8 s unless given, so that the process is gone after ten. */
   readonly shutdownGraceMs?: number;
   /** Counts requests and serves `/metrics`; neither unless given. */
   readonly metrics?: {
@@ -52,7 +56,7 @@ export interface AppOptions {
   readonly problems?: ProblemOptions;
 }
 
-const DEFAULT_SHUTDOWN_GRACE_MS = 10_000;
+const DEFAULT_SHUTDOWN_GRACE_MS = 8_000;
 
 /** Wraps the application's module with what every application has. */
 @Module({})
@@ -85,6 +89,7 @@ export async function createApp(module: Type | DynamicModule, options: AppOption
   const fastify = adapter.getInstance<FastifyInstance>();
   const logger = createLogger(options.log);
   configureFastify(fastify, options);
+  followTraces(fastify);
   logAnswers(fastify, logger);
   if (options.metrics !== undefined) measureRequests(fastify, options.metrics.registry);
 
@@ -118,11 +123,12 @@ function configureFastify(fastify: FastifyInstance, options: AppOptions): void {
     if (closing) void reply.header('connection', 'close');
     done(earlyProblem(request, options, allowed, closing));
   });
+  const graceMs = options.shutdownGraceMs ?? DEFAULT_SHUTDOWN_GRACE_MS;
+  if (options.unixSocket !== undefined) serveOnUnixSocket(fastify, options.unixSocket, graceMs);
   const silent = new SilentConnections(fastify.server);
   fastify.addHook('preClose', (done) => {
     closing = true;
     silent.close();
-    const graceMs = options.shutdownGraceMs ?? DEFAULT_SHUTDOWN_GRACE_MS;
     setTimeout(() => fastify.server.closeAllConnections(), graceMs).unref();
     done();
   });
@@ -146,7 +152,10 @@ function earlyProblem(
   closing: boolean,
 ): HttpProblem | undefined {
   if (closing) return new HttpProblem('server.unavailable', 'The service is shutting down: try again later.');
-  const refused = options.allowedHosts === undefined ? undefined : rebindingProblem(request, options.allowedHosts);
+  const refused =
+    options.allowedHosts === undefined || cameOverUnixSocket(request)
+      ? undefined
+      : rebindingProblem(request, options.allowedHosts);
   if (refused !== undefined || !request.is404) return refused;
   const methods = allowed.of(pathOf(request.url));
   // Answered here: behind this hook the body would be read first, and a bad one would be told from a good one.

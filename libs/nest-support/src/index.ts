@@ -42,3 +42,7 @@ export { BINARY_MEDIA_TYPE, BodyStream, bodyStreamOf, readAtMost } from './raw-b
 export { REQUEST_ID_HEADER, requestIdOf } from './request-id.js';
 export { listRoutes, type RouteRule, undeclaredRoutes } from './routes.js';
 export { type FieldError, invalidRequest, StrictValidationPipe, validationPipe } from './validation.js';
+export { type LogPlaces, openLog, type OpenLog } from './log-destination.js';
+export { type ProgramHost, runService, type ServiceCommand, type ServiceProgram, thisProcess } from './run-service.js';
+export { outgoingTraceHeaders } from './trace-context.js';
+export { cameOverUnixSocket, type UnixSocket } from './unix-socket.js';

@@ -24,6 +24,13 @@ describe('the logger', () => {
     expect(line).not.toContain('geheim');
   });
 
+  it("keeps the framework's talk of its assembly for those who debug, and its warnings for everybody", () => {
+    const talk = { context: 'RouterExplorer' };
+    expect(logged((logger) => logger.info(talk, 'Mapped a route'))).toBe('');
+    expect(logged((logger) => logger.warn(talk, 'Mapped twice'))).toContain('Mapped twice');
+    expect(logged((logger) => logger.info({ context: 'Loader' }, 'Listening'))).toContain('Listening');
+  });
+
   it('hides query strings in messages', () => {
     const line = logged((logger) =>
       logger.warn('fetching https://cdn.example/a/b?sig=geheim and /path?token=geheim again'),

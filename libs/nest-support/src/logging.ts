@@ -3,6 +3,8 @@ import { type FastifyInstance } from 'fastify';
 import { LoggerModule } from 'nestjs-pino';
 import { type DestinationStream, type Logger as PinoLogger, type LoggerOptions, pino } from 'pino';
 
+import { currentTraceId } from './trace-context.js';
+
 /** Members whose values never reach a log, wherever they stand in the first levels of an entry. */
 const SECRET_MEMBERS = [
   'authorization',
@@ -45,7 +47,8 @@ export function pinoOptions(options: LogOptions = {}): LoggerOptions {
     },
     serializers: { err: safeError, error: safeError },
     hooks: {
-      logMethod(args, method) {
+      logMethod(args, method, level) {
+        if (level === INFO && isChatter(args[0]) && !this.isLevelEnabled('debug')) return;
         method.apply(
           this,
           args.map((arg) => (typeof arg === 'string' ? redactQueries(arg) : arg)) as Parameters<typeof method>,
@@ -53,6 +56,16 @@ export function pinoOptions(options: LogOptions = {}): LoggerOptions {
       },
     },
   };
+}
+
+/** What the framework says of its own assembly: of use only to whoever takes it apart. */
+const CHATTER = ['InstanceLoader', 'RoutesResolver', 'RouterExplorer', 'NestFactory', 'NestApplication'];
+const INFO = 30;
+
+function isChatter(entry: unknown): boolean {
+  const context: unknown =
+    typeof entry === 'object' && entry !== null && 'context' in entry ? entry.context : undefined;
+  return CHATTER.some((one) => one === context);
 }
 
 /** An error with its stack and causes, with every query string hidden. */
@@ -82,15 +95,16 @@ export function loggerModule(logger: PinoLogger): DynamicModule {
   });
 }
 
-/** Writes one entry for every answer, also to requests that no handler saw. Probes are left out: they come every few seconds. */
+/** Writes one entry for every answer, also to requests that no handler saw. Probes and scrapes are left out: they come every few seconds. */
 export function logAnswers(fastify: FastifyInstance, logger: PinoLogger): void {
   fastify.addHook('onResponse', (request, reply, done) => {
     const path = request.url.split('?', 1)[0] ?? '';
     const { statusCode } = reply;
-    if (!path.startsWith('/health'))
+    if (!path.startsWith('/health') && path !== '/metrics')
       logger[statusCode >= 500 ? 'error' : 'info'](
         {
           requestId: request.id,
+          traceId: currentTraceId(),
           method: request.method,
           path,
           status: statusCode,

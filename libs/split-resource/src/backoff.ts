@@ -58,7 +58,8 @@ export async function repeatWhileUnreachable<Answer>(
   }
 }
 
-function sleep(durationMs: number, signal: AbortSignal): Promise<void> {
+/** Waits. @throws The signal's reason as soon as it is aborted. */
+export function sleep(durationMs: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) {
       reject(signal.reason as Error);

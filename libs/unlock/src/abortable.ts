@@ -40,3 +40,16 @@ export async function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Pr
     aborted.catch(() => undefined);
   }
 }
+
+/** Lets time pass. @throws the signal's reason when it aborts meanwhile. */
+export async function pause(durationMs: number, signal: AbortSignal): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const passed = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, durationMs);
+  });
+  try {
+    await orAborted(passed, signal);
+  } finally {
+    clearTimeout(timer);
+  }
+}

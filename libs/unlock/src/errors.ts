@@ -6,6 +6,9 @@ export const UNLOCK_ERRORS = {
   'unlock.forbidden': 'caller', // this caller may not use the archive
   'unlock.api-unreachable': 'upstream',
   'unlock.archive-not-found': 'operator', // publish the archive, or put it on the device
+  'unlock.key-not-found': 'operator', // the Admin API has no key for this archive: register the archive there
+  'unlock.archive-unreadable': 'operator', // the file on the device, its permissions or its disk
+  'unlock.allow-list-invalid': 'operator', // the list of images that a legacy archive may hold
   'unlock.archive-invalid': 'publisher', // not an image archive, or not the one that was signed
   'unlock.archive-truncated': 'publisher',
   'unlock.archive-stalled': 'upstream', // no byte of the archive for too long
@@ -18,6 +21,8 @@ export const UNLOCK_ERRORS = {
   'unlock.engine-failed': 'operator',
   'unlock.engine-stalled': 'operator', // the engine took nothing for too long
   'unlock.no-space': 'operator',
+  'unlock.services-failed': 'operator', // the services could not be started: the compose file, or the engine
+  'unlock.services-unhealthy': 'publisher', // the new images run and are not healthy: the previous ones are back
   'unlock.interrupted': 'operator', // the Loader stopped in the middle: start again
   'unlock.cancelled': 'caller',
   'unlock.not-running': 'caller', // there is nothing to cancel

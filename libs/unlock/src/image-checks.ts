@@ -24,14 +24,23 @@ export function assertArchiveExpected(inArchive: readonly StatementImage[], expe
   }
 }
 
-/** The expected images that an engine does not hold as expected. */
+/**
+ * The expected images that an engine does not hold as expected.
+ *
+ * @param proven - What this very archive is known to have left in the engine. Where no digest is known, its ids count; a tag alone counts
+ *   only when it names a version: `latest` proves nothing.
+ */
 export function notAsExpected(
   inEngine: readonly EngineImage[],
   expected: readonly ExpectedImage[],
+  proven: readonly EngineImage[],
 ): readonly ExpectedImage[] {
   return expected.filter((image) => {
     const found = named(inEngine, image.reference);
-    return found === undefined || !hasExpectedId(image, found.imageId);
+    if (found === undefined) return true;
+    if (image.configDigest !== null) return !hasExpectedId(image, found.imageId);
+    const proof = named(proven, image.reference);
+    return proof === undefined ? isLatest(image.reference) : proof.imageId !== found.imageId;
   });
 }
 
@@ -59,6 +68,10 @@ export function mismatch(reference: string): UnlockError {
     'An image is not the one that was signed for: it was refused. Publish the archive anew from a trusted machine.',
     { details: { reference } },
   );
+}
+
+function isLatest(reference: string): boolean {
+  return canonicalReference(reference).endsWith(':latest');
 }
 
 function missing(reference: string): UnlockError {

@@ -1,16 +1,25 @@
-export { abortable, orAborted } from './abortable.js';
+export { abortable, orAborted, pause } from './abortable.js';
 export { UNLOCK_ERRORS, UnlockError, type UnlockErrorCode } from './errors.js';
 export { canonicalReference, type ExpectedImage } from './expected-image.js';
-export { ArchiveInspector } from './ports/archive-inspector.js';
-export { ArchiveSource, type FoundArchive } from './ports/archive-source.js';
-export { type EngineImage, ImageRuntime } from './ports/image-runtime.js';
+export {
+  type ArchivedLayer,
+  ArchiveInspector,
+  type ArchiveSurvey,
+  type RangedArchive,
+} from './ports/archive-inspector.js';
+export { ArchiveSource, type ArchiveTraffic, type FoundArchive, type OpenArchive } from './ports/archive-source.js';
+export { FlightGate } from './ports/flight-gate.js';
+export { type EngineImage, type ImageAssignment, ImageRuntime } from './ports/image-runtime.js';
+export { KeySource } from './ports/key-source.js';
+export { ServiceStack } from './ports/service-stack.js';
 export { type UnlockRecord, UnlockRecords } from './ports/unlock-records.js';
 export { type UnlockPhase, type UnlockProgress } from './progress-meter.js';
-export { type StallLimits } from './stall-watch.js';
 export {
   type UnlockDependencies,
   type UnlockImage,
   UnlockImages,
+  type UnlockLimits,
+  type UnlockReport,
   type UnlockRequest,
   type UnlockStatus,
 } from './unlock-images.js';

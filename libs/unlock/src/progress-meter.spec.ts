@@ -10,6 +10,7 @@ describe('ProgressMeter', () => {
       bytesTotal: null,
       bytesPerSecond: 0,
       etaSeconds: null,
+      stalledSeconds: 0,
     });
   });
 
@@ -28,6 +29,7 @@ describe('ProgressMeter', () => {
       bytesTotal: 1000,
       bytesPerSecond: 100,
       etaSeconds: 6,
+      stalledSeconds: 0,
     });
   });
 
@@ -39,6 +41,43 @@ describe('ProgressMeter', () => {
     meter.add(500);
     clock.advance(5001);
     expect(meter.snapshot()).toMatchObject({ bytesPerSecond: 0, etaSeconds: null });
+  });
+
+  it('tells how long nothing has moved, from the third second on, while bytes are due', () => {
+    const clock = new ManualClock(0);
+    const meter = new ProgressMeter(clock);
+    meter.enter('loading_images');
+    meter.expect(1000);
+    meter.add(500);
+    clock.advance(2999);
+    expect(meter.snapshot().stalledSeconds).toBe(0);
+    clock.advance(1);
+    expect(meter.snapshot().stalledSeconds).toBe(3);
+    clock.advance(60_000);
+    expect(meter.snapshot().stalledSeconds).toBe(63);
+    meter.add(1);
+    expect(meter.snapshot().stalledSeconds).toBe(0);
+  });
+
+  it.each([
+    ['waits for somebody', 'waiting_for_flight_gate', 500],
+    ['is with the engine, which has every byte', 'loading_images', 1000],
+  ] as const)('sees no stall while the run %s', (_, phase, bytes) => {
+    const clock = new ManualClock(0);
+    const meter = new ProgressMeter(clock);
+    meter.expect(1000);
+    meter.add(bytes);
+    meter.enter(phase);
+    clock.advance(60_000);
+    expect(meter.snapshot().stalledSeconds).toBe(0);
+  });
+
+  it('counts from nought when other bytes are expected', () => {
+    const meter = new ProgressMeter(new ManualClock(0));
+    meter.expect(1000);
+    meter.add(700);
+    meter.expect(200);
+    expect(meter.snapshot()).toMatchObject({ bytesDone: 0, bytesTotal: 200 });
   });
 
   it('forgets how slow the start was', () => {
@@ -56,7 +95,6 @@ describe('ProgressMeter', () => {
   it('keeps few samples however many pieces pass', () => {
     const clock = new ManualClock(0);
     const meter = new ProgressMeter(clock);
-    meter.expect(undefined);
     for (let piece = 0; piece < 100_000; piece++) {
       meter.add(1);
       clock.advance(1);

@@ -1,3 +1,5 @@
+import { UnlockError } from './errors.js';
+
 /** Who an unlock is waiting for right now. */
 export type Awaited = 'archive' | 'engine' | 'engine-end';
 
@@ -26,8 +28,22 @@ export class StallWatch {
     this.timer.unref();
   }
 
+  /** Nobody is being waited for, until {@link waitFor} is called again. */
   stop(): void {
     clearTimeout(this.timer);
     this.timer = undefined;
   }
+}
+
+/** What a run ends with when whoever it waited for did nothing for too long. */
+export function stalled(awaited: Awaited): UnlockError {
+  return awaited === 'archive'
+    ? new UnlockError(
+        'unlock.archive-stalled',
+        'No byte of the archive came for too long. Check the disk or the link, then start again.',
+      )
+    : new UnlockError(
+        'unlock.engine-stalled',
+        'The container engine did nothing for too long. Restart it, then start the unlock again.',
+      );
 }

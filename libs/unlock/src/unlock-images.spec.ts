@@ -3,8 +3,11 @@ import { randomBytes } from 'node:crypto';
 import { ManualClock } from '@azaion/kernel';
 
 import { UnlockError, type UnlockErrorCode } from './errors.js';
-import { ArchiveSource, type FoundArchive } from './ports/archive-source.js';
-import { type EngineImage, ImageRuntime } from './ports/image-runtime.js';
+import { type ArchiveInspector } from './ports/archive-inspector.js';
+import { ArchiveSource, type OpenArchive } from './ports/archive-source.js';
+import { type FlightGate } from './ports/flight-gate.js';
+import { type EngineImage, type ImageAssignment, ImageRuntime } from './ports/image-runtime.js';
+import { type ServiceStack } from './ports/service-stack.js';
 import { type UnlockRecord } from './ports/unlock-records.js';
 import {
   dockerArchive,
@@ -13,13 +16,15 @@ import {
   InMemoryImageRuntime,
   InMemoryUnlockRecords,
   inPieces,
+  openInMemory,
 } from './testing/index.js';
-import { UnlockImages, type UnlockRequest } from './unlock-images.js';
+import { UnlockImages, type UnlockLimits, type UnlockRequest } from './unlock-images.js';
 import { isRunning, UNLOCK_STATES, type UnlockState } from './unlock-state.js';
 
 const DISK_FULL = new Error('disk full');
 const NEVER = new AbortController().signal;
 const PATIENT = { archive: 60_000, engine: 60_000, 'engine-end': 60_000 };
+const FACTS = { loaded: null, lastGood: [], servicesDue: false };
 const archive = dockerArchive([
   { reference: 'azaion/detections:1.4.0', content: randomBytes(20_000) },
   { reference: 'azaion/flights:1.4.0', content: randomBytes(10_000) },
@@ -36,22 +41,38 @@ interface Setup {
 }
 
 async function setUp(
-  options: { runtime?: ImageRuntime; record?: UnlockRecord; limits?: typeof PATIENT; trusting?: boolean } = {},
+  options: {
+    runtime?: ImageRuntime;
+    record?: Partial<UnlockRecord>;
+    limits?: typeof PATIENT;
+    trusting?: boolean;
+    gate?: FlightGate;
+    services?: ServiceStack;
+    inspector?: ArchiveInspector;
+  } = {},
 ): Promise<Setup> {
   const runtime = options.runtime ?? new InMemoryImageRuntime();
-  const records = new InMemoryUnlockRecords(options.record);
+  const record: UnlockRecord = { state: 'idle', error: null, detail: null, images: [], ...FACTS, ...options.record };
+  const records = new InMemoryUnlockRecords(options.record === undefined ? undefined : record);
   const errors: unknown[] = [];
   const unlock = await UnlockImages.restore({
     runtime: () => Promise.resolve(runtime),
     records,
-    inspector: options.trusting === true ? new TrustingInspector() : new InMemoryArchiveInspector(),
+    inspector:
+      options.inspector ?? (options.trusting === true ? new TrustingInspector() : new InMemoryArchiveInspector()),
+    gate: options.gate,
+    services: options.services,
     clock: new ManualClock(0),
-    limits: options.limits ?? PATIENT,
+    limits: limits(options.limits),
     onError: (error) => errors.push(error),
   });
   const states: UnlockState[] = [];
   unlock.subscribe(() => states.push(unlock.status().state));
   return { unlock, runtime, records, errors, states };
+}
+
+function limits(stall = PATIENT): UnlockLimits {
+  return { stall, gatePollMs: 1, healthTimeoutMs: 1000, linkRetryMs: { first: 1, longest: 4 } };
 }
 
 function request(source: ArchiveSource = new InMemoryArchiveSource(archive)): UnlockRequest {
@@ -64,9 +85,16 @@ async function run(setup: Setup, wish: UnlockRequest = request()): Promise<Unloc
   return setup.unlock.status().state;
 }
 
-/** An archive made of the given pieces. */
-function source(read: FoundArchive['read'], totalBytes: number | undefined = archive.bytes.length): ArchiveSource {
-  return new OddSource(() => Promise.resolve({ images: archive.images, totalBytes, read }));
+/** An archive whose whole is read in an odd way; ranges of it are as they should be. */
+function source(read: () => AsyncIterable<Uint8Array>): ArchiveSource {
+  const whole = openInMemory(archive.bytes);
+  const open: OpenArchive = {
+    ...whole,
+    read: (signal, range) => (range === undefined ? read() : whole.read(signal, range)),
+  };
+  return new OddSource(() =>
+    Promise.resolve({ images: archive.images, identity: 'odd', open: () => Promise.resolve(open) }),
+  );
 }
 
 /** A source that answers as it is told. */
@@ -85,6 +113,10 @@ class FullRecords extends InMemoryUnlockRecords {
 
 /** Looks at nothing: what an archive holds shows only in the engine. */
 class TrustingInspector extends InMemoryArchiveInspector {
+  override survey(): Promise<undefined> {
+    return Promise.resolve(undefined);
+  }
+
   override async *passThrough(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
     yield* bytes;
   }
@@ -93,7 +125,7 @@ class TrustingInspector extends InMemoryArchiveInspector {
 /** An engine that behaves in one way differently. */
 class OddRuntime extends ImageRuntime {
   constructor(
-    private readonly odd: Partial<Pick<ImageRuntime, 'present' | 'load' | 'remove'>>,
+    private readonly odd: Partial<Pick<ImageRuntime, 'present' | 'load' | 'assign' | 'layers'>>,
     private readonly engine = new InMemoryImageRuntime(),
   ) {
     super();
@@ -107,8 +139,12 @@ class OddRuntime extends ImageRuntime {
     return (this.odd.load ?? this.engine.load.bind(this.engine))(bytes, signal);
   }
 
-  override remove(wanted: readonly string[], signal: AbortSignal): Promise<void> {
-    return (this.odd.remove ?? this.engine.remove.bind(this.engine))(wanted, signal);
+  override assign(wanted: readonly ImageAssignment[], signal: AbortSignal): Promise<void> {
+    return (this.odd.assign ?? this.engine.assign.bind(this.engine))(wanted, signal);
+  }
+
+  override layers(signal: AbortSignal): Promise<ReadonlySet<string>> {
+    return (this.odd.layers ?? this.engine.layers.bind(this.engine))(signal);
   }
 }
 
@@ -117,13 +153,27 @@ describe('UnlockImages (F4)', () => {
     const setup = await setUp();
     expect(await setup.unlock.start(request())).toBe('authenticating');
     await setup.unlock.settled();
-    expect(setup.states).toEqual(['authenticating', 'downloading_key', 'decrypting', 'loading_images', 'ready']);
+    expect(distinct(setup.states)).toEqual([
+      'authenticating',
+      'downloading_key',
+      'decrypting',
+      'loading_images',
+      'ready',
+    ]);
     expect(setup.unlock.status()).toEqual({
       state: 'ready',
       error: null,
       detail: null,
       progress: null,
       images: archive.images.map(({ reference, configDigest }) => ({ reference, configDigest, present: true })),
+      report: {
+        archiveBytes: archive.bytes.length,
+        loadedBytes: archive.bytes.length,
+        reusedBytes: 0,
+        downloadedBytes: 0,
+        cachedBytes: 2 * archive.bytes.length, // once to be looked at, once for the engine
+        durationMs: 0,
+      },
     });
     expect(await setup.runtime.present(references, NEVER)).toHaveLength(2);
   });
@@ -131,8 +181,19 @@ describe('UnlockImages (F4)', () => {
   it('saves every change, and nothing that is secret', async () => {
     const setup = await setUp();
     await run(setup);
-    expect(setup.records.saved.map(({ state }) => state)).toEqual(setup.states);
-    expect(setup.records.saved.at(-1)).toEqual({ state: 'ready', error: null, detail: null, images: archive.images });
+    expect([...new Set(setup.records.saved.map(({ state }) => state))]).toEqual([...new Set(setup.states)]);
+    expect(setup.records.saved.at(-1)).toEqual({
+      state: 'ready',
+      error: null,
+      detail: null,
+      images: archive.images,
+      loaded: {
+        identity: expect.any(String) as string,
+        images: archive.images.map(({ reference, configDigest }) => ({ reference, imageId: configDigest })),
+      },
+      lastGood: [],
+      servicesDue: false,
+    });
   });
 
   it.each(['idle', 'ready', 'error'] as const)('is ready at once from %s when the images are there', async (state) => {
@@ -163,7 +224,7 @@ describe('UnlockImages (F4)', () => {
     expect(await Promise.all(answers)).toEqual(['authenticating', 'authenticating', 'authenticating']);
     open();
     await setup.unlock.settled();
-    expect(setup.states.filter((state) => state === 'authenticating')).toHaveLength(1);
+    expect(distinct(setup.states).filter((state) => state === 'authenticating')).toHaveLength(1);
     expect(setup.unlock.status().state).toBe('ready');
   });
 
@@ -198,7 +259,7 @@ describe('UnlockImages (F4)', () => {
     it('is not ready without an archive when an image is gone', async () => {
       const setup = await setUp();
       await run(setup);
-      await setup.runtime.remove(references.slice(0, 1), NEVER);
+      await setup.runtime.assign([{ reference: references[0]!, imageId: null }], NEVER);
       await expect(setup.unlock.start(request(new InMemoryArchiveSource(undefined)))).rejects.toMatchObject({
         code: 'unlock.archive-not-found',
       });
@@ -371,7 +432,7 @@ describe('UnlockImages (F4)', () => {
       const signed = { bytes: surplus.bytes, images: surplus.images.slice(0, 1) };
       await failing('unlock.engine-stalled', request(new InMemoryArchiveSource(signed)), {
         trusting: true,
-        runtime: new OddRuntime({ remove: () => new Promise(() => undefined) }),
+        runtime: new OddRuntime({ assign: () => new Promise(() => undefined) }),
         limits: { ...PATIENT, engine: 20 },
       });
     });
@@ -470,7 +531,7 @@ describe('UnlockImages (F4)', () => {
       records: new FullRecords(),
       inspector: new InMemoryArchiveInspector(),
       clock: new ManualClock(0),
-      limits: PATIENT,
+      limits: limits(),
       onError: (error) => errors.push(error),
     });
     await unlock.start(request());
@@ -479,6 +540,11 @@ describe('UnlockImages (F4)', () => {
     expect(errors).toContain(DISK_FULL);
   });
 });
+
+/** The same one after the other counts once. */
+function distinct<T>(values: readonly T[]): T[] {
+  return values.filter((value, index) => value !== values[index - 1]);
+}
 
 function neverRead(): AsyncIterable<Uint8Array> {
   throw new Error('nobody should open the archive');

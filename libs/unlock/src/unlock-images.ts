@@ -1,15 +1,19 @@
 import { type Clock, DomainError } from '@azaion/kernel';
 
-import { abortable, orAborted } from './abortable.js';
+import { orAborted, pause } from './abortable.js';
 import { UNLOCK_ERRORS, UnlockError, type UnlockErrorCode } from './errors.js';
 import { canonicalReference, type ExpectedImage } from './expected-image.js';
-import { assertArchiveExpected, mismatch, notAsExpected, notSignedFor, unsigned } from './image-checks.js';
+import { mismatch, notAsExpected, notSignedFor, unsigned } from './image-checks.js';
+import { LoadArchive, type LoadOutcome } from './load-archive.js';
 import { type ArchiveInspector } from './ports/archive-inspector.js';
-import { type ArchiveSource, type FoundArchive } from './ports/archive-source.js';
-import { type EngineImage, type ImageRuntime } from './ports/image-runtime.js';
-import { type UnlockRecords } from './ports/unlock-records.js';
+import { type ArchiveSource, type FoundArchive, type OpenArchive } from './ports/archive-source.js';
+import { type FlightGate } from './ports/flight-gate.js';
+import { type EngineImage, type ImageAssignment, type ImageRuntime } from './ports/image-runtime.js';
+import { type ServiceStack } from './ports/service-stack.js';
+import { type UnlockRecord, type UnlockRecords } from './ports/unlock-records.js';
 import { ProgressMeter, type UnlockPhase, type UnlockProgress } from './progress-meter.js';
-import { type Awaited, type StallLimits, StallWatch } from './stall-watch.js';
+import { stalled, type StallLimits, StallWatch } from './stall-watch.js';
+import { StartServices } from './start-services.js';
 import { isRunning, type UnlockState, UnlockStateMachine } from './unlock-state.js';
 
 /** An image that the newest archive holds, and whether the engine had it when it was last asked. */
@@ -17,6 +21,21 @@ export interface UnlockImage {
   readonly reference: string;
   readonly configDigest: string | null;
   readonly present: boolean;
+}
+
+/** What a run that ended well has moved. */
+export interface UnlockReport {
+  /** Plaintext size of the archive. */
+  readonly archiveBytes: number;
+  /** Plaintext bytes that the engine was given. */
+  readonly loadedBytes: number;
+  /** Plaintext bytes of layers that it had already: neither fetched, nor opened, nor loaded. */
+  readonly reusedBytes: number;
+  /** Sealed bytes that came over a network. */
+  readonly downloadedBytes: number;
+  /** Sealed bytes that were on the device already. */
+  readonly cachedBytes: number;
+  readonly durationMs: number;
 }
 
 /** What everybody may know of the unlock (F5). */
@@ -29,14 +48,29 @@ export interface UnlockStatus {
   /** `null` when nothing runs. */
   readonly progress: UnlockProgress | null;
   readonly images: readonly UnlockImage[];
+  /** Of the last run of this process that loaded something and ended well. */
+  readonly report: UnlockReport | null;
 }
 
 /** One wish to unlock. */
 export interface UnlockRequest {
   /** The archive as this caller may open it. */
   readonly source: ArchiveSource;
+  /** Waits for a link that is not there, instead of ending with an error: for a device that starts before its network does. */
+  readonly waitForLink?: boolean;
   /** Makes sure that the caller's session still stands. @throws UnlockError or another coded error. */
   authenticate(signal: AbortSignal): Promise<void>;
+}
+
+/** Every time limit and pause of an unlock, in milliseconds. */
+export interface UnlockLimits {
+  readonly stall: StallLimits;
+  /** Between two looks at the flight gate. */
+  readonly gatePollMs: number;
+  /** How long services may take to become healthy. */
+  readonly healthTimeoutMs: number;
+  /** Waiting for the link: the first pause, and the longest; they double. */
+  readonly linkRetryMs: { readonly first: number; readonly longest: number };
 }
 
 /** What {@link UnlockImages} works with. */
@@ -45,8 +79,12 @@ export interface UnlockDependencies {
   readonly runtime: (signal: AbortSignal) => Promise<ImageRuntime>;
   readonly inspector: ArchiveInspector;
   readonly records: UnlockRecords;
+  /** `undefined` where nothing forbids loading at times. */
+  readonly gate?: FlightGate | undefined;
+  /** `undefined` where somebody else starts the services. */
+  readonly services?: ServiceStack | undefined;
   readonly clock: Clock;
-  readonly limits: StallLimits;
+  readonly limits: UnlockLimits;
   /** Told of everything that went wrong, with causes: for the log. */
   readonly onError: (error: unknown) => void;
 }
@@ -58,6 +96,8 @@ export class UnlockImages {
   private error: DomainErrorText | null;
   private images: readonly UnlockImage[] = [];
   private expected: readonly ExpectedImage[];
+  private kept: KeptFacts;
+  private report: UnlockReport | null = null;
   private starting: Promise<unknown> = Promise.resolve();
   private saving: Promise<void> = Promise.resolve();
   private run: Run | undefined;
@@ -68,25 +108,22 @@ export class UnlockImages {
 
   private constructor(
     private readonly using: UnlockDependencies,
-    state: UnlockState,
-    error: DomainErrorText | null,
-    expected: readonly ExpectedImage[],
+    record: UnlockRecord,
   ) {
+    const { state, error, detail, images, loaded, lastGood, servicesDue } = record;
     this.machine = new UnlockStateMachine(state);
-    this.error = error;
-    this.expected = expected;
-    this.images = expected.map((image) => imageStatus(image, state === 'ready'));
+    this.error = error === null ? null : { code: error, message: detail ?? '' };
+    this.expected = images;
+    this.images = images.map((image) => imageStatus(image, state === 'ready'));
+    this.kept = { loaded, lastGood, servicesDue };
   }
 
   /** Takes up where the last process stopped: a run that was cut off is an error now, `unlock.interrupted`. */
   static async restore(using: UnlockDependencies): Promise<UnlockImages> {
-    const record = await using.records.load();
-    if (record === undefined) return new UnlockImages(using, 'idle', null, []);
-    if (!isRunning(record.state)) {
-      const error = record.error === null ? null : { code: record.error, message: record.detail ?? '' };
-      return new UnlockImages(using, record.state, error, record.images);
-    }
-    const unlock = new UnlockImages(using, 'error', interrupted(), record.images);
+    const record = (await using.records.load()) ?? NOTHING_RECORDED;
+    if (!isRunning(record.state)) return new UnlockImages(using, record);
+    const { code, message } = interrupted();
+    const unlock = new UnlockImages(using, { ...record, state: 'error', error: code, detail: message });
     await unlock.save();
     return unlock;
   }
@@ -99,6 +136,7 @@ export class UnlockImages {
       detail: this.error?.message ?? null,
       progress: this.run?.meter.snapshot() ?? null,
       images: this.images,
+      report: this.report,
     };
   }
 
@@ -107,7 +145,7 @@ export class UnlockImages {
     return this.run !== undefined;
   }
 
-  /** Calls `listener` after every change of state until the returned function is called. Progress between is the caller's to poll. */
+  /** Calls `listener` after every change of state or phase until the returned function is called. Progress between is the caller's to poll. */
   subscribe(listener: () => void): () => void {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
@@ -155,46 +193,62 @@ export class UnlockImages {
     if (this.stopped) throw new UnlockError('unlock.interrupted', 'The Loader is stopping. Try again when it is back.');
     const abort = new AbortController();
     this.active = abort;
-    let found: () => FoundArchive;
+    let first: () => FoundArchive;
     try {
       this.runtime = await orAborted(this.using.runtime(abort.signal), abort.signal);
       const archive = await orAborted(request.source.find(abort.signal), abort.signal);
       this.expect(archive.images);
-      if (await this.allThere(abort.signal)) return this.arrive();
-      found = () => archive;
+      if (await this.allThere(archive.identity, abort.signal)) return this.arrive();
+      first = () => archive;
     } catch (error) {
       // Whoever aborted this finds it as the outcome of a run.
-      if (!abort.signal.aborted && isCallersAnswer(error)) {
-        if (error.code === 'unlock.archive-not-found' && (await this.stillThere(abort.signal))) return this.arrive();
-        this.active = undefined;
-        throw error;
+      if (!abort.signal.aborted) {
+        if (isUnseen(error) && (await this.stillThere(abort.signal))) return this.arrive();
+        if (isCallersAnswer(error)) {
+          this.active = undefined;
+          throw error;
+        }
       }
-      found = () => {
+      first = () => {
         throw error;
       };
     }
     const meter = new ProgressMeter(this.using.clock);
-    const run: Run = { abort, meter, done: Promise.resolve() };
+    const run: Run = { abort, meter, startedMs: meter.nowMs(), done: Promise.resolve() };
     this.run = run;
     this.error = null;
     this.enter('authenticating', meter);
-    run.done = this.perform(request, found, run);
+    run.done = this.perform(request, first, run);
     return 'authenticating';
   }
 
-  private async perform(request: UnlockRequest, found: () => FoundArchive, run: Run): Promise<void> {
+  private async perform(request: UnlockRequest, first: () => FoundArchive, run: Run): Promise<void> {
     const { abort, meter } = run;
+    const { signal } = abort;
     try {
-      await orAborted(request.authenticate(abort.signal), abort.signal);
+      const found = await this.withLink(request, run, async (isFirst) => {
+        await orAborted(request.authenticate(signal), signal);
+        return isFirst ? first() : await orAborted(request.source.find(signal), signal);
+      });
+      this.expect(found.images);
       this.enter('downloading_key', meter);
-      abort.signal.throwIfAborted();
-      const archive = found();
+      const archive = await this.withLink(request, run, () => orAborted(found.open(signal), signal));
       meter.expect(archive.totalBytes);
       this.enter('decrypting', meter);
-      abort.signal.throwIfAborted();
+      signal.throwIfAborted();
+      const before = await this.present(signal);
       const loaded = await this.load(archive, run);
       meter.enter('verifying');
-      await this.verify(loaded, abort.signal);
+      const present = await this.verified(loaded.images, before, signal);
+      this.kept = { ...this.kept, loaded: { identity: found.identity, images: present } };
+      await this.startServices(present, run);
+      this.report = {
+        archiveBytes: archive.totalBytes,
+        loadedBytes: loaded.loadedBytes,
+        reusedBytes: loaded.reusedBytes,
+        ...archive.traffic(),
+        durationMs: Math.round(meter.nowMs() - run.startedMs),
+      };
       this.arrive();
     } catch (error) {
       this.fail(abort.signal.aborted ? (abort.signal.reason as unknown) : error);
@@ -202,44 +256,65 @@ export class UnlockImages {
     await this.saving;
   }
 
-  private async load(archive: FoundArchive, run: Run): Promise<readonly EngineImage[]> {
-    const { signal } = run.abort;
-    const watch = new StallWatch(this.using.limits, (awaited) => run.abort.abort(stalled(awaited)));
-    watch.waitFor('archive');
-    try {
-      const plaintext = complete(abortable(archive.read(signal), signal), archive.totalBytes);
-      const inspected = this.using.inspector.passThrough(plaintext, (images) => {
-        assertArchiveExpected(images, archive.images);
-      });
-      return await this.engine.load(this.fed(inspected, run, watch), signal);
-    } finally {
-      watch.stop();
+  /** Tries again, when the request says so, while the link is not there. */
+  private async withLink<T>(
+    { waitForLink = false }: UnlockRequest,
+    { abort: { signal }, meter }: Run,
+    attempt: (isFirst: boolean) => Promise<T>,
+  ): Promise<T> {
+    const { first, longest } = this.using.limits.linkRetryMs;
+    const { phase } = meter.snapshot();
+    for (let retry = 0; ; retry++) {
+      try {
+        return await attempt(retry === 0);
+      } catch (error) {
+        if (signal.aborted || !waitForLink || !isNoLink(error)) throw error;
+        if (retry === 0) this.using.onError(error);
+        meter.enter('waiting_for_link');
+        this.tell();
+        await pause(Math.min(first * 2 ** Math.min(retry, 30), longest), signal);
+        meter.enter(phase);
+        this.tell();
+      }
     }
   }
 
-  /** What the engine pulls from: it moves the state and the progress on, and knows who is being waited for. */
-  private async *fed(plaintext: AsyncIterable<Uint8Array>, run: Run, watch: StallWatch): AsyncGenerator<Uint8Array> {
-    for await (const bytes of plaintext) {
-      watch.waitFor('engine');
-      yield bytes;
-      run.meter.add(bytes.length);
-      if (this.machine.current === 'decrypting') this.enter('loading_images', run.meter);
-      watch.waitFor('archive');
-    }
-    watch.waitFor('engine-end');
+  private async load(archive: OpenArchive, run: Run): Promise<LoadOutcome> {
+    const { inspector, gate, limits, services, onError } = this.using;
+    this.kept = { ...this.kept, servicesDue: services !== undefined };
+    await this.save();
+    return new LoadArchive({
+      runtime: this.engine,
+      inspector,
+      gate,
+      gatePollMs: limits.gatePollMs,
+      limits: limits.stall,
+      meter: run.meter,
+      abort: run.abort,
+      onFirstByte: () => this.enter('loading_images', run.meter),
+      onPhase: () => this.tell(),
+      onError,
+    }).run(archive, this.expected);
   }
 
-  /** The engine's own word is checked: a success that left the wrong images behind, or none, is none. */
-  private async verify(loaded: readonly EngineImage[], signal: AbortSignal): Promise<void> {
+  /**
+   * The engine's own word is checked: a success that left the wrong images behind, or none, is none. What a reference meant before is put
+   * back then.
+   */
+  private async verified(
+    loaded: readonly EngineImage[],
+    before: readonly EngineImage[],
+    signal: AbortSignal,
+  ): Promise<readonly EngineImage[]> {
     const surplus = notSignedFor(loaded, this.expected);
     if (surplus.length > 0) {
-      await this.removed(surplus, signal);
+      await this.assign(restoring([...surplus, ...this.expected], before), signal);
       throw unsigned(references(surplus).join(', '));
     }
     const present = await this.present(signal);
-    const wrong = notAsExpected(present, this.expected);
+    const wrong = notAsExpected(present, this.expected, loaded);
     this.images = this.expected.map((image) => imageStatus(image, !wrong.includes(image)));
-    if (wrong.length === 0) return;
+    if (wrong.length === 0) return present;
     const foreign = wrong.filter((image) => isNamed(present, image.reference));
     if (foreign.length === 0)
       throw new UnlockError(
@@ -247,8 +322,28 @@ export class UnlockImages {
         'The container engine said that it loaded the images, but they are not there. Look at its log.',
         { details: { missing: references(wrong) } },
       );
-    await this.removed(foreign, signal);
+    await this.assign(restoring(foreign, before), signal);
     throw mismatch(references(foreign).join(', '));
+  }
+
+  private async startServices(images: readonly EngineImage[], { meter, abort: { signal } }: Run): Promise<void> {
+    const { services: stack, limits } = this.using;
+    if (stack === undefined) return;
+    meter.enter('starting_services');
+    await this.save();
+    this.tell();
+    const { lastGood } = this.kept;
+    await new StartServices({
+      stack,
+      runtime: this.engine,
+      healthTimeoutMs: limits.healthTimeoutMs,
+      signal,
+      onRollBack: () => {
+        meter.enter('rolling_back');
+        this.tell();
+      },
+    }).run(images, lastGood);
+    this.kept = { ...this.kept, lastGood: images, servicesDue: false };
   }
 
   private expect(images: readonly ExpectedImage[]): void {
@@ -256,10 +351,13 @@ export class UnlockImages {
     this.images = images.map((image) => imageStatus(image, false));
   }
 
-  private async allThere(signal: AbortSignal): Promise<boolean> {
-    if (this.expected.length === 0) return false;
+  /** @param identity - Of the archive that is asked for; `undefined` when only the last one is known. */
+  private async allThere(identity: string | undefined, signal: AbortSignal): Promise<boolean> {
+    if (this.expected.length === 0 || this.kept.servicesDue) return false;
     const present = await this.present(signal);
-    const wrong = notAsExpected(present, this.expected);
+    const { loaded } = this.kept;
+    const proven = loaded !== null && (identity === undefined || identity === loaded.identity) ? loaded.images : [];
+    const wrong = notAsExpected(present, this.expected, proven);
     this.images = this.expected.map((image) => imageStatus(image, !wrong.includes(image)));
     return wrong.length === 0;
   }
@@ -274,14 +372,14 @@ export class UnlockImages {
     return this.askEngine(signal, (either) => this.engine.present(references(this.expected), either));
   }
 
-  private removed(images: readonly { readonly reference: string }[], signal: AbortSignal): Promise<void> {
-    return this.askEngine(signal, (either) => this.engine.remove(references(images), either));
+  private assign(assignments: readonly ImageAssignment[], signal: AbortSignal): Promise<void> {
+    return this.askEngine(signal, (either) => this.engine.assign(assignments, either));
   }
 
   /** A question to an engine that does nothing for too long is given up, as a load is. */
   private async askEngine<T>(signal: AbortSignal, ask: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const late = new AbortController();
-    const watch = new StallWatch(this.using.limits, (awaited) => late.abort(stalled(awaited)));
+    const watch = new StallWatch(this.using.limits.stall, (awaited) => late.abort(stalled(awaited)));
     watch.waitFor('engine');
     const either = AbortSignal.any([signal, late.signal]);
     try {
@@ -294,7 +392,7 @@ export class UnlockImages {
   /** Without an archive to compare with, what the last one was signed for has to do. An engine that does not answer has nothing. */
   private async stillThere(signal: AbortSignal): Promise<boolean> {
     try {
-      return await this.allThere(signal);
+      return await this.allThere(undefined, signal);
     } catch (error) {
       this.using.onError(error);
       return false;
@@ -330,25 +428,43 @@ export class UnlockImages {
 
   private changed(): void {
     void this.save();
+    this.tell();
+  }
+
+  private tell(): void {
     for (const listener of this.listeners) listener();
   }
 
   /** A record that cannot be saved does not stop an unlock: it is only missing after a restart. */
   private save(): Promise<void> {
-    const record = {
+    const record: UnlockRecord = {
       state: this.machine.current,
       error: this.error?.code ?? null,
       detail: this.error?.message ?? null,
       images: this.expected,
+      ...this.kept,
     };
     this.saving = this.saving.then(() => this.using.records.save(record)).catch(this.using.onError);
     return this.saving;
   }
 }
 
+type KeptFacts = Pick<UnlockRecord, 'loaded' | 'lastGood' | 'servicesDue'>;
+
+const NOTHING_RECORDED: UnlockRecord = {
+  state: 'idle',
+  error: null,
+  detail: null,
+  images: [],
+  loaded: null,
+  lastGood: [],
+  servicesDue: false,
+};
+
 interface Run {
   readonly abort: AbortController;
   readonly meter: ProgressMeter;
+  readonly startedMs: number;
   done: Promise<void>;
 }
 
@@ -364,18 +480,6 @@ function interrupted(): DomainErrorText & { readonly code: UnlockErrorCode } {
   };
 }
 
-function stalled(awaited: Awaited): UnlockError {
-  return awaited === 'archive'
-    ? new UnlockError(
-        'unlock.archive-stalled',
-        'No byte of the archive came for too long. Check the disk or the link, then start again.',
-      )
-    : new UnlockError(
-        'unlock.engine-stalled',
-        'The container engine did nothing for too long. Restart it, then start the unlock again.',
-      );
-}
-
 function isDomainError(error: unknown): error is DomainError {
   return error instanceof DomainError;
 }
@@ -388,20 +492,28 @@ function isCallersAnswer(error: unknown): error is UnlockError {
   );
 }
 
-/** Passes an archive through and refuses an end that comes too early, or too late. */
-async function* complete(
-  plaintext: AsyncIterable<Uint8Array>,
-  totalBytes: number | undefined,
-): AsyncGenerator<Uint8Array> {
-  let bytesDone = 0;
-  for await (const bytes of plaintext) {
-    bytesDone += bytes.length;
-    if (totalBytes !== undefined && bytesDone > totalBytes)
-      throw new UnlockError('unlock.archive-invalid', 'The archive is longer than it was signed for.');
-    yield bytes;
-  }
-  if (totalBytes !== undefined && bytesDone < totalBytes)
-    throw new UnlockError('unlock.archive-truncated', 'The archive ended too early. Fetch or copy it again.');
+/** Codes that say that nobody could be reached. */
+const NO_LINK: readonly string[] = ['unlock.api-unreachable', 'api.unreachable', 'cdn.unavailable'];
+
+function isNoLink(error: unknown): boolean {
+  return isDomainError(error) && NO_LINK.includes(error.code);
+}
+
+/** Whether nobody could say what the newest archive is: the newest that was seen is then the newest that this device may use. */
+function isUnseen(error: unknown): boolean {
+  return isNoLink(error) || (error instanceof UnlockError && error.code === 'unlock.archive-not-found');
+}
+
+/** What brings references back to what they meant before; those that meant nothing go away. */
+function restoring(
+  images: readonly { readonly reference: string }[],
+  before: readonly EngineImage[],
+): readonly ImageAssignment[] {
+  return images.map(({ reference }) => {
+    const name = canonicalReference(reference);
+    const known = before.find((image) => canonicalReference(image.reference) === name);
+    return { reference, imageId: known?.imageId ?? null };
+  });
 }
 
 function references(images: readonly { readonly reference: string }[]): readonly string[] {

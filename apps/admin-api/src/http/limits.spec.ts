@@ -4,8 +4,38 @@ import { ManualClock } from '@azaion/kernel';
 import { Housekeeping } from '../persistence/housekeeping.js';
 import { DraftUpload } from '../testing/draft-upload.js';
 import { type Account, type Answer, type StartedApi, startApi } from '../testing/started-api.js';
+import { startReplicas } from '../testing/started-replicas.js';
 
 const MINUTE_MS = 60_000;
+
+describe('limits over two replicas', () => {
+  it('are counted together: attempts, and failures until an account is locked', async () => {
+    const clock = new ManualClock(Date.now());
+    const replicas = await startReplicas(
+      { LOGIN_ATTEMPTS_PER_ADDRESS: '12', LOGIN_ATTEMPTS_PER_ACCOUNT: '100', TRUSTED_PROXIES: '127.0.0.1' },
+      clock,
+    );
+    try {
+      const attempt = (index: number, address: string, password = 'guess'): Promise<Answer> =>
+        (index % 2 === 0 ? replicas.one : replicas.other).call('POST', '/login', {
+          body: { email: 'root@example.com', password },
+          headers: { 'x-forwarded-for': address },
+        });
+      const statuses = await Promise.all(
+        Array.from({ length: 20 }, async (_, index) => (await attempt(index, '192.0.2.20')).status),
+      );
+      expect(statuses.filter((status) => status === 401)).toHaveLength(12);
+      expect(statuses.filter((status) => status === 429)).toHaveLength(8);
+      clock.advance(MINUTE_MS);
+      for (const index of [0, 1])
+        // ten failures and more lock it, on either replica, for that address alone
+        expect((await attempt(index, '192.0.2.20', replicas.one.administrator.password)).status).toBe(401);
+      expect((await attempt(1, '192.0.2.21', replicas.one.administrator.password)).status).toBe(200);
+    } finally {
+      await replicas.stop();
+    }
+  });
+});
 
 describe('limits over HTTP', () => {
   let api: StartedApi;
@@ -68,6 +98,31 @@ describe('limits over HTTP', () => {
       .where('address', '=', '192.0.2.6')
       .execute();
     expect(events).toHaveLength(30);
+  });
+
+  it('count refresh tokens that are refused, of an address; good ones go on', async () => {
+    const { refresh_token: good } = (await logInFrom('192.0.2.9', operator.email, operator.password)).json;
+    const refresh = (refreshToken: string): Promise<Answer> =>
+      api.call('POST', '/token/refresh', { body: { refreshToken }, headers: { 'x-forwarded-for': '192.0.2.7' } });
+    for (let attempt = 0; attempt < 30; attempt++) expect((await refresh(`guess-${String(attempt)}`)).status).toBe(401);
+    const { status, headers } = await refresh('one more');
+    expect(status).toBe(429);
+    expect(Number(headers.get('retry-after'))).toBeLessThanOrEqual(60);
+    expect((await refresh(good as string)).status).toBe(200);
+  });
+
+  it('let one session refresh thirty times a minute', async () => {
+    let { json } = await logInFrom('192.0.2.8', operator.email, operator.password);
+    const refresh = (): Promise<Answer> =>
+      api.call('POST', '/token/refresh', { body: { refreshToken: json.refresh_token as string } });
+    for (let times = 0; times < 30; times++) {
+      const answer = await refresh();
+      expect(answer.status).toBe(200);
+      json = answer.json;
+    }
+    expect((await refresh()).status).toBe(429);
+    clock.advance(MINUTE_MS);
+    expect((await refresh()).status).toBe(200); // it was refused, not used
   });
 
   it('are recorded with the address that the trusted proxy names', async () => {

@@ -76,7 +76,7 @@ export class LoginController {
   @Public()
   @ApiOperation({ summary: 'Log in with e-mail address and password' })
   @ApiOkResponse({ type: TokenAnswer })
-  @ProblemResponses(400, 401, 429, 503)
+  @ProblemResponses(400, 401, 409, 429, 503)
   async login(@Body() { email, password }: LoginBody, @Ip() address: string): Promise<AnswerOf<TokenAnswer>> {
     return toAnswer(await this.logIn.run({ email, password: new Secret(password), address }));
   }
@@ -98,7 +98,7 @@ export class LoginController {
   @Public()
   @ApiOperation({ summary: 'Trade a refresh token for new tokens; its reuse ends the session' })
   @ApiOkResponse({ type: TokenAnswer })
-  @ProblemResponses(400, 401)
+  @ProblemResponses(400, 401, 429)
   async refresh(@Body() { refreshToken }: RefreshBody, @Ip() address: string): Promise<AnswerOf<TokenAnswer>> {
     return toAnswer(await this.sessions.refresh(refreshToken, address));
   }

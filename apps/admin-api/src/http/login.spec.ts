@@ -1,7 +1,11 @@
 /* eslint-disable @typescript-eslint/no-unsafe-argument, @typescript-eslint/no-unsafe-assignment, @typescript-eslint/no-unsafe-call, @typescript-eslint/no-unsafe-member-access, @typescript-eslint/no-unsafe-return -- answers are looked into as they come */
+import { createHash } from 'node:crypto';
+
 import { undeclaredRoutes } from '@azaion/nest-support';
 
+import { TestDevice } from '../testing/device.js';
 import { type Account, type StartedApi, startApi } from '../testing/started-api.js';
+import { PasswordHasher } from '../tokens/password-hasher.js';
 
 describe('the Admin API over HTTP', () => {
   let api: StartedApi;
@@ -51,6 +55,52 @@ describe('the Admin API over HTTP', () => {
       for (const shape of shapes) expect(shape).toEqual(shapes[0]);
     });
 
+    it('costs one Argon2id computation whatever is wrong, and as many as a good one', async () => {
+      const hasher = api.app.get(PasswordHasher);
+      const { queries } = api.infrastructure.database;
+      const [older, disabled, locked] = [
+        await api.account('Operator'),
+        await api.account('Operator'),
+        await api.account('Operator'),
+      ];
+      const device = await TestDevice.register(api);
+      const enrolled = await TestDevice.enrolled(api);
+      await queries.updateTable('users').set({ is_enabled: false }).where('id', '=', disabled.id).execute();
+      await queries
+        .updateTable('users')
+        .set({ password_hash: createHash('sha384').update('an older password').digest('base64') })
+        .where('id', '=', older.id)
+        .execute();
+      await queries
+        .insertInto('rate_limits')
+        .values({
+          key: `failures ${createHash('sha256').update(locked.email).digest('hex').slice(0, 32)} 127.0.0.1`,
+          count: 10,
+          resets_at: new Date(Date.now() + 900_000),
+        })
+        .execute();
+      const costs: Record<string, [status: number, computations: number]> = {};
+      for (const [name, email, password] of [
+        ['good', operator.email, operator.password],
+        ['unknown', 'nobody@example.com', 'some password'],
+        ['wrong', operator.email, 'some password'],
+        ['empty', operator.email, ''],
+        ['disabled', disabled.email, disabled.password],
+        ['disabled and wrong', disabled.email, 'some password'],
+        ['locked', locked.email, locked.password],
+        ['older hash, wrong', older.email, 'some password'],
+        ['device, wrong', device.email, 'some password'],
+        ['enrolled device', enrolled.email, enrolled.password],
+      ] as const) {
+        const before = hasher.computations;
+        const { status } = await api.logIn(email, password);
+        costs[name] = [status, hasher.computations - before];
+      }
+      const { good, ...bad } = costs;
+      expect(good).toEqual([200, 1]);
+      for (const [name, cost] of Object.entries(bad)) expect([name, ...cost]).toEqual([name, 401, 1]);
+    });
+
     it.each([
       [{}],
       [{ email: 'a@example.com' }],
@@ -98,7 +148,6 @@ describe('the Admin API over HTTP', () => {
 
     it('takes an older installation’s SHA-384 once and replaces it', async () => {
       const older = await api.account('Operator');
-      const { createHash } = await import('node:crypto');
       const users = api.infrastructure.database.queries;
       await users
         .updateTable('users')
@@ -305,5 +354,42 @@ describe('the Admin API over HTTP', () => {
     expect(json.keys).toHaveLength(1);
     expect(Object.keys(json.keys[0] as object).sort()).toEqual(['alg', 'crv', 'kid', 'kty', 'use', 'x', 'y']);
     expect(headers.get('cache-control')).toBe('public, max-age=300');
+  });
+});
+
+describe('failed logins where older clients are to be told apart (LEGACY_LOGIN_ERRORS)', () => {
+  let api: StartedApi;
+  let operator: Account;
+  beforeAll(async () => {
+    api = await startApi({ LEGACY_LOGIN_ERRORS: 'true' });
+    operator = await api.account('Operator');
+  });
+  afterAll(() => api.stop());
+
+  it('are 409 with 10 (unknown), 30 (wrong) or 38 (disabled), the last to who knows the password only', async () => {
+    const answers = [await api.logIn('nobody@example.com', 'x'), await api.logIn(operator.email, 'x')];
+    await api.call('PUT', `/users/${operator.email}/disable`, { token: api.administrator.token });
+    answers.push(await api.logIn(operator.email, operator.password), await api.logIn(operator.email, 'x'));
+    expect(answers.map(({ status, json }) => [status, json.ErrorCode, json.Message === json.detail])).toEqual([
+      [409, 10, true],
+      [409, 30, true],
+      [409, 38, true],
+      [409, 30, true],
+    ]);
+  });
+
+  it('still cost one computation each', async () => {
+    const hasher = api.app.get(PasswordHasher);
+    for (const email of ['nobody@example.com', operator.email]) {
+      const before = hasher.computations;
+      await api.logIn(email, 'x');
+      expect(hasher.computations - before).toBe(1);
+    }
+  });
+
+  it('never use 40 and 45', async () => {
+    const { BUSINESS_ERROR_NUMBERS } = await import('../errors.js');
+    expect(Object.values(BUSINESS_ERROR_NUMBERS)).not.toEqual(expect.arrayContaining([40]));
+    expect(Object.values(BUSINESS_ERROR_NUMBERS)).not.toEqual(expect.arrayContaining([45]));
   });
 });

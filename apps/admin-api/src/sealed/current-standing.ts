@@ -28,26 +28,27 @@ export class CurrentStanding {
 
   /**
    * @param caller - From the verified access token.
-   * @param carrierToken - The access token of the device whose Loader carries a person's call, untrusted.
-   * @throws AdminError `user.disabled`; IdentityError `device.not-enrolled` | `device.revoked` | `token.invalid` | `token.expired`.
+   * @throws AdminError `user.disabled`; IdentityError `device.not-enrolled` | `device.revoked` | `token.invalid`.
    */
-  async of(caller: Caller, carrierToken: string | undefined, address: string): Promise<Standing> {
+  async of(caller: Caller, address: string): Promise<Standing> {
     const { role, attested } = await this.current(caller);
-    const carrierAttested = carrierToken !== undefined && (await this.carrierAttested(carrierToken));
-    return {
-      userId: caller.userId,
-      role,
-      deviceSerial: caller.deviceSerial,
-      attested: caller.deviceSerial === undefined ? carrierAttested : attested,
-      address,
-    };
+    // A role's change ends the sessions; a token that says otherwise is older than that.
+    if (role !== caller.role) throw sessionEnded();
+    return { userId: caller.userId, role, deviceSerial: caller.deviceSerial, attested, address };
   }
 
-  private async carrierAttested(token: string): Promise<boolean> {
-    const carrier = await this.verifier.verify(token);
+  /**
+   * The same caller when a device's Loader carries the call: both must be in good standing.
+   *
+   * @param carrierToken - The device's access token, untrusted.
+   * @throws as {@link of}, for the device; IdentityError `token.expired`.
+   */
+  async carried(standing: Standing, carrierToken: string): Promise<Standing> {
+    const carrier = await this.verifier.verify(carrierToken);
     if (carrier.deviceSerial === undefined)
       throw new IdentityError('device.not-enrolled', 'The call was not carried by an enrolled device.');
-    return (await this.current(carrier)).attested;
+    const { attested } = await this.current(carrier);
+    return standing.deviceSerial === undefined ? { ...standing, attested } : standing;
   }
 
   private async current({ userId, sessionId, deviceSerial }: Caller): Promise<{ role: Role; attested: boolean }> {
@@ -70,13 +71,15 @@ export class CurrentStanding {
     const role = parseRole(found?.role);
     if (!found?.is_enabled || role === undefined)
       throw new AdminError('user.disabled', 'This account is not in use any more: ask an administrator.');
-    if (role === 'CompanionPC' && deviceSerial === undefined)
-      throw new IdentityError('device.not-enrolled', 'A device must be enrolled and log in with its own key.');
     if (deviceSerial !== undefined) assertEnrolled(found.status);
     const ended = found.revoked_at !== null || (found.ends_at?.getTime() ?? 0) <= this.clock.nowMs();
-    if (ended) throw new IdentityError('token.invalid', 'This session has ended: log in again.');
+    if (ended) throw sessionEnded();
     return { role, attested: found.attested_at !== null };
   }
+}
+
+function sessionEnded(): IdentityError {
+  return new IdentityError('token.invalid', 'This session has ended: log in again.');
 }
 
 function assertEnrolled(status: DevicesTable['status'] | null): void {

@@ -5,7 +5,7 @@ import { IdentityError } from '@azaion/identity';
 import { type Clock } from '@azaion/kernel';
 import { sql } from 'kysely';
 
-import { type Database } from '../persistence/database.js';
+import { type Database, type Queries } from '../persistence/database.js';
 
 /** How many logins are let through. */
 export interface LoginLimitSettings {
@@ -20,6 +20,7 @@ export interface LoginLimitSettings {
 const MINUTE_SECONDS = 60;
 const ACCOUNT_WINDOW_SECONDS = 5 * 60;
 const LOCK_SECONDS = 15 * 60;
+const REFRESHES_PER_MINUTE = 30;
 
 /** Limits on guessing passwords, counted in the database so that replicas agree. Nobody elsewhere can lock an account out. */
 export class LoginLimits {
@@ -38,6 +39,16 @@ export class LoginLimits {
   /** Counts a device's failed login: good ones are not limited, many devices may share an address. @throws as {@link take}. */
   async deviceFailed(address: string): Promise<void> {
     await this.consume(`devices ${network(address)}`, MINUTE_SECONDS, this.limits.perAddress);
+  }
+
+  /** Counts a refresh token that was refused: good ones are not limited by address, many sessions may share one. @throws as {@link take}. */
+  async refreshFailed(address: string): Promise<void> {
+    await this.consume(`refused refreshes ${network(address)}`, MINUTE_SECONDS, this.limits.perAddress);
+  }
+
+  /** Counts a session's refresh, in the caller's transaction. @throws as {@link take}. */
+  async refreshed(on: Queries, sessionId: string): Promise<void> {
+    await this.consume(`refreshes ${sessionId}`, MINUTE_SECONDS, REFRESHES_PER_MINUTE, on);
   }
 
   /** Whether the account is locked for this address right now. */
@@ -73,10 +84,10 @@ export class LoginLimits {
       .execute();
   }
 
-  private async consume(key: string, windowSeconds: number, limit: number): Promise<void> {
-    const { count, resets_at: resetsAt } = await this.count(key, windowSeconds, false);
+  private async consume(key: string, windowSeconds: number, limit: number, on?: Queries): Promise<void> {
+    const { count, resets_at: resetsAt } = await this.count(key, windowSeconds, false, on);
     if (count <= limit) return;
-    throw new IdentityError('login.rate-limited', 'Too many login attempts: wait and try again.', {
+    throw new IdentityError('login.rate-limited', 'Too many attempts: wait and try again.', {
       details: { retryAfterSeconds: Math.max(1, Math.ceil((resetsAt.getTime() - this.clock.nowMs()) / 1000)) },
     });
   }
@@ -86,10 +97,11 @@ export class LoginLimits {
     key: string,
     windowSeconds: number,
     prolong: boolean,
+    on: Queries = this.database.queries,
   ): Promise<{ count: number; resets_at: Date }> {
     const now = new Date(this.clock.nowMs());
     const resetsAt = new Date(this.clock.nowMs() + windowSeconds * 1000);
-    return this.database.queries
+    return on
       .insertInto('rate_limits')
       .values({ key, count: 1, resets_at: resetsAt })
       .onConflict((conflict) =>

@@ -30,6 +30,7 @@ export interface PasswordCheck {
 /** Stores and checks passwords. Every check costs one Argon2id computation, whatever is stored, so that time tells nothing. */
 export class PasswordHasher {
   private running = 0;
+  private computed = 0;
   private readonly waiting: (() => void)[] = [];
   private readonly dummy: Promise<string>;
 
@@ -38,6 +39,11 @@ export class PasswordHasher {
     private readonly cost: PasswordCost,
   ) {
     this.dummy = this.slowHash(randomBytes(16));
+  }
+
+  /** How many Argon2id computations were made so far: what a login costs, and all that its time can tell. */
+  get computations(): number {
+    return this.computed;
   }
 
   /** The stored form of a person's password. */
@@ -90,6 +96,7 @@ export class PasswordHasher {
         });
       await new Promise<void>((turn) => this.waiting.push(turn));
     } else this.running += 1;
+    this.computed += 1;
     try {
       return await work();
     } finally {

@@ -5,6 +5,7 @@ import { type Clock, toBase64Url } from '@azaion/kernel';
 
 import { type Actor, type AuditLog } from '../audit/audit-log.js';
 import { type Database, type Queries } from '../persistence/database.js';
+import { type LoginLimits } from './login-limits.js';
 
 /** How long a login can be refreshed. */
 export interface SessionLifetimes {
@@ -38,6 +39,7 @@ export class Sessions {
     private readonly issuer: AccessTokenIssuer,
     private readonly clock: Clock,
     private readonly lifetimes: SessionLifetimes,
+    private readonly limits: LoginLimits,
     private readonly audit: AuditLog,
   ) {}
 
@@ -64,7 +66,7 @@ export class Sessions {
    * Trades a refresh token for new tokens.
    *
    * @param token - Untrusted text.
-   * @throws IdentityError `token.invalid` for every reason alike.
+   * @throws IdentityError `token.invalid` for every reason alike; `login.rate-limited`.
    */
   async refresh(token: string, address: string): Promise<IssuedTokens> {
     const issued = await this.database.transaction(async (on) => {
@@ -104,11 +106,13 @@ export class Sessions {
       const ended = row.expires_at <= now || row.ends_at <= now;
       const deviceGone = row.device_serial !== null && row.device_status !== 'enrolled';
       if (ended || !row.is_enabled || role === undefined || deviceGone) return undefined;
+      await this.limits.refreshed(on, row.session_id);
       await on.updateTable('refresh_tokens').set({ used_at: now }).where('token_hash', '=', tokenHash(token)).execute();
       const user = { id: row.user_id, email: row.email, role, deviceSerial: row.device_serial ?? undefined };
       return this.issue(on, user, row.session_id, row.ends_at);
     });
     if (issued) return issued;
+    await this.limits.refreshFailed(address);
     throw new IdentityError('token.invalid', 'The refresh token is not valid any more: log in again.');
   }
 

@@ -73,6 +73,11 @@ function assertAcceptable({ email, password }: NewUser): void {
   if (email.length < MIN_EMAIL_CHARS)
     throw new AdminError('user.email-too-short', `The e-mail address needs at least ${MIN_EMAIL_CHARS} characters.`);
   if (!EMAIL.test(email)) throw new AdminError('user.email-invalid', 'This is not an e-mail address.');
+  assertLongEnough(password);
+}
+
+/** What every new password must be. @throws AdminError `user.password-too-short`. */
+export function assertLongEnough(password: Secret<string>): void {
   if (password.reveal().length < MIN_PASSWORD_CHARS)
     throw new AdminError('user.password-too-short', `The password needs at least ${MIN_PASSWORD_CHARS} characters.`);
 }

@@ -1,35 +1,45 @@
-import { parseDeviceConf, readDeviceConf } from './device-conf.js';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 
-const CONF = 'AZAION_DEVICE_EMAIL=azj-0007@azaion.com\nAZAION_DEVICE_PASSWORD=0123456789abcdef\n';
+import { type TempDirectory, tempDirectory } from '@azaion/testing';
 
-describe('parseDeviceConf', () => {
-  it('reads the account, with the serial from its address', () => {
-    const conf = parseDeviceConf(CONF);
-    expect(conf).toMatchObject({ serial: 'azj-0007', email: 'azj-0007@azaion.com', statementRoot: undefined });
-    expect(conf.password.reveal()).toBe('0123456789abcdef');
-    expect(JSON.stringify(conf)).not.toContain('0123456789abcdef');
-  });
-
-  it('takes comments, quotes, spaces, exports, foreign keys and line ends of other systems', () => {
-    const conf = parseDeviceConf(
-      `# made by provisioning\r\nexport AZAION_DEVICE_EMAIL = "azj-0007@azaion.com"\r\nOTHER=1\r\n\r\nAZAION_DEVICE_PASSWORD='a=b # c'\r\nAZAION_STATEMENT_ROOT={"kty":"EC"}\r\n`,
-    );
-    expect(conf.serial).toBe('azj-0007');
-    expect(conf.password.reveal()).toBe('a=b # c');
-    expect(conf.statementRoot).toBe('{"kty":"EC"}');
-  });
-
-  it.each([
-    ['nothing', '', 'AZAION_DEVICE_EMAIL'],
-    ['no address', CONF.replace('@azaion.com', ''), 'AZAION_DEVICE_EMAIL'],
-    ['a serial that is a path', CONF.replace('azj-0007@', '../x@'), 'AZAION_DEVICE_EMAIL'],
-    ['no password', 'AZAION_DEVICE_EMAIL=azj-0007@azaion.com', 'AZAION_DEVICE_PASSWORD'],
-    ['too much', CONF.padEnd(70_000, '#'), 'too long'],
-  ])('refuses %s by name', (_, text, name) => expect(() => parseDeviceConf(text)).toThrow(name));
-});
+import { readLoaderConfig } from '../config.js';
+import { readDeviceConf } from './device-conf.js';
 
 describe('readDeviceConf', () => {
   it('says that there is no device where there is no file', async () => {
     expect(await readDeviceConf('/no/such/device.conf')).toBeUndefined();
+  });
+});
+
+describe('the Admin API’s address', () => {
+  let directory: TempDirectory;
+  let path: string;
+  beforeEach(async () => {
+    directory = await tempDirectory();
+    path = join(directory.path, 'device.conf');
+    await writeFile(
+      path,
+      "AZAION_DEVICE_EMAIL='azj-0007@azaion.com'\nAZAION_DEVICE_PASSWORD='x'\nRESOURCE_API_URL='https://provisioned.example'\n",
+    );
+  });
+  afterEach(() => directory.remove());
+
+  it('comes from device.conf where no setting names one', () => {
+    expect(readLoaderConfig({ DEVICE_CONF: path }).resourceApiUrl).toBe('https://provisioned.example');
+    expect(readLoaderConfig({ DEVICE_CONF: path, RESOURCE_API_URL: '' }).resourceApiUrl).toBe(
+      'https://provisioned.example',
+    );
+  });
+
+  it('is the setting’s where there is one', () => {
+    const env = { DEVICE_CONF: path, RESOURCE_API_URL: 'https://set.example' };
+    expect(readLoaderConfig(env).resourceApiUrl).toBe('https://set.example');
+  });
+
+  it('is checked like a setting, and missed like one', async () => {
+    await writeFile(path, 'AZAION_DEVICE_EMAIL=a@b\nAZAION_DEVICE_PASSWORD=x\nRESOURCE_API_URL=http://far.example\n');
+    expect(() => readLoaderConfig({ DEVICE_CONF: path })).toThrow(/RESOURCE_API_URL: must be an https URL/);
+    expect(() => readLoaderConfig({ DEVICE_CONF: `${path}.none` })).toThrow(/RESOURCE_API_URL/);
   });
 });

@@ -1,19 +1,11 @@
+import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 
-import { Secret } from '@azaion/kernel';
+import { type DeviceConf, parseDeviceConf } from '@azaion/identity';
+import { type Environment } from '@azaion/nest-support';
 
-const MAX_FILE_CHARS = 64 * 1024;
-const SERIAL = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
-
-/** What provisioning wrote onto the device. */
-export interface DeviceConf {
-  readonly serial: string;
-  readonly email: string;
-  /** Serves the first enrolment only. */
-  readonly password: Secret<string>;
-  /** Public JWK of the statement root, JSON. */
-  readonly statementRoot: string | undefined;
-}
+/** Where `device.conf` lies unless `DEVICE_CONF` says otherwise. */
+export const DEVICE_CONF_PATH = '/etc/azaion/device.conf';
 
 /**
  * Reads `device.conf`.
@@ -32,28 +24,15 @@ export async function readDeviceConf(path: string): Promise<DeviceConf | undefin
   return parseDeviceConf(text);
 }
 
-/**
- * Parses `KEY=VALUE` lines; `#` starts a comment line, values may be in single or double quotes. Keys of others are ignored.
- *
- * @throws Error naming the key, never its value.
- */
-export function parseDeviceConf(text: string): DeviceConf {
-  if (text.length > MAX_FILE_CHARS) throw new Error('device.conf is too long.');
-  const values = new Map<string, string>();
-  for (const line of text.split(/\r?\n/)) {
-    const match = /^\s*(?:export\s+)?([A-Z][A-Z0-9_]*)\s*=\s*(.*?)\s*$/.exec(line);
-    if (match?.[1] !== undefined && match[2] !== undefined) values.set(match[1], unquoted(match[2]));
+/** The environment, with the Admin API's address from `device.conf` where it names none: a provisioned device needs no further setting. */
+export function withProvisionedApi(env: Environment): Environment {
+  const configured = env['RESOURCE_API_URL'];
+  if (configured !== undefined && configured !== '') return env;
+  try {
+    const path = env['DEVICE_CONF'];
+    const conf = parseDeviceConf(readFileSync(path === undefined || path === '' ? DEVICE_CONF_PATH : path, 'utf8'));
+    return conf.apiUrl === undefined ? env : { ...env, RESOURCE_API_URL: conf.apiUrl };
+  } catch {
+    return env; // what is wrong with the file is said where it is needed
   }
-  const email = values.get('AZAION_DEVICE_EMAIL') ?? '';
-  const password = values.get('AZAION_DEVICE_PASSWORD') ?? '';
-  const [serial = ''] = email.split('@', 1);
-  if (!SERIAL.test(serial) || !email.includes('@'))
-    throw new Error('AZAION_DEVICE_EMAIL is missing or not the address of a device.');
-  if (password === '') throw new Error('AZAION_DEVICE_PASSWORD is missing.');
-  return { serial, email, password: new Secret(password), statementRoot: values.get('AZAION_STATEMENT_ROOT') };
-}
-
-function unquoted(text: string): string {
-  const quote = text[0];
-  return text.length >= 2 && (quote === '"' || quote === "'") && text.endsWith(quote) ? text.slice(1, -1) : text;
 }

@@ -1,5 +1,5 @@
 import { IdentityError } from '@azaion/identity';
-import { callerOf } from '@azaion/nest-support';
+import { callerOf, cameOverUnixSocket } from '@azaion/nest-support';
 import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/common';
 import { type FastifyRequest } from 'fastify';
 
@@ -13,7 +13,7 @@ const LOOPBACK = /^(?:127(?:\.\d{1,3}){3}|::1|::ffff:127(?:\.\d{1,3}){3})$/;
 
 /** Who a request speaks for: its token's bearer or, for older services that send none, the device itself where that is allowed. */
 export class RequestBearer {
-  /** @param localTrust - Whether calls from loopback without a token are the device's own (`LOADER_LOCAL_TRUST=session`). */
+  /** @param localTrust - Whether calls without a token from loopback or the Unix socket are the device's own (`LOADER_LOCAL_TRUST=session`). */
   constructor(
     private readonly device: LoaderDevice | undefined,
     private readonly localTrust: boolean,
@@ -24,7 +24,8 @@ export class RequestBearer {
     if (callerOf(request) !== undefined) return true;
     const sentToken = request.headers.authorization !== undefined;
     const passedOn = PROXY_HEADERS.some((name) => request.headers[name] !== undefined);
-    return this.localTrust && this.device !== undefined && !sentToken && !passedOn && LOOPBACK.test(request.ip);
+    const fromHere = cameOverUnixSocket(request) || LOOPBACK.test(request.ip);
+    return this.localTrust && this.device !== undefined && !sentToken && !passedOn && fromHere;
   }
 
   /** @throws IdentityError `token.missing`; what the device's own login throws. */

@@ -165,6 +165,10 @@ class MeteredCallerApis extends CallerApis {
     return this.inner.uploads(bearer);
   }
 
+  override archiveKeys(bearer: TokenBearer): ReturnType<CallerApis['archiveKeys']> {
+    return this.inner.archiveKeys(bearer);
+  }
+
   override list(bearer: TokenBearer, folder: string): ReturnType<CallerApis['list']> {
     return this.inner.list(bearer, folder);
   }

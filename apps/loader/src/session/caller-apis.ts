@@ -1,5 +1,6 @@
 import { type Caller } from '@azaion/identity';
 import { type GrantApi, type Recipient, type UploadApi } from '@azaion/split-resource';
+import { type KeySource } from '@azaion/unlock';
 
 import { type CatalogueEntry } from '@azaion/adapters/resource-api';
 
@@ -18,6 +19,8 @@ export abstract class CallerApis {
   abstract grants(bearer: TokenBearer, signal: AbortSignal): GrantApi;
   /** For publishing. */
   abstract uploads(bearer: TokenBearer): UploadApi;
+  /** For legacy image archives. */
+  abstract archiveKeys(bearer: TokenBearer): KeySource;
   /** What a folder holds. @throws ResourceError. */
   abstract list(bearer: TokenBearer, folder: string): Promise<readonly CatalogueEntry[]>;
 }

@@ -5,9 +5,11 @@ import {
   fixedToken,
   HttpCatalogue,
   HttpGrantApi,
+  HttpKeySource,
   HttpUploadApi,
 } from '@azaion/adapters/resource-api';
 import { type GrantApi, type UploadApi } from '@azaion/split-resource';
+import { type KeySource } from '@azaion/unlock';
 
 import { CallerApis, type TokenBearer } from './caller-apis.js';
 
@@ -31,6 +33,10 @@ export class HttpCallerApis extends CallerApis {
 
   override uploads(bearer: TokenBearer): UploadApi {
     return new HttpUploadApi(this.client, this.tokensOf(bearer), this.proofFor(bearer));
+  }
+
+  override archiveKeys(bearer: TokenBearer): KeySource {
+    return new HttpKeySource(this.client, this.tokensOf(bearer), this.proofFor(bearer));
   }
 
   override list(bearer: TokenBearer, folder: string): Promise<readonly CatalogueEntry[]> {

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 
 import { replaceDurably } from '@azaion/adapters/file-store';
-import { type ExpectedImage, UNLOCK_STATES, type UnlockRecord, UnlockRecords } from '@azaion/unlock';
+import { type EngineImage, type ExpectedImage, UNLOCK_STATES, type UnlockRecord, UnlockRecords } from '@azaion/unlock';
 
 /** Keeps the record in one JSON file. */
 export class FileUnlockRecords extends UnlockRecords {
@@ -31,17 +31,44 @@ function parseRecord(text: string): UnlockRecord | undefined {
     return undefined;
   }
   if (typeof value !== 'object' || value === null) return undefined;
-  const { state, error, detail, images } = value as Record<string, unknown>;
+  // Records of an earlier release have only the first four.
+  const {
+    state,
+    error,
+    detail,
+    images,
+    loaded = null,
+    lastGood = [],
+    servicesDue = false,
+  } = value as Record<string, unknown>;
   const knownState = UNLOCK_STATES.find((known) => known === state);
   if (knownState === undefined || !isTextOrNull(error) || !isTextOrNull(detail)) return undefined;
   if (!Array.isArray(images) || !images.every(isExpectedImage)) return undefined;
-  return { state: knownState, error, detail, images };
+  if (!isLoaded(loaded) || !isEngineImages(lastGood) || typeof servicesDue !== 'boolean') return undefined;
+  return { state: knownState, error, detail, images, loaded, lastGood, servicesDue };
 }
 
 function isExpectedImage(value: unknown): value is ExpectedImage {
   if (typeof value !== 'object' || value === null) return false;
   const { reference, configDigest, manifestDigest } = value as Record<string, unknown>;
   return typeof reference === 'string' && isTextOrNull(configDigest) && isTextOrNull(manifestDigest);
+}
+
+function isLoaded(value: unknown): value is UnlockRecord['loaded'] {
+  if (value === null) return true;
+  if (typeof value !== 'object') return false;
+  const { identity, images } = value as Record<string, unknown>;
+  return typeof identity === 'string' && isEngineImages(images);
+}
+
+function isEngineImages(value: unknown): value is readonly EngineImage[] {
+  return (
+    Array.isArray(value) &&
+    value.every((image: unknown) => {
+      const { reference, imageId } = (image ?? {}) as Record<string, unknown>;
+      return typeof reference === 'string' && typeof imageId === 'string';
+    })
+  );
 }
 
 function isTextOrNull(value: unknown): value is string | null {

@@ -1,13 +1,13 @@
 import { DomainError } from '@azaion/kernel';
 import { type OpenedResource } from '@azaion/split-resource';
-import { ArchiveSource, type FoundArchive, UnlockError } from '@azaion/unlock';
+import { ArchiveSource, type ArchiveTraffic, type FoundArchive, type OpenArchive, UnlockError } from '@azaion/unlock';
 
 /** Opens the newest version of the sealed archive for one caller. @throws ResourceError | CryptoError | IdentityError. */
-export type OpenArchive = (signal: AbortSignal) => Promise<OpenedResource>;
+export type OpenSealedArchive = (signal: AbortSignal) => Promise<OpenedResource>;
 
 /** F4: the sealed archive, from packs that were shipped with the device or from the CDN. */
 export class SealedArchiveSource extends ArchiveSource {
-  constructor(private readonly open: OpenArchive) {
+  constructor(private readonly open: OpenSealedArchive) {
     super();
   }
 
@@ -24,12 +24,29 @@ export class SealedArchiveSource extends ArchiveSource {
         'unlock.archive-invalid',
         'The resource that should be unlocked holds no images. Publish it as an image archive.',
       );
-    return {
-      images: opened.statement.images,
-      totalBytes: opened.statement.totalBytes,
-      read: (readSignal) => opened.read(undefined, undefined, readSignal),
-    };
+    const { images, totalBytes } = opened.statement;
+    return { images, identity: opened.etag, open: () => Promise.resolve(openSealed(opened, totalBytes)) };
   }
+}
+
+/** The key came with the grant: there is nothing more to get. */
+function openSealed(opened: OpenedResource, totalBytes: number): OpenArchive {
+  let traffic: ArchiveTraffic = { downloadedBytes: 0, cachedBytes: 0 };
+  return {
+    totalBytes,
+    read: (signal, range) => {
+      let ofThisRead: ArchiveTraffic = { downloadedBytes: 0, cachedBytes: 0 };
+      const onProgress = ({ downloadedBytes, cachedBytes }: ArchiveTraffic): void => {
+        traffic = {
+          downloadedBytes: traffic.downloadedBytes + downloadedBytes - ofThisRead.downloadedBytes,
+          cachedBytes: traffic.cachedBytes + cachedBytes - ofThisRead.cachedBytes,
+        };
+        ofThisRead = { downloadedBytes, cachedBytes };
+      };
+      return opened.read(range, onProgress, signal);
+    },
+    traffic: () => traffic,
+  };
 }
 
 /** What the caller can act on, in the words of an unlock; everything else as it is. */

@@ -1,12 +1,12 @@
 import { IdentityError, type TokenVerifier } from '@azaion/identity';
 import { type ResourceName, type Secret } from '@azaion/kernel';
-import { type UnlockImages, type UnlockState } from '@azaion/unlock';
+import { ArchiveSource, type FoundArchive, KeySource, type UnlockImages, type UnlockState } from '@azaion/unlock';
 
 import { type LoaderDevice } from '../loader-adapters.js';
-import { type TokenBearer } from '../session/caller-apis.js';
+import { type CallerApis, type TokenBearer } from '../session/caller-apis.js';
 import { type LogIn } from '../session/log-in.js';
 import { type OpenForCaller } from '../session/open-for-caller.js';
-import { SealedArchiveSource } from './sealed-archive-source.js';
+import { type ArchiveChoice, type ArchiveKeys } from './archive-choice.js';
 
 /** Roles that may start and cancel an unlock. */
 export const UNLOCK_ROLES = ['Operator', 'CompanionPC', 'Admin', 'ApiAdmin'] as const;
@@ -20,7 +20,9 @@ export interface UnlockCredentials {
 /** What {@link UnlockForCaller} works with. */
 export interface UnlockForCallerDependencies {
   readonly unlock: UnlockImages;
+  readonly archives: ArchiveChoice;
   readonly open: OpenForCaller;
+  readonly apis: CallerApis;
   readonly logIn: LogIn;
   readonly verifier: TokenVerifier;
   /** Opens the archive where there is one: its key stays on the device. */
@@ -62,13 +64,17 @@ export class UnlockForCaller {
     const { device } = this.using;
     if (device === undefined)
       throw new IdentityError('device.not-enrolled', 'This machine is no device: it unlocks nothing by itself.');
-    return this.startAs(() => device.bearer());
+    return this.startAs(() => device.bearer(), true);
   }
 
-  private startAs(bearerOf: () => Promise<TokenBearer>): Promise<UnlockState> {
-    const { unlock, open, verifier, resource } = this.using;
+  private startAs(bearerOf: () => Promise<TokenBearer>, waitForLink = false): Promise<UnlockState> {
+    const { unlock, archives, open, apis, verifier, resource } = this.using;
     return unlock.start({
-      source: new SealedArchiveSource(async (signal) => open.newest(resource, await bearerOf(), signal)),
+      source: new ChosenArchiveSource(archives, {
+        openSealed: async (signal) => open.newest(resource, await bearerOf(), signal),
+        fragments: new LateKeySource(async () => apis.archiveKeys(await bearerOf())),
+      }),
+      waitForLink,
       authenticate: async () => {
         await verifier.verify((await bearerOf()).token);
       },
@@ -79,5 +85,30 @@ export class UnlockForCaller {
     const { accessToken } = await this.using.logIn.run(email, password, address);
     const token = accessToken.reveal();
     return { token, caller: await this.using.verifier.verify(token) };
+  }
+}
+
+/** Which kind of archive there is is looked up when it is wanted: it may have been put there since. */
+class ChosenArchiveSource extends ArchiveSource {
+  constructor(
+    private readonly archives: ArchiveChoice,
+    private readonly keys: ArchiveKeys,
+  ) {
+    super();
+  }
+
+  override async find(signal: AbortSignal): Promise<FoundArchive> {
+    return (await this.archives.sourceFor(this.keys)).find(signal);
+  }
+}
+
+/** Logs in, where that is necessary, only when a key is wanted. */
+class LateKeySource extends KeySource {
+  constructor(private readonly keys: () => Promise<KeySource>) {
+    super();
+  }
+
+  override async fragment(archive: string, signal: AbortSignal): Promise<Secret<Uint8Array>> {
+    return (await this.keys()).fragment(archive, signal);
   }
 }

@@ -31,8 +31,8 @@ import {
   softwareRecipient,
 } from '@azaion/split-resource/testing';
 import { tempDirectory, type TempDirectory } from '@azaion/testing';
-import { type UnlockStatus } from '@azaion/unlock';
-import { dockerArchive, type TestArchive } from '@azaion/unlock/testing';
+import { type KeySource, type UnlockStatus } from '@azaion/unlock';
+import { dockerArchive, InMemoryKeySource, type TestArchive } from '@azaion/unlock/testing';
 import { type NestFastifyApplication } from '@nestjs/platform-fastify';
 
 import { readLoaderConfig } from '../config.js';
@@ -67,6 +67,7 @@ class GatedPackSource extends InMemoryPackSource {
 
 class InMemoryCallerApis extends CallerApis {
   error: Error | undefined;
+  readonly fragments = new Map<string, Uint8Array>();
 
   constructor(private readonly admin: InMemoryAdminApi) {
     super();
@@ -79,6 +80,10 @@ class InMemoryCallerApis extends CallerApis {
 
   override uploads(): UploadApi {
     return new InMemoryUploadApi(this.admin);
+  }
+
+  override archiveKeys(): KeySource {
+    return new InMemoryKeySource(this.fragments);
   }
 
   override list(): Promise<never[]> {

@@ -29,6 +29,7 @@ describe('UnlockOnStart', () => {
       detail: null,
       progress: null,
       images: [],
+      report: null,
     });
     onStart = new UnlockOnStart(
       { settled: () => Promise.resolve(), status },
@@ -73,10 +74,13 @@ describe('UnlockOnStart', () => {
     expect([attempts, warnings]).toEqual([2, [refusal, refusal]]);
   });
 
-  it('does not take up again what somebody cancelled', async () => {
-    await unlockingWith([{ state: 'error', error: 'unlock.cancelled' }]).run();
-    expect(jest.getTimerCount()).toBe(0);
-  });
+  it.each(['unlock.cancelled', 'unlock.services-unhealthy'])(
+    'does not take up again what ended in %s',
+    async (error) => {
+      await unlockingWith([{ state: 'error', error }]).run();
+      expect(jest.getTimerCount()).toBe(0);
+    },
+  );
 
   it('ends with the Loader', async () => {
     const unlocking = unlockingWith([FAILED]);

@@ -3,6 +3,9 @@ import { type UnlockImages } from '@azaion/unlock';
 const FIRST_RETRY_MS = 5_000;
 const LONGEST_RETRY_MS = 5 * 60_000;
 
+/** Somebody cancelled it; or the new images run badly, and trying them again would stop the services each time. */
+const FINAL: readonly (string | null)[] = ['unlock.cancelled', 'unlock.services-unhealthy'];
+
 /** F4 on boot: unlocks by itself, again and again until it worked or somebody cancelled it. It never holds up the start. */
 export class UnlockOnStart {
   private timer: NodeJS.Timeout | undefined;
@@ -26,7 +29,7 @@ export class UnlockOnStart {
     }
     await this.unlock.settled();
     const { state, error } = this.unlock.status();
-    if (this.stopped || state === 'ready' || error === 'unlock.cancelled') return;
+    if (this.stopped || state === 'ready' || FINAL.includes(error)) return;
     this.timer = setTimeout(() => void this.run(), this.retryMs * (0.5 + Math.random() / 2)).unref();
     this.retryMs = Math.min(this.retryMs * 2, LONGEST_RETRY_MS);
   }

@@ -41,6 +41,30 @@ export class UnlockProgressAnswer {
 
   @ApiProperty({ type: Number, nullable: true, example: 10 })
   readonly etaSeconds!: number | null;
+
+  @ApiProperty({ example: 0, description: 'Seconds for which nothing has moved although bytes are due' })
+  readonly stalledSeconds!: number;
+}
+
+/** What a run that ended well has moved. */
+export class UnlockReportAnswer {
+  @ApiProperty({ example: 629_145_600, description: 'Size of the opened archive' })
+  readonly archiveBytes!: number;
+
+  @ApiProperty({ example: 52_428_800, description: 'Bytes that the engine was given' })
+  readonly loadedBytes!: number;
+
+  @ApiProperty({ example: 576_716_800, description: 'Bytes of layers that the engine had already' })
+  readonly reusedBytes!: number;
+
+  @ApiProperty({ example: 31_457_280, description: 'Encrypted bytes that came over the network' })
+  readonly downloadedBytes!: number;
+
+  @ApiProperty({ example: 0, description: 'Encrypted bytes that were on the device already' })
+  readonly cachedBytes!: number;
+
+  @ApiProperty({ example: 8200 })
+  readonly durationMs!: number;
 }
 
 /** One image of the newest archive. */
@@ -71,4 +95,7 @@ export class UnlockStatusAnswer {
 
   @ApiProperty({ type: [UnlockImageAnswer] })
   readonly images!: readonly UnlockImageAnswer[];
+
+  @ApiProperty({ type: UnlockReportAnswer, nullable: true, description: 'Of the last run that loaded something' })
+  readonly report!: UnlockReportAnswer | null;
 }

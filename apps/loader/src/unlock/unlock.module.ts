@@ -1,8 +1,9 @@
 import { join } from 'node:path';
 
+import { ComposeServiceStack } from '@azaion/adapters/compose';
 import { TokenVerifier } from '@azaion/identity';
 import { DomainError } from '@azaion/kernel';
-import { UnlockImages } from '@azaion/unlock';
+import { type ServiceStack, UnlockImages } from '@azaion/unlock';
 import { type BeforeApplicationShutdown, Logger, Module, type OnApplicationBootstrap } from '@nestjs/common';
 
 import { type LoaderConfig, unlockResourceOf } from '../config.js';
@@ -11,6 +12,8 @@ import { type LoaderFeature } from '../loader-feature.js';
 import { LoaderMetrics } from '../metrics/loader-metrics.js';
 import { LogIn } from '../session/log-in.js';
 import { OpenForCaller } from '../session/open-for-caller.js';
+import { ArchiveChoice } from './archive-choice.js';
+import { FileFlightGate } from './file-flight-gate.js';
 import { FileUnlockRecords } from './file-unlock-records.js';
 import { ImageRuntimeChoice } from './image-runtime-choice.js';
 import { UnlockController } from './unlock.controller.js';
@@ -20,6 +23,8 @@ import { UnlockOnStart } from './unlock-on-start.js';
 
 /** No byte for so long is a stall. The engine unpacks a whole archive after its last byte, which may take a while on a slow disk. */
 const STALL_LIMITS_MS = { archive: 120_000, engine: 120_000, 'engine-end': 20 * 60_000 };
+const LINK_RETRY_MS = { first: 2000, longest: 60_000 };
+const GATE_POLL_MS = 1000;
 
 /** Unlock of the container images (F4, F5). */
 @Module({})
@@ -32,7 +37,7 @@ export class UnlockModule implements OnApplicationBootstrap, BeforeApplicationSh
 
   /** A feature of the Loader; it injects what the Loader's core exports. */
   static register(config: LoaderConfig, adapters: LoaderAdapters): LoaderFeature {
-    const { clock, inspector, device } = adapters;
+    const { apis, clock, inspector, device } = adapters;
     const logger = new Logger('Unlock');
     const report = (error: unknown): void => reportTo(logger, error);
     const choice = new ImageRuntimeChoice(config, clock, (message) => logger.log(message));
@@ -49,7 +54,14 @@ export class UnlockModule implements OnApplicationBootstrap, BeforeApplicationSh
               inspector,
               records: new FileUnlockRecords(join(config.dataDir, 'unlock.json')),
               clock,
-              limits: STALL_LIMITS_MS,
+              gate: new FileFlightGate(config.flightGateFile),
+              services: servicesOf(config),
+              limits: {
+                stall: STALL_LIMITS_MS,
+                gatePollMs: GATE_POLL_MS,
+                healthTimeoutMs: config.unlockHealthTimeoutSeconds * 1000,
+                linkRetryMs: LINK_RETRY_MS,
+              },
               onError: report,
             });
             metrics.watchUnlock(unlock, () => clock.monotonicMs());
@@ -64,7 +76,16 @@ export class UnlockModule implements OnApplicationBootstrap, BeforeApplicationSh
         {
           provide: UnlockForCaller,
           useFactory: (unlock: UnlockImages, open: OpenForCaller, logIn: LogIn, verifier: TokenVerifier) =>
-            new UnlockForCaller({ unlock, open, logIn, verifier, device, resource: unlockResourceOf(config) }),
+            new UnlockForCaller({
+              unlock,
+              archives: new ArchiveChoice(config),
+              open,
+              apis,
+              logIn,
+              verifier,
+              device,
+              resource: unlockResourceOf(config),
+            }),
           inject: [UnlockImages, OpenForCaller, LogIn, TokenVerifier],
         },
         {
@@ -87,6 +108,14 @@ export class UnlockModule implements OnApplicationBootstrap, BeforeApplicationSh
     await this.unlock.stop();
     this.events.close();
   }
+}
+
+/** Services that are brought up from the images, where a compose file names them. */
+function servicesOf(config: LoaderConfig): ServiceStack | undefined {
+  const { unlockComposeFile: file, composeCli, containerCli } = config;
+  return file === undefined
+    ? undefined
+    : new ComposeServiceStack({ file, compose: composeCli.split(' '), containerCli });
 }
 
 /** The log gets the code and the cause's own words; a stack only for what nobody expected. */

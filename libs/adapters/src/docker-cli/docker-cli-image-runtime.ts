@@ -1,14 +1,19 @@
 import { once } from 'node:events';
 import { type Writable } from 'node:stream';
 
-import { abortable, type EngineImage, ImageRuntime, UnlockError } from '@azaion/unlock';
+import { abortable, type EngineImage, type ImageAssignment, ImageRuntime, UnlockError } from '@azaion/unlock';
 
+import { chainIdsOf } from '../image-archive/index.js';
 import { type CliResult, ContainerCli, type ContainerCliOptions } from './container-cli.js';
 import { engineError } from './engine-error.js';
 
 const LOADED = /^Loaded image(?:\(s\)| ID)?: (.+)$/gm;
 const NO_SUCH_IMAGE = /no such (?:image|object)|image not known|unable to find/i;
 const IMAGE_ID = /^(?:sha256:)?([0-9a-f]{64})$/;
+/** The storage of docker's own image store. */
+const GRAPH_DRIVER = /^(?:overlay2|fuse-overlayfs|btrfs|zfs|vfs) /;
+/** Images asked about with one command: their layers fit into what is kept of its output. */
+const IMAGES_AT_ONCE = 5;
 /** A reference never looks like an option. */
 const REFERENCE = /^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,511}$/;
 
@@ -47,11 +52,49 @@ export class DockerCliImageRuntime extends ImageRuntime {
     return images;
   }
 
-  override async remove(references: readonly string[], signal: AbortSignal): Promise<void> {
-    for (const reference of references) {
-      const result = await this.cli.run(['image', 'rm', '--force', checked(reference)], signal);
-      if (result.exitCode !== 0 && !NO_SUCH_IMAGE.test(result.stderr)) throw engineError(this.cli.command, result);
+  override async assign(assignments: readonly ImageAssignment[], signal: AbortSignal): Promise<void> {
+    for (const { reference, imageId } of assignments) {
+      const before = await this.idOf(reference, signal);
+      if (before === undefined ? imageId === null : before === imageId) continue;
+      if (imageId === null) await this.mutate(['image', 'rm', '--force', checked(reference)], signal);
+      else await this.mutate(['image', 'tag', checkedId(imageId), checked(reference)], signal);
+      if (imageId !== null && before !== undefined) await this.removeUnnamed(before, signal);
     }
+  }
+
+  override async layers(signal: AbortSignal): Promise<ReadonlySet<string>> {
+    if (!(await this.takesPartialArchives(signal))) return new Set();
+    const listed = await this.cli.run(['image', 'ls', '--all', '--quiet', '--no-trunc'], signal);
+    if (listed.exitCode !== 0) throw engineError(this.cli.command, listed);
+    const ids = [...new Set(listed.stdout.split('\n'))].filter((id) => IMAGE_ID.test(id));
+    const chainIds = new Set<string>();
+    for (let at = 0; at < ids.length; at += IMAGES_AT_ONCE) {
+      const some = ids.slice(at, at + IMAGES_AT_ONCE);
+      const { stdout } = await this.cli.run(
+        ['image', 'inspect', '--format', '{{json .RootFS.Layers}}', ...some],
+        signal,
+      );
+      // An image that has gone meanwhile is reported as an error beside the others.
+      for (const line of stdout.split('\n')) for (const chainId of chainIdsOf(diffIdsIn(line))) chainIds.add(chainId);
+    }
+    return chainIds;
+  }
+
+  /** Docker with its own image store looks at a layer's file only when it does not have the layer. With containerd's store it needs all of them, and so does podman. */
+  private async takesPartialArchives(signal: AbortSignal): Promise<boolean> {
+    const { exitCode, stdout } = await this.cli.run(['info', '--format', '{{.Driver}} {{json .DriverStatus}}'], signal);
+    return exitCode === 0 && GRAPH_DRIVER.test(stdout) && !stdout.includes('io.containerd.snapshotter');
+  }
+
+  /** An image without a name and without a container is of no use to anybody; one with another name would lose it. */
+  private async removeUnnamed(imageId: string, signal: AbortSignal): Promise<void> {
+    const named = await this.cli.run(['image', 'inspect', '--format', '{{len .RepoTags}}', imageId], signal);
+    if (named.exitCode === 0 && named.stdout.trim() === '0') await this.cli.run(['image', 'rm', imageId], signal);
+  }
+
+  private async mutate(args: readonly string[], signal: AbortSignal): Promise<void> {
+    const result = await this.cli.run(args, signal);
+    if (result.exitCode !== 0 && !NO_SUCH_IMAGE.test(result.stderr)) throw engineError(this.cli.command, result);
   }
 
   private async idOf(reference: string, signal: AbortSignal): Promise<string | undefined> {
@@ -99,6 +142,21 @@ async function writeTo(stdin: Writable, bytes: Uint8Array): Promise<boolean> {
     await Promise.allSettled([drained, closed]);
   }
   return !stdin.destroyed;
+}
+
+function diffIdsIn(line: string): readonly string[] {
+  try {
+    const layers: unknown = JSON.parse(line);
+    return Array.isArray(layers) ? layers.filter((layer): layer is string => typeof layer === 'string') : [];
+  } catch {
+    return [];
+  }
+}
+
+function checkedId(imageId: string): string {
+  if (!IMAGE_ID.test(imageId))
+    throw new UnlockError('unlock.engine-failed', 'The container engine named an image by something that is no id.');
+  return imageId;
 }
 
 function checked(reference: string): string {

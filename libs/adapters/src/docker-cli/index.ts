@@ -1,2 +1,2 @@
-export { type ContainerCliOptions } from './container-cli.js';
+export { type CliResult, ContainerCli, type ContainerCliOptions } from './container-cli.js';
 export { DockerCliImageRuntime } from './docker-cli-image-runtime.js';

@@ -5,14 +5,9 @@ import { UnlockError } from '@azaion/unlock';
 import { type Extract, extract, type ExtractEvents, type Header } from 'tar-stream';
 
 import { invalid, readImageIndex, type SmallFile } from './image-index.js';
+import { admitName, MAX_ENTRIES, MAX_SMALL_FILE_BYTES, MAX_SMALL_FILES_BYTES, mayBeJson } from './small-files.js';
 
-const MAX_ENTRIES = 20_000;
-const MAX_NAME_LENGTH = 1024;
-/** Larger files are layers: nothing in them is needed. */
-const MAX_SMALL_FILE_BYTES = 1024 * 1024;
-const MAX_SMALL_FILES_BYTES = 32 * 1024 * 1024;
 const GZIP = Buffer.from([0x1f, 0x8b]);
-const OPENING_BRACES = new Set([0x5b, 0x7b]);
 
 /** Reads an image archive piece by piece and tells at the end which images it holds. Memory is bounded for any input. */
 export class ImageArchiveReader {
@@ -103,7 +98,7 @@ export class ImageArchiveReader {
     let isJson: boolean | undefined;
     entry.on('data', (data) => {
       const piece = data as Buffer;
-      isJson ??= OPENING_BRACES.has(piece[0] ?? 0);
+      isJson ??= mayBeJson(piece);
       if (!isJson) return;
       hash.update(piece);
       pieces.push(piece);
@@ -121,9 +116,7 @@ export class ImageArchiveReader {
 
   /** Checks an entry's name. @returns It, when the entry may be a manifest or configuration; `undefined` for what is passed over. */
   private admit(headers: Header): string | undefined {
-    const name = headers.name.replace(/^(?:\.\/+)+/, '').replace(/\/+$/, '');
-    if (name.length > MAX_NAME_LENGTH || name.startsWith('/') || name.includes('\0') || hasDotSegment(name))
-      throw invalid('it holds a file with a forbidden name');
+    const name = admitName(headers.name);
     if (headers.type === 'directory') return undefined;
     // An engine might take the one that was not looked at.
     if (this.names.has(name)) throw invalid('it holds one file twice');
@@ -138,10 +131,6 @@ export class ImageArchiveReader {
     if (GZIP.equals(bytes.subarray(0, GZIP.length)))
       throw invalid('it is compressed, which hides from every device what it has already: use the plain tar');
   }
-}
-
-function hasDotSegment(name: string): boolean {
-  return name.split('/').some((segment) => segment === '' || segment === '.' || segment === '..');
 }
 
 function tarError(cause: Error): UnlockError {

@@ -1,13 +1,18 @@
 import { type StatementImage } from '@azaion/crypto';
-import { ArchiveInspector } from '@azaion/unlock';
+import { ArchiveInspector, type ArchiveSurvey, type RangedArchive } from '@azaion/unlock';
 
 import { ImageArchiveReader } from './image-archive-reader.js';
+import { surveyArchive } from './survey-archive.js';
 
 /** What is kept back until the archive was accepted. `docker save` writes its manifest last, well within this. */
 const HELD_BACK_BYTES = 1024 * 1024;
 
 /** Inspects `docker save` archives and OCI layouts on their way to the engine. Holds back at most 1 MiB and one piece. */
 export class TarArchiveInspector extends ArchiveInspector {
+  override survey(archive: RangedArchive): Promise<ArchiveSurvey | undefined> {
+    return surveyArchive(archive);
+  }
+
   override async *passThrough(
     archive: AsyncIterable<Uint8Array>,
     accept: (images: readonly StatementImage[]) => void,

@@ -16,6 +16,7 @@ describeImageRuntime(
     return new DirectoryImageRuntime(directory.path);
   },
   () => directory?.remove() ?? Promise.resolve(),
+  { bringsBack: false },
 );
 
 describe('DirectoryImageRuntime', () => {

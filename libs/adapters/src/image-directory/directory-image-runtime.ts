@@ -4,7 +4,14 @@ import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promis
 import { join } from 'node:path';
 
 import { type StatementImage } from '@azaion/crypto';
-import { abortable, canonicalReference, type EngineImage, ImageRuntime, UnlockError } from '@azaion/unlock';
+import {
+  abortable,
+  canonicalReference,
+  type EngineImage,
+  type ImageAssignment,
+  ImageRuntime,
+  UnlockError,
+} from '@azaion/unlock';
 
 import { replaceDurably } from '../file-store/index.js';
 import { inspectWhilePassing } from '../image-archive/index.js';
@@ -72,14 +79,27 @@ export class DirectoryImageRuntime extends ImageRuntime {
     }
   }
 
-  override async remove(references: readonly string[], signal: AbortSignal): Promise<void> {
-    if ((await this.present(references, signal)).length === 0) return;
+  override async assign(assignments: readonly ImageAssignment[], signal: AbortSignal): Promise<void> {
+    const present = await this.present(
+      assignments.map(({ reference }) => reference),
+      signal,
+    );
+    const changes = assignments.some(({ reference, imageId }) => {
+      const before = present.find((image) => image.reference === reference)?.imageId ?? null;
+      return before !== null && before !== imageId;
+    });
+    if (!changes) return;
     try {
       await rm(this.path(INDEX_NAME), { force: true });
       await rm(this.path(ARCHIVE_NAME), { force: true });
     } catch (error) {
       throw directoryError(error);
     }
+  }
+
+  /** An orchestrator imports whole archives. */
+  override layers(): Promise<ReadonlySet<string>> {
+    return Promise.resolve(new Set());
   }
 
   private async readIndex(signal: AbortSignal): Promise<DirectoryIndex | undefined> {
@@ -94,10 +114,6 @@ export class DirectoryImageRuntime extends ImageRuntime {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
       throw directoryError(error);
     }
-  }
-
-  private async writeIndex(index: DirectoryIndex): Promise<void> {
-    await replaceDurably(this.path(INDEX_NAME), JSON.stringify(index));
   }
 
   /** What a killed process left behind. */

@@ -17,6 +17,8 @@ export interface ApiClientOptions {
   readonly ca?: string | undefined;
   /** URL of an HTTP proxy. */
   readonly proxy?: string | undefined;
+  /** Headers that every call carries beside its own, asked for at each: what ties it to the request that caused it. */
+  readonly contextHeaders?: () => Readonly<Record<string, string>>;
   /** Time to connect, default 10 s. */
   readonly connectTimeoutMs?: number;
   /** Time until the answer's headers, default 30 s. */
@@ -167,7 +169,7 @@ export class ApiClient {
     token: string | undefined,
     deviceToken: string | undefined,
   ): Promise<ApiResponse & { readonly retryAfter: string | undefined }> {
-    const headers: Record<string, string> = { accept: 'application/json' };
+    const headers: Record<string, string> = { ...this.options.contextHeaders?.(), accept: 'application/json' };
     if (token !== undefined) headers['authorization'] = `Bearer ${token}`;
     if (deviceToken !== undefined) headers['azaion-device'] = deviceToken;
     if (call.json !== undefined) headers['content-type'] = 'application/json';

@@ -4,5 +4,6 @@ export { HttpAuthApi, type IssuedTokens } from './http-auth-api.js';
 export { type CatalogueEntry, HttpCatalogue } from './http-catalogue.js';
 export { HttpGrantApi } from './http-grant-api.js';
 export { HttpJwksSource } from './http-jwks-source.js';
+export { HttpKeySource } from './http-key-source.js';
 export { HttpUploadApi } from './http-upload-api.js';
 export { HttpWellKnown } from './http-well-known.js';

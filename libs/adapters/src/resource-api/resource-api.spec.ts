@@ -109,6 +109,25 @@ describe('apiUrlProblem', () => {
   });
 });
 
+describe('ApiClient', () => {
+  it('adds what ties a call to its request, and never in place of a header of its own', async () => {
+    let request = 0;
+    const contextHeaders = (): Record<string, string> => {
+      request += 1;
+      return { 'x-request-id': `request-${request}`, authorization: 'Bearer other' };
+    };
+    server.reply = () => ({ status: 200, json: {} });
+    const traced = new ApiClient({ baseUrl: server.baseUrl, contextHeaders });
+    for (let call = 0; call < 2; call++)
+      await traced.call({ method: 'GET', path: '/a', expect: [200], maxBytes: 100, tokens: fixedToken('own') });
+    await traced.close();
+    expect(server.seen.map(({ headers }) => [headers['x-request-id'], headers.authorization])).toEqual([
+      ['request-1', 'Bearer own'],
+      ['request-2', 'Bearer own'],
+    ]);
+  });
+});
+
 describe('HttpUploadApi', () => {
   const opened = {
     uploadId: UUID,

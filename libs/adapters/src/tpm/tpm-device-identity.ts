@@ -40,6 +40,11 @@ const COUNTER = `0x${EPOCH_COUNTER_INDEX.toString(16)}`;
 const COUNTER_DEFINITION = 'ownerread|authread|ownerwrite|authwrite|no_da|nt=counter';
 /** Never exportable, use only by policy; `noda`: other programs' wrong passwords cannot lock the device out. */
 const KEY_ATTRIBUTES = 'fixedtpm|fixedparent|sensitivedataorigin|noda';
+/**
+ * The storage key is a default one but for `noda`: a TPM counts every power cut after the use of a guarded object as a wrong password, and
+ * devices in the field lose power daily.
+ */
+const PRIMARY_ATTRIBUTES = 'fixedtpm|fixedparent|sensitivedataorigin|userwithauth|restricted|decrypt|noda';
 /** Name of the model of a device whose fleet has no policy key. */
 const OWN_MODEL = 'this-device';
 /** Furthest that a counter is brought forward at once: each step writes to the TPM's own store. */
@@ -127,7 +132,7 @@ export class TpmDeviceIdentity extends DeviceIdentity {
 
   override async sign(message: Uint8Array): Promise<Uint8Array> {
     const digest = hash('sha256', message, 'buffer');
-    const signature = await this.use('signing.ctx', async (session) => {
+    const signature = await this.use(async (session) => {
       await this.put('digest.bin', digest);
       const target = ['-c', 'signing.ctx', '-p', `session:${session}`, '-o', 'signature.bin'];
       await this.tools.run('sign', [...target, '-g', 'sha256', '-s', 'ecdsa', '-d', 'digest.bin']);
@@ -143,7 +148,7 @@ export class TpmDeviceIdentity extends DeviceIdentity {
 
   private async agree(point: Uint8Array): Promise<Uint8Array> {
     jwkFromPoint(point); // a malformed point never gets to the TPM, which would refuse it too
-    const shared = await this.use('agreement.ctx', async (session) => {
+    const shared = await this.use(async (session) => {
       await this.put('point.bin', pointToTpm(point));
       await this.tools.run('ecdhzgen', [
         ...['-c', 'agreement.ctx', '-p', `session:${session}`, '-u', 'point.bin', '-o', 'shared.bin'],
@@ -156,7 +161,7 @@ export class TpmDeviceIdentity extends DeviceIdentity {
   }
 
   /** Runs one operation with a policy session. A restarted TPM has forgotten its contexts; a new boot policy may have come: then once more. */
-  private use<T>(context: string, operation: (session: string) => Promise<T>): Promise<T> {
+  private use<T>(operation: (session: string) => Promise<T>): Promise<T> {
     return this.tools.exclusive(async () => {
       try {
         if (!this.loaded) await this.load();
@@ -166,9 +171,8 @@ export class TpmDeviceIdentity extends DeviceIdentity {
         await this.tools.tidy();
         if (error.code === 'device.tpm-policy') {
           if (!(await this.takeUpPolicy())) throw error;
-        } else if (error.code === 'device.tpm-failed') {
-          await rm(join(this.tools.directory, context), { force: true });
-          await this.load();
+        } else if (error.code === 'device.tpm-failed' || error.code === 'device.tpm-foreign') {
+          await this.load(); // throws by itself when the keys are not this TPM's
         } else throw error;
         return operation(await this.satisfyPolicy());
       }
@@ -354,7 +358,8 @@ async function advanceCounter(tools: TpmTools, epoch: number): Promise<boolean> 
 
 /** The storage key of the owner: the same at each call until the TPM is cleared. */
 async function createPrimary(tools: TpmTools): Promise<void> {
-  await tools.run('createprimary', ['-C', 'o', '-G', 'ecc256', '-g', 'sha256', '-c', 'primary.ctx']);
+  const template = ['-C', 'o', '-G', 'ecc256', '-g', 'sha256', '-a', PRIMARY_ATTRIBUTES];
+  await tools.run('createprimary', [...template, '-c', 'primary.ctx']);
   await tools.tidy();
 }
 

@@ -39,6 +39,19 @@ export function legacyDecrypt(aesKey: Uint8Array): Transform {
   return new LegacyDecrypt(aesKey);
 }
 
+/**
+ * Decrypts whole blocks from anywhere in `IV ‖ AES-256-CBC(plaintext)`, in order. Nothing is checked: padding comes out as it stands, and
+ * what comes out is **not authenticated**.
+ *
+ * @param aesKey - 32 bytes.
+ * @param precedingBlock - The 16 bytes of the file right before the first block that is decrypted: the IV, or the block before.
+ * @returns Takes multiples of 16 bytes and gives as many back.
+ */
+export function legacyBlockDecipher(aesKey: Uint8Array, precedingBlock: Uint8Array): (blocks: Uint8Array) => Buffer {
+  const decipher = createDecipheriv(ALGORITHM, aesKey, precedingBlock).setAutoPadding(false);
+  return (blocks) => decipher.update(blocks);
+}
+
 class LegacyEncrypt extends Transform {
   constructor(
     private readonly cipher: Cipheriv,

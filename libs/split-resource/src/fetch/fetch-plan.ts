@@ -7,8 +7,8 @@ import { type Recipe } from '../recipe/recipe.js';
 export const MAX_GAP_BYTES = 64 * 1024;
 /** The first range is small, so that the first byte comes soon; the following ones double up to the largest. */
 const FIRST_RANGE_BYTES = 512 * 1024;
-/** Largest range; eight of them are the bound on memory. At most `MAX_RANGE_BYTES`. */
-export const LARGEST_RANGE_BYTES = 4 * 1024 * 1024;
+/** Largest range; eight of them fit into the budget for reading ahead. At most `MAX_RANGE_BYTES`. */
+export const LARGEST_RANGE_BYTES = 3 * 1024 * 1024;
 /** A range may open to this many times its cap: well compressed chunks would otherwise open to far more than was counted on. */
 const MAX_EXPANSION = 2;
 

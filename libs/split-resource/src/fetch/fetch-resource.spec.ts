@@ -509,6 +509,7 @@ describe('FetchResource with several readers', () => {
     const reader = new PackReader(world.store, [world.source], {
       retry: { attempts: 1, baseDelayMs: 1, maxDelayMs: 1 },
       stallMs: 10_000,
+      hedgeAfterMs: 1000,
       readAheadBytes: 1_000_000,
     });
     const fetcher = world.fetcher({ reader });

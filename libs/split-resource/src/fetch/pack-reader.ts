@@ -1,36 +1,26 @@
-import { type Readable } from 'node:stream';
-
 import { type ByteRange } from '@azaion/kernel';
 
-import { DEFAULT_RETRY, pauseBeforeRetry, retryAfterMs, type RetryPolicy } from '../backoff.js';
+import { DEFAULT_RETRY } from '../backoff.js';
 import { ResourceError, type ResourceErrorCode } from '../errors.js';
-import { type PackId, type PackRef } from '../pack.js';
-import { MAX_RANGE_BYTES, type PackSource } from '../ports/pack-source.js';
+import { type PackRef } from '../pack.js';
+import { type PackSource } from '../ports/pack-source.js';
 import { type PackStore } from '../ports/pack-store.js';
+import { DownloadSlots } from './download-slots.js';
 import { MAX_GAP_BYTES } from './fetch-plan.js';
-import { type PackUrls } from './pack-urls.js';
+import { type DownloadPolicy, RangeDownload, type WantedRange } from './range-download.js';
 import { ReadAheadBudget } from './read-ahead-budget.js';
 
-/** Times that belong to reading packs. */
-export interface PackReadPolicy {
-  readonly retry: RetryPolicy;
-  /** A connection that has brought no byte for this long is cut and replaced. */
-  readonly stallMs: number;
+/** Times and bounds that belong to reading packs. */
+export interface PackReadPolicy extends DownloadPolicy {
   /** Bytes that all reads together may hold ahead, see {@link ReadAheadBudget}. Default 24 MiB. */
   readonly readAheadBytes?: number;
 }
 
-/** Ten seconds without a byte. */
-export const DEFAULT_STALL_MS = 10_000;
+/** What bad links of the field need. */
+const DEFAULT_POLICY: PackReadPolicy = { retry: DEFAULT_RETRY, stallMs: 10_000, hedgeAfterMs: 1_000 };
 
 /** One read of a pack range. */
-export interface PackRead {
-  readonly folderId: string;
-  readonly pack: PackRef;
-  readonly urls: PackUrls;
-  /** Packs that will be wanted next. */
-  readonly upcoming: readonly PackId[];
-  readonly signal: AbortSignal;
+export interface PackRead extends Omit<WantedRange, 'range'> {
   /** Called once before the first byte is fetched over a network. */
   readonly beforeDownload: () => Promise<void>;
   /** Ask the sources in the opposite order: the one that comes first has just given bad bytes. */
@@ -64,12 +54,13 @@ export class PackReader {
   /** Shared by all reads. */
   readonly readAhead: ReadAheadBudget;
   private readonly downloads = new Map<string, Set<Download>>();
+  private readonly slots = new DownloadSlots();
 
   constructor(
     /** Where what it fetches is kept. */
     readonly store: PackStore,
     private readonly sources: readonly PackSource[],
-    private readonly policy: PackReadPolicy = { retry: DEFAULT_RETRY, stallMs: DEFAULT_STALL_MS },
+    private readonly policy: PackReadPolicy = DEFAULT_POLICY,
   ) {
     this.readAhead = new ReadAheadBudget(policy.readAheadBytes);
   }
@@ -170,7 +161,8 @@ export class PackReader {
     for (const source of sources) {
       if (source.remote) await read.beforeDownload();
       try {
-        return { bytes: await this.fetchFrom(source, range, read), remote: source.remote };
+        const download = new RangeDownload(source, this.slots, this.policy);
+        return { bytes: await download.run({ ...read, range }), remote: source.remote };
       } catch (error) {
         if (!(error instanceof ResourceError) || !isSourceFailure(error.code)) throw error;
         // What may work later says more than what is not there.
@@ -186,100 +178,10 @@ export class PackReader {
       details: { packId: read.pack.packId },
     });
   }
-
-  private async fetchFrom(source: PackSource, range: ByteRange, read: PackRead): Promise<Buffer> {
-    const { folderId, pack, upcoming, urls, signal } = read;
-    let url = source.remote ? await urls.of(pack.packId, upcoming) : undefined;
-    let renewed = false;
-    const coming = new ComingBytes(range.end - range.start);
-    for (let failures = 0; ;) {
-      signal.throwIfAborted();
-      const start = range.start + coming.receivedBytes;
-      if (start >= range.end) return coming.bytes;
-      const rest = { start, end: Math.min(range.end, start + MAX_RANGE_BYTES) };
-      try {
-        const stream = await source.open({ folderId, pack, url }, rest, this.policy.stallMs, signal);
-        await drain(stream, rest.end - rest.start, this.policy.stallMs, signal, (part) => {
-          coming.add(part);
-          failures = 0;
-        });
-      } catch (error) {
-        if (!(error instanceof ResourceError)) throw error;
-        if (error.code === 'pack.forbidden' && source.remote && !renewed) {
-          renewed = true;
-          url = await urls.of(pack.packId, upcoming, url);
-          continue;
-        }
-        failures++;
-        if (error.code !== 'pack.unavailable' || failures >= this.policy.retry.attempts) throw error;
-        await pauseBeforeRetry(this.policy.retry, failures, retryAfterMs(error), signal);
-      }
-    }
-  }
-}
-
-/** The bytes of a range as they come in; a part that is all of it is taken as it is. */
-class ComingBytes {
-  receivedBytes = 0;
-  private whole: Buffer | undefined;
-
-  constructor(private readonly sizeBytes: number) {}
-
-  add(part: Uint8Array): void {
-    if (part.length === this.sizeBytes) {
-      this.whole = Buffer.from(part.buffer, part.byteOffset, part.byteLength);
-    } else {
-      this.whole ??= Buffer.allocUnsafeSlow(this.sizeBytes);
-      this.whole.set(part, this.receivedBytes);
-    }
-    this.receivedBytes += part.length;
-  }
-
-  get bytes(): Buffer {
-    return this.whole ?? Buffer.alloc(0);
-  }
 }
 
 function isSourceFailure(code: ResourceErrorCode): boolean {
   return code === 'pack.not-found' || code === 'pack.forbidden' || code === 'pack.unavailable';
-}
-
-/** Reads exactly `expectedBytes`; the stream is destroyed in any case. */
-async function drain(
-  stream: Readable,
-  expectedBytes: number,
-  stallMs: number,
-  signal: AbortSignal,
-  take: (part: Uint8Array) => void,
-): Promise<void> {
-  const stalled = unavailable('The connection brought no byte for too long.');
-  const cut = (): void => void stream.destroy(stalled);
-  const aborted = (): void => void stream.destroy();
-  let timer = setTimeout(cut, stallMs);
-  signal.addEventListener('abort', aborted, { once: true });
-  if (signal.aborted) aborted();
-  let receivedBytes = 0;
-  try {
-    for await (const part of stream as AsyncIterable<Uint8Array>) {
-      receivedBytes += part.length;
-      if (receivedBytes > expectedBytes) throw unavailable('The source sent more than was asked for.');
-      take(part);
-      clearTimeout(timer);
-      timer = setTimeout(cut, stallMs);
-    }
-  } catch (cause) {
-    signal.throwIfAborted();
-    throw cause instanceof ResourceError ? cause : unavailable('The connection broke.', cause);
-  } finally {
-    clearTimeout(timer);
-    signal.removeEventListener('abort', aborted);
-    stream.destroy();
-  }
-  if (receivedBytes < expectedBytes) throw unavailable('The source sent less than was asked for.');
-}
-
-function unavailable(message: string, cause?: unknown): ResourceError {
-  return new ResourceError('pack.unavailable', message, cause === undefined ? {} : { cause });
 }
 
 function overlap(left: ByteRange, right: ByteRange): boolean {

@@ -74,7 +74,7 @@ export class World {
   fetcher(changed: FetcherChanges = {}): FetchResource {
     const { grants: api, trust, segments, clock } = this;
     const { store = this.store, sources = [this.source], stallMs = 10_000, ...rest } = changed;
-    const reader = new PackReader(store, sources, { retry: AT_ONCE, stallMs });
+    const reader = new PackReader(store, sources, { retry: AT_ONCE, stallMs, hedgeAfterMs: 1000 });
     return new FetchResource({ api, trust, reader, segments, clock, retry: AT_ONCE, ...rest });
   }
 

@@ -34,7 +34,7 @@ export class CheckContent {
   constructor(private readonly store: ObjectStore) {}
 
   /**
-   * Opens every chunk of a version and compares the whole with the hash that its publisher asserted. Holds one range of 4 MiB, one chunk
+   * Opens every chunk of a version and compares the whole with the hash that its publisher asserted. Holds one range of 3 MiB, one chunk
    * and one segment of the recipe in memory.
    *
    * @param recipe - Opened with the hash of its statement.

@@ -6,6 +6,13 @@ export interface EngineImage {
   readonly imageId: string;
 }
 
+/** What a reference shall mean from now on. */
+export interface ImageAssignment {
+  readonly reference: string;
+  /** An id that the engine has; `null`: the reference goes away, and its image with it unless something else needs it. */
+  readonly imageId: string | null;
+}
+
 /** Where images run from: a container engine, or a directory that an orchestrator imports. */
 export abstract class ImageRuntime {
   /**
@@ -23,17 +30,25 @@ export abstract class ImageRuntime {
    * When the archive throws, or `signal` aborts, nothing more is handed over, the engine is told that the archive is incomplete,
    * and what was thrown (or the signal's reason) is thrown. The caller verifies the outcome: it is the engine's own word.
    *
-   * @param archive - Plaintext. It ends normally only when it is complete.
+   * @param archive - Plaintext. It ends normally only when it is complete; layers that {@link layers} names may be missing in it.
    * @returns The images that the engine says it loaded; never empty.
-   * @throws UnlockError as `present`, and `unlock.no-space`.
+   * @throws UnlockError as `present`, `unlock.archive-invalid` and `unlock.no-space`.
    */
   abstract load(archive: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<readonly EngineImage[]>;
 
   /**
-   * Takes images away again. References that are not there are no error. A runtime that keeps archives as a whole removes
-   * every image of an archive that holds one of them.
+   * Sets or takes away references. Taking away one that is not there is no error. A runtime that keeps archives as a whole cannot
+   * bring an earlier image back: it takes away every image of an archive that holds one that is to change.
    *
    * @throws UnlockError as `present`.
    */
-  abstract remove(references: readonly string[], signal: AbortSignal): Promise<void>;
+  abstract assign(assignments: readonly ImageAssignment[], signal: AbortSignal): Promise<void>;
+
+  /**
+   * The chain ids (`sha256:…`) of layers that an archive may go without, because the engine has them and takes such archives. Empty
+   * where it takes whole archives only.
+   *
+   * @throws UnlockError as `present`.
+   */
+  abstract layers(signal: AbortSignal): Promise<ReadonlySet<string>>;
 }

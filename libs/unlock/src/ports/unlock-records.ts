@@ -1,5 +1,13 @@
 import { type ExpectedImage } from '../expected-image.js';
 import { type UnlockState } from '../unlock-state.js';
+import { type EngineImage } from './image-runtime.js';
+
+/** What an archive left in the engine: the proof for images of archives that name no digests. */
+export interface LoadedImages {
+  /** {@link FoundArchive.identity} of the archive. */
+  readonly identity: string;
+  readonly images: readonly EngineImage[];
+}
 
 /** What survives a restart of the Loader. It holds no secret. */
 export interface UnlockRecord {
@@ -10,6 +18,11 @@ export interface UnlockRecord {
   readonly detail: string | null;
   /** What the newest archive seen so far must hold; empty when none has been found yet. */
   readonly images: readonly ExpectedImage[];
+  readonly loaded: LoadedImages | null;
+  /** The images that the services were healthy with last; they are kept for a way back. */
+  readonly lastGood: readonly EngineImage[];
+  /** Images were loaded and the services not yet brought up from them. */
+  readonly servicesDue: boolean;
 }
 
 /** Keeps the one {@link UnlockRecord} of this device. */

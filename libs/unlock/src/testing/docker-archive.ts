@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 
 import { type StatementImage } from '@azaion/crypto';
+import { type ByteRange } from '@azaion/kernel';
 
 const BLOCK_BYTES = 512;
 const PLAIN_FILE = '0';
@@ -15,6 +16,14 @@ export interface TestImage {
 export interface TestArchive {
   readonly bytes: Buffer;
   readonly images: readonly StatementImage[];
+}
+
+/** An image as it was read from an archive. */
+export interface ReadImage extends StatementImage {
+  /** Of its only layer. */
+  readonly chainId: string;
+  /** Where that layer's file lies, header and padding included; `undefined` when it was left out. */
+  readonly layer: ByteRange | undefined;
 }
 
 /** One file of a tar. */
@@ -81,15 +90,29 @@ export function readTar(archive: Buffer): readonly TarFile[] | undefined {
 }
 
 /** Reads which images a `docker save` archive holds, as an engine would. @returns `undefined` when it is none. */
-export function readDockerArchive(archive: Buffer): readonly StatementImage[] | undefined {
+export function readDockerArchive(archive: Buffer): readonly ReadImage[] | undefined {
   const files = readTar(archive);
   const manifest = files?.find(({ name }) => name === 'manifest.json');
   if (files === undefined || manifest === undefined) return undefined;
-  const entries = JSON.parse(Buffer.from(manifest.bytes).toString()) as { Config: string; RepoTags: string[] }[];
-  return entries.flatMap(({ Config, RepoTags }) => {
-    const config = files.find(({ name }) => name === Config);
-    const configDigest = `sha256:${sha256(config?.bytes ?? new Uint8Array())}`;
-    return RepoTags.map((reference) => ({ reference, configDigest, manifestDigest: null }));
+  const entries = JSON.parse(Buffer.from(manifest.bytes).toString()) as {
+    Config: string;
+    RepoTags: string[];
+    Layers: [string];
+  }[];
+  return entries.flatMap(({ Config, RepoTags, Layers: [layerName] }) => {
+    const config = files.find(({ name }) => name === Config)?.bytes ?? new Uint8Array();
+    const configDigest = `sha256:${sha256(config)}`;
+    const { rootfs } = JSON.parse(Buffer.from(config).toString()) as { rootfs: { diff_ids: [string] } };
+    const layer = files.find(({ name }) => name === layerName)?.bytes;
+    const range =
+      layer === undefined
+        ? undefined
+        : {
+            start: layer.byteOffset - archive.byteOffset - BLOCK_BYTES,
+            end: layer.byteOffset - archive.byteOffset + Math.ceil(layer.length / BLOCK_BYTES) * BLOCK_BYTES,
+          };
+    const image = { configDigest, manifestDigest: null, chainId: rootfs.diff_ids[0], layer: range };
+    return RepoTags.map((reference) => ({ reference, ...image }));
   });
 }
 

@@ -1,17 +1,24 @@
 /// <reference types="jest" />
 import { randomBytes, randomUUID } from 'node:crypto';
 
+import { type ByteRange } from '@azaion/kernel';
+
 import { UNLOCK_ERRORS, UnlockError } from '../errors.js';
 import { canonicalReference } from '../expected-image.js';
 import { type ImageRuntime } from '../ports/image-runtime.js';
-import { dockerArchive, type TestArchive } from './docker-archive.js';
+import { dockerArchive, readDockerArchive, type TestArchive } from './docker-archive.js';
 import { inPieces } from './in-memory-archive.js';
 
-/** The contract of {@link ImageRuntime}. `open` is called once, before all tests, `close` after them. */
+/**
+ * The contract of {@link ImageRuntime}. `open` is called once, before all tests, `close` after them.
+ *
+ * @param traits - `bringsBack`: an image that lost its reference can get it back.
+ */
 export function describeImageRuntime(
   name: string,
   open: () => Promise<ImageRuntime>,
   close: () => Promise<void> = () => Promise.resolve(),
+  { bringsBack = true }: { readonly bringsBack?: boolean } = {},
 ): void {
   describe(`${name} as ImageRuntime`, () => {
     const never = new AbortController().signal;
@@ -67,12 +74,45 @@ export function describeImageRuntime(
       expect(await runtime.present([missing, reference], never)).toEqual([{ reference, imageId: configDigest }]);
     });
 
-    it('removes images, and does not mind those that are not there', async () => {
+    it('takes references away, and does not mind those that are not there', async () => {
       const archive = freshArchive(2);
       await runtime.load(inPieces(archive.bytes, 65_536), never);
-      await runtime.remove([...archive.images.map(({ reference }) => reference), 'azaion/never-there:1'], never);
+      const gone = [...archive.images.map(({ reference }) => reference), 'azaion/never-there:1'];
+      await runtime.assign(
+        gone.map((reference) => ({ reference, imageId: null })),
+        never,
+      );
       expect(await idsIn(archive)).toEqual([]);
     });
+
+    it('takes an archive without the layers that it says it has, and names none that it lacks', async () => {
+      const archive = freshArchive(2);
+      const read = readDockerArchive(archive.bytes)!;
+      const known = async (): Promise<ByteRange[]> => {
+        const chains = await runtime.layers(never);
+        return read.filter(({ chainId }) => chains.has(chainId)).map(({ layer }) => layer!);
+      };
+      expect(await known()).toEqual([]);
+      await runtime.load(inPieces(archive.bytes, 65_536), never);
+      const there = await known();
+      const less = Buffer.concat([
+        ...there.map(({ start }, index) => archive.bytes.subarray(there[index - 1]?.end ?? 0, start)),
+        archive.bytes.subarray(there.at(-1)?.end ?? 0),
+      ]);
+      await runtime.load(inPieces(less, 65_536), never);
+      expect(await idsIn(archive)).toEqual(archive.images.map(({ configDigest }) => configDigest));
+    });
+
+    if (bringsBack)
+      it('brings an earlier image back under its reference', async () => {
+        const earlier = freshArchive();
+        const { reference, configDigest } = earlier.images[0]!;
+        await runtime.load(inPieces(earlier.bytes, 65_536), never);
+        await runtime.load(inPieces(dockerArchive([{ reference, content: randomBytes(1000) }]).bytes, 65_536), never);
+        expect(await idsIn(earlier)).not.toEqual([configDigest]);
+        await runtime.assign([{ reference, imageId: configDigest }], never);
+        expect(await idsIn(earlier)).toEqual([configDigest]);
+      });
 
     it('throws what the archive throws, and holds none of its images', async () => {
       const archive = freshArchive();

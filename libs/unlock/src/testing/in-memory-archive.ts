@@ -1,9 +1,11 @@
+import { createHash } from 'node:crypto';
+
 import { type StatementImage } from '@azaion/crypto';
 
 import { UnlockError } from '../errors.js';
 import { type ExpectedImage } from '../expected-image.js';
-import { ArchiveInspector } from '../ports/archive-inspector.js';
-import { ArchiveSource, type FoundArchive } from '../ports/archive-source.js';
+import { ArchiveInspector, type ArchiveSurvey, type RangedArchive } from '../ports/archive-inspector.js';
+import { ArchiveSource, type FoundArchive, type OpenArchive } from '../ports/archive-source.js';
 import { readDockerArchive } from './docker-archive.js';
 
 /** An archive that is there in memory, or is not. */
@@ -21,10 +23,25 @@ export class InMemoryArchiveSource extends ArchiveSource {
       return Promise.reject(new UnlockError('unlock.archive-not-found', 'Encrypted archive not found'));
     return Promise.resolve({
       images: archive.images,
-      totalBytes: archive.bytes.length,
-      read: () => inPieces(archive.bytes, pieceBytes),
+      identity: createHash('sha256').update(archive.bytes).digest('hex'),
+      open: () => Promise.resolve(openInMemory(archive.bytes, pieceBytes)),
     });
   }
+}
+
+/** Bytes as an open archive. What was read counts as cached. */
+export function openInMemory(bytes: Buffer, pieceBytes = 1000): OpenArchive {
+  let cachedBytes = 0;
+  return {
+    totalBytes: bytes.length,
+    read: async function* (_, range) {
+      for await (const piece of inPieces(bytes.subarray(range?.start, range?.end), pieceBytes)) {
+        cachedBytes += piece.length;
+        yield piece;
+      }
+    },
+    traffic: () => ({ downloadedBytes: 0, cachedBytes }),
+  };
 }
 
 /** Bytes in pieces. */
@@ -33,8 +50,20 @@ export async function* inPieces(bytes: Uint8Array, pieceBytes: number): AsyncGen
     yield await Promise.resolve(bytes.subarray(at, at + pieceBytes));
 }
 
-/** Inspects small archives as a whole before it passes on the first byte. */
+/** Inspects small archives as a whole. */
 export class InMemoryArchiveInspector extends ArchiveInspector {
+  override async survey(archive: RangedArchive): Promise<ArchiveSurvey | undefined> {
+    const images = readDockerArchive(Buffer.from(await archive.read({ start: 0, end: archive.totalBytes })));
+    if (images === undefined) throw notAnArchive();
+    const layers = new Map(images.flatMap(({ layer, chainId }) => (layer === undefined ? [] : [[chainId, layer]])));
+    return {
+      images,
+      layers: [...layers]
+        .map(([chainId, range]) => ({ chainIds: [chainId], range }))
+        .toSorted((left, right) => left.range.start - right.range.start),
+    };
+  }
+
   override async *passThrough(
     archive: AsyncIterable<Uint8Array>,
     accept: (images: readonly StatementImage[]) => void,
@@ -42,8 +71,12 @@ export class InMemoryArchiveInspector extends ArchiveInspector {
     const pieces: Uint8Array[] = [];
     for await (const piece of archive) pieces.push(piece);
     const images = readDockerArchive(Buffer.concat(pieces));
-    if (images === undefined) throw new UnlockError('unlock.archive-invalid', 'This is not an image archive.');
+    if (images === undefined) throw notAnArchive();
     accept(images);
     yield* pieces;
   }
+}
+
+function notAnArchive(): UnlockError {
+  return new UnlockError('unlock.archive-invalid', 'This is not an image archive.');
 }

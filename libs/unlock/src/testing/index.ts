@@ -8,6 +8,7 @@ export {
   type TestArchive,
   type TestImage,
 } from './docker-archive.js';
-export { InMemoryArchiveInspector, InMemoryArchiveSource, inPieces } from './in-memory-archive.js';
+export { InMemoryArchiveInspector, InMemoryArchiveSource, inPieces, openInMemory } from './in-memory-archive.js';
 export { InMemoryImageRuntime } from './in-memory-image-runtime.js';
+export { InMemoryKeySource } from './in-memory-key-source.js';
 export { InMemoryUnlockRecords } from './in-memory-unlock-records.js';

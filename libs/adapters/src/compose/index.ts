@@ -1,0 +1,1 @@
+export { ComposeServiceStack } from './compose-service-stack.js';
