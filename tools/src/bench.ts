@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
 import { asResult, type BenchResult, type Measurement } from './bench/bench-result.js';
-import { WORKSPACE } from './bench/bench-system.js';
 import { openBenchmarks } from './bench/open-benchmarks.js';
 import { updateBenchmarks } from './bench/update-benchmarks.js';
+import { WORKSPACE } from './started-service.js';
 
 /** `npm run bench [-- --only P1,P7] [--json]`: measures the bars and writes each result to bench/results. Ends with 1 when a bar is missed. */
 const groups: readonly {

@@ -7,13 +7,14 @@ const ANSWER_TIMEOUT_MS = 60_000;
 
 /** One call to a service. */
 export interface ServiceCall {
-  readonly method: 'GET' | 'POST';
+  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
   /** Base URL without trailing slash plus path. */
   readonly url: string;
   /** Sent as JSON. */
   readonly body?: unknown;
   readonly token?: string | undefined;
   readonly accept?: string;
+  readonly headers?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal | undefined;
   /** Until the answer's headers; default one minute. */
   readonly timeoutMs?: number;
@@ -22,7 +23,7 @@ export interface ServiceCall {
 /** Calls a service; every answer but a 2xx becomes a failure that says what it means. The caller reads or cancels the body. */
 export async function call(request: ServiceCall): Promise<Response> {
   const { method, url, body, token, accept, signal } = request;
-  const headers = new Headers({ accept: accept ?? 'application/json' });
+  const headers = new Headers({ ...request.headers, accept: accept ?? 'application/json' });
   if (token !== undefined) headers.set('authorization', `Bearer ${token}`);
   if (body !== undefined) headers.set('content-type', 'application/json');
   const waiting = new AbortController();

@@ -11,6 +11,7 @@ import { status, type StatusOptions } from './commands/status.js';
 import { unlock, type UnlockOptions } from './commands/unlock.js';
 import { EXIT_CODES, exitCodeTable } from './exit-codes.js';
 import { failureOf } from './failure-table.js';
+import { addDesiredCommands, addDeviceCommands, addGroupCommands } from './fleet-commands.js';
 import { Output, type TextSink } from './output.js';
 import { type PasswordInput } from './password.js';
 import { ProfileFile } from './profile.js';
@@ -124,6 +125,10 @@ function commandTree(context: CommandContext, world: CommandWorld): Command {
   command('status', 'Show what a Loader does.')
     .addOption(loader())
     .action((options: StatusOptions) => status(context, options));
+  const family = (name: string, description: string): Command => tree.command(name).description(description);
+  addDeviceCommands(family('device', 'Provision devices, look at them, revoke them.'), command, context);
+  addGroupCommands(family('group', 'Groups of devices.'), command, context);
+  addDesiredCommands(family('desired', 'What devices shall hold and run.'), command, context);
   const legacy = tree.command('legacy').description('Read what the older system wrote.');
   const opening = (usage: string, description: string): Command =>
     command(usage, description, legacy)

@@ -27,7 +27,7 @@ import {
   ValidateBy,
 } from 'class-validator';
 
-import { DEVICE_CONF_PATH, withProvisionedApi } from './device/device-conf.js';
+import { withProvisionedApi } from './device/device-conf.js';
 
 const GIB = 1024 ** 3;
 
@@ -142,7 +142,7 @@ export class LoaderConfig {
   /** The device's account; without such a file this machine is no device. */
   @EnvText('DEVICE_CONF')
   @IsString()
-  readonly deviceConf: string = DEVICE_CONF_PATH;
+  readonly deviceConf: string = '/etc/azaion/device.conf';
 
   /** What the device's keys are tied to. */
   @EnvText('LOADER_BINDING')
@@ -307,7 +307,7 @@ export function unlockResourceOf(config: LoaderConfig): { readonly folder: strin
  * @throws ConfigError with every problem at once, by the variable's name and never with a value.
  */
 export function readLoaderConfig(environment: Environment): LoaderConfig {
-  const env = withProvisionedApi(environment);
+  const env = withProvisionedApi(environment, new LoaderConfig().deviceConf);
   const problems: string[] = [];
   let config: LoaderConfig | undefined;
   try {

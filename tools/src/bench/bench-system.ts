@@ -4,10 +4,9 @@ import { promisify } from 'node:util';
 
 import { type TempDirectory, tempDirectory } from '@azaion/testing';
 
+import { WORKSPACE } from '../started-service.js';
 import { postJson, startSystem, type StartedSystem } from '../e2e/started-system.js';
 
-/** Root of the workspace. */
-export const WORKSPACE = join(import.meta.dirname, '..', '..', '..');
 const CLI = join(WORKSPACE, 'apps', 'cli', 'dist', 'main.js');
 const run = promisify(execFile);
 

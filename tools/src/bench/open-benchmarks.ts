@@ -7,7 +7,8 @@ import { pipeline } from 'node:stream/promises';
 import { findProgram, pseudoRandomStream } from '@azaion/testing';
 
 import { type Measurement, median, rounded } from './bench-result.js';
-import { type BenchSystem, startBenchSystem, WORKSPACE } from './bench-system.js';
+import { WORKSPACE } from '../started-service.js';
+import { type BenchSystem, startBenchSystem } from './bench-system.js';
 import { type TimedCommand, timeInTurn } from './timed-process.js';
 
 const GIB = 1024 ** 3;

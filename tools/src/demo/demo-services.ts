@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 
-import { answersHttp, type RunningProcess, startProcess } from '@azaion/testing';
+import { type RunningProcess } from '@azaion/testing';
 
+import { startService } from '../started-service.js';
 import { preferredPort } from './preferred-port.js';
 import { stopLeftoverPostgres } from './demo-database.js';
 
@@ -16,8 +17,6 @@ export interface DemoService {
 
 /** Where things of the demo lie. */
 export interface DemoPlaces {
-  /** The workspace. */
-  readonly workspace: string;
   readonly adminData: string;
   readonly kek: string;
   readonly adminPasswordFile: string;
@@ -28,9 +27,8 @@ export interface DemoPlaces {
 }
 
 /** Where everything lies below the demo's directory. */
-export function demoPlaces(workspace: string, directory: string): DemoPlaces {
+export function demoPlaces(directory: string): DemoPlaces {
   return {
-    workspace,
     adminData: join(directory, 'admin-api'),
     kek: join(directory, 'admin-keys', 'kek'),
     adminPasswordFile: join(directory, 'passwords', 'admin'),
@@ -108,15 +106,7 @@ export class DemoServices {
     const port = await preferredPort(preferred);
     if (port !== preferred) this.say(`Port ${preferred} is taken: the ${app} listens on ${port} instead.`);
     const url = `http://127.0.0.1:${port}`;
-    const running = await startProcess({
-      command: process.execPath,
-      args: [join(this.places.workspace, 'apps', app, 'dist', 'main.js')],
-      cwd: this.places.workspace,
-      // A variable of the person's own shell must not reconfigure the demo.
-      env: { ...hiddenVariables(), ...environment(port) },
-      ready: answersHttp(`${url}/health/ready`),
-      readyTimeoutMs: 90_000,
-    });
+    const running = await startService({ app, url, env: environment(port) });
     this.started.push(running);
     void running.ended.then(({ code, signal }) => {
       if (this.stopping) return;
@@ -125,14 +115,4 @@ export class DemoServices {
     });
     return { url, process: running };
   }
-}
-
-function hiddenVariables(): Record<string, undefined> {
-  const ours =
-    /^(?:ADMIN_|LOADER_|S3_|BOOTSTRAP_|UNLOCK_|DATABASE_URL|LEGACY_|STATEMENT_|HTTPS_PROXY|NODE_ENV|LOG_LEVEL)/;
-  return Object.fromEntries(
-    Object.keys(process.env)
-      .filter((name) => ours.test(name))
-      .map((name) => [name, undefined]),
-  );
 }

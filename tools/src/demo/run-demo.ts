@@ -52,9 +52,9 @@ export async function runDemo(
 ): Promise<RunningDemo> {
   await assertOwnDirectory(options.directory);
   const lock = await claimDemoDirectory(resolve(options.directory));
-  const services = new DemoServices(demoPlaces(workspace, options.directory), say);
+  const services = new DemoServices(demoPlaces(options.directory), say);
   try {
-    if (options.fresh) await deleteDemoData(workspace, options.directory);
+    if (options.fresh) await deleteDemoData(options.directory);
     await mkdir(options.directory, { recursive: true, mode: 0o755 }); // PostgreSQL's own user must get through
     await writeFile(join(options.directory, MARKER), 'Data of the demo. "npm start -- --fresh" deletes it.\n');
     const demo = new Demo(options.directory, workspace, services, say, signal);
@@ -83,8 +83,8 @@ async function assertOwnDirectory(directory: string): Promise<void> {
 }
 
 /** Deletes everything of earlier runs, also the database where its own user could not reach the demo's directory. */
-async function deleteDemoData(workspace: string, directory: string): Promise<void> {
-  const { adminData } = demoPlaces(workspace, directory);
+async function deleteDemoData(directory: string): Promise<void> {
+  const { adminData } = demoPlaces(directory);
   await stopLeftoverPostgres(adminData);
   await rm(await postgresHome(adminData), { recursive: true, force: true });
   await rm(directory, { recursive: true, force: true });
@@ -107,7 +107,7 @@ class Demo {
     private readonly say: (text: string) => void,
     private readonly signal: AbortSignal,
   ) {
-    this.places = demoPlaces(workspace, directory);
+    this.places = demoPlaces(directory);
   }
 
   async run(): Promise<readonly string[]> {

@@ -1,5 +1,5 @@
 /** One setting of a service, read from its configuration class. */
-interface Setting {
+export interface Setting {
   readonly variable: string;
   readonly kind: string;
   readonly description: string;
@@ -21,7 +21,7 @@ const KINDS: Readonly<Record<string, string>> = {
  *
  * @param source - TypeScript source of the class.
  */
-function settingsOf(source: string): readonly Setting[] {
+export function settingsOf(source: string): readonly Setting[] {
   return [...source.matchAll(SETTING)].map(([, comment = '', kind = '', variable = '', , marker, fallback]) => ({
     variable,
     kind: KINDS[kind] ?? kind,

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { configurationReference } from './configuration-reference.js';
+import { configurationReference, settingsOf } from './configuration-reference.js';
 
 /** Sources of the configuration classes, by the title of their section. */
 const CLASSES = [
@@ -17,4 +17,13 @@ export function workspaceConfigurationPage(workspace: string): string {
   return configurationReference(
     CLASSES.map(({ title, path }) => ({ title, source: readFileSync(join(workspace, path), 'utf8') })),
   );
+}
+
+/**
+ * The variables that the services read, without the `_FILE` twins of secrets.
+ *
+ * @param read - Reads a file by its path from the workspace's root.
+ */
+export function settingNames(read: (path: string) => string): readonly string[] {
+  return CLASSES.flatMap(({ path }) => settingsOf(read(path)).map(({ variable }) => variable));
 }

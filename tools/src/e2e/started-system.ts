@@ -2,17 +2,10 @@ import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import {
-  answersHttp,
-  freePort,
-  type RunningProcess,
-  type S3Service,
-  startProcess,
-  tempDirectory,
-} from '@azaion/testing';
+import { freePort, type RunningProcess, type S3Service, tempDirectory } from '@azaion/testing';
 
-/** Root of the workspace, from `tools/src/e2e`. */
-const WORKSPACE = join(import.meta.dirname, '..', '..', '..');
+import { startService } from '../started-service.js';
+
 const ADMINISTRATOR = { email: 'root@example.com', password: 'correct horse battery' };
 
 /** A person the suites log in as. */
@@ -138,14 +131,8 @@ export async function startSystem(options: SystemOptions = {}): Promise<StartedS
   }
 }
 
-async function startApp(app: string, url: string, env: Record<string, string>): Promise<RunningProcess> {
-  return startProcess({
-    command: process.execPath,
-    args: [join(WORKSPACE, 'apps', app, 'dist', 'main.js')],
-    env: { NODE_OPTIONS: undefined, NODE_ENV: 'development', ...env },
-    ready: answersHttp(`${url}/health/ready`),
-    readyTimeoutMs: 120_000,
-  });
+function startApp(app: 'admin-api' | 'loader', url: string, env: Record<string, string>): Promise<RunningProcess> {
+  return startService({ app, url, env: { NODE_ENV: 'development', ...env } });
 }
 
 function s3Settings(s3: S3Service): Record<string, string> {

@@ -17,15 +17,24 @@ export function unlessKnown<Answer>(answer: Answer, request: FastifyRequest, rep
   return undefined;
 }
 
+/** Headers that a change may depend on. */
+export interface ChangeHeaders {
+  readonly 'if-match'?: string | undefined;
+  readonly 'if-none-match'?: string | undefined;
+}
+
 /**
- * Refuses a change of what is no longer as the caller knew it (`If-Match`, RFC 9110 §13.1.1).
+ * Refuses a change of what is no longer as the caller knew it (`If-Match`, `If-None-Match: *`; RFC 9110 §13.1).
  *
  * @param current - What is there; `undefined` for nothing.
  * @throws HttpProblem `request.precondition-failed`.
  */
-export function assertUnchanged(ifMatch: string | undefined, current: unknown): void {
-  if (ifMatch === undefined) return;
-  if (current !== undefined && lists(ifMatch, etagOf(current))) return;
+export function assertUnchanged(headers: ChangeHeaders, current: unknown): void {
+  const { 'if-match': ifMatch, 'if-none-match': ifNoneMatch } = headers;
+  const known = current === undefined ? undefined : etagOf(current);
+  const asKnown = ifMatch === undefined || (known !== undefined && lists(ifMatch, known));
+  const asUnknown = ifNoneMatch === undefined || known === undefined || !lists(ifNoneMatch, known);
+  if (asKnown && asUnknown) return;
   throw new HttpProblem(
     'request.precondition-failed',
     'It was changed in the meantime: read it again, and repeat your change on what is there now.',

@@ -18,7 +18,7 @@ import { RecordReport } from '../desired/record-report.js';
 import { SetDesired } from '../desired/set-desired.js';
 import { AdminError } from '../errors.js';
 import { type Standing } from '../sealed/current-standing.js';
-import { assertUnchanged, etagOf, unlessKnown } from './conditional.js';
+import { assertUnchanged, type ChangeHeaders, etagOf, unlessKnown } from './conditional.js';
 import {
   DesiredAnswer,
   DesiredBody,
@@ -102,16 +102,17 @@ export class DesiredController {
   @AllowRoles('ApiAdmin')
   @ApiOperation({ summary: 'Say what one device should hold and run, before what its groups say' })
   @ApiHeader({ name: 'If-Match', required: false, description: 'The `ETag` of what is to be replaced' })
+  @ApiHeader({ name: 'If-None-Match', required: false, description: '`*`: only where there is nothing yet' })
   @ApiNoContentResponse({ description: 'The device is told when it asks next' })
   @ProblemResponses(400, 401, 403, 404, 412, 422)
   async replace(
     @Param() { serial }: SerialParams,
     @Body() body: DesiredBody,
-    @Headers('if-match') ifMatch: string | undefined,
+    @Headers() headers: ChangeHeaders,
     @CurrentCaller() caller: Caller,
     @Ip() address: string,
   ): Promise<void> {
     const actor = { id: caller.userId, address };
-    await this.setDesired.forDevice(serial, desiredOf(body), (current) => assertUnchanged(ifMatch, current), actor);
+    await this.setDesired.forDevice(serial, desiredOf(body), (current) => assertUnchanged(headers, current), actor);
   }
 }

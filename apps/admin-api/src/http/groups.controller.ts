@@ -16,7 +16,7 @@ import { type FastifyReply, type FastifyRequest } from 'fastify';
 
 import { SetDesired } from '../desired/set-desired.js';
 import { ManageGroups } from '../groups/manage-groups.js';
-import { assertUnchanged, unlessKnown } from './conditional.js';
+import { assertUnchanged, type ChangeHeaders, unlessKnown } from './conditional.js';
 import {
   desiredOf,
   DesiredResourceAnswer,
@@ -88,18 +88,19 @@ export class GroupsController {
   @AllowRoles('ApiAdmin')
   @ApiOperation({ summary: 'Say what the devices of a group should hold and run; makes the group' })
   @ApiHeader({ name: 'If-Match', required: false, description: 'The `ETag` of what is to be replaced' })
+  @ApiHeader({ name: 'If-None-Match', required: false, description: '`*`: only where there is nothing yet' })
   @ApiNoContentResponse({ description: 'Devices are told when they ask next' })
   @ProblemResponses(400, 401, 403, 412, 422)
   async replace(
     @Param() { name }: GroupParams,
     @Body() body: GroupDesiredBody,
-    @Headers('if-match') ifMatch: string | undefined,
+    @Headers() headers: ChangeHeaders,
     @CurrentCaller() caller: Caller,
     @Ip() address: string,
   ): Promise<void> {
     const wishes = { priority: body.priority ?? 0, ...desiredOf(body) };
     const actor = { id: caller.userId, address };
-    await this.setDesired.forGroup(name, wishes, (current) => assertUnchanged(ifMatch, current), actor);
+    await this.setDesired.forGroup(name, wishes, (current) => assertUnchanged(headers, current), actor);
   }
 
   @Delete(':name')

@@ -4,9 +4,6 @@ import { readFile } from 'node:fs/promises';
 import { type DeviceConf, parseDeviceConf } from '@azaion/identity';
 import { type Environment } from '@azaion/nest-support';
 
-/** Where `device.conf` lies unless `DEVICE_CONF` says otherwise. */
-export const DEVICE_CONF_PATH = '/etc/azaion/device.conf';
-
 /**
  * Reads `device.conf`.
  *
@@ -24,13 +21,17 @@ export async function readDeviceConf(path: string): Promise<DeviceConf | undefin
   return parseDeviceConf(text);
 }
 
-/** The environment, with the Admin API's address from `device.conf` where it names none: a provisioned device needs no further setting. */
-export function withProvisionedApi(env: Environment): Environment {
+/**
+ * The environment, with the Admin API's address from `device.conf` where it names none: a provisioned device needs no further setting.
+ *
+ * @param usualPath - Where the file lies unless `DEVICE_CONF` says otherwise.
+ */
+export function withProvisionedApi(env: Environment, usualPath: string): Environment {
   const configured = env['RESOURCE_API_URL'];
   if (configured !== undefined && configured !== '') return env;
   try {
     const path = env['DEVICE_CONF'];
-    const conf = parseDeviceConf(readFileSync(path === undefined || path === '' ? DEVICE_CONF_PATH : path, 'utf8'));
+    const conf = parseDeviceConf(readFileSync(path === undefined || path === '' ? usualPath : path, 'utf8'));
     return conf.apiUrl === undefined ? env : { ...env, RESOURCE_API_URL: conf.apiUrl };
   } catch {
     return env; // what is wrong with the file is said where it is needed

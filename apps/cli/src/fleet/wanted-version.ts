@@ -1,0 +1,34 @@
+import { type ResourceName } from '@azaion/kernel';
+
+import { parseResourceReference, parseVersion } from '../resource-reference.js';
+
+/** A resource in the version that is wanted. */
+export interface WantedVersion extends ResourceName {
+  readonly version: number | 'latest';
+}
+
+/**
+ * Reads `FOLDER/NAME`, `FOLDER/NAME@3` or `FOLDER/NAME@latest`.
+ *
+ * @throws CliFailure exit `usage`; NameError `name.invalid`.
+ */
+export function parseWantedVersion(text: string): WantedVersion {
+  const at = text.indexOf('@');
+  const [path, version] = at < 0 ? [text, 'latest'] : [text.slice(0, at), text.slice(at + 1)];
+  return { ...parseResourceReference(path), version: version === 'latest' ? 'latest' : parseVersion(version) };
+}
+
+/** `FOLDER/NAME@3`, as {@link parseWantedVersion} reads it. */
+export function wantedVersionText({ folder, name, version }: WantedVersion): string {
+  return `${folder}/${name}@${String(version)}`;
+}
+
+/** What an answer of the Admin API says is wanted; what has another form is left out. */
+export function wantedVersions(value: unknown): WantedVersion[] {
+  return (Array.isArray(value) ? (value as unknown[]) : []).flatMap((each) => {
+    if (typeof each !== 'object' || each === null) return [];
+    const { folder, name, version } = each as Record<string, unknown>;
+    if (typeof folder !== 'string' || typeof name !== 'string') return [];
+    return typeof version === 'number' || version === 'latest' ? [{ folder, name, version }] : [];
+  });
+}

@@ -1,0 +1,39 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { answersHttp, type RunningProcess, startProcess } from '@azaion/testing';
+
+import { settingNames } from './docs/workspace-configuration.js';
+
+/** Root of the workspace, from `tools/dist` and `tools/src`. */
+export const WORKSPACE = join(import.meta.dirname, '..', '..');
+
+const READY_TIMEOUT_MS = 120_000;
+
+/** One of the built services. */
+export interface ServiceToStart {
+  readonly app: 'admin-api' | 'loader';
+  /** Where its health is asked for. */
+  readonly url: string;
+  /** Its settings: the only ones it sees, whatever the shell of whoever started it has. */
+  readonly env: Readonly<Record<string, string>>;
+}
+
+/** Starts what `npm run build` made as a process of its own, and waits until it is ready. */
+export function startService({ app, url, env }: ServiceToStart): Promise<RunningProcess> {
+  return startProcess({
+    command: process.execPath,
+    args: [join(WORKSPACE, 'apps', app, 'dist', 'main.js')],
+    cwd: WORKSPACE,
+    env: { ...hiddenSettings(), NODE_OPTIONS: undefined, ...env },
+    ready: answersHttp(`${url}/health/ready`),
+    readyTimeoutMs: READY_TIMEOUT_MS,
+  });
+}
+
+/** Every setting that either service knows, taken away. */
+function hiddenSettings(): Record<string, undefined> {
+  const read = (path: string): string => readFileSync(join(WORKSPACE, path), 'utf8');
+  const names = settingNames(read).flatMap((name) => [name, `${name}_FILE`]);
+  return Object.fromEntries(names.map((name) => [name, undefined]));
+}
