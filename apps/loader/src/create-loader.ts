@@ -10,8 +10,12 @@ import { type LoaderFeature } from './loader-feature.js';
 import { LoaderModule } from './loader.module.js';
 import { LoaderMetrics } from './metrics/loader-metrics.js';
 import { meteredAdapters } from './metrics/metered-adapters.js';
+import { Activity } from './status-page/activity.js';
+import { StatusPageModule } from './status-page/status-page.module.js';
 
 const MAX_JSON_BYTES = 64 * 1024;
+/** Of the status page, beside `src` and `dist`. */
+const PAGE_FILES = new URL('../public/', import.meta.url);
 
 /** Builds the Loader's HTTP application, ready to listen. @throws Error of the file system when certificate or key cannot be read. */
 export async function createLoader(
@@ -28,7 +32,10 @@ export async function createLoader(
   const registry = options.metrics ?? new Metrics();
   const metrics = new LoaderMetrics(registry);
   const metered = meteredAdapters(adapters, metrics);
-  const app = await createApp(LoaderModule.register(config, metered, metrics, version, options.features), {
+  const activity = new Activity(adapters.clock);
+  const page = await StatusPageModule.register(PAGE_FILES, activity, adapters.device);
+  const features = [...(options.features ?? []), { module: page, ready: [] }];
+  const app = await createApp(LoaderModule.register(config, metered, metrics, version, features), {
     api: {
       title: 'Azaion Loader',
       description:
@@ -47,7 +54,9 @@ export async function createLoader(
     metrics: { registry, scrapeToken: config.metricsToken },
     ...(options.log === undefined ? {} : { log: options.log }),
   });
-  refuseForeignPaths(app.getHttpAdapter().getInstance());
+  const fastify: FastifyInstance = app.getHttpAdapter().getInstance();
+  activity.watch(fastify);
+  refuseForeignPaths(fastify);
   return app;
 }
 

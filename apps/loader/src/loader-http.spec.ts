@@ -827,6 +827,89 @@ describe('GET /metrics', () => {
   });
 });
 
+describe('GET /overview', () => {
+  interface Overview {
+    readonly people: readonly { readonly email: string }[];
+    readonly resources: readonly { readonly name: string; readonly times: number }[];
+    readonly failures: readonly { readonly code: string; readonly request: string }[];
+  }
+  const overview = async (): Promise<Overview> => {
+    const response = await fetch(`${loader.url}/overview`, { headers: bearer(operator) });
+    expect(response.status).toBe(200);
+    return (await response.json()) as Overview;
+  };
+
+  it('is for those who look after the device', async () => {
+    expect((await fetch(`${loader.url}/overview`)).status).toBe(401);
+    expect((await fetch(`${loader.url}/overview`, { headers: bearer(uploader) })).status).toBe(403);
+  });
+
+  it('names who calls with a good token, until they log out or it ends', async () => {
+    const second = await loader.token('second@azaion.com');
+    await loader.load(second, 'missing.onnx');
+    await loader.load(await loader.token('second@azaion.com', { forged: true }), 'missing.onnx');
+    expect((await overview()).people.map(({ email }) => email)).toEqual(['second@azaion.com']);
+    expect((await overview()).people.map(({ email }) => email)).toEqual(['operator@azaion.com', 'second@azaion.com']);
+    await fetch(`${loader.url}/logout`, { method: 'POST', headers: bearer(second) });
+    expect((await overview()).people.map(({ email }) => email)).toEqual(['operator@azaion.com']);
+  });
+
+  it('names what was served, whole or in part, the last first', async () => {
+    for (const name of ['a.onnx', 'b.onnx']) await loader.publish(name, randomBytes(100));
+    await (await loader.load(operator, 'a.onnx')).arrayBuffer();
+    await (await loader.load(operator, 'b.onnx')).arrayBuffer();
+    const range = await fetch(`${loader.url}/resources/models/a.onnx`, {
+      headers: { ...bearer(operator), range: 'bytes=1-2' },
+    });
+    expect((await range.arrayBuffer()).byteLength).toBe(2);
+    expect((await overview()).resources).toEqual([
+      expect.objectContaining({ folder: 'models', name: 'a.onnx', version: 1, times: 2 }),
+      expect.objectContaining({ folder: 'models', name: 'b.onnx', version: 1, times: 1 }),
+    ]);
+  });
+
+  it('names what failed for people and for this service, not what strangers make fail', async () => {
+    await loader.load(operator, 'missing.onnx');
+    for (let stranger = 0; stranger < 30; stranger++) await fetch(`${loader.url}/nothing/${stranger}`);
+    await loader.load('abc', 'a.onnx');
+    expect((await overview()).failures).toEqual([
+      expect.objectContaining({ code: 'resource.not-found', request: 'POST /load/missing.onnx', status: 404 }),
+    ]);
+  });
+
+  it('remembers a bounded number of failures', async () => {
+    for (let time = 0; time < 25; time++) await loader.load(operator, `missing-${time}.onnx`);
+    const { failures } = await overview();
+    expect(failures).toHaveLength(20);
+    expect(failures[0]?.request).toBe('POST /load/missing-24.onnx');
+  });
+});
+
+describe('the status page', () => {
+  it.each([
+    ['/', 'text/html; charset=utf-8'],
+    ['/page/status.js', 'text/javascript; charset=utf-8'],
+    ['/page/status.css', 'text/css; charset=utf-8'],
+    ['/page/icon.svg', 'image/svg+xml'],
+  ])('%s is open to everybody, under a policy that forbids everything but itself', async (path, type) => {
+    const response = await fetch(loader.url + path);
+    expect(response.status).toBe(200);
+    expect(response.headers.get('content-type')).toBe(type);
+    const policy = response.headers.get('content-security-policy');
+    expect(policy).toContain("default-src 'none'");
+    expect(policy).not.toMatch(/unsafe|\*|https?:/);
+  });
+
+  it('has no script or style in the document itself', async () => {
+    const page = await (await fetch(loader.url)).text();
+    expect(page).not.toMatch(/<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)/);
+  });
+
+  it.each(['/page/..%2Fpackage.json', '/page/constructor', '/page/index.htm'])('has no %s', async (path) =>
+    expect((await fetch(loader.url + path)).status).toBe(404),
+  );
+});
+
 describe('status and health (F6)', () => {
   it('says healthy exactly', async () => {
     expect(await (await fetch(`${loader.url}/health`)).text()).toBe('{"status":"healthy"}');

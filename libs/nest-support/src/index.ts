@@ -38,6 +38,7 @@ export {
   PROBLEMS,
   type ProblemSpec,
 } from './problem.js';
+export { answeredProblem } from './problem-filter.js';
 export { BINARY_MEDIA_TYPE, BodyStream, bodyStreamOf, readAtMost } from './raw-body.js';
 export { REQUEST_ID_HEADER, requestIdOf } from './request-id.js';
 export { listRoutes, type RouteRule, undeclaredRoutes } from './routes.js';

@@ -1,7 +1,14 @@
 import { type ArgumentsHost, Catch, type ExceptionFilter, Logger } from '@nestjs/common';
 import { type FastifyReply, type FastifyRequest } from 'fastify';
 
-import { problemOf, type ProblemOptions, PROBLEM_MEDIA_TYPE } from './problem.js';
+import { PROBLEM_MEDIA_TYPE, type ProblemDocument, problemOf, type ProblemOptions } from './problem.js';
+
+const answered = new WeakMap<object, ProblemDocument>();
+
+/** The problem that a request was answered with, if it was one; also where the connection had to be cut instead. */
+export function answeredProblem(request: FastifyRequest): ProblemDocument | undefined {
+  return answered.get(request);
+}
 
 /** Answers every error, also those raised before a handler is reached, with a problem document. */
 @Catch()
@@ -21,6 +28,7 @@ export class ProblemFilter implements ExceptionFilter {
     if (reply.raw.destroyed) return;
     const problem = problemOf(error, { instance: pathOf(request.url), requestId: request.id }, this.options);
     if (problem.unexpected) this.logger.error({ err: error, code: problem.document.code });
+    answered.set(request, problem.document);
     if (reply.raw.headersSent) {
       reply.raw.destroy(); // a cut connection, never a short, normal-looking body
       return;

@@ -1,3 +1,4 @@
+export { startBrowser, type TestBrowser, type WatchedPage } from './browser.js';
 export { COMPONENTS, type ComponentName, describeWith, findProgram, whyUnavailable } from './components.js';
 export { type DockerDaemon, startDockerd } from './docker-daemon.js';
 export { freePort } from './free-port.js';

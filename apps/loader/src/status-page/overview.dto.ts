@@ -1,0 +1,74 @@
+import { ROLES, type Role } from '@azaion/identity';
+import { ApiProperty } from '@nestjs/swagger';
+
+/** Somebody whose token is good. */
+export class OverviewPerson {
+  @ApiProperty({ example: 'operator@azaion.com' })
+  readonly email!: string;
+
+  @ApiProperty({ enum: Object.keys(ROLES), example: 'Operator' })
+  readonly role!: Role;
+
+  @ApiProperty({ format: 'date-time' })
+  readonly lastSeen!: string;
+
+  @ApiProperty({ format: 'date-time' })
+  readonly expiresAt!: string;
+}
+
+/** A resource that was served since the start. */
+export class OverviewResource {
+  @ApiProperty({ example: 'models' })
+  readonly folder!: string;
+
+  @ApiProperty({ example: 'azaion.onnx' })
+  readonly name!: string;
+
+  @ApiProperty({ example: 3 })
+  readonly version!: number;
+
+  @ApiProperty({ format: 'date-time' })
+  readonly lastServed!: string;
+
+  @ApiProperty({ example: 12 })
+  readonly times!: number;
+}
+
+/** A request that failed. */
+export class OverviewFailure {
+  @ApiProperty({ format: 'date-time' })
+  readonly at!: string;
+
+  @ApiProperty({ example: 'POST /load/azaion.onnx' })
+  readonly request!: string;
+
+  @ApiProperty({ example: 502 })
+  readonly status!: number;
+
+  @ApiProperty({ example: 'cdn.unavailable' })
+  readonly code!: string;
+
+  @ApiProperty()
+  readonly detail!: string;
+
+  @ApiProperty()
+  readonly requestId!: string;
+}
+
+/** Answer of `GET /overview`. */
+export class OverviewAnswer {
+  @ApiProperty({ type: String, nullable: true, example: 'azj-0001', description: 'Of the device, where this is one' })
+  readonly serial!: string | null;
+
+  @ApiProperty({ description: 'Whether the device itself is logged in' })
+  readonly deviceLoggedIn!: boolean;
+
+  @ApiProperty({ type: [OverviewPerson], description: 'Who is logged in here, seen last first' })
+  readonly people!: readonly OverviewPerson[];
+
+  @ApiProperty({ type: [OverviewResource], description: 'What was served since the start, the last first' })
+  readonly resources!: readonly OverviewResource[];
+
+  @ApiProperty({ type: [OverviewFailure], description: 'The last requests that failed, the last first' })
+  readonly failures!: readonly OverviewFailure[];
+}

@@ -1,0 +1,126 @@
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
+
+import { describeWith, imageArchive, startBrowser, type TestBrowser, type WatchedPage } from '@azaion/testing';
+
+import { type Person, type StartedSystem, startSystem } from './started-system.js';
+
+/** For whoever wants to look at the page: pictures of it are written there. */
+const PICTURES = process.env['AZAION_SCREENSHOT_DIR'];
+const PHONE = { width: 360, height: 780 };
+
+describeWith('browser', 'the status page', () => {
+  let browser: TestBrowser;
+  let system: StartedSystem;
+  let operator: Person;
+  let watched: WatchedPage;
+
+  beforeAll(async () => {
+    [browser, system] = await Promise.all([
+      startBrowser(),
+      startSystem({ loaderEnv: { UNLOCK_RUNTIME: 'directory' } }),
+    ]);
+    operator = await system.createPerson('Operator');
+  });
+  afterAll(async () => {
+    await browser.stop();
+    await system.stop();
+  });
+  afterEach(async () => {
+    const { foreignRequests, errors } = watched;
+    await watched.close();
+    // Nothing was asked of anybody else, and the content security policy refused nothing.
+    expect({ foreignRequests, errors }).toEqual({ foreignRequests: [], errors: [] });
+  });
+
+  async function signIn({ email, password }: Person): Promise<void> {
+    const { page } = watched;
+    await page.click('#sign-in');
+    await page.fill('#login-email', email);
+    await page.fill('#login-password', password);
+    await page.click('#login-form button.primary');
+  }
+
+  async function picture(name: string): Promise<void> {
+    if (PICTURES !== undefined) await watched.page.screenshot({ path: join(PICTURES, `${name}.png`), fullPage: true });
+  }
+
+  async function publish(path: string, content: Buffer): Promise<void> {
+    const token = await system.login(await system.createPerson('ApiAdmin'));
+    const response = await fetch(`${system.loaderUrl}/upload/${path}`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/octet-stream' },
+      body: new Uint8Array(content),
+    });
+    expect(response.status).toBe(200);
+  }
+
+  it('says at a glance that all is well, to everybody', async () => {
+    watched = await browser.open(system.loaderUrl);
+    const { page } = watched;
+    await page.getByRole('heading', { name: 'Everything is ready' }).waitFor();
+    await page.getByText('Not started').waitFor();
+    expect(await page.textContent('#cache-limit')).toMatch(/^of \d/);
+    expect(await page.isVisible('#people')).toBe(false);
+    expect(await page.isVisible('#unlock-start')).toBe(false);
+    await picture('signed-out');
+  });
+
+  it('refuses wrong credentials with a sentence, and keeps its secrets', async () => {
+    watched = await browser.open(system.loaderUrl);
+    await signIn({ ...operator, password: 'not the password' });
+    const alert = watched.page.getByRole('alert');
+    await alert.waitFor();
+    expect(await alert.textContent()).toMatch(/password/i);
+    expect(await watched.page.isVisible('#people')).toBe(false);
+  });
+
+  it('shows an operator who is logged in, what was served and what failed', async () => {
+    await publish('weights.onnx?folder=models', randomBytes(300_000));
+    const token = await system.login(operator);
+    const load = (filename: string): Promise<Response> =>
+      fetch(`${system.loaderUrl}/load/${filename}`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+        body: JSON.stringify({ filename, folder: 'models' }),
+      });
+    await (await load('weights.onnx')).arrayBuffer();
+    expect((await load('missing.onnx')).status).toBe(404);
+
+    watched = await browser.open(system.loaderUrl);
+    const { page } = watched;
+    await signIn(operator);
+    await page.locator('#people li', { hasText: operator.email }).first().waitFor();
+    await page.locator('#resources li', { hasText: 'models/weights.onnx' }).waitFor();
+    await page.locator('#failures li', { hasText: 'resource.not-found' }).waitFor();
+    await picture('signed-in');
+    await page.click('#sign-out');
+    await page.locator('#people').waitFor({ state: 'hidden' });
+  });
+
+  it('unlocks at the press of a button and follows it live', async () => {
+    const archive = await imageArchive([
+      { name: 'azaion/detections:latest', layers: [{ seed: 'one', sizeBytes: 4_000_000 }] },
+      { name: 'azaion/flights:latest', layers: [{ seed: 'two', sizeBytes: 3_000_000 }] },
+    ]);
+    await publish('azaion-latest?folder=images&kind=images', await buffer(archive.open()));
+    watched = await browser.open(system.loaderUrl);
+    const { page } = watched;
+    await signIn(operator);
+    await page.click('#unlock-start');
+    await page.locator('#unlock-state', { hasText: 'Ready' }).waitFor();
+    await page.locator('#unlock-images li[data-present]', { hasText: 'azaion/flights:latest' }).waitFor();
+    await picture('unlocked');
+  });
+
+  it.each([false, true])('fits a phone without scrolling sideways (dark: %p)', async (dark) => {
+    watched = await browser.open(system.loaderUrl, PHONE, dark);
+    const { page } = watched;
+    await page.getByRole('heading', { name: 'Everything is ready' }).waitFor();
+    await signIn(operator);
+    await page.locator('#failures li').first().waitFor();
+    expect(await page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(PHONE.width);
+    await picture(dark ? 'phone-dark' : 'phone');
+  });
+});
