@@ -113,6 +113,8 @@ const EXITS = {
   'device.proof-invalid': 'forbidden',
   'device.revoked': 'forbidden',
   'device.key-store': 'internal',
+  'device.hardware-changed': 'refused',
+  'device.hardware-unknown': 'refused',
   'device.tpm-absent': 'refused',
   'device.tpm-busy': 'refused',
   'device.tpm-lockout': 'refused',

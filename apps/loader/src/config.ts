@@ -146,8 +146,8 @@ export class LoaderConfig {
 
   /** What the device's keys are tied to. */
   @EnvText('LOADER_BINDING')
-  @IsIn(['auto', 'tpm', 'credentials'])
-  readonly binding: 'auto' | 'tpm' | 'credentials' = 'auto';
+  @IsIn(['auto', 'tpm', 'hardware', 'credentials'])
+  readonly binding: 'auto' | 'tpm' | 'hardware' | 'credentials' = 'auto';
 
   /** Where the TPM is, as tpm2-tools read it. A container needs `/dev/tpmrm0` and nothing else of the TPM. */
   @EnvText('TPM_TCTI')

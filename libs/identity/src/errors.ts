@@ -15,6 +15,8 @@ export const IDENTITY_ERRORS = {
   'device.proof-invalid': 'attacker',
   'device.revoked': 'operator',
   'device.key-store': 'operator', // the device's own keys cannot be read
+  'device.hardware-changed': 'operator', // more than one part
+  'device.hardware-unknown': 'operator', // too few parts
   'device.tpm-absent': 'operator', // no TPM, no tools, or no permission
   'device.tpm-busy': 'operator', // later
   'device.tpm-lockout': 'operator',

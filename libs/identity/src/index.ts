@@ -37,6 +37,19 @@ export {
   mayWrite,
   MIN_LEASE_SECONDS,
 } from './folder-policy.js';
+export {
+  type ComponentLock,
+  GUESS_COST,
+  type GuessCost,
+  LOCKED_SECRET_BYTES,
+  lockToComponents,
+  MIN_COMPONENTS,
+  openWithComponents,
+  parseComponentLock,
+} from './hardware/component-lock.js';
+export { type HardwareFacts, HardwareProbe } from './hardware/hardware-probe.js';
+export { legacyFingerprint } from './hardware/legacy-fingerprint.js';
+export { type ComponentKind, type HardwareComponent, stableComponents } from './hardware/stable-components.js';
 export { type JwksKey, JwksSource, parseJwks } from './jwks.js';
 export {
   CLOCK_TOLERANCE_SECONDS,

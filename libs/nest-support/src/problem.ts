@@ -99,6 +99,8 @@ export const PROBLEMS = {
   'device.proof-invalid': { status: 422, title: 'Proof refused' },
   'device.revoked': { status: 403, title: 'Device revoked' },
   'device.key-store': { status: 503, title: 'Device keys not available' },
+  'device.hardware-changed': { status: 503, title: 'Device keys not available' },
+  'device.hardware-unknown': { status: 503, title: 'Device keys not available' },
   'device.tpm-absent': { status: 503, title: 'Device keys not available' },
   'device.tpm-busy': { status: 503, title: 'Device keys not available' },
   'device.tpm-lockout': { status: 503, title: 'Device keys not available' },

@@ -1,9 +1,19 @@
 import { join } from 'node:path';
 
-import { type DeviceIdentity } from '@azaion/identity';
+import { type DeviceIdentity, type HardwareFacts } from '@azaion/identity';
+import { FixedHardwareProbe } from '@azaion/identity/testing';
 import { describeWith, type SoftwareTpm, startSoftwareTpm, type TempDirectory, tempDirectory } from '@azaion/testing';
 
 import { type IdentitySettings, openDeviceIdentity } from './open-device-identity.js';
+
+const VIRTUAL: HardwareFacts = { isVirtual: true };
+const PHYSICAL: HardwareFacts = {
+  boardSerial: '1421021062358',
+  cpuFeatures: 'fp asimd',
+  mac: '00:00:5e:00:53:01',
+  memoryKib: 7_620_416,
+  isVirtual: false,
+};
 
 describe('the choice of a binding', () => {
   let directory: TempDirectory;
@@ -21,8 +31,13 @@ describe('the choice of a binding', () => {
   });
   const opened = async (
     changes: Partial<IdentitySettings>,
+    machine = VIRTUAL,
   ): Promise<{ readonly binding: string; readonly reason: string; readonly point: Uint8Array }> => {
-    const { identity, reason, close } = await openDeviceIdentity(settings(changes), () => undefined);
+    const { identity, reason, close } = await openDeviceIdentity(
+      settings(changes),
+      () => undefined,
+      new FixedHardwareProbe(machine),
+    );
     const point = await (identity satisfies DeviceIdentity).agreementPoint();
     await close();
     return { binding: identity.binding, reason, point };
@@ -34,10 +49,27 @@ describe('the choice of a binding', () => {
     expect(reason).toBe('LOADER_BINDING=credentials: the device keys stand in a file of the data directory.');
   });
 
-  it('falls back with auto where no TPM answers, saying why', async () => {
+  it('takes the parts of a physical machine with auto where no TPM answers, and stays with them', async () => {
+    const first = await opened({}, PHYSICAL);
+    expect(first.binding).toBe('hardware');
+    expect(first.reason).toMatch(
+      /^LOADER_BINDING=auto: no TPM can be used \(.+\), and the machine names its parts, so /,
+    );
+    const again = await opened({}, PHYSICAL);
+    expect(again).toMatchObject({ binding: 'hardware', point: first.point });
+    expect(again.reason).toContain('this device has keys tied to its parts already');
+  });
+
+  it('falls back to a file with auto on a virtual machine without a TPM, saying both', async () => {
     const { binding, reason } = await opened({});
     expect(binding).toBe('credentials');
-    expect(reason).toMatch(/^LOADER_BINDING=auto: no TPM can be used \(.+\), so the device keys stand in a file/);
+    expect(reason).toMatch(
+      /^LOADER_BINDING=auto: no TPM can be used \(.+\), and this is a virtual machine .+, so .+ file/,
+    );
+  });
+
+  it('never falls back from configured hardware', async () => {
+    await expect(opened({ binding: 'hardware' })).rejects.toMatchObject({ code: 'device.hardware-unknown' });
   });
 
   it('never falls back from a configured tpm', async () => {

@@ -2,13 +2,20 @@ import { access, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { isPublicJwk } from '@azaion/crypto';
+import { HardwareDeviceIdentity, SystemHardwareProbe, whyNoHardwareBinding } from '@azaion/adapters/hardware';
 import { CredentialsDeviceIdentity } from '@azaion/adapters/software-identity';
 import { type FleetBootPolicy, hasTpmKeys, probeTpm, TpmDeviceIdentity } from '@azaion/adapters/tpm';
-import { type Binding, type DeviceIdentity, parseBootPolicies, parsePcrSelection } from '@azaion/identity';
+import {
+  type Binding,
+  type DeviceIdentity,
+  type HardwareProbe,
+  parseBootPolicies,
+  parsePcrSelection,
+} from '@azaion/identity';
 
 /** What the choice of a binding depends on. */
 export interface IdentitySettings {
-  readonly binding: 'auto' | 'tpm' | 'credentials';
+  readonly binding: 'auto' | Binding;
   readonly dataDir: string;
   readonly tpmTcti: string;
   readonly tpmPcrs: string;
@@ -25,19 +32,21 @@ export interface ChosenIdentity {
 }
 
 const TPM_TIMEOUT_MS = 30_000;
+const PROBE_TIMEOUT_MS = 15_000;
 const MAX_POLICY_KEY_CHARS = 4096;
 
 /**
- * Opens the device's keys, or makes them. `auto` stays with keys that exist; without any it takes a TPM that answers. A configured `tpm` never
- * falls back.
+ * Opens the device's keys, or makes them. `auto` stays with keys that exist; without any it takes a TPM that answers, else the parts of a physical
+ * machine, else a plain file. What is configured by name never falls back.
  *
- * @throws IdentityError `device.key-store` | `device.tpm-…`, in sentences for the operator.
+ * @throws IdentityError `device.key-store` | `device.tpm-…` | `device.hardware-…`, in sentences for the operator.
  */
 export async function openDeviceIdentity(
   settings: IdentitySettings,
   log: (message: string) => void,
+  probe: HardwareProbe = new SystemHardwareProbe(),
 ): Promise<ChosenIdentity> {
-  const { binding, reason } = await chooseBinding(settings);
+  const { binding, reason } = await chooseBinding(settings, probe);
   if (binding === 'tpm') {
     const identity = await TpmDeviceIdentity.open({
       tcti: settings.tpmTcti,
@@ -49,31 +58,44 @@ export async function openDeviceIdentity(
     });
     return { identity, reason, close: () => identity.close() };
   }
-  const identity = await CredentialsDeviceIdentity.open(credentialsFile(settings));
+  const identity =
+    binding === 'hardware'
+      ? await HardwareDeviceIdentity.open({
+          path: hardwareFile(settings),
+          probe,
+          probeTimeoutMs: PROBE_TIMEOUT_MS,
+          log,
+        })
+      : await CredentialsDeviceIdentity.open(credentialsFile(settings));
   return { identity, reason, close: () => Promise.resolve() };
 }
 
 /** Which binding, and why. Keys are not touched. */
 export async function chooseBinding(
   settings: IdentitySettings,
+  probe: HardwareProbe,
 ): Promise<{ readonly binding: Binding; readonly reason: string }> {
   if (settings.binding !== 'auto')
     return { binding: settings.binding, reason: `LOADER_BINDING=${settings.binding}: ${WHERE[settings.binding]}` };
-  const auto = (binding: 'tpm' | 'credentials', why: string): { binding: Binding; reason: string } => ({
+  const auto = (binding: Binding, why: string): { binding: Binding; reason: string } => ({
     binding,
     reason: `LOADER_BINDING=auto: ${why}, so ${WHERE[binding]}`,
   });
   if (await hasTpmKeys(tpmDirectory(settings))) return auto('tpm', 'this device has keys in its TPM already');
+  if (await exists(hardwareFile(settings))) return auto('hardware', 'this device has keys tied to its parts already');
   if (await exists(credentialsFile(settings))) return auto('credentials', 'this device has a file with keys already');
-  const absent = await probeTpm({ tcti: settings.tpmTcti, timeoutMs: TPM_TIMEOUT_MS });
-  return absent === undefined
-    ? auto('tpm', 'a TPM answers')
-    : auto('credentials', `no TPM can be used (${absent.message.replace(/\.$/, '')})`);
+  const noTpm = await probeTpm({ tcti: settings.tpmTcti, timeoutMs: TPM_TIMEOUT_MS });
+  if (noTpm === undefined) return auto('tpm', 'a TPM answers');
+  const without = `no TPM can be used (${noTpm.message.replace(/\.$/, '')})`;
+  const noParts = await whyNoHardwareBinding(probe, PROBE_TIMEOUT_MS);
+  return noParts === undefined
+    ? auto('hardware', `${without}, and the machine names its parts`)
+    : auto('credentials', `${without}, and ${noParts}`);
 }
 
 const WHERE: Readonly<Record<Binding, string>> = {
   tpm: 'the device keys stand in the TPM.',
-  hardware: 'the device keys stand in a file that this machine opens.',
+  hardware: 'the device keys stand in a file that only this machine opens.',
   credentials: 'the device keys stand in a file of the data directory.',
 };
 
@@ -97,6 +119,10 @@ function parsedObject(text: string): Record<string, unknown> {
 
 function tpmDirectory({ dataDir }: IdentitySettings): string {
   return join(dataDir, 'tpm');
+}
+
+function hardwareFile({ dataDir }: IdentitySettings): string {
+  return join(dataDir, 'device-keys.hardware.json');
 }
 
 function credentialsFile({ dataDir }: IdentitySettings): string {

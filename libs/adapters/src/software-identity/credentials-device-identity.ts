@@ -1,8 +1,3 @@
-import { randomUUID } from 'node:crypto';
-import { type FileHandle, link, mkdir, open, rm } from 'node:fs/promises';
-import { constants } from 'node:fs';
-import { dirname, join } from 'node:path';
-
 import {
   generateSoftwareKeys,
   IdentityError,
@@ -11,8 +6,8 @@ import {
   type SoftwareKeys,
 } from '@azaion/identity';
 
-const FILE_MODE = 0o600;
-const OTHERS = 0o077;
+import { createKeyFile, damagedKeyFile, keyStoreError, readKeyFile } from './private-file.js';
+
 const MAX_FILE_BYTES = 4096;
 
 /**
@@ -38,79 +33,22 @@ export class CredentialsDeviceIdentity extends SoftwareDeviceIdentity {
 }
 
 async function readKeys(path: string): Promise<SoftwareKeys | undefined> {
-  let file: FileHandle;
-  try {
-    file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
-  }
-  try {
-    const stat = await file.stat();
-    if (!stat.isFile() || stat.size > MAX_FILE_BYTES) throw damaged();
-    if ((stat.mode & OTHERS) !== 0)
-      throw keyStoreError('Other users may read the file with the device keys: set its mode to 0600.');
-    return parseKeys(await file.readFile('utf8'));
-  } finally {
-    await file.close();
-  }
-}
-
-function parseKeys(text: string): SoftwareKeys {
+  const text = await readKeyFile(path, MAX_FILE_BYTES);
+  if (text === undefined) return undefined;
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch {
-    throw damaged(); // without its cause: a parser quotes what it read
+    throw damagedKeyFile();
   }
-  if (!isSoftwareKeys(value)) throw damaged();
+  if (!isSoftwareKeys(value)) throw damagedKeyFile();
   return value;
 }
 
-/** Writes beside the file and links into place: the file appears whole or not at all, and never replaces another. */
 async function createKeys(path: string): Promise<SoftwareKeys> {
-  const directory = dirname(path);
-  await mkdir(directory, { recursive: true, mode: 0o700 });
   const keys = await generateSoftwareKeys();
-  const draft = join(directory, `.keys-${randomUUID()}`);
-  try {
-    await writeDurably(draft, JSON.stringify(keys));
-    await link(draft, path);
-    await syncDirectory(directory);
-    return keys;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-    const winner = await readKeys(path);
-    if (winner === undefined) throw error;
-    return winner;
-  } finally {
-    await rm(draft, { force: true });
-  }
-}
-
-async function writeDurably(path: string, text: string): Promise<void> {
-  const file = await open(path, 'wx', FILE_MODE);
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, constants.O_RDONLY);
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
-}
-
-function damaged(): IdentityError {
-  return keyStoreError('The file with the device keys is damaged: restore it, or remove it and have the device reset.');
-}
-
-function keyStoreError(message: string, cause?: unknown): IdentityError {
-  return new IdentityError('device.key-store', message, { cause });
+  if (await createKeyFile(path, JSON.stringify(keys))) return keys;
+  const winner = await readKeys(path);
+  if (winner === undefined) throw keyStoreError('The file with the device keys was removed while it was opened.');
+  return winner;
 }

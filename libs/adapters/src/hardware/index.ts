@@ -1,0 +1,6 @@
+export {
+  HardwareDeviceIdentity,
+  type HardwareIdentityOptions,
+  whyNoHardwareBinding,
+} from './hardware-device-identity.js';
+export { SystemHardwareProbe } from './system-hardware-probe.js';
