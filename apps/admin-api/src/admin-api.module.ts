@@ -5,7 +5,9 @@ import { Clock } from '@azaion/kernel';
 import { HealthModule } from '@azaion/nest-support';
 import { ObjectStore } from '@azaion/split-resource';
 
+import { AuditChain } from './audit/audit-chain.js';
 import { AuditLog } from './audit/audit-log.js';
+import { ReadAudit } from './audit/read-audit.js';
 import { AdminConfig } from './config.js';
 import { DesiredOfDevice } from './desired/desired-of-device.js';
 import { RecordReport } from './desired/record-report.js';
@@ -16,6 +18,7 @@ import { ManageDevices } from './devices/manage-devices.js';
 import { RegisterDevice } from './devices/register-device.js';
 import { ManageGroups } from './groups/manage-groups.js';
 import { DesiredController } from './http/desired.controller.js';
+import { AuditController } from './http/audit.controller.js';
 import { DevicesController } from './http/devices.controller.js';
 import { FoldersController } from './http/folders.controller.js';
 import { GrantsController } from './http/grants.controller.js';
@@ -81,6 +84,7 @@ export class AdminApiModule {
         GrantsController,
         VersionsController,
         FoldersController,
+        AuditController,
         StatementKeysController,
         ObjectsController,
       ],
@@ -102,6 +106,8 @@ function given(config: AdminConfig, infrastructure: Infrastructure): Provider[] 
 function keys(config: AdminConfig, infrastructure: Infrastructure): Provider[] {
   return [
     made(AuditLog, [Clock]),
+    made(AuditChain, [Database]),
+    made(ReadAudit, [Database]),
     made(ServiceSecrets, [Database, KeyVault]),
     made(SigningKeys, [Database, KeyVault, Clock]),
     {

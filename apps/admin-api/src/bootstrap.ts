@@ -3,6 +3,8 @@ import { Metrics, openLog, type OpenLog, runService, thisProcess } from '@azaion
 import { Logger } from '@nestjs/common';
 import { type NestFastifyApplication } from '@nestjs/platform-fastify';
 
+import { AuditChain } from './audit/audit-chain.js';
+import { type Background, repeat } from './background.js';
 import { type AdminConfig, listensOnLoopback, readAdminConfig } from './config.js';
 import { createAdminApi, prepareAdminApi } from './create-admin-api.js';
 import { type Infrastructure, openInfrastructure } from './infrastructure.js';
@@ -14,6 +16,8 @@ import { VerifierLoop } from './sealed/verifier-loop.js';
 import { VerifyVersions } from './sealed/verify-versions.js';
 
 const HOUSEKEEPING_INTERVAL_MS = 10 * 60_000;
+/** Events are in the chain within a second. */
+const AUDIT_INTERVAL_MS = 500;
 
 /** Starts the Admin API. Ends the process when it cannot: 2 when the configuration or the command line is not usable, else 1. */
 export async function run(): Promise<void> {
@@ -74,14 +78,11 @@ async function listen(
 
 /** Connections to the database end after the last request has been answered. */
 function closeAfter(app: NestFastifyApplication, infrastructure: Infrastructure, config: AdminConfig): void {
-  const housekeeping = app.get(Housekeeping);
-  const logger = new Logger('Housekeeping');
-  const collection = app.get(CollectPacks);
-  const round = (): void => {
-    for (const work of [housekeeping, collection])
-      work.run().catch((error: unknown) => logger.warn(`A round failed: ${codeOf(error)}.`));
-  };
-  const timer = setInterval(round, HOUSEKEEPING_INTERVAL_MS).unref();
+  const background = [
+    inBackground('Housekeeping', () => app.get(Housekeeping).run(), HOUSEKEEPING_INTERVAL_MS),
+    inBackground('CollectPacks', () => app.get(CollectPacks).run(), HOUSEKEEPING_INTERVAL_MS),
+    inBackground('AuditChain', () => app.get(AuditChain).link(), AUDIT_INTERVAL_MS),
+  ];
   const verifying = new Logger('Verifier');
   const verifier = new VerifierLoop(app.get(VerifyVersions), (error) =>
     verifying.warn(`A version could not be checked: ${codeOf(error)}. It is tried again.`),
@@ -91,10 +92,15 @@ function closeAfter(app: NestFastifyApplication, infrastructure: Infrastructure,
     .getHttpAdapter()
     .getInstance()
     .addHook('onClose', async () => {
-      clearInterval(timer);
+      for (const work of background) await work.stop();
       await verifier.stop();
       await infrastructure.close();
     });
+}
+
+function inBackground(name: string, work: () => Promise<unknown>, pauseMs: number): Background {
+  const logger = new Logger(name);
+  return repeat(work, pauseMs, (error) => logger.warn(`A round failed: ${codeOf(error)}.`));
 }
 
 function localUrl(app: NestFastifyApplication): string {

@@ -68,6 +68,12 @@ export class AdminConfig {
   @IsString()
   readonly databaseUrl?: Secret<string>;
 
+  /** The login that owns the schema and is used at start alone, to bring it up to date; `DATABASE_URL` does both unless this is set. */
+  @EnvSecret('DATABASE_MIGRATION_URL')
+  @IsOptional()
+  @IsString()
+  readonly databaseMigrationUrl?: Secret<string>;
+
   /** Base URL of the object store as this service reaches it. */
   @EnvText('S3_ENDPOINT')
   @IsOptional()

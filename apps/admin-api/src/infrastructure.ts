@@ -11,8 +11,9 @@ import { Logger } from '@nestjs/common';
 
 import { type AdminConfig, isProduction } from './config.js';
 import { type OfflineKeyDocument } from './keys/statement-authority.js';
-import { Database } from './persistence/database.js';
+import { type ConnectionSettings, Database } from './persistence/database.js';
 import { EmbeddedPostgres } from './persistence/embedded-postgres.js';
+import { SERVICE_ROLE } from './persistence/service-role.js';
 
 /** What the application stands on, opened and ready. */
 export interface Infrastructure {
@@ -55,9 +56,12 @@ export async function openInfrastructure(
   const objects = await openObjectStore(config, vault, clock, () => publicUrl ?? '');
   const embedded = config.databaseUrl === undefined ? await EmbeddedPostgres.start(dataDir, besideService) : undefined;
   const logger = new Logger('Database');
+  const connection = embedded?.connection ?? { connectionString: (config.databaseUrl ?? new Secret('')).reveal() };
+  const owner = config.databaseMigrationUrl;
   const database = new Database(
-    embedded?.connection ?? { connectionString: (config.databaseUrl ?? new Secret('')).reveal() },
+    connection,
     (code) => logger.warn(`A connection was lost while idle (${code}).`),
+    SERVICE_ROLE,
   );
   const close = async (): Promise<void> => {
     await database.close();
@@ -65,7 +69,7 @@ export async function openInfrastructure(
     if (objects instanceof S3ObjectStore) objects.close();
   };
   try {
-    await database.migrate();
+    await migrate(owner === undefined ? connection : { connectionString: owner.reveal() });
   } catch (error) {
     await close();
     throw error;
@@ -81,6 +85,16 @@ export async function openInfrastructure(
     },
     close,
   };
+}
+
+/** The schema's owner connects for this alone. */
+async function migrate(settings: ConnectionSettings): Promise<void> {
+  const owner = new Database(settings);
+  try {
+    await owner.migrate();
+  } finally {
+    await owner.close();
+  }
 }
 
 async function openObjectStore(

@@ -20,22 +20,29 @@ export interface AuditEvent {
   readonly details?: Readonly<Record<string, string | number | boolean>>;
 }
 
-/** Writes the append-only record of logins, grants, key releases and changes. */
+/** Writes the append-only record of logins, grants, key releases and changes. Its place in the chain an event gets later, from {@link AuditChain}. */
 export class AuditLog {
   constructor(private readonly clock: Clock) {}
 
   /** @param on - The transaction of what is recorded, so that neither exists without the other. */
   async record(on: Queries, { event, actor, subject, details }: AuditEvent): Promise<void> {
     await on
-      .insertInto('audit_events')
-      .values({
-        at: new Date(this.clock.nowMs()),
-        event,
-        actor: actor.id,
-        address: actor.address,
-        subject,
-        details: JSON.stringify(details ?? {}),
-      })
+      .with('recorded', (query) =>
+        query
+          .insertInto('audit_events')
+          .values({
+            at: new Date(this.clock.nowMs()),
+            event,
+            actor: actor.id,
+            address: actor.address,
+            subject,
+            details: JSON.stringify(details ?? {}),
+          })
+          .returning('id'),
+      )
+      .insertInto('audit_pending')
+      .columns(['event_id'])
+      .expression((from) => from.selectFrom('recorded').select('recorded.id'))
       .execute();
   }
 }

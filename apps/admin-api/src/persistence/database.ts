@@ -7,8 +7,10 @@ import { references } from './migrations/0002-references.js';
 import { verification } from './migrations/0010-verification.js';
 import { pinnedVersions } from './migrations/0011-pinned-versions.js';
 import { folderPolicies } from './migrations/0020-folder-policies.js';
+import { audit } from './migrations/0021-audit.js';
 import { fleet } from './migrations/0030-fleet.js';
 import { type Schema } from './schema.js';
+import { grantServiceRole, type SERVICE_ROLE } from './service-role.js';
 
 /** The database, or one transaction on it. */
 export type Queries = Kysely<Schema> | Transaction<Schema>;
@@ -35,14 +37,23 @@ export type ConnectionSettings =
 export class Database {
   readonly queries: Kysely<Schema>;
 
-  /** @param onLostConnection - Told the code of an error that ended an idle connection. */
-  constructor(settings: ConnectionSettings, onLostConnection: (code: string) => void = () => undefined) {
+  /**
+   * @param onLostConnection - Told the code of an error that ended an idle connection.
+   * @param role - What every connection may do; whatever the login may unless given.
+   */
+  constructor(
+    settings: ConnectionSettings,
+    onLostConnection: (code: string) => void = () => undefined,
+    role?: typeof SERVICE_ROLE,
+  ) {
     const pool = new pg.Pool({
       ...settings,
       max: CONNECTIONS,
       connectionTimeoutMillis: 10_000,
       statement_timeout: MAX_WAIT_MS,
       idle_in_transaction_session_timeout: MAX_WAIT_MS,
+      // eslint-disable-next-line @typescript-eslint/no-misused-promises -- the pool waits for it; only its types do not say so
+      ...(role === undefined ? {} : { onConnect: (client) => client.query(`set role ${role}`) }),
       types: {
         // Byte counts and row numbers stay far below 2^53.
         getTypeParser: (oid: number, format: 'text' | 'binary' = 'text'): ((value: string) => unknown) =>
@@ -59,10 +70,16 @@ export class Database {
     return this.queries.transaction().execute(work);
   }
 
-  /** Brings the schema up to date: forward only, under an advisory lock, so replicas may start together. */
+  /**
+   * Brings the schema up to date: forward only, under an advisory lock, so replicas may start together. Then gives {@link SERVICE_ROLE} what
+   * the service needs.
+   *
+   * @throws Error with a sentence for the operator.
+   */
   async migrate(): Promise<void> {
     const migrator = new Migrator({
       db: this.queries,
+      allowUnorderedMigrations: true, // parts of the schema that do not touch each other grow side by side
       provider: {
         getMigrations: () =>
           Promise.resolve({
@@ -71,12 +88,14 @@ export class Database {
             '0010-verification': verification,
             '0011-pinned-versions': pinnedVersions,
             '0020-folder-policies': folderPolicies,
+            '0021-audit': audit,
             '0030-fleet': fleet,
           }),
       },
     });
     const { error } = await migrator.migrateToLatest();
     if (error !== undefined) throw new Error('The database schema could not be brought up to date.', { cause: error });
+    await this.transaction(grantServiceRole);
   }
 
   /** Whether the database answers. */

@@ -299,6 +299,18 @@ export interface AuditEventsTable {
   details: JSONColumnType<Readonly<Record<string, string | number | boolean>>>;
 }
 
+/** Events that have no place in the chain yet. */
+export interface AuditPendingTable {
+  event_id: number;
+}
+
+/** The place of each event in the chain of hashes. */
+export interface AuditChainTable {
+  sequence: number;
+  event_id: number;
+  hash: Buffer;
+}
+
 /** Every table. Source: the migrations beside this file. */
 export interface Schema {
   users: UsersTable;
@@ -330,4 +342,6 @@ export interface Schema {
   version_packs: VersionPacksTable;
   grants: GrantsTable;
   audit_events: AuditEventsTable;
+  audit_pending: AuditPendingTable;
+  audit_chain: AuditChainTable;
 }

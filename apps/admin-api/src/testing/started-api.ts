@@ -100,7 +100,7 @@ export async function startApi(env: Readonly<Record<string, string>> = {}, clock
       ...(options.body === undefined ? {} : { body: raw ? (options.body as string) : JSON.stringify(options.body) }),
     });
     const text = await answer.text();
-    const isJson = /json/.test(answer.headers.get('content-type') ?? '');
+    const isJson = /[/+]json/.test(answer.headers.get('content-type') ?? '');
     return { status: answer.status, headers: answer.headers, text, json: isJson ? JSON.parse(text) : undefined };
   };
   const logIn = (email: string, password: string): Promise<Answer> =>
