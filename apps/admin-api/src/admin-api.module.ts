@@ -39,6 +39,7 @@ import { Database } from './persistence/database.js';
 import { CollectPacks } from './sealed/collect-packs.js';
 import { CommitUpload } from './sealed/commit-upload.js';
 import { CurrentStanding } from './sealed/current-standing.js';
+import { FolderQuota } from './sealed/folder-quota.js';
 import { FolderPolicies } from './sealed/folder-policies.js';
 import { Folders } from './sealed/folders.js';
 import { GrantResource } from './sealed/grant-resource.js';
@@ -194,12 +195,14 @@ function useCases(config: AdminConfig): Provider[] {
     made(FolderPolicies, [Database, AuditLog, Clock]),
     made(Folders, [Database, KeyVault, FolderPolicies, AuditLog, Clock]),
     made(Uploads, [Database, Folders, AuditLog, Clock]),
-    made(Packs, [Database, Uploads, Folders, ObjectStore, Clock]),
+    made(FolderQuota, [Database, FolderPolicies]),
+    made(Packs, [Database, Uploads, Folders, FolderQuota, ObjectStore, Clock]),
     made(CommitUpload, [
       Database,
       Uploads,
       Folders,
       Packs,
+      FolderQuota,
       KeyVault,
       ServiceSecrets,
       StatementAuthority,

@@ -81,6 +81,7 @@ const EXITS = {
   'upload.conflict': 'refused',
   'upload.pack-gone': 'refused',
   'upload.refused': 'refused',
+  'upload.quota-exceeded': 'refused',
   'chunk.invalid': 'integrity',
   'chunk.unsupported-codec': 'internal',
   'segment.invalid': 'integrity',
@@ -155,6 +156,7 @@ const NEXT: Partial<Record<KnownErrorCode, string>> = {
   'resource.unsupported-format': 'Update azaion to a newer release.',
   'chunk.unsupported-codec': 'Update azaion to a newer release.',
   'upload.pack-gone': 'Run the same command again: what is missing is sealed and sent anew.',
+  'upload.quota-exceeded': 'Withdraw versions that nobody needs, or ask an administrator for a larger quota.',
   'upload.not-found': 'Run the same command again: it opens a new upload and reuses what was sent.',
   'key-document.expired': 'The operator must sign a new key document with the root key.',
   'login.wrong-credentials':

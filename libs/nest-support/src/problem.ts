@@ -84,6 +84,7 @@ export const PROBLEMS = {
   'upload.not-found': { status: 404, title: 'Upload not found' },
   'upload.conflict': { status: 409, title: 'Upload conflict' },
   'upload.pack-gone': { status: 409, title: 'Pack gone' },
+  'upload.quota-exceeded': { status: 413, title: 'Folder full' },
   'upload.refused': { status: 422, title: 'Upload refused' },
 
   'token.missing': { status: 401, title: 'Not logged in' },

@@ -26,6 +26,7 @@ export const RESOURCE_ERRORS = {
   'upload.conflict': 'caller',
   'upload.pack-gone': 'caller', // seal the named packs again
   'upload.refused': 'publisher', // a commit check failed
+  'upload.quota-exceeded': 'operator', // the folder is full
 } as const satisfies Record<string, Culprit>;
 
 /** Codes of the split-resource lib. */

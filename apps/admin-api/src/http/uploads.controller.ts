@@ -308,7 +308,7 @@ export class UploadsController {
   @Post('uploads/:id/packs')
   @ApiOperation({ summary: 'Announce a pack and get a signed URL to write it to' })
   @ApiCreatedResponse({ type: PackAnswer })
-  @ProblemResponses(400, 401, 403, 404, 409)
+  @ProblemResponses(400, 401, 403, 404, 409, 413, 422)
   async addPack(
     @Param() { id }: IdParams,
     @Body() body: PackBody,
@@ -354,7 +354,7 @@ export class UploadsController {
   @ApiOperation({ summary: 'Make the upload a version, after all checks' })
   @ApiCreatedResponse({ type: VersionAnswer })
   @ApiOkResponse({ type: VersionAnswer, description: 'The bytes equal the latest version' })
-  @ProblemResponses(400, 401, 403, 404, 409, 422)
+  @ProblemResponses(400, 401, 403, 404, 409, 413, 422)
   async commit(
     @Param() { id }: IdParams,
     @Body() body: CommitBody,

@@ -29,6 +29,7 @@ import { type StatementAuthority } from '../keys/statement-authority.js';
 import { type Database, type Queries } from '../persistence/database.js';
 import { type PacksTable, type UploadsTable } from '../persistence/schema.js';
 import { actorOf, type Standing } from './current-standing.js';
+import { type FolderQuota } from './folder-quota.js';
 import { type DedupDomain, type Folders } from './folders.js';
 import { type Packs, type Reach } from './packs.js';
 import { type Uploads } from './uploads.js';
@@ -57,6 +58,7 @@ export class CommitUpload {
     private readonly uploads: Uploads,
     private readonly folders: Folders,
     private readonly packs: Packs,
+    private readonly quota: FolderQuota,
     private readonly vault: KeyVault,
     private readonly secrets: ServiceSecrets,
     private readonly authority: StatementAuthority,
@@ -68,7 +70,7 @@ export class CommitUpload {
    * Idempotent by upload id. Holds one segment in memory, and 8 bytes a chunk.
    *
    * @param request - The publisher's word; every part of it is checked. Its key is overwritten.
-   * @throws ResourceError `upload.not-found` | `upload.conflict` | `upload.refused` | `upload.pack-gone`; IdentityError `folder.forbidden`.
+   * @throws ResourceError `upload.not-found` | `upload.conflict` | `upload.refused` | `upload.pack-gone` | `upload.quota-exceeded`; IdentityError `folder.forbidden`.
    */
   async run(uploadId: string, request: CommitRequest, standing: Standing): Promise<CommittedVersion> {
     try {
@@ -128,6 +130,7 @@ export class CommitUpload {
     const draft = await this.openDraft(on, upload, request);
     const scope = standing.deviceSerial === undefined ? 'fleet' : `device:${standing.deviceSerial}`;
     const packIds = await this.assertSound(on, { upload, others: beforehand.others }, draft, beforehand.written);
+    await this.quota.assertKept(on, upload.folder_id, packIds);
     const contentMac = await this.contentMac(upload.resource_id, draft, request);
     const same = await this.latestIfSame(on, upload.resource_id, scope, standing.userId, contentMac);
     if (same !== undefined) {

@@ -333,6 +333,54 @@ describe('what becomes of packs and versions', () => {
     });
   });
 
+  describe('a folder with a quota', () => {
+    const withQuota = async (quotaBytes: number): Promise<string> => {
+      const folder = `quota-${String(names++)}`;
+      const policies = api.app.get(FolderPolicies);
+      await policies.replace(folder, { ...(await policies.of(folder)), quotaBytes }, { id: 'test', address: '' });
+      return folder;
+    };
+
+    it('refuses a pack beyond it before anything is sent, and takes one that fits exactly', async () => {
+      const upload = await DraftUpload.open(api, publisher, `${await withQuota(1000)}/x`);
+      const announce = (sizeBytes: number): Promise<Answer> =>
+        upload.call('POST', '/packs', {
+          sizeBytes,
+          sha256: toBase64Url(randomBytes(32)),
+          md5: toBase64Url(randomBytes(16)),
+        });
+      const refused = await announce(1001);
+      expect({ status: refused.status, code: refused.json.code }).toEqual({
+        status: 413,
+        code: 'upload.quota-exceeded',
+      });
+      expect((await announce(1000)).status).toBe(201);
+      expect((await announce(1)).status).toBe(413);
+    });
+
+    it('is kept by commits at the same moment, and does not count what is condemned', async () => {
+      const folder = await withQuota(200_000);
+      const uploads = await Promise.all(
+        ['a', 'b', 'c'].map((name) => DraftUpload.open(api, publisher, `${folder}/${name}`)),
+      );
+      const packs: DraftPack[] = [];
+      for (const upload of uploads) packs.push(await upload.pack(randomBytes(60_000)));
+      const policies = api.app.get(FolderPolicies);
+      const smaller = { ...(await policies.of(folder)), quotaBytes: 130_000 };
+      await policies.replace(folder, smaller, { id: 'test', address: '' });
+      const answers = await Promise.all(uploads.map((upload, at) => upload.commit(upload.draft(packs[at]!))));
+      expect(answers.map(({ status }) => status).sort()).toEqual([201, 201, 413]);
+      const done = answers.findIndex(({ status }) => status === 201);
+      const late = answers.findIndex(({ status }) => status === 413);
+      const again = await DraftUpload.open(api, publisher, `${folder}/again`);
+      expect((await again.commit(again.draft(packs[done]!))).status).toBe(201); // adds nothing
+      for (const name of [['a', 'b', 'c'][done]!, 'again'])
+        expect((await asAdministrator('POST', `${folder}/${name}/versions/1/withdraw`)).status).toBe(204);
+      await collector.run();
+      expect((await uploads[late]!.commit(uploads[late]!.draft(packs[late]!))).status).toBe(201);
+    });
+  });
+
   describe('an administrator', () => {
     it.each(['promote', 'withdraw'])('alone may %s a version', async (what) => {
       const { path } = await committed();

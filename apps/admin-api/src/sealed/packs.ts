@@ -18,6 +18,7 @@ import { sql } from 'kysely';
 import { type Database, type Queries } from '../persistence/database.js';
 import { type PackChunksTable, type PacksTable, type UploadsTable } from '../persistence/schema.js';
 import { type Standing } from './current-standing.js';
+import { type FolderQuota } from './folder-quota.js';
 import { type Folders } from './folders.js';
 import { type Uploads } from './uploads.js';
 
@@ -46,11 +47,12 @@ export class Packs {
     private readonly database: Database,
     private readonly uploads: Uploads,
     private readonly folders: Folders,
+    private readonly quota: FolderQuota,
     private readonly store: ObjectStore,
     private readonly clock: Clock,
   ) {}
 
-  /** Announces a pack. @throws ResourceError `upload.not-found` | `upload.conflict` | `upload.refused`. */
+  /** Announces a pack. @throws ResourceError `upload.not-found` | `upload.conflict` | `upload.refused` | `upload.quota-exceeded`. */
   async add(uploadId: string, pack: NewPack, standing: Standing): Promise<{ packId: PackId; target: PackTarget }> {
     const upload = await this.uploads.openOwned(this.database.queries, uploadId, standing);
     const { count } = await this.database.queries
@@ -59,6 +61,7 @@ export class Packs {
       .where('upload_id', '=', uploadId)
       .executeTakeFirstOrThrow();
     if (count >= MAX_PACKS_PER_UPLOAD) throw refused('The upload has more packs than a recipe can name.');
+    await this.quota.assertRoom(upload.folder_id, pack.sizeBytes);
     const packId = toHex(randomBytes(16));
     await this.database.queries
       .insertInto('packs')

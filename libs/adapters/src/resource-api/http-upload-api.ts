@@ -219,6 +219,8 @@ function uploadRefusal(problem: ApiProblem): DomainError | undefined {
             options,
           );
     case 413:
+      if (problem.code === 'upload.quota-exceeded')
+        return new ResourceError('upload.quota-exceeded', 'The folder has no room for this upload.', options);
       return new ResourceError('resource.too-large', 'The Admin API does not accept a resource of this size.', options);
     case 422:
       return new ResourceError(
