@@ -1,6 +1,8 @@
 import { ROLES, type Role } from '@azaion/identity';
 import { ApiProperty } from '@nestjs/swagger';
 
+import { type Plain } from '../http/plain.js';
+
 /** Somebody whose token is good. */
 export class OverviewPerson {
   @ApiProperty({ example: 'operator@azaion.com' })
@@ -64,11 +66,11 @@ export class OverviewAnswer {
   readonly deviceLoggedIn!: boolean;
 
   @ApiProperty({ type: [OverviewPerson], description: 'Who is logged in here, seen last first' })
-  readonly people!: readonly OverviewPerson[];
+  readonly people!: readonly Plain<OverviewPerson>[];
 
   @ApiProperty({ type: [OverviewResource], description: 'What was served since the start, the last first' })
-  readonly resources!: readonly OverviewResource[];
+  readonly resources!: readonly Plain<OverviewResource>[];
 
   @ApiProperty({ type: [OverviewFailure], description: 'The last requests that failed, the last first' })
-  readonly failures!: readonly OverviewFailure[];
+  readonly failures!: readonly Plain<OverviewFailure>[];
 }
