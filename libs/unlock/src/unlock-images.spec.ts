@@ -1,13 +1,15 @@
 import { randomBytes } from 'node:crypto';
 
-import { ManualClock } from '@azaion/kernel';
+import { type StatementImage } from '@azaion/crypto';
+import { type ByteRange, ManualClock } from '@azaion/kernel';
 
 import { UnlockError, type UnlockErrorCode } from './errors.js';
+import { type ExpectedImage } from './expected-image.js';
 import { type ArchiveInspector } from './ports/archive-inspector.js';
 import { ArchiveSource, type OpenArchive } from './ports/archive-source.js';
-import { type FlightGate } from './ports/flight-gate.js';
+import { FlightGate } from './ports/flight-gate.js';
 import { type EngineImage, type ImageAssignment, ImageRuntime } from './ports/image-runtime.js';
-import { type ServiceStack } from './ports/service-stack.js';
+import { ServiceStack } from './ports/service-stack.js';
 import { type UnlockRecord } from './ports/unlock-records.js';
 import {
   dockerArchive,
@@ -17,6 +19,8 @@ import {
   InMemoryUnlockRecords,
   inPieces,
   openInMemory,
+  readDockerArchive,
+  type TestArchive,
 } from './testing/index.js';
 import { UnlockImages, type UnlockLimits, type UnlockRequest } from './unlock-images.js';
 import { isRunning, UNLOCK_STATES, type UnlockState } from './unlock-state.js';
@@ -25,8 +29,9 @@ const DISK_FULL = new Error('disk full');
 const NEVER = new AbortController().signal;
 const PATIENT = { archive: 60_000, engine: 60_000, 'engine-end': 60_000 };
 const FACTS = { loaded: null, lastGood: [], servicesDue: false };
+const archiveContent = randomBytes(20_000);
 const archive = dockerArchive([
-  { reference: 'azaion/detections:1.4.0', content: randomBytes(20_000) },
+  { reference: 'azaion/detections:1.4.0', content: archiveContent },
   { reference: 'azaion/flights:1.4.0', content: randomBytes(10_000) },
 ]);
 const references = archive.images.map(({ reference }) => reference);
@@ -47,6 +52,7 @@ async function setUp(
     limits?: typeof PATIENT;
     trusting?: boolean;
     gate?: FlightGate;
+    clock?: ManualClock;
     services?: ServiceStack;
     inspector?: ArchiveInspector;
   } = {},
@@ -62,7 +68,7 @@ async function setUp(
       options.inspector ?? (options.trusting === true ? new TrustingInspector() : new InMemoryArchiveInspector()),
     gate: options.gate,
     services: options.services,
-    clock: new ManualClock(0),
+    clock: options.clock ?? new ManualClock(0),
     limits: limits(options.limits),
     onError: (error) => errors.push(error),
   });
@@ -95,6 +101,50 @@ function source(read: () => AsyncIterable<Uint8Array>): ArchiveSource {
   return new OddSource(() =>
     Promise.resolve({ images: archive.images, identity: 'odd', open: () => Promise.resolve(open) }),
   );
+}
+
+function found(images: readonly ExpectedImage[], open: OpenArchive): ArchiveSource {
+  return new OddSource(() => Promise.resolve({ images, identity: 'odd', open: () => Promise.resolve(open) }));
+}
+
+function otherDigests(images: readonly StatementImage[]): readonly StatementImage[] {
+  return images.map((image) => ({ ...image, configDigest: `sha256:${'0'.repeat(64)}` }));
+}
+
+/** A gate that is opened and closed by hand. */
+class ManualFlightGate extends FlightGate {
+  private looks = 0;
+  private waiting: { readonly looks: number; readonly resolve: () => void } | undefined;
+
+  constructor(public closed: boolean) {
+    super();
+  }
+
+  override isClosed(): Promise<boolean> {
+    this.looks += 1;
+    if (this.waiting !== undefined && this.looks >= this.waiting.looks) this.waiting.resolve();
+    return Promise.resolve(this.closed);
+  }
+
+  /** Resolves when it was looked at so many times. */
+  lookedAt(looks: number): Promise<void> {
+    return new Promise((resolve) => (this.waiting = { looks, resolve }));
+  }
+}
+
+/** Services that run from whatever images they are brought up from, and are healthy unless they are said to be sick. */
+class InMemoryServices extends ServiceStack {
+  running: string[] = [];
+  sick: readonly string[] = [];
+  onUp: () => void = () => undefined;
+
+  override up(images: readonly EngineImage[]): Promise<void> {
+    this.onUp();
+    this.running = images.map(({ imageId }) => imageId);
+    return this.running.some((id) => this.sick.includes(id))
+      ? Promise.reject(new UnlockError('unlock.services-unhealthy', 'sick'))
+      : Promise.resolve();
+  }
 }
 
 /** A source that answers as it is told. */
@@ -513,6 +563,325 @@ describe('UnlockImages (F4)', () => {
       const record = { state, error: state === 'error' ? 'unlock.no-space' : null, detail: null, images: [] };
       const setup = await setUp({ record });
       expect(setup.unlock.status()).toMatchObject({ state, error: record.error });
+    });
+  });
+
+  describe('layers that the engine has (F4)', () => {
+    const next = dockerArchive([
+      { reference: references[0]!, content: archiveContent },
+      { reference: references[1]!, content: randomBytes(5000) },
+    ]);
+
+    it('are neither read nor handed over, and the report says how much that saved', async () => {
+      const setup = await setUp();
+      await run(setup);
+      const ranges: (ByteRange | undefined)[] = [];
+      const opened = openInMemory(next.bytes);
+      const watched: OpenArchive = {
+        ...opened,
+        read: (signal, range) => {
+          ranges.push(range);
+          return opened.read(signal, range);
+        },
+      };
+      expect(await run(setup, request(found(next.images, watched)))).toBe('ready');
+      const { layer } = readDockerArchive(next.bytes)![0]!;
+      const reusedBytes = layer!.end - layer!.start;
+      expect(reusedBytes).toBeGreaterThan(20_000);
+      expect(setup.unlock.status().report).toMatchObject({
+        archiveBytes: next.bytes.length,
+        reusedBytes,
+        loadedBytes: next.bytes.length - reusedBytes,
+      });
+      // The first read is the look at the archive, which this inspector takes at the whole.
+      expect(ranges.slice(1)).toEqual([
+        ...(layer!.start === 0 ? [] : [{ start: 0, end: layer!.start }]),
+        { start: layer!.end, end: next.bytes.length },
+      ]);
+      expect(setup.errors).toEqual([]);
+    });
+
+    it('that have gone since the engine was asked cost a second, whole load', async () => {
+      const engine = new InMemoryImageRuntime();
+      const forgetful = new OddRuntime(
+        { layers: () => Promise.resolve(new Set(readDockerArchive(archive.bytes)!.map(({ chainId }) => chainId))) },
+        engine,
+      );
+      const setup = await setUp({ runtime: forgetful });
+      expect(await run(setup)).toBe('ready');
+      expect(setup.unlock.status().report).toMatchObject({ reusedBytes: 0, loadedBytes: archive.bytes.length });
+      expect(setup.errors).toEqual([expect.objectContaining({ code: 'unlock.archive-invalid' })]);
+    });
+
+    it.each(['unlock.no-space', 'unlock.engine-unreachable'] as const)(
+      'are no reason to load again when the engine ends with %s',
+      async (code) => {
+        let loads = 0;
+        const full = new OddRuntime({
+          layers: () => Promise.resolve(new Set(readDockerArchive(archive.bytes)!.map(({ chainId }) => chainId))),
+          load: () => {
+            loads += 1;
+            return Promise.reject(new UnlockError(code, 'no'));
+          },
+        });
+        const setup = await setUp({ runtime: full });
+        expect(await run(setup)).toBe('error');
+        expect([loads, setup.unlock.status().error]).toEqual([1, code]);
+      },
+    );
+  });
+
+  it.each([
+    ['an image that nobody signed for', 'unlock.image-unsigned', archive.images.slice(0, 1)],
+    ['another image than was signed for', 'unlock.image-mismatch', otherDigests(archive.images)],
+    ['too few images', 'unlock.image-missing', [...archive.images, { ...archive.images[0]!, reference: 'azaion/c:1' }]],
+  ] as const)('refuses an archive with %s before the engine gets a byte of it', async (_, code, images) => {
+    let given = 0;
+    const runtime = new OddRuntime({
+      load: () => {
+        given += 1;
+        return Promise.resolve([]);
+      },
+    });
+    const setup = await setUp({ runtime });
+    expect(await run(setup, request(new InMemoryArchiveSource({ bytes: archive.bytes, images })))).toBe('error');
+    expect([given, setup.unlock.status().error]).toEqual([0, code]);
+  });
+
+  describe('an archive that names no digests (older format)', () => {
+    const tagOnly = (tag: string): { bytes: Buffer; images: ExpectedImage[] } => {
+      const made = dockerArchive([{ reference: `azaion/detections:${tag}`, content: randomBytes(2000) }]);
+      return { bytes: made.bytes, images: made.images.map((image) => ({ ...image, configDigest: null })) };
+    };
+
+    it('is there when its tags name a version', async () => {
+      const legacy = tagOnly('1.4.0');
+      const runtime = new InMemoryImageRuntime();
+      await runtime.load(inPieces(legacy.bytes, 1000), NEVER);
+      const setup = await setUp({ runtime });
+      expect(await setup.unlock.start(request(new InMemoryArchiveSource(legacy)))).toBe('ready');
+    });
+
+    it('is not there by the tag "latest" alone, and is once this very archive was loaded', async () => {
+      const legacy = tagOnly('latest');
+      const runtime = new InMemoryImageRuntime();
+      await runtime.load(inPieces(tagOnly('latest').bytes, 1000), NEVER);
+      const setup = await setUp({ runtime });
+      expect(await run(setup, request(new InMemoryArchiveSource(legacy)))).toBe('ready');
+      expect(distinct(setup.states)).toContain('loading_images');
+      expect(await setup.unlock.start(request(new InMemoryArchiveSource(legacy)))).toBe('ready');
+      // Another archive under the same tag, and the same archive after somebody moved the tag, are not there.
+      expect(await setup.unlock.start(request(new InMemoryArchiveSource(tagOnly('latest'))))).toBe('authenticating');
+      await setup.unlock.settled();
+      expect(await setup.unlock.start(request(new InMemoryArchiveSource(legacy)))).toBe('authenticating');
+      await setup.unlock.settled();
+    });
+
+    it('keeps that proof over a restart', async () => {
+      const legacy = tagOnly('latest');
+      const setup = await setUp();
+      await run(setup, request(new InMemoryArchiveSource(legacy)));
+      const again = await setUp({ runtime: setup.runtime, record: setup.records.saved.at(-1)! });
+      expect(await again.unlock.start(request(new InMemoryArchiveSource(legacy)))).toBe('ready');
+    });
+  });
+
+  it('puts the earlier image back under its tag when the engine took a wrong one', async () => {
+    const runtime = new InMemoryImageRuntime();
+    const earlier = dockerArchive([{ reference: references[0]!, content: Buffer.from('earlier') }]);
+    await runtime.load(inPieces(earlier.bytes, 1000), NEVER);
+    const wrong = dockerArchive([{ reference: references[0]!, content: Buffer.from('wrong') }]);
+    const setup = await setUp({ runtime, trusting: true });
+    await run(setup, request(new InMemoryArchiveSource({ bytes: wrong.bytes, images: archive.images.slice(0, 1) })));
+    expect(setup.unlock.status()).toMatchObject({ state: 'error', error: 'unlock.image-mismatch' });
+    expect(await runtime.present(references, NEVER)).toEqual([
+      { reference: references[0], imageId: earlier.images[0]!.configDigest },
+    ]);
+  });
+
+  describe('while the flight gate is closed', () => {
+    it('hands nothing to the engine, says what it waits for, and goes on when it opens', async () => {
+      const gate = new ManualFlightGate(true);
+      let loads = 0;
+      const engine = new InMemoryImageRuntime();
+      const runtime = new OddRuntime({
+        load: (bytes, signal) => {
+          loads += 1;
+          return engine.load(bytes, signal);
+        },
+        present: (wanted, signal) => engine.present(wanted, signal),
+      });
+      const setup = await setUp({ gate, runtime, limits: { ...PATIENT, archive: 20, engine: 20 } });
+      await setup.unlock.start(request());
+      await gate.lookedAt(100); // far beyond the time limits of a stall
+      expect(setup.unlock.status()).toMatchObject({
+        state: 'decrypting',
+        progress: { phase: 'waiting_for_flight_gate', bytesDone: 0, stalledSeconds: 0 },
+      });
+      expect(loads).toBe(0);
+      gate.closed = false;
+      await setup.unlock.settled();
+      expect(setup.unlock.status().state).toBe('ready');
+    });
+
+    it('can be cancelled', async () => {
+      const gate = new ManualFlightGate(true);
+      const setup = await setUp({ gate });
+      await setup.unlock.start(request());
+      await gate.lookedAt(3);
+      setup.unlock.cancel();
+      await setup.unlock.settled();
+      expect(setup.unlock.status()).toMatchObject({ state: 'error', error: 'unlock.cancelled' });
+    });
+
+    it('pauses a load that has begun', async () => {
+      const gate = new ManualFlightGate(false);
+      const clock = new ManualClock(0);
+      let taken = 0;
+      const engine = new InMemoryImageRuntime();
+      const runtime = new OddRuntime({
+        load: (bytes, signal) => engine.load(counted(bytes), signal),
+        present: (wanted, signal) => engine.present(wanted, signal),
+      });
+      async function* counted(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+        for await (const piece of bytes) {
+          taken += 1;
+          if (taken === 5) {
+            gate.closed = true;
+            clock.advance(1000); // time for the next look at the gate
+          }
+          yield piece;
+        }
+      }
+      const setup = await setUp({ gate, runtime, clock });
+      await setup.unlock.start(request());
+      await gate.lookedAt(10);
+      expect(setup.unlock.status()).toMatchObject({
+        state: 'loading_images',
+        progress: { phase: 'waiting_for_flight_gate' },
+      });
+      expect(taken).toBe(5);
+      gate.closed = false;
+      await setup.unlock.settled();
+      expect(setup.unlock.status().state).toBe('ready');
+    });
+  });
+
+  describe('without a link', () => {
+    const unreachable = new UnlockError('unlock.api-unreachable', 'The Admin API does not answer.');
+    /** Finds the archive after so many failures. */
+    const backAfter = (failures: number): ArchiveSource => {
+      let left = failures;
+      const source = new InMemoryArchiveSource(archive);
+      return new OddSource(() => (left-- > 0 ? Promise.reject(unreachable) : source.find()));
+    };
+
+    it('waits for it when it is told to, and says so', async () => {
+      const setup = await setUp();
+      const phases: (string | undefined)[] = [];
+      setup.unlock.subscribe(() => phases.push(setup.unlock.status().progress?.phase));
+      expect(await run(setup, { ...request(backAfter(5)), waitForLink: true })).toBe('ready');
+      expect(phases).toContain('waiting_for_link');
+      expect(setup.errors).toEqual([unreachable]); // once, not at every turn
+      expect(distinct(setup.states)).toEqual([
+        'authenticating',
+        'downloading_key',
+        'decrypting',
+        'loading_images',
+        'ready',
+      ]);
+    });
+
+    it('can be cancelled while it waits', async () => {
+      const setup = await setUp();
+      setup.unlock.subscribe(() => {
+        if (setup.unlock.status().progress?.phase === 'waiting_for_link') setup.unlock.cancel();
+      });
+      await run(setup, { ...request(backAfter(1000)), waitForLink: true });
+      expect(setup.unlock.status()).toMatchObject({ state: 'error', error: 'unlock.cancelled' });
+    });
+
+    it('waits for nothing but the link', async () => {
+      const setup = await setUp();
+      const broken = new UnlockError('unlock.archive-invalid', 'no');
+      const wish = { ...request(new OddSource(() => Promise.reject(broken))), waitForLink: true };
+      expect(await run(setup, wish)).toBe('error');
+    });
+
+    it('is ready with the newest images that it has seen', async () => {
+      const setup = await setUp();
+      await run(setup);
+      expect(await setup.unlock.start(request(backAfter(1)))).toBe('ready');
+      await setup.runtime.assign([{ reference: references[0]!, imageId: null }], NEVER);
+      expect(await run(setup, request(backAfter(1)))).toBe('error');
+      expect(setup.unlock.status().error).toBe('unlock.api-unreachable');
+    });
+  });
+
+  describe('with services', () => {
+    const newer = dockerArchive(references.map((reference) => ({ reference, content: randomBytes(3000) })));
+    const idsOf = ({ images }: TestArchive): string[] => images.map(({ configDigest }) => configDigest);
+    const kept = references.map((reference) => `${reference}-last-good`);
+
+    it('brings them up from the loaded images before it is ready', async () => {
+      const services = new InMemoryServices();
+      const setup = await setUp({ services });
+      let statesThen: UnlockState[] = [];
+      services.onUp = () => (statesThen = [...setup.states]);
+      expect(await run(setup)).toBe('ready');
+      expect(services.running).toEqual(idsOf(archive));
+      expect(statesThen.at(-1)).toBe('loading_images');
+      expect(setup.records.saved.at(-1)).toMatchObject({ servicesDue: false });
+      expect((await setup.runtime.present(kept, NEVER)).map(({ imageId }) => imageId)).toEqual(idsOf(archive));
+    });
+
+    it('goes back to the last good images when they do not become healthy, and keeps these for the next time', async () => {
+      const services = new InMemoryServices();
+      const setup = await setUp({ services });
+      await run(setup);
+      services.sick = idsOf(newer);
+      const phases: (string | undefined)[] = [];
+      setup.unlock.subscribe(() => phases.push(setup.unlock.status().progress?.phase));
+      expect(await run(setup, request(new InMemoryArchiveSource(newer)))).toBe('error');
+      expect(setup.unlock.status().error).toBe('unlock.services-unhealthy');
+      expect(distinct(phases)).toEqual(expect.arrayContaining(['starting_services', 'rolling_back']));
+      expect(services.running).toEqual(idsOf(archive));
+      for (const names of [references, kept])
+        expect((await setup.runtime.present(names, NEVER)).map(({ imageId }) => imageId)).toEqual(idsOf(archive));
+      expect(setup.unlock.status().images.map(({ present }) => present)).toEqual([false, false]);
+      services.sick = [];
+      expect(await run(setup, request(new InMemoryArchiveSource(newer)))).toBe('ready');
+      expect(services.running).toEqual(idsOf(newer));
+    });
+
+    it('says so when there is nothing to go back to', async () => {
+      const services = new InMemoryServices();
+      services.sick = idsOf(archive);
+      const setup = await setUp({ services });
+      expect(await run(setup)).toBe('error');
+      expect(setup.unlock.status().error).toBe('unlock.services-unhealthy');
+    });
+
+    it('says so when the way back fails as well', async () => {
+      const services = new InMemoryServices();
+      const setup = await setUp({ services });
+      await run(setup);
+      services.sick = [...idsOf(newer), ...idsOf(archive)];
+      expect(await run(setup, request(new InMemoryArchiveSource(newer)))).toBe('error');
+      expect(setup.unlock.status().error).toBe('unlock.services-failed');
+    });
+
+    it('is not ready by its images alone while a cut-off run left the services to be brought up', async () => {
+      const services = new InMemoryServices();
+      const setup = await setUp({ services });
+      await run(setup);
+      const record = { ...setup.records.saved.at(-1)!, state: 'loading_images', servicesDue: true } as const;
+      const again = await setUp({ services, runtime: setup.runtime, record });
+      services.running = [];
+      expect(await run(again)).toBe('ready');
+      expect(services.running).toEqual(idsOf(archive));
+      expect(again.unlock.status().report).toMatchObject({ reusedBytes: expect.any(Number) as number });
+      expect(again.unlock.status().report!.reusedBytes).toBeGreaterThan(20_000);
     });
   });
 

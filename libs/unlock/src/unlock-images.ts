@@ -339,6 +339,7 @@ export class UnlockImages {
       healthTimeoutMs: limits.healthTimeoutMs,
       signal,
       onRollBack: () => {
+        this.images = this.expected.map((image) => imageStatus(image, false));
         meter.enter('rolling_back');
         this.tell();
       },
