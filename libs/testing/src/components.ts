@@ -29,6 +29,12 @@ export const COMPONENTS = {
     debianPackages: ['podman'],
     needsRoot: true,
   },
+  compose: {
+    purpose: 'Docker Compose',
+    programs: ['docker-compose'],
+    debianPackages: ['docker-compose'],
+    needsRoot: true,
+  },
   busybox: {
     purpose: 'a small program to make images from',
     programs: ['busybox'],

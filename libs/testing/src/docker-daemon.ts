@@ -1,14 +1,15 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { runCommand } from './run-command.js';
-import { startProcess } from './running-process.js';
+import { type RunningProcess, startProcess } from './running-process.js';
 import { tempDirectory } from './temp-directory.js';
 
 /** A Docker engine with no images, apart from any other on the machine. */
 export interface DockerDaemon {
   /** For `DOCKER_HOST`: a Unix socket. */
   readonly dockerHost: string;
+  /** Of the process that runs now. */
   readonly pid: number;
   /** Where it stores images; everything it unpacks lies below. */
   readonly dataRoot: string;
@@ -16,8 +17,16 @@ export interface DockerDaemon {
   readonly execRoot: string;
   /** What it has logged so far. */
   output(): string;
+  /** Kills it at once, as a power cut would, and starts it again on what it has stored. */
+  killAndRestart(): Promise<void>;
   /** Stops it and deletes its data. */
   stop(): Promise<void>;
+}
+
+/** How an engine differs from the default. */
+export interface DockerDaemonOptions {
+  /** Its storage is a file system of so many bytes; without it as large as the disk. */
+  readonly storageBytes?: number;
 }
 
 /**
@@ -26,7 +35,7 @@ export interface DockerDaemon {
  *
  * @throws Error with its output when it does not answer.
  */
-export async function startDockerd(): Promise<DockerDaemon> {
+export async function startDockerd({ storageBytes }: DockerDaemonOptions = {}): Promise<DockerDaemon> {
   const directory = await tempDirectory('azaion-docker');
   const dataRoot = join(directory.path, 'data');
   const execRoot = join(directory.path, 'exec');
@@ -39,8 +48,8 @@ export async function startDockerd(): Promise<DockerDaemon> {
     await detachMounts(directory.path);
     await directory.remove();
   };
-  try {
-    const daemon = await startProcess({
+  const start = (): Promise<RunningProcess> =>
+    startProcess({
       command: 'dockerd',
       args: [
         ...['--config-file', configuration],
@@ -52,12 +61,26 @@ export async function startDockerd(): Promise<DockerDaemon> {
       ready: () => answersPing(socket),
       stopTimeoutMs: 20_000,
     });
+  try {
+    if (storageBytes !== undefined)
+      await runCommand('mount', ['-t', 'tmpfs', '-o', `size=${storageBytes}`, 'tmpfs', dataRoot]);
+    let daemon = await start();
     return {
       dockerHost: `unix://${socket}`,
-      pid: daemon.pid,
+      get pid() {
+        return daemon.pid;
+      },
       dataRoot,
       execRoot,
       output: () => daemon.output(),
+      killAndRestart: async () => {
+        daemon.kill('SIGKILL');
+        await daemon.ended;
+        // Its own containerd survives it, as it would not survive a power cut.
+        await killContainerd(execRoot);
+        await rm(join(directory.path, 'pid'), { force: true });
+        daemon = await start();
+      },
       stop: async () => {
         await daemon.stop();
         await clean();
@@ -78,6 +101,22 @@ function answersPing(socketPath: string): Promise<boolean> {
       .once('error', () => resolve(false))
       .end();
   });
+}
+
+async function killContainerd(execRoot: string): Promise<void> {
+  const pidFile = join(execRoot, 'containerd', 'containerd.pid');
+  const pid = Number(await readFile(pidFile, 'utf8').catch(() => ''));
+  if (Number.isSafeInteger(pid) && pid > 1 && isAlive(pid)) process.kill(pid, 'SIGKILL');
+  // Until its parent has taken notice of its end it still looks alive.
+  await rm(pidFile, { force: true });
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
 }
 
 /** A daemon that was killed leaves overlay and namespace mounts, which would keep its directory from being deleted. */

@@ -38,13 +38,8 @@ export class ComposeServiceStack extends ServiceStack {
 
   override async up(images: readonly EngineImage[], healthTimeoutMs: number, signal: AbortSignal): Promise<void> {
     const compose = this.composeFor(images);
-    const started = await compose.run(
-      this.composeArguments('up', '--detach', '--remove-orphans', '--no-build'),
-      signal,
-    );
-    if (started.exitCode !== 0) throw failed(started);
-    const listed = await compose.run(this.composeArguments('ps', '--quiet'), signal);
-    if (listed.exitCode !== 0) throw failed(listed);
+    await this.run(compose, ['up', '--detach', '--remove-orphans', '--no-build'], signal);
+    const listed = await this.run(compose, ['ps', '--quiet'], signal);
     const containers = listed.stdout.split('\n').filter((line) => CONTAINER_ID.test(line));
     if (containers.length === 0 || containers.length > MAX_SERVICES)
       throw failed(listed, 'The compose file starts no service, or too many.');
@@ -96,9 +91,21 @@ export class ComposeServiceStack extends ServiceStack {
     return new ContainerCli({ command, globalArguments: before, env: { ...this.options.env, ...version } });
   }
 
-  private composeArguments(...args: readonly string[]): readonly string[] {
+  private async run(compose: ContainerCli, args: readonly string[], signal: AbortSignal): Promise<CliResult> {
     const { file } = this.options;
-    return ['--file', file, '--project-directory', dirname(file), ...args];
+    let result: CliResult;
+    try {
+      result = await compose.run(['--file', file, '--project-directory', dirname(file), ...args], signal);
+    } catch (cause) {
+      if (!(cause instanceof UnlockError)) throw cause;
+      throw new UnlockError(
+        'unlock.services-failed',
+        'Compose could not be started. Install it, or name its command with COMPOSE_CLI.',
+        { cause },
+      );
+    }
+    if (result.exitCode !== 0) throw failed(result);
+    return result;
   }
 }
 

@@ -14,7 +14,7 @@ export function mayBeJson(beginning: Uint8Array): boolean {
   return OPENING_BRACES.includes(beginning[0]);
 }
 
-/** The one spelling of a file's name. @throws UnlockError `unlock.archive-invalid` for a name that leads elsewhere. */
+/** The one spelling of a file's name; empty for the archive's own directory. @throws UnlockError `unlock.archive-invalid` for a name that leads elsewhere. */
 export function admitName(rawName: string): string {
   const name = rawName.replace(/^(?:\.\/+)+/, '').replace(/\/+$/, '');
   if (name.length > MAX_NAME_LENGTH || name.startsWith('/') || name.includes('\0') || hasDotSegment(name))
@@ -23,5 +23,5 @@ export function admitName(rawName: string): string {
 }
 
 function hasDotSegment(name: string): boolean {
-  return name.split('/').some((segment) => segment === '' || segment === '.' || segment === '..');
+  return name !== '' && name.split('/').some((segment) => segment === '' || segment === '.' || segment === '..');
 }

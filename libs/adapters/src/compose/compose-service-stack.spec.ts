@@ -1,0 +1,168 @@
+import { execFileSync } from 'node:child_process';
+import { chmod, mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import {
+  describeWith,
+  type DockerDaemon,
+  findProgram,
+  startDockerd,
+  tempDirectory,
+  type TempDirectory,
+} from '@azaion/testing';
+import { type UnlockError } from '@azaion/unlock';
+
+import { ComposeServiceStack } from './compose-service-stack.js';
+
+const NEVER = new AbortController().signal;
+const PATIENT_MS = 60_000;
+const IMAGES = [{ reference: 'azaion/service:1', imageId: `sha256:${'0'.repeat(64)}` }];
+
+describeWith(['docker', 'compose', 'busybox'], 'ComposeServiceStack with docker-compose', () => {
+  let docker: DockerDaemon;
+  let directory: TempDirectory;
+  let file: string;
+  beforeAll(async () => {
+    docker = await startDockerd();
+    const tar = execFileSync('tar', ['-C', '/', '-cf', '-', findProgram('busybox')!.slice(1)], { maxBuffer: 2 ** 26 });
+    for (const tag of ['1', '2'])
+      engine(['import', '--change', `ENV RELEASE=${tag}`, '-', `azaion/service:${tag}`], tar);
+  }, 90_000);
+  afterAll(() => docker.stop(), 60_000);
+  beforeEach(async () => {
+    directory = await tempDirectory('azaion-compose');
+    file = join(directory.path, 'compose.yml');
+  });
+  afterEach(async () => {
+    for (const id of engine(['ps', '--all', '--quiet']).split('\n').filter(Boolean)) engine(['rm', '--force', id]);
+    await directory.remove();
+  });
+
+  const engine = (args: readonly string[], input?: Buffer): string =>
+    execFileSync('docker', args, { env: { ...process.env, DOCKER_HOST: docker.dockerHost }, input }).toString();
+
+  const stack = (): ComposeServiceStack =>
+    new ComposeServiceStack({
+      file,
+      compose: ['docker-compose'],
+      containerCli: 'docker',
+      env: { DOCKER_HOST: docker.dockerHost },
+      settledMs: 1500,
+    });
+
+  /** A compose file with services of one image; each runs a shell script. */
+  async function services(scripts: Readonly<Record<string, string>>, more = ''): Promise<void> {
+    const text = Object.entries(scripts).map(
+      ([name, script]) => `  ${name}:
+    image: azaion/service:\${API_VERSION}
+    network_mode: none
+    stop_signal: SIGKILL
+    command: ['${findProgram('busybox')!}', 'sh', '-c', '${script}']
+${more}`,
+    );
+    await writeFile(file, `version: '2.4'\nservices:\n${text.join('')}`);
+  }
+
+  const healthCheck = (test: string): string => `    healthcheck:
+      test: ['CMD', '${findProgram('busybox')!}', 'sh', '-c', '${test}']
+      interval: 300ms
+      timeout: 5s
+      retries: 2
+`;
+
+  const running = (): string[] => engine(['ps', '--format', '{{.Image}}']).split('\n').filter(Boolean).toSorted();
+
+  it('brings services up from images of the given version, and replaces them by those of another', async () => {
+    await services({ one: 'sleep 1000', two: 'sleep 1000' });
+    await stack().up(IMAGES, PATIENT_MS, NEVER);
+    expect(running()).toEqual(['azaion/service:1', 'azaion/service:1']);
+    await stack().up([{ ...IMAGES[0]!, reference: 'azaion/service:2' }], PATIENT_MS, NEVER);
+    expect(running()).toEqual(['azaion/service:2', 'azaion/service:2']);
+  }, 120_000);
+
+  it('waits until health checks pass', async () => {
+    await services({ slow: 'sleep 1; touch /healthy; sleep 1000' }, healthCheck('test -e /healthy').replace('2', '50'));
+    await stack().up(IMAGES, PATIENT_MS, NEVER);
+    const [id = ''] = engine(['ps', '--quiet']).split('\n');
+    expect(engine(['inspect', '--format', '{{.State.Health.Status}}', id]).trim()).toBe('healthy');
+  }, 120_000);
+
+  it('takes a service that ended well for healthy', async () => {
+    await services({ migration: 'exit 0', server: 'sleep 1000' });
+    await stack().up(IMAGES, PATIENT_MS, NEVER);
+  }, 120_000);
+
+  it.each([
+    ['is unhealthy by its check', 'sleep 1000', healthCheck('exit 1')],
+    ['ends with an error', 'exit 3', ''],
+  ])(
+    'says which service %s',
+    async (_, script, more) => {
+      await services({ sick: script }, more);
+      const refusal: unknown = await stack()
+        .up(IMAGES, PATIENT_MS, NEVER)
+        .catch((error: unknown) => error);
+      expect(refusal).toMatchObject({ code: 'unlock.services-unhealthy' });
+      expect((refusal as UnlockError).details['service']).toContain('sick');
+    },
+    120_000,
+  );
+
+  it('gives up on a service that is started again and again', async () => {
+    await services({ crashing: 'sleep 0.3; exit 1' }, '    restart: always\n');
+    await expect(stack().up(IMAGES, 4000, NEVER)).rejects.toMatchObject({ code: 'unlock.services-unhealthy' });
+  }, 120_000);
+
+  it.each([
+    ['names an image that is not there', 'services:\n  a:\n    image: azaion/missing:1\n    network_mode: none\n'],
+    ['is no compose file', 'nonsense: ['],
+    ['has no service', "version: '2.4'\nservices: {}\n"],
+  ])(
+    'says that a file cannot be brought up that %s',
+    async (_, text) => {
+      await writeFile(file, text);
+      await expect(stack().up(IMAGES, PATIENT_MS, NEVER)).rejects.toMatchObject({ code: 'unlock.services-failed' });
+    },
+    120_000,
+  );
+
+  it('stops waiting with the reason of an abort', async () => {
+    await services({ slow: 'sleep 1000' }, healthCheck('exit 1').replace('retries: 2', 'retries: 1000'));
+    const abort = new AbortController();
+    const up = stack().up(IMAGES, PATIENT_MS, abort.signal);
+    await untilRunning();
+    abort.abort(new Error('enough'));
+    await expect(up).rejects.toThrow('enough');
+  }, 120_000);
+
+  async function untilRunning(): Promise<void> {
+    while (running().length === 0) await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+});
+
+describe('ComposeServiceStack without compose', () => {
+  let directory: TempDirectory;
+  beforeEach(async () => {
+    directory = await tempDirectory('azaion-compose');
+  });
+  afterEach(() => directory.remove());
+
+  it('says that there is none', async () => {
+    const missing = join(directory.path, 'missing');
+    const stack = new ComposeServiceStack({ file: 'x.yml', compose: [missing], containerCli: 'docker' });
+    await expect(stack.up(IMAGES, 1000, NEVER)).rejects.toThrow('COMPOSE_CLI');
+  });
+
+  it('calls the plugin with the words that it was given, the version of the images, and the directory of the file', async () => {
+    const command = join(directory.path, 'docker');
+    await writeFile(command, `#!/bin/sh\necho "$API_VERSION $*" >> ${join(directory.path, 'calls')}\nexit 1\n`);
+    await chmod(command, 0o755);
+    await mkdir(join(directory.path, 'site'));
+    const file = join(directory.path, 'site', 'compose.yml');
+    const stack = new ComposeServiceStack({ file, compose: [command, 'compose'], containerCli: command });
+    await expect(stack.up(IMAGES, 1000, NEVER)).rejects.toMatchObject({ code: 'unlock.services-failed' });
+    expect(execFileSync('cat', [join(directory.path, 'calls')]).toString()).toBe(
+      `1 compose --file ${file} --project-directory ${join(directory.path, 'site')} up --detach --remove-orphans --no-build\n`,
+    );
+  });
+});

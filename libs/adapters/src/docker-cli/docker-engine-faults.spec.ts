@@ -1,0 +1,191 @@
+import { buffer } from 'node:stream/consumers';
+
+import { SystemClock } from '@azaion/kernel';
+import { describeWith, type DockerDaemon, type GeneratedLayer, imageArchive, startDockerd } from '@azaion/testing';
+import {
+  type ExpectedImage,
+  type FoundArchive,
+  type OpenArchive,
+  UnlockImages,
+  type UnlockRequest,
+} from '@azaion/unlock';
+import { InMemoryArchiveSource, InMemoryUnlockRecords } from '@azaion/unlock/testing';
+
+import { TarArchiveInspector } from '../image-archive/index.js';
+import { DockerCliImageRuntime } from './docker-cli-image-runtime.js';
+
+const MB = 1_000_000;
+const PIECE_BYTES = 65_536;
+const NEVER = new AbortController().signal;
+const REFERENCE = 'azaion/detections:1';
+
+interface Archive {
+  readonly bytes: Buffer;
+  readonly images: readonly ExpectedImage[];
+}
+
+async function archiveOf(...layers: readonly GeneratedLayer[]): Promise<Archive> {
+  const generated = await imageArchive([{ name: REFERENCE, layers }]);
+  const [configDigest = ''] = generated.imageIds;
+  const bytes = await buffer(generated.open());
+  return { bytes, images: [{ reference: REFERENCE, configDigest, manifestDigest: null }] };
+}
+
+const base: GeneratedLayer = { seed: 'base', sizeBytes: 4 * MB };
+
+/** An unlock of this engine, with the real inspector of archives. */
+async function unlockOf(docker: DockerDaemon, engineLimitMs = 60_000): Promise<UnlockImages> {
+  const runtime = new DockerCliImageRuntime({ command: 'docker', env: { DOCKER_HOST: docker.dockerHost } });
+  return UnlockImages.restore({
+    runtime: () => Promise.resolve(runtime),
+    inspector: new TarArchiveInspector(),
+    records: new InMemoryUnlockRecords(),
+    clock: new SystemClock(),
+    limits: {
+      stall: { archive: 60_000, engine: engineLimitMs, 'engine-end': engineLimitMs },
+      gatePollMs: 10,
+      healthTimeoutMs: 1000,
+      linkRetryMs: { first: 10, longest: 10 },
+    },
+    onError: () => undefined,
+  });
+}
+
+function request(archive: Archive, meanwhile?: () => unknown): UnlockRequest {
+  const source =
+    meanwhile === undefined
+      ? new InMemoryArchiveSource(archive, PIECE_BYTES)
+      : new InterruptedSource(archive, meanwhile);
+  return { source, authenticate: () => Promise.resolve() };
+}
+
+/** An archive during whose load something happens. */
+class InterruptedSource extends InMemoryArchiveSource {
+  constructor(
+    archive: Archive,
+    private readonly meanwhile: () => unknown,
+  ) {
+    super(archive, PIECE_BYTES);
+  }
+
+  override async find(): Promise<FoundArchive> {
+    const found = await super.find();
+    const open = async (signal: AbortSignal): Promise<OpenArchive> => {
+      const opened = await found.open(signal);
+      return {
+        ...opened,
+        read: (readSignal, range) => interrupted(opened.read(readSignal, range), range, this.meanwhile),
+      };
+    };
+    return { ...found, open };
+  }
+}
+
+/** The look at an archive's headers passes; the load itself is interrupted once, in its middle. */
+async function* interrupted(
+  bytes: AsyncIterable<Uint8Array>,
+  range: { readonly end: number; readonly start: number } | undefined,
+  meanwhile: () => unknown,
+): AsyncGenerator<Uint8Array> {
+  let passed = 0;
+  let done = range !== undefined && range.end - range.start <= MB;
+  for await (const piece of bytes) {
+    yield piece;
+    passed += piece.length;
+    if (!done && passed > MB) {
+      done = true;
+      await meanwhile();
+    }
+  }
+}
+
+async function run(unlock: UnlockImages, wish: UnlockRequest): Promise<ReturnType<UnlockImages['status']>> {
+  await unlock.start(wish);
+  await unlock.settled();
+  return unlock.status();
+}
+
+describeWith('docker', 'F4 with a Docker engine', () => {
+  let docker: DockerDaemon;
+  beforeEach(async () => {
+    docker = await startDockerd();
+  }, 90_000);
+  afterEach(() => docker.stop(), 60_000);
+
+  it('gives it only the layer that it does not have', async () => {
+    const unlock = await unlockOf(docker);
+    const own = (seed: string): GeneratedLayer => ({ seed, sizeBytes: MB });
+    expect(await run(unlock, request(await archiveOf(base, own('one'))))).toMatchObject({
+      state: 'ready',
+      report: { reusedBytes: 0 },
+    });
+    const second = await archiveOf(base, own('two'));
+    const { state, report } = await run(unlock, request(second));
+    expect(state).toBe('ready');
+    expect(report!.reusedBytes).toBeGreaterThan(4 * MB);
+    expect(report!.loadedBytes).toBeLessThan(1.1 * MB);
+    const runtime = new DockerCliImageRuntime({ command: 'docker', env: { DOCKER_HOST: docker.dockerHost } });
+    expect(await runtime.present([REFERENCE], NEVER)).toEqual([
+      { reference: REFERENCE, imageId: second.images[0]!.configDigest },
+    ]);
+  });
+
+  it('gives it a layer that it has in another place of another image', async () => {
+    const unlock = await unlockOf(docker);
+    await run(unlock, request(await archiveOf(base, { seed: 'one', sizeBytes: MB })));
+    // The same bytes above another layer are another layer to the engine.
+    const { state, report } = await run(unlock, request(await archiveOf({ seed: 'two', sizeBytes: MB }, base)));
+    expect([state, report!.reusedBytes]).toEqual(['ready', 0]);
+  });
+
+  it('reports one that is killed in the middle, and loads into it once it is back', async () => {
+    const archive = await archiveOf(base);
+    const unlock = await unlockOf(docker);
+    let back: Promise<void> | undefined;
+    const killed = await run(
+      unlock,
+      request(archive, () => (back = docker.killAndRestart())),
+    );
+    expect(killed).toMatchObject({ state: 'error', error: 'unlock.engine-unreachable' });
+    await back;
+    expect(await run(unlock, request(archive))).toMatchObject({ state: 'ready' });
+  });
+
+  it('reports one that hangs, and loads into it once it goes on', async () => {
+    const archive = await archiveOf({ seed: 'long', sizeBytes: 8 * MB });
+    const unlock = await unlockOf(docker, 1500);
+    const hung = await run(
+      unlock,
+      request(archive, () => process.kill(docker.pid, 'SIGSTOP')),
+    );
+    process.kill(docker.pid, 'SIGCONT');
+    expect(hung).toMatchObject({ state: 'error', error: 'unlock.engine-stalled' });
+    expect(await run(unlock, request(archive))).toMatchObject({ state: 'ready' });
+  });
+
+  it('leaves a cancelled load so that it can be repeated', async () => {
+    const archive = await archiveOf(base);
+    const unlock = await unlockOf(docker);
+    expect(
+      await run(
+        unlock,
+        request(archive, () => unlock.cancel()),
+      ),
+    ).toMatchObject({ error: 'unlock.cancelled' });
+    expect(await run(unlock, request(archive))).toMatchObject({ state: 'ready' });
+  });
+});
+
+describeWith('docker', 'F4 with a Docker engine whose disk is too small', () => {
+  it('says so, leaves it room, and loads what fits', async () => {
+    const docker = await startDockerd({ storageBytes: 40 * MB });
+    try {
+      const unlock = await unlockOf(docker);
+      const tooLarge = await archiveOf({ seed: 'large', sizeBytes: 60 * MB });
+      expect(await run(unlock, request(tooLarge))).toMatchObject({ state: 'error', error: 'unlock.no-space' });
+      expect(await run(unlock, request(await archiveOf(base)))).toMatchObject({ state: 'ready', error: null });
+    } finally {
+      await docker.stop();
+    }
+  }, 90_000);
+});
