@@ -86,6 +86,7 @@ const EXITS = {
   'chunk.unsupported-codec': 'internal',
   'segment.invalid': 'integrity',
   'keys.wrapped-invalid': 'internal',
+  'keys.wrong-passphrase': 'forbidden',
   'keys.kek-invalid': 'internal',
   'statement.invalid': 'integrity',
   'statement.key-unknown': 'integrity',
@@ -152,6 +153,7 @@ const EXITS = {
 } as const satisfies Record<KnownErrorCode, ExitName>;
 
 const NEXT: Partial<Record<KnownErrorCode, string>> = {
+  'keys.wrong-passphrase': 'Check the passphrase; if the file was changed, take another copy of it.',
   'resource.rollback-refused': 'Name the older version with --version if you really want it.',
   'resource.unsupported-format': 'Update azaion to a newer release.',
   'chunk.unsupported-codec': 'Update azaion to a newer release.',

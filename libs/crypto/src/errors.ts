@@ -6,6 +6,7 @@ export const CRYPTO_ERRORS = {
   'chunk.unsupported-codec': 'operator', // a newer release is needed
   'segment.invalid': 'publisher',
   'keys.invalid': 'caller', // not a P-256 key
+  'keys.wrong-passphrase': 'caller',
   'keys.kek-invalid': 'operator', // the file with the key-encryption keys is missing, damaged or readable by others
   'keys.wrapped-invalid': 'operator', // a wrapped key does not open under this KEK
   'statement.invalid': 'publisher',

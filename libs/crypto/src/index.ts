@@ -18,7 +18,13 @@ export {
   verifyGrantToken,
 } from './grant-token.js';
 export { hpkeOpen, hpkeSeal, type HpkeSealed } from './hpke.js';
-export { type KeyDocument, signKeyDocument, StatementKeys } from './key-document.js';
+export {
+  type KeyDocument,
+  MAX_STATEMENT_KEYS,
+  readKeyDocument,
+  signKeyDocument,
+  StatementKeys,
+} from './key-document.js';
 export { KEK_BYTES, KekRing, MAX_KEKS, WRAP_OVERHEAD_BYTES, WRAP_PREFIX_BYTES } from './kek-ring.js';
 export { KEY_PURPOSES, type KeyPurpose, KeyVault } from './key-vault.js';
 export { legacyBlockDecipher, legacyDecrypt, legacyEncrypt, legacyEncryptedBytes } from './legacy/cipher.js';
@@ -50,6 +56,7 @@ export {
   softwareEcdh,
   verifyRaw,
 } from './p256.js';
+export { type NamedPrivateKey, needsPassphrase, readPrivateKey, writePrivateKey } from './private-key-file.js';
 export { CHUNK_OVERHEAD_BYTES, type ChunkSecrets, MAX_CHUNK_BYTES, openChunk, sealChunk } from './sealed-chunk.js';
 export {
   DRAFT_VERSION,
@@ -62,6 +69,7 @@ export {
   type SegmentPlace,
 } from './sealed-segment.js';
 export {
+  isKeyId,
   isPublicJwk,
   type PublicJwk,
   MAX_SIGNED_DOCUMENT_CHARS,
@@ -71,10 +79,12 @@ export {
 } from './signed-document.js';
 export {
   assertInScope,
+  readStatement,
   type ResourceKind,
   signStatement,
   type Statement,
   statementHash,
+  statementHeader,
   type StatementImage,
   verifyStatement,
 } from './statement.js';

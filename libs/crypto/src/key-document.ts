@@ -13,8 +13,8 @@ import {
 } from './signed-document.js';
 
 const TYP = 'azaion-keys+jws';
-/** Retired keys stay listed while versions signed with them are to be opened. */
-const MAX_KEYS = 64;
+/** Most keys of one document. Retired keys stay listed while versions signed with them are to be opened. */
+export const MAX_STATEMENT_KEYS = 64;
 
 /** The keys that may sign statements and grant tokens, signed by the offline root. Source: docs/formats/sealed-resource.md, "Statement keys". */
 export interface KeyDocument {
@@ -28,6 +28,22 @@ export interface KeyDocument {
 /** Signs a key document with the offline root key. */
 export async function signKeyDocument(document: KeyDocument, root: SigningKey): Promise<string> {
   return signDocument(document, TYP, root);
+}
+
+/**
+ * Reads a key document of any age, for those who make the next one. Readers of statements use {@link StatementKeys.verify}.
+ *
+ * @param jws - Untrusted text.
+ * @param root - The pinned root key.
+ * @throws CryptoError `key-document.invalid`.
+ */
+export async function readKeyDocument(jws: string, root: VerificationKey): Promise<KeyDocument> {
+  const payload = await verifyDocument(jws, TYP, root);
+  if (isKeyDocument(payload)) return payload;
+  throw new CryptoError(
+    'key-document.invalid',
+    'The key document is not signed by the pinned root key, or is malformed.',
+  );
 }
 
 /** The statement keys that a verified key document names. */
@@ -55,12 +71,7 @@ export class StatementKeys {
     lowestVersion: number,
     nowSeconds: number,
   ): Promise<StatementKeys> {
-    const payload = await verifyDocument(jws, TYP, root);
-    if (!isKeyDocument(payload))
-      throw new CryptoError(
-        'key-document.invalid',
-        'The key document is not signed by the pinned root key, or is malformed.',
-      );
+    const payload = await readKeyDocument(jws, root);
     if (payload.version < lowestVersion)
       throw new CryptoError('key-document.rollback', 'The key document is older than one that was accepted before.');
     if (payload.expiresAt <= nowSeconds)
@@ -110,7 +121,7 @@ function isKeyDocument(value: unknown): value is KeyDocument {
     !isPositive(expiresAt) ||
     !Array.isArray(keys) ||
     keys.length < 1 ||
-    keys.length > MAX_KEYS
+    keys.length > MAX_STATEMENT_KEYS
   )
     return false;
   const kids = new Set<string>();

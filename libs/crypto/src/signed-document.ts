@@ -79,7 +79,8 @@ export function documentKeyId(jws: string, typ: string): string | undefined {
   }
 }
 
-function headerText(kid: string, typ: string): string {
+/** The first part of every compact JWS that {@link signDocument} makes with this key: two documents with the same one name the same key. */
+export function headerText(kid: string, typ: string): string {
   return toBase64Url(utf8(JSON.stringify({ alg: SIGNATURE_ALGORITHM, kid, typ })));
 }
 

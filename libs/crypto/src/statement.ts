@@ -4,7 +4,7 @@ import { isValidName, UUID_PATTERN } from '@azaion/kernel';
 
 import { CryptoError } from './errors.js';
 import { type StatementKeys } from './key-document.js';
-import { signDocument, type SigningKey, verifyDocument } from './signed-document.js';
+import { headerText, signDocument, type SigningKey, type VerificationKey, verifyDocument } from './signed-document.js';
 
 const TYP = 'azaion-statement+jws';
 const MAX_IMAGES = 256;
@@ -63,7 +63,22 @@ export function statementHash(jws: string): string {
  * @throws CryptoError `statement.key-unknown` | `statement.invalid`.
  */
 export async function verifyStatement(jws: string, keys: StatementKeys): Promise<Statement> {
-  const payload = await verifyDocument(jws, TYP, keys.keyFor(jws, TYP));
+  return readStatement(jws, keys.keyFor(jws, TYP));
+}
+
+/** The part of a statement before its first dot when the key of this id has signed it: what finds statements by their key in a store. */
+export function statementHeader(kid: string): string {
+  return headerText(kid, TYP);
+}
+
+/**
+ * As {@link verifyStatement}, with one key that the caller trusts by itself, whatever key documents say.
+ *
+ * @param key - `undefined`: nothing verifies.
+ * @throws CryptoError `statement.invalid`.
+ */
+export async function readStatement(jws: string, key: VerificationKey | undefined): Promise<Statement> {
+  const payload = await verifyDocument(jws, TYP, key);
   if (!isStatement(payload))
     throw new CryptoError('statement.invalid', 'The statement of this version is forged or malformed.');
   return payload;

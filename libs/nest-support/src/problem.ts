@@ -45,6 +45,7 @@ export const PROBLEMS = {
   'chunk.unsupported-codec': { status: 502, title: 'A newer release is needed' },
   'segment.invalid': { status: 502, title: 'Content is damaged' },
   'keys.invalid': { status: 422, title: 'Key refused' },
+  'keys.wrong-passphrase': { status: 422, title: 'Key refused' },
   'keys.kek-invalid': { status: 500, title: 'A stored key cannot be opened' },
   'keys.wrapped-invalid': { status: 500, title: 'A stored key cannot be opened' },
   'statement.invalid': { status: 502, title: 'Statement refused' },
