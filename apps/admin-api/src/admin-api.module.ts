@@ -25,7 +25,7 @@ import { GrantsController } from './http/grants.controller.js';
 import { GroupsController } from './http/groups.controller.js';
 import { LoginController } from './http/login.controller.js';
 import { ObjectsController } from './http/objects.controller.js';
-import { StatementKeysController } from './http/statement-keys.controller.js';
+import { OwnStatementKeysController, StatementKeysController } from './http/statement-keys.controller.js';
 import { UploadsController } from './http/uploads.controller.js';
 import { UsersController } from './http/users.controller.js';
 import { VersionsController } from './http/versions.controller.js';
@@ -34,6 +34,7 @@ import { OwnJwks } from './keys/own-jwks.js';
 import { ServiceSecrets } from './keys/service-secrets.js';
 import { SigningKeys } from './keys/signing-keys.js';
 import { StatementAuthority } from './keys/statement-authority.js';
+import { TrustedStatements } from './keys/trusted-statements.js';
 import { Housekeeping } from './persistence/housekeeping.js';
 import { Database } from './persistence/database.js';
 import { CollectPacks } from './sealed/collect-packs.js';
@@ -87,6 +88,7 @@ export class AdminApiModule {
         FoldersController,
         AuditController,
         StatementKeysController,
+        OwnStatementKeysController,
         ObjectsController,
       ],
       providers: [...given(config, infrastructure), ...keys(config, infrastructure), ...useCases(config)],
@@ -113,10 +115,11 @@ function keys(config: AdminConfig, infrastructure: Infrastructure): Provider[] {
     made(SigningKeys, [Database, KeyVault, Clock]),
     {
       provide: StatementAuthority,
-      inject: [SigningKeys, Database, Clock],
-      useFactory: (signing: SigningKeys, database: Database, clock: Clock) =>
-        new StatementAuthority(signing, database, clock, infrastructure.keyDocument),
+      inject: [SigningKeys, Database, AuditLog, Clock],
+      useFactory: (signing: SigningKeys, database: Database, audit: AuditLog, clock: Clock) =>
+        new StatementAuthority(signing, database, audit, clock, infrastructure.offlineRoot),
     },
+    made(TrustedStatements, [Database, SigningKeys, StatementAuthority, AuditLog]),
     made(OwnJwks, [SigningKeys]),
     { provide: JwksSource, useExisting: OwnJwks },
     {
@@ -209,7 +212,16 @@ function useCases(config: AdminConfig): Provider[] {
       AuditLog,
       Clock,
     ]),
-    made(GrantResource, [Database, Folders, ObjectStore, KeyVault, StatementAuthority, AuditLog, Clock]),
+    made(GrantResource, [
+      Database,
+      Folders,
+      ObjectStore,
+      KeyVault,
+      StatementAuthority,
+      TrustedStatements,
+      AuditLog,
+      Clock,
+    ]),
     made(ReadCatalogue, [Database, Folders]),
     made(ManageVersions, [Database, StatementAuthority, AuditLog]),
     made(ReportBadChunk, [Database, Folders, Clock]),

@@ -43,7 +43,6 @@ describe('readAdminConfig', () => {
   });
 
   it.each([
-    { STATEMENT_ROOT_KEY_FILE: '/root.json' },
     { STATEMENT_KEY_DOCUMENT_FILE: '/keys.jws' },
     { S3_BUCKET: 'packs' },
     { S3_ENDPOINT: 'http://localhost' },

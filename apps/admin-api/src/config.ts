@@ -194,7 +194,7 @@ export class AdminConfig {
   @IsBoolean()
   readonly legacyLoginErrors: boolean = false;
 
-  /** File with the key document that the offline root signed. */
+  /** File with a key document that the offline root signed. Needed once: newer ones may come through `PUT /statement-keys/document`, the newest holds. */
   @EnvText('STATEMENT_KEY_DOCUMENT_FILE')
   @IsOptional()
   @IsString()
@@ -242,8 +242,8 @@ export function readAdminConfig(env: Environment): AdminConfig {
     problems.push('S3_ACCESS_KEY_ID: is required with S3_BUCKET');
   if (config.s3Bucket === undefined && config.s3Endpoint !== undefined)
     problems.push('S3_BUCKET: is required with S3_ENDPOINT');
-  if ((config.keyDocumentFile === undefined) !== (config.rootKeyFile === undefined))
-    problems.push('STATEMENT_KEY_DOCUMENT_FILE, STATEMENT_ROOT_KEY_FILE: set both or none');
+  if (config.keyDocumentFile !== undefined && config.rootKeyFile === undefined)
+    problems.push('STATEMENT_ROOT_KEY_FILE: is required with STATEMENT_KEY_DOCUMENT_FILE');
   if (isProduction(config)) problems.push(...missingInProduction(config));
   if (problems.length > 0) throw new ConfigError(problems);
   return config;
@@ -254,9 +254,9 @@ function missingInProduction(config: AdminConfig): string[] {
   if (config.databaseUrl === undefined)
     problems.push('DATABASE_URL: is required in production: the embedded PostgreSQL is for development');
   if (config.kekFile === undefined) problems.push('ADMIN_KEK_FILE: is required in production');
-  if (config.keyDocumentFile === undefined)
+  if (config.rootKeyFile === undefined)
     problems.push(
-      'STATEMENT_KEY_DOCUMENT_FILE, STATEMENT_ROOT_KEY_FILE: are required in production: make the root key on another machine',
+      'STATEMENT_ROOT_KEY_FILE: is required in production: make the root key on another machine with "azaion keys root create"',
     );
   if (config.publicUrl === undefined && config.s3Bucket === undefined && !listensOnLoopback(config))
     problems.push('ADMIN_PUBLIC_URL: is required where objects are served by the API itself');

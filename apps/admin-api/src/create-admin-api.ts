@@ -10,6 +10,7 @@ import { type Infrastructure } from './infrastructure.js';
 import { SERVICE_SECRETS, ServiceSecrets } from './keys/service-secrets.js';
 import { SigningKeys } from './keys/signing-keys.js';
 import { StatementAuthority } from './keys/statement-authority.js';
+import { TrustedStatements } from './keys/trusted-statements.js';
 import { CurrentStanding } from './sealed/current-standing.js';
 import { BootstrapAdministrator } from './users/bootstrap-administrator.js';
 
@@ -54,6 +55,7 @@ export async function prepareAdminApi(
   const first = { email: config.bootstrapEmail, password: config.bootstrapPassword };
   await app.get(BootstrapAdministrator).run(first, tell);
   await app.get(StatementAuthority).start();
+  await app.get(TrustedStatements).signAll();
   // Made or opened now: inside a request's transaction it would need a second connection.
   await app.get(SigningKeys).signing('token');
   for (const name of SERVICE_SECRETS) await app.get(ServiceSecrets).get(name);

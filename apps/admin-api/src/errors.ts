@@ -22,6 +22,10 @@ export const ADMIN_ERRORS = {
   'version.withdrawn': 'caller',
   'version.pinned': 'caller', // take the pin away first
   'version.device-scope': 'caller', // promote it first
+  'statement-key.document-refused': 'caller',
+  'statement-key.document-older': 'caller',
+  'statement-key.not-named': 'caller',
+  'statement-key.own-root': 'caller', // a development API signs its key documents itself
   'hashing.busy': 'operator', // more logins at once than this machine can hash
 } as const satisfies Record<string, Culprit>;
 

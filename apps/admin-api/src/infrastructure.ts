@@ -10,7 +10,7 @@ import { type ObjectStore } from '@azaion/split-resource';
 import { Logger } from '@nestjs/common';
 
 import { type AdminConfig, isProduction } from './config.js';
-import { type OfflineKeyDocument } from './keys/statement-authority.js';
+import { type OfflineRoot } from './keys/statement-authority.js';
 import { type ConnectionSettings, Database } from './persistence/database.js';
 import { EmbeddedPostgres } from './persistence/embedded-postgres.js';
 import { SERVICE_ROLE } from './persistence/service-role.js';
@@ -22,7 +22,7 @@ export interface Infrastructure {
   readonly objects: ObjectStore;
   readonly clock: Clock;
   /** `undefined` in development: then the API makes its root key by itself. */
-  readonly keyDocument: OfflineKeyDocument | undefined;
+  readonly offlineRoot: OfflineRoot | undefined;
   /** Tells the file store where it is reached, once that is known. */
   reachedAt(url: string): void;
   close(): Promise<void>;
@@ -51,7 +51,7 @@ export async function openInfrastructure(
     createIfMissing: !production,
     ...(production ? { apartFrom: dataDir } : {}),
   });
-  const keyDocument = await readKeyDocument(config);
+  const offlineRoot = await readOfflineRoot(config);
   let publicUrl = config.publicUrl;
   const objects = await openObjectStore(config, vault, clock, () => publicUrl ?? '');
   const embedded = config.databaseUrl === undefined ? await EmbeddedPostgres.start(dataDir, besideService) : undefined;
@@ -79,7 +79,7 @@ export async function openInfrastructure(
     vault,
     objects,
     clock,
-    keyDocument,
+    offlineRoot,
     reachedAt: (url) => {
       publicUrl ??= url;
     },
@@ -121,9 +121,10 @@ async function openObjectStore(
   });
 }
 
-async function readKeyDocument(config: AdminConfig): Promise<OfflineKeyDocument | undefined> {
-  if (config.keyDocumentFile === undefined || config.rootKeyFile === undefined) return undefined;
-  const jws = (await readFile(config.keyDocumentFile, 'utf8')).trim();
+async function readOfflineRoot(config: AdminConfig): Promise<OfflineRoot | undefined> {
+  if (config.rootKeyFile === undefined) return undefined;
+  const jws =
+    config.keyDocumentFile === undefined ? undefined : (await readFile(config.keyDocumentFile, 'utf8')).trim();
   const { kid, ...root } = JSON.parse(await readFile(config.rootKeyFile, 'utf8')) as Record<string, unknown>;
   if (typeof kid !== 'string' || !isPublicJwk(root))
     throw new Error('STATEMENT_ROOT_KEY_FILE must hold a public P-256 JWK with kty, crv, x, y and kid.');

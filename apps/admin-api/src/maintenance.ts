@@ -1,4 +1,5 @@
 import { addKeyEncryptionKey } from '@azaion/adapters/key-file';
+import { SIGNATURE_ALGORITHM } from '@azaion/crypto';
 import { SystemClock } from '@azaion/kernel';
 import { type ServiceCommand } from '@azaion/nest-support';
 
@@ -6,6 +7,7 @@ import { AuditLog } from './audit/audit-log.js';
 import { type AdminConfig } from './config.js';
 import { type Infrastructure, kekFileOf, openInfrastructure } from './infrastructure.js';
 import { RotateKek } from './keys/rotate-kek.js';
+import { SigningKeys } from './keys/signing-keys.js';
 
 /** What an operator may run beside the service. */
 interface MaintenanceCommand {
@@ -36,6 +38,17 @@ const COMMANDS: readonly MaintenanceCommand[] = [
     words: ['rotate-kek', '--count'],
     help: 'only count what is still wrapped under earlier keys; exit status 1 when there is something',
     run: async (infrastructure, tell) => leftOver(await rotation(infrastructure).left(), tell),
+  },
+  {
+    words: ['statement-key'],
+    help: 'print the newest statement key, made where there is none, as the offline root signs it',
+    run: async ({ database, vault, clock }, tell) => {
+      const keys = new SigningKeys(database, vault, clock);
+      await keys.signing('statement');
+      const [newest] = await keys.published('statement');
+      if (newest !== undefined) tell(JSON.stringify({ kid: newest.kid, alg: SIGNATURE_ALGORITHM, key: newest.key }));
+      return 0;
+    },
   },
 ];
 

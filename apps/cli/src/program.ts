@@ -4,6 +4,17 @@ import { usageFailure } from './cli-failure.js';
 import { type CommandContext } from './command-context.js';
 import { fetchResource, type FetchOptions } from './commands/fetch.js';
 import { type LegacyArchiveOptions, type LegacyOpenOptions, openLegacy, openLegacyArchive } from './commands/legacy.js';
+import {
+  createRoot,
+  type CreateRootOptions,
+  listStatementKeys,
+  makeStatementKey,
+  publishKeyDocument,
+  showKeyDocument,
+  type ShowKeyDocumentOptions,
+  signKeys,
+  type SignKeysOptions,
+} from './commands/keys.js';
 import { login, type LoginOptions } from './commands/login.js';
 import { logout } from './commands/logout.js';
 import { publish, type PublishOptions } from './commands/publish.js';
@@ -129,6 +140,7 @@ function commandTree(context: CommandContext, world: CommandWorld): Command {
   addDeviceCommands(family('device', 'Provision devices, look at them, revoke them.'), command, context);
   addGroupCommands(family('group', 'Groups of devices.'), command, context);
   addDesiredCommands(family('desired', 'What devices shall hold and run.'), command, context);
+  addKeyCommands(context, tree, command, api);
   const legacy = tree.command('legacy').description('Read what the older system wrote.');
   const opening = (usage: string, description: string): Command =>
     command(usage, description, legacy)
@@ -146,4 +158,47 @@ function commandTree(context: CommandContext, world: CommandWorld): Command {
     .requiredOption('--key-fragment <path>', 'the key fragment that the older API served')
     .action((file: string, options: LegacyArchiveOptions) => openLegacyArchive(context, file, options));
   return tree;
+}
+
+/** Everything about the keys that sign: the offline root, key documents, and the Admin API's statement keys. */
+function addKeyCommands(
+  context: CommandContext,
+  tree: Command,
+  command: (usage: string, description: string, parent?: Command) => Command,
+  api: () => Option,
+): void {
+  const keys = tree.command('keys').description('The offline root, key documents and statement keys.');
+  const root = keys.command('root').description('The offline root key. Its place is a machine without a network.');
+  const passphrase = (): Option =>
+    new Option('--passphrase-file <path>', 'read the passphrase from the first line of a file');
+  command('create', 'Make the root key: a private file, and a public one for devices, people and the Admin API.', root)
+    .requiredOption('-o, --output <path>', 'the private file; the public one gets ".pub.json" behind it')
+    .option('--kid <id>', 'the name of the key (default: its thumbprint)')
+    .addOption(passphrase())
+    .option('--no-passphrase', 'protect the key by the permissions of its file alone (0600)')
+    .action((options: CreateRootOptions) => createRoot(context, options));
+  const collect = (value: string, before: readonly string[] = []): readonly string[] => [...before, value];
+  command('sign', 'Sign a key document: the next version of the one that is given, or the first.', keys)
+    .requiredOption('--root <path>', 'the private file of the root key')
+    .option('--document <path>', 'the key document in force')
+    .option('--add <path>', 'a statement key to name, as "azaion keys new" prints it; may be repeated', collect)
+    .option('--remove <kid>', 'a statement key to leave out, because it was stolen; may be repeated', collect)
+    .option('--days <number>', 'how long the document is good', '365')
+    .option('--version <number>', 'its version where the document in force is not at hand')
+    .addOption(passphrase())
+    .requiredOption('-o, --output <path>', 'the file to write')
+    .action((options: SignKeysOptions) => signKeys(context, options));
+  command('show <document>', 'Show what a key document says.', keys)
+    .requiredOption('--root <path>', 'the public file of the root key')
+    .action((path: string, options: ShowKeyDocumentOptions) => showKeyDocument(context, path, options));
+  command('list', "List the Admin API's statement keys.", keys)
+    .addOption(api())
+    .action((options: { api?: string }) => listStatementKeys(context, options));
+  command('new', 'Let the Admin API make another statement key. It signs once a key document names it.', keys)
+    .addOption(api())
+    .option('-o, --output <path>', 'the file to write it to, for "azaion keys sign --add"')
+    .action((options: { api?: string; output?: string }) => makeStatementKey(context, options));
+  command('publish <document>', 'Hand a signed key document to the Admin API: it is in force from then on.', keys)
+    .addOption(api())
+    .action((path: string, options: { api?: string }) => publishKeyDocument(context, path, options));
 }

@@ -27,6 +27,10 @@ const ADMIN_PROBLEMS: Readonly<Record<AdminErrorCode, ProblemSpec>> = {
   'version.pinned': { status: 409, title: 'Version pinned' },
   'version.device-scope': { status: 409, title: 'Published for one device' },
   'grant.not-found': { status: 404, title: 'Grant not found' },
+  'statement-key.document-refused': { status: 422, title: 'Key document refused' },
+  'statement-key.document-older': { status: 409, title: 'Key document is not newer' },
+  'statement-key.not-named': { status: 422, title: 'Key document names no key of this API' },
+  'statement-key.own-root': { status: 409, title: 'This API has its own root' },
   'hashing.busy': { status: 503, title: 'Too busy' },
 };
 

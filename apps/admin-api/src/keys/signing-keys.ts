@@ -9,7 +9,7 @@ import {
   type SigningKey,
 } from '@azaion/crypto';
 import { type Clock, utf8 } from '@azaion/kernel';
-import { sql } from 'kysely';
+import { type Selectable, sql } from 'kysely';
 
 import { type Database, type Queries } from '../persistence/database.js';
 import { type SigningKeysTable } from '../persistence/schema.js';
@@ -23,6 +23,9 @@ export const WRAPPED_FOR: Readonly<Record<SigningPurpose, KeyPurpose>> = {
   statement: 'statement-signing',
   root: 'statement-root',
 };
+
+/** A stored signing key, its private half wrapped. */
+export type SigningKeysRow = Selectable<SigningKeysTable>;
 
 /** A signing key together with its public half. */
 export interface OwnSigningKey extends SigningKey {
@@ -63,6 +66,33 @@ export class SigningKeys {
     return rows.map(({ kid, public_jwk: key }) => ({ kid, key }));
   }
 
+  /** Makes a further key of a purpose. It signs nothing until the rules of its purpose choose it. */
+  async make(purpose: SigningPurpose, on: Queries = this.database.queries): Promise<SigningKeysRow> {
+    const pair = await generateP256KeyPair();
+    const kid = await keyThumbprint(pair.publicJwk);
+    const wrapped = await this.vault.wrap(WRAPPED_FOR[purpose], kid, utf8(JSON.stringify(pair.privateJwk)));
+    return on
+      .insertInto('signing_keys')
+      .values({
+        kid,
+        purpose,
+        public_jwk: JSON.stringify(pair.publicJwk),
+        wrapped_private: Buffer.from(wrapped),
+        created_at: new Date(this.clock.nowMs()),
+      })
+      .returningAll()
+      .executeTakeFirstOrThrow();
+  }
+
+  /** Opens the private half of a stored key. @throws CryptoError `keys.wrapped-invalid`. */
+  async openRow(row: SigningKeysRow): Promise<OwnSigningKey> {
+    const opened = await this.vault.unwrap(WRAPPED_FOR[row.purpose], row.kid, row.wrapped_private);
+    const privateJwk = JSON.parse(new TextDecoder().decode(opened)) as unknown;
+    opened.fill(0);
+    if (!isPrivateJwk(privateJwk)) throw new Error(`the ${row.purpose} key ${row.kid} is damaged`);
+    return { ...(await importSigningKey(row.kid, privateJwk)), publicJwk: row.public_jwk };
+  }
+
   private async open(purpose: SigningPurpose): Promise<OwnSigningKey> {
     const row = await this.database.transaction(async (on) => {
       await sql`select pg_advisory_xact_lock(hashtext(${`signing-key-${purpose}`}))`.execute(on);
@@ -73,26 +103,8 @@ export class SigningKeys {
         .orderBy('created_at', 'desc')
         .limit(1)
         .executeTakeFirst();
-      if (newest) return newest;
-      const pair = await generateP256KeyPair();
-      const kid = await keyThumbprint(pair.publicJwk);
-      const wrapped = await this.vault.wrap(WRAPPED_FOR[purpose], kid, utf8(JSON.stringify(pair.privateJwk)));
-      return on
-        .insertInto('signing_keys')
-        .values({
-          kid,
-          purpose,
-          public_jwk: JSON.stringify(pair.publicJwk),
-          wrapped_private: Buffer.from(wrapped),
-          created_at: new Date(this.clock.nowMs()),
-        })
-        .returningAll()
-        .executeTakeFirstOrThrow();
+      return newest ?? this.make(purpose, on);
     });
-    const opened = await this.vault.unwrap(WRAPPED_FOR[purpose], row.kid, row.wrapped_private);
-    const privateJwk = JSON.parse(new TextDecoder().decode(opened)) as unknown;
-    opened.fill(0);
-    if (!isPrivateJwk(privateJwk)) throw new Error(`the ${purpose} key ${row.kid} is damaged`);
-    return { ...(await importSigningKey(row.kid, privateJwk)), publicJwk: row.public_jwk };
+    return this.openRow(row);
   }
 }

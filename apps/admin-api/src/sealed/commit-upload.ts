@@ -176,7 +176,7 @@ export class CommitUpload {
         resource_id: upload.resource_id,
         version,
         kind: request.kind,
-        statement: await signStatement(statement, await this.authority.signingKey()),
+        statement: await signStatement(statement, await this.authority.signingKey(on)),
         root_hash: resealed.rootHash,
         wrapped_recipe_key: wrappedKey,
         content_mac: contentMac,

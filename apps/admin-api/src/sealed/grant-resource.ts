@@ -25,6 +25,7 @@ import { type Selectable } from 'kysely';
 import { type AuditLog } from '../audit/audit-log.js';
 import { AdminError } from '../errors.js';
 import { type StatementAuthority } from '../keys/statement-authority.js';
+import { type TrustedStatements } from '../keys/trusted-statements.js';
 import { type Database } from '../persistence/database.js';
 import { type GrantsTable, type VersionsTable } from '../persistence/schema.js';
 import { recipeRow } from './commit-upload.js';
@@ -61,6 +62,7 @@ export class GrantResource {
     private readonly store: ObjectStore,
     private readonly vault: KeyVault,
     private readonly authority: StatementAuthority,
+    private readonly statements: TrustedStatements,
     private readonly audit: AuditLog,
     private readonly clock: Clock,
   ) {}
@@ -77,10 +79,11 @@ export class GrantResource {
     const lease = standing.deviceSerial !== undefined;
     const notAfter = nowSeconds + (lease ? leaseSeconds : PERSON_GRANT_SECONDS);
     const grantId = randomUUID();
+    const statement = await this.statements.of(version);
     const grantToken = await signGrantToken(
       {
         grantId,
-        statementHash: statementHash(version.statement),
+        statementHash: statementHash(statement),
         rootHash: version.root_hash,
         subject: standing.userId,
         recipient: recipientThumbprint(request.recipientPoint),
@@ -106,7 +109,7 @@ export class GrantResource {
     await this.record(grantId, request, version, standing, nowSeconds, notAfter);
     const urls = await this.firstUrls(version);
     const verified = version.verification === 'verified';
-    return { grantId, statement: version.statement, grantToken, sealedRecipeKey, urls, verified };
+    return { grantId, statement, grantToken, sealedRecipeKey, urls, verified };
   }
 
   /** One sealed segment of a grant. @throws AdminError `grant.not-found`; IdentityError `folder.forbidden`; ResourceError `resource.not-found`. */
