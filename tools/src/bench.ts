@@ -3,7 +3,10 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
 import { asResult, type BenchResult, type Measurement } from './bench/bench-result.js';
+import { largeBenchmarks } from './bench/large-benchmarks.js';
+import { linkBenchmarks } from './bench/link-benchmarks.js';
 import { openBenchmarks } from './bench/open-benchmarks.js';
+import { publishBenchmarks } from './bench/publish-benchmarks.js';
 import { updateBenchmarks } from './bench/update-benchmarks.js';
 import { WORKSPACE } from './started-service.js';
 
@@ -13,7 +16,10 @@ const groups: readonly {
   readonly run: (only: ReadonlySet<string>) => Promise<readonly Measurement[]>;
 }[] = [
   { ids: ['P1', 'P2'], run: openBenchmarks },
+  { ids: ['P4', 'P6'], run: largeBenchmarks },
+  { ids: ['P5'], run: linkBenchmarks },
   { ids: ['P7'], run: updateBenchmarks },
+  { ids: ['P10'], run: publishBenchmarks },
 ];
 const { values } = parseArgs({ options: { only: { type: 'string' }, json: { type: 'boolean', default: false } } });
 const known = groups.flatMap(({ ids }) => ids);

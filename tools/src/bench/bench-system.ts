@@ -5,21 +5,31 @@ import { promisify } from 'node:util';
 import { type TempDirectory, tempDirectory } from '@azaion/testing';
 
 import { WORKSPACE } from '../started-service.js';
+import { type TimedCommand } from './timed-process.js';
 import { postJson, startSystem, type StartedSystem } from '../e2e/started-system.js';
 
 const CLI = join(WORKSPACE, 'apps', 'cli', 'dist', 'main.js');
 const run = promisify(execFile);
+/** Tokens are asked for anew well before their 15 minutes are over. */
+const TOKEN_LIFE_MS = 8 * 60_000;
+
+/** Path of the compiled entry of a process that benchmarks start. */
+export function compiled(name: string): string {
+  return join(WORKSPACE, 'tools', 'dist', 'bench', `${name}.js`);
+}
 
 /** A running system with a publisher who is logged in, and a directory for inputs and outputs. */
 export interface BenchSystem {
   readonly system: StartedSystem;
   readonly directory: TempDirectory;
-  /** Access token of the publisher, for 15 minutes. */
-  readonly token: string;
+  /** An access token of the publisher that is good for minutes. */
+  token(): Promise<string>;
   /** Where the CDN's packs lie. */
   readonly packsDirectory: string;
   /** Runs `azaion … --json` as the publisher. */
   azaion(...args: string[]): Promise<Readonly<Record<string, number>>>;
+  /** The same as a command, for those who watch its process. */
+  command(...args: string[]): TimedCommand;
   stop(): Promise<void>;
 }
 
@@ -28,11 +38,18 @@ export async function startBenchSystem(): Promise<BenchSystem> {
   const directory = await tempDirectory('azaion-bench');
   const system = await startSystem();
   const publisher = await system.createPerson('ResourceUploader');
-  const { access_token: token } = await postJson<{ access_token: string }>(`${system.adminUrl}/login`, publisher);
+  const token = keptToken(async () => {
+    const answer = await postJson<{ access_token: string }>(`${system.adminUrl}/login`, publisher);
+    return answer.access_token;
+  });
+  const env = { AZAION_PROFILE: join(directory.path, 'profile'), AZAION_PASSWORD: publisher.password };
+  const command = (...args: string[]): TimedCommand => ({
+    command: process.execPath,
+    args: [CLI, ...args, '--json'],
+    env,
+  });
   const azaion = async (...args: string[]): Promise<Readonly<Record<string, number>>> => {
-    const { stdout } = await run(process.execPath, [CLI, ...args, '--json'], {
-      env: { ...process.env, AZAION_PROFILE: join(directory.path, 'profile'), AZAION_PASSWORD: publisher.password },
-    });
+    const { stdout } = await run(process.execPath, command(...args).args, { env: { ...process.env, ...env } });
     return JSON.parse(stdout) as Record<string, number>;
   };
   await azaion('login', '--api', system.adminUrl, '--email', publisher.email);
@@ -42,9 +59,22 @@ export async function startBenchSystem(): Promise<BenchSystem> {
     token,
     packsDirectory: join(system.adminDataDir, 'objects'),
     azaion,
+    command,
     stop: async () => {
       await system.stop();
       await directory.remove();
     },
+  };
+}
+
+function keptToken(ask: () => Promise<string>): () => Promise<string> {
+  let token = '';
+  let askedAtMs = -Infinity;
+  return async () => {
+    if (performance.now() - askedAtMs > TOKEN_LIFE_MS) {
+      token = await ask();
+      askedAtMs = performance.now();
+    }
+    return token;
   };
 }

@@ -7,13 +7,11 @@ import { pipeline } from 'node:stream/promises';
 import { findProgram, pseudoRandomStream } from '@azaion/testing';
 
 import { type Measurement, median, rounded } from './bench-result.js';
-import { WORKSPACE } from '../started-service.js';
-import { type BenchSystem, startBenchSystem } from './bench-system.js';
+import { type BenchSystem, compiled, startBenchSystem } from './bench-system.js';
 import { type TimedCommand, timeInTurn } from './timed-process.js';
 
 const GIB = 1024 ** 3;
 const ROUNDS = 5;
-const OPEN_RESOURCE = join(WORKSPACE, 'tools', 'dist', 'bench', 'open-resource.js');
 const NOT_INSTALLED = 'not installed';
 
 /** P1 and P2: opens a 1 GiB resource from local packs into a file, two cores, beside `openssl`, `age` and `rclone`; and on one core. */
@@ -23,9 +21,10 @@ export async function openBenchmarks(only: ReadonlySet<string>): Promise<readonl
     const plain = join(bench.directory.path, 'plain.bin');
     await pipeline(pseudoRandomStream('bench', GIB), createWriteStream(plain));
     await bench.azaion('publish', plain, '--name', 'bench.bin');
-    const commands = new Map<string, TimedCommand>([['two cores', openCommand(bench, 2)]]);
+    const token = await bench.token();
+    const commands = new Map<string, TimedCommand>([['two cores', openCommand(bench, token, 2)]]);
     if (only.has('P1')) for (const [name, peer] of await peers(bench, plain)) commands.set(name, peer);
-    if (only.has('P2')) commands.set('one core', openCommand(bench, 1));
+    if (only.has('P2')) commands.set('one core', openCommand(bench, token, 1));
     const seconds = await timeInTurn(commands, ROUNDS);
     const medianOf = (name: string): number | undefined => {
       const taken = seconds.get(name);
@@ -74,11 +73,14 @@ function againstOneCore(two: number, one: number): Measurement {
   };
 }
 
-function openCommand(bench: BenchSystem, cores: 1 | 2): TimedCommand {
+function openCommand(bench: BenchSystem, token: string, cores: 1 | 2): TimedCommand {
   const work = join(bench.directory.path, `work-${cores}`);
-  const node = [OPEN_RESOURCE, '--api', bench.system.adminUrl, '--token', bench.token, '--packs', bench.packsDirectory];
+  const where = ['--api', bench.system.adminUrl, '--packs', bench.packsDirectory];
   const args = [
-    ...node,
+    compiled('open-resource'),
+    ...where,
+    '--token',
+    token,
     '--work',
     work,
     '--resource',

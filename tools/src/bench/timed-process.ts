@@ -1,6 +1,11 @@
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type FileHandle, open } from 'node:fs/promises';
+import { promisify } from 'node:util';
+
+import { processTreeMemory } from '@azaion/testing';
+
+const WATCH_INTERVAL_MS = 50;
 
 /** A command whose whole process is timed. */
 export interface TimedCommand {
@@ -11,26 +16,62 @@ export interface TimedCommand {
   readonly outputPath?: string;
 }
 
+/** What one run of a command took. */
+export interface ProcessCost {
+  /** Wall time. */
+  readonly seconds: number;
+  /** Largest resident size of the process and what it started, read every 50 ms (Linux; 0 elsewhere). */
+  readonly peakBytes: number;
+}
+
 /**
  * Runs a command from start to end.
  *
  * @returns Seconds of wall time.
  * @throws Error when it does not end with status 0.
  */
-export async function timeProcess({ command, args, env, outputPath }: TimedCommand): Promise<number> {
+export async function timeProcess(command: TimedCommand): Promise<number> {
+  return (await runToEnd(command, () => undefined)).seconds;
+}
+
+/** Runs a command from start to end and watches its memory. @throws Error when it does not end with status 0. */
+export async function watchProcess(command: TimedCommand): Promise<ProcessCost> {
+  let peakBytes = 0;
+  let watching: NodeJS.Timeout | undefined;
+  const { seconds } = await runToEnd(command, (pid) => {
+    watching = setInterval(() => {
+      processTreeMemory(pid).then(
+        (memory) => (peakBytes = Math.max(peakBytes, memory.peakBytes)),
+        () => undefined, // it has just ended
+      );
+    }, WATCH_INTERVAL_MS);
+  }).finally(() => clearInterval(watching));
+  return { seconds, peakBytes };
+}
+
+/** Runs a command and returns what it printed. @throws Error when it does not end with status 0. */
+export async function outputOf(command: string, args: readonly string[]): Promise<string> {
+  return (await promisify(execFile)(command, args)).stdout;
+}
+
+async function runToEnd(
+  { command, args, env, outputPath }: TimedCommand,
+  started: (pid: number) => void,
+): Promise<{ readonly seconds: number }> {
   const output: FileHandle | undefined = outputPath === undefined ? undefined : await open(outputPath, 'w');
   const begin = performance.now();
   const child = spawn(command, args, {
     env: { ...process.env, ...env },
     stdio: ['ignore', output?.fd ?? 'ignore', 'pipe'],
   });
+  if (child.pid !== undefined) started(child.pid);
   let errors = '';
   child.stderr?.setEncoding('utf8').on('data', (text: string) => (errors = (errors + text).slice(-2000)));
   const [status] = (await once(child, 'close')) as [number | null];
   const seconds = (performance.now() - begin) / 1000;
   await output?.close();
   if (status !== 0) throw new Error(`${command} ended with status ${String(status)}: ${errors}`);
-  return seconds;
+  return { seconds };
 }
 
 /**

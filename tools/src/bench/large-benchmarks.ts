@@ -1,0 +1,135 @@
+import { createWriteStream } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+
+import { processTreeMemory, pseudoRandomStream } from '@azaion/testing';
+
+import { type Measurement, median, rounded } from './bench-result.js';
+import { type BenchSystem, compiled, startBenchSystem } from './bench-system.js';
+import { outputOf } from './timed-process.js';
+
+const MIB = 1024 ** 2;
+const GIB = 1024 ** 3;
+const SLOW_CLIENTS = 8;
+/** What a slow client takes at a time, and how long it then rests. */
+const SIP_BYTES = MIB;
+const REST_MS = 200;
+const MOST_MIB = 160;
+/** 10 GiB may take this much more than 1 GiB. */
+const MOST_GROWTH = 1.1;
+
+/** P4 and P6: memory of a Loader that opens up to 10 GiB with eight slow clients beside, and how soon the first byte comes. */
+export async function largeBenchmarks(only: ReadonlySet<string>): Promise<readonly Measurement[]> {
+  const bench = await startBenchSystem();
+  try {
+    await publish(bench, 'small.bin', 10 * MIB);
+    await publish(bench, 'ten.bin', 10 * GIB);
+    const measurements: Measurement[] = [];
+    if (only.has('P6')) measurements.push(...(await firstByte(bench)));
+    if (only.has('P4')) {
+      await publish(bench, 'one.bin', GIB);
+      await publish(bench, 'four.bin', 4 * GIB);
+      measurements.push(...(await memory(bench)));
+    }
+    return measurements;
+  } finally {
+    await bench.stop();
+  }
+}
+
+async function publish(bench: BenchSystem, name: string, sizeBytes: number): Promise<void> {
+  const plain = join(bench.directory.path, 'plain.bin');
+  await pipeline(pseudoRandomStream(name, sizeBytes), createWriteStream(plain));
+  await bench.azaion('publish', plain, '--name', name);
+  await rm(plain);
+}
+
+async function firstByte(bench: BenchSystem): Promise<readonly Measurement[]> {
+  const taken = async (name: string): Promise<number> => {
+    const where = ['--api', bench.system.adminUrl, '--packs', bench.packsDirectory];
+    const work = join(bench.directory.path, 'first-byte');
+    const what = ['--token', await bench.token(), '--work', work, '--resource', `models/${name}`];
+    // The second run finds recipe and packs in the caches of the device.
+    await outputOf(process.execPath, [compiled('first-byte'), ...where, ...what, '--rounds', '1']);
+    return median(
+      JSON.parse(await outputOf(process.execPath, [compiled('first-byte'), ...where, ...what])) as number[],
+    );
+  };
+  const small = await taken('small.bin');
+  const large = await taken('ten.bin');
+  const peers = { '10 MiB, ms': rounded(small), '10 GiB, ms': rounded(large) };
+  return [
+    {
+      id: 'P6',
+      bar: 'first byte of 10 GiB ≤ 2 × that of 10 MiB',
+      value: rounded(large / small),
+      unit: '×',
+      ok: large <= 2 * small,
+      peers,
+    },
+    { id: 'P6', bar: 'first byte of 10 GiB ≤ 150 ms', value: rounded(large), unit: 'ms', ok: large <= 150, peers },
+  ];
+}
+
+async function memory(bench: BenchSystem): Promise<readonly Measurement[]> {
+  const aboveIdle = new Map<string, number>();
+  for (const name of ['one.bin', 'four.bin', 'ten.bin']) aboveIdle.set(name, await loadMemory(bench, name));
+  const mib = (name: string): number => rounded((aboveIdle.get(name) ?? NaN) / MIB);
+  const peers = { '1 GiB, MiB': mib('one.bin'), '4 GiB, MiB': mib('four.bin'), '10 GiB, MiB': mib('ten.bin') };
+  const most = Math.max(mib('one.bin'), mib('four.bin'), mib('ten.bin'));
+  const growth = mib('ten.bin') / mib('one.bin');
+  return [
+    {
+      id: 'P4',
+      bar: `peak of the Loader above its idle ≤ ${MOST_MIB} MiB`,
+      value: most,
+      unit: 'MiB',
+      ok: most <= MOST_MIB,
+      peers,
+    },
+    {
+      id: 'P4',
+      bar: '10 GiB within 10 % of 1 GiB',
+      value: rounded(growth),
+      unit: '×',
+      ok: growth <= MOST_GROWTH,
+      peers,
+    },
+  ];
+}
+
+/** A new Loader with an empty cache; one client takes everything over the network, eight others sip all the while. */
+async function loadMemory(bench: BenchSystem, name: string): Promise<number> {
+  await bench.system.restartLoader();
+  await rm(join(bench.system.loaderDataDir, 'packs'), { recursive: true, force: true });
+  await bench.system.restartLoader();
+  const { pid } = bench.system.loader();
+  const url = `${bench.system.loaderUrl}/resources/models/${name}`;
+  const headers = { authorization: `Bearer ${await bench.token()}` };
+  await (await fetch(url, { method: 'HEAD', headers })).text(); // what one request needs belongs to idle
+  const idleBytes = (await processTreeMemory(pid)).residentBytes;
+  const done = new AbortController();
+  const slow = Array.from({ length: SLOW_CLIENTS }, () => sip(url, headers, done.signal));
+  const whole = await fetch(url, { headers });
+  if (whole.status !== 200 || whole.body === null) throw new Error(`GET ${url}: status ${whole.status}`);
+  let receivedBytes = 0;
+  for await (const part of whole.body as AsyncIterable<Uint8Array>) receivedBytes += part.length;
+  done.abort();
+  await Promise.allSettled(slow);
+  if (receivedBytes !== Number(whole.headers.get('content-length'))) throw new Error(`${name} came short.`);
+  return (await processTreeMemory(pid)).peakBytes - idleBytes;
+}
+
+async function sip(url: string, headers: Record<string, string>, signal: AbortSignal): Promise<void> {
+  const answer = await fetch(url, { headers, signal });
+  if (answer.body === null) return;
+  let sippedBytes = 0;
+  for await (const part of answer.body as AsyncIterable<Uint8Array>) {
+    sippedBytes += part.length;
+    if (sippedBytes < SIP_BYTES) continue;
+    sippedBytes = 0;
+    await delay(REST_MS, undefined, { signal });
+  }
+}

@@ -1,0 +1,60 @@
+import { createWriteStream } from 'node:fs';
+import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+
+import { findProgram, pseudoRandomStream } from '@azaion/testing';
+
+import { type Measurement, median, rounded } from './bench-result.js';
+import { startBenchSystem } from './bench-system.js';
+import { timeProcess, watchProcess } from './timed-process.js';
+
+const GIB = 1024 ** 3;
+const MIB = 1024 ** 2;
+const ROUNDS = 5;
+const LEAST_MB_PER_SECOND = 220;
+const MOST_MIB = 200;
+
+/** P10: publishes 1 GiB of new content to a file store on this machine, beside hashing the same file once. */
+export async function publishBenchmarks(): Promise<readonly Measurement[]> {
+  const bench = await startBenchSystem();
+  try {
+    const plain = join(bench.directory.path, 'plain.bin');
+    const [publishing, hashing, peaks]: [number[], number[], number[]] = [[], [], []];
+    const installed = findProgram('openssl') !== undefined;
+    const idle = await watchProcess(bench.command('status'));
+    for (let round = 0; round <= ROUNDS; round++) {
+      await pipeline(pseudoRandomStream(`publish ${round}`, GIB), createWriteStream(plain));
+      const { seconds, peakBytes } = await watchProcess(bench.command('publish', plain, '--name', 'published.bin'));
+      const hashed = installed
+        ? await timeProcess({ command: 'openssl', args: ['dgst', '-sha256', plain] })
+        : undefined;
+      if (round === 0) continue; // warms the caches
+      publishing.push(seconds);
+      peaks.push(peakBytes);
+      if (hashed !== undefined) hashing.push(hashed);
+    }
+    const speed = GIB / 1e6 / median(publishing);
+    const aboveIdle = (Math.max(...peaks) - idle.peakBytes) / MIB;
+    const hash = hashing.length === 0 ? 'not installed' : rounded(GIB / 1e6 / median(hashing));
+    return [
+      {
+        id: 'P10',
+        bar: `publish 1 GiB at ≥ ${LEAST_MB_PER_SECOND} MB/s`,
+        value: rounded(speed),
+        unit: 'MB/s',
+        ok: speed >= LEAST_MB_PER_SECOND,
+        peers: { 'ours, seconds': rounded(median(publishing)), 'openssl dgst -sha256 alone, MB/s': hash },
+      },
+      {
+        id: 'P10',
+        bar: `peak of the publisher above its idle ≤ ${MOST_MIB} MiB`,
+        value: rounded(aboveIdle),
+        unit: 'MiB',
+        ok: aboveIdle <= MOST_MIB,
+        peers: { 'idle, MiB': rounded(idle.peakBytes / MIB) },
+      },
+    ];
+  } finally {
+    await bench.stop();
+  }
+}
