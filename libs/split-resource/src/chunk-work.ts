@@ -1,6 +1,19 @@
+import { createHash } from 'node:crypto';
+
 import { type ChunkIdentity, type ChunkSecrets, identifyChunk, openChunk, sealChunk } from '@azaion/crypto';
 
-/** Names and seals chunks. A role of its own because it is what costs a publisher its time: it may happen on other threads. */
+/** What the calling thread hashes of a pack in one go: a millisecond or two. */
+const DIGEST_STEP_BYTES = 512 * 1024;
+
+/** A full pack with the hashes that it is announced with. */
+export interface DigestedPack {
+  /** The buffer that was given, or another one with its content. */
+  readonly buffer: Buffer;
+  readonly sha256: Uint8Array;
+  readonly md5: Uint8Array;
+}
+
+/** Names and seals chunks, and hashes packs. A role of its own because it is what costs a publisher its time: it may happen on other threads. */
 export abstract class ChunkSealer {
   /** How many chunks are worth having in work at once, 1 or more. */
   abstract readonly parallelism: number;
@@ -8,6 +21,12 @@ export abstract class ChunkSealer {
   abstract identify(plaintext: Uint8Array, domainKey: Uint8Array): Promise<ChunkIdentity>;
   /** Seals a plaintext that {@link identify} named. @returns A new buffer. */
   abstract seal(plaintext: Uint8Array, secrets: ChunkSecrets): Promise<Buffer>;
+  /**
+   * Hashes the first bytes of a buffer.
+   *
+   * @param buffer - Its memory may be taken away: the one that comes back is to be used instead.
+   */
+  abstract digest(buffer: Buffer, sizeBytes: number): Promise<DigestedPack>;
 }
 
 /** Where one chunk lies in a {@link SealedRun}, and what opens it. */
@@ -56,6 +75,17 @@ export class InlineChunkSealer extends ChunkSealer {
 
   override seal(plaintext: Uint8Array, secrets: ChunkSecrets): Promise<Buffer> {
     return Promise.resolve(sealChunk(plaintext, secrets));
+  }
+
+  override async digest(buffer: Buffer, sizeBytes: number): Promise<DigestedPack> {
+    const [sha256, md5] = [createHash('sha256'), createHash('md5')];
+    for (let at = 0; at < sizeBytes; at += DIGEST_STEP_BYTES) {
+      const step = buffer.subarray(at, Math.min(sizeBytes, at + DIGEST_STEP_BYTES));
+      sha256.update(step);
+      md5.update(step);
+      await new Promise((resolve) => setImmediate(resolve)); // others have their turn
+    }
+    return { buffer, sha256: sha256.digest(), md5: md5.digest() };
   }
 }
 

@@ -3,6 +3,7 @@ export { type ChunkIdentity, identifyChunk } from '@azaion/crypto';
 export {
   ChunkOpener,
   ChunkSealer,
+  type DigestedPack,
   InlineChunkOpener,
   InlineChunkSealer,
   type OpenedChunks,

@@ -6,6 +6,7 @@ import {
   type ChunkIdentity,
   ChunkOpener,
   ChunkSealer,
+  type DigestedPack,
   type OpenedChunks,
   type SealedRun,
 } from '@azaion/split-resource';
@@ -168,6 +169,14 @@ class WorkerChunkSealer extends ChunkSealer {
 
   override async seal(plaintext: Uint8Array, secrets: ChunkSecrets): Promise<Buffer> {
     return bytesOf(await this.pool.run({ work: 'seal', bytes: ownCopy(plaintext), secrets: ownSecrets(secrets) }));
+  }
+
+  override async digest(buffer: Buffer, sizeBytes: number): Promise<DigestedPack> {
+    const whole = buffer.byteLength === buffer.buffer.byteLength;
+    const answer = await this.pool.run({ work: 'digest', bytes: whole ? buffer : ownCopy(buffer), sizeBytes });
+    if (!('digested' in answer)) throw otherAnswer();
+    const { bytes, sha256, md5 } = answer.digested;
+    return { buffer: Buffer.from(bytes.buffer), sha256, md5 };
   }
 }
 

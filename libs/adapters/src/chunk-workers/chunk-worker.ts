@@ -1,20 +1,22 @@
+import { hash } from 'node:crypto';
 import { parentPort } from 'node:worker_threads';
 
 import { CryptoError, identifyChunk, openChunk, sealChunk } from '@azaion/crypto/chunks';
 import { releaseBytes } from '@azaion/kernel';
 import { type SealedPlace } from '@azaion/split-resource';
 
-import { type ChunkAnswer, type ChunkRequest, type OpenedRun } from './chunk-messages.js';
+import { type ChunkAnswer, type ChunkRequest, type DigestedBytes, type OpenedRun } from './chunk-messages.js';
 
 /** Entry of a worker thread: one request in, one answer out, in order. */
 parentPort?.on('message', (request: ChunkRequest) => {
   const answer = answerTo(request);
-  releaseBytes(request.bytes); // moved here: nobody else has them
+  if (!('digested' in answer)) releaseBytes(request.bytes); // moved here: nobody else has them
   parentPort?.postMessage(answer, movedWith(answer));
 });
 
 function movedWith(answer: ChunkAnswer): ArrayBuffer[] {
   if ('bytes' in answer) return [answer.bytes.buffer as ArrayBuffer];
+  if ('digested' in answer) return [answer.digested.bytes.buffer as ArrayBuffer];
   return 'opened' in answer ? [answer.opened.plaintext.buffer as ArrayBuffer] : [];
 }
 
@@ -26,6 +28,8 @@ function answerTo(request: ChunkRequest): ChunkAnswer {
         return { id, opened: openRun(request.bytes, request.chunks) };
       case 'seal':
         return { id, bytes: movable(sealChunk(request.bytes, request.secrets)) };
+      case 'digest':
+        return { id, digested: digestOf(request.bytes, request.sizeBytes) };
       case 'identify':
         return { id, identity: identifyChunk(request.bytes, request.domainKey) };
     }
@@ -52,6 +56,11 @@ function openRun(bytes: Uint8Array, chunks: readonly SealedPlace[]): OpenedRun {
     }
   }
   return { plaintext, count: chunks.length };
+}
+
+function digestOf(bytes: Uint8Array, sizeBytes: number): DigestedBytes {
+  const content = bytes.subarray(0, sizeBytes);
+  return { bytes, sha256: hash('sha256', content, 'buffer'), md5: hash('md5', content, 'buffer') };
 }
 
 /** Bytes with a buffer of their own: small results may lie in Node's shared pool, which must not be moved away. */

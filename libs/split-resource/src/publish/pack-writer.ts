@@ -1,8 +1,7 @@
-import { createHash, type Hash } from 'node:crypto';
-
 import { CHUNK_OVERHEAD_BYTES, MAX_CHUNK_BYTES } from '@azaion/crypto';
 
 import { pauseBeforeRetry, retryAfterMs, type RetryPolicy } from '../backoff.js';
+import { type ChunkSealer } from '../chunk-work.js';
 import { ResourceError } from '../errors.js';
 import { MAX_CHUNKS_PER_PACK, type PackRef } from '../pack.js';
 import { type PackSink } from '../ports/pack-sink.js';
@@ -31,6 +30,7 @@ export class PackWriter {
   /** @param table - The pack table of the recipe; new packs get their place in it when they are begun, and their name when they are written. */
   constructor(
     private readonly upload: HeldUpload,
+    private readonly sealer: ChunkSealer,
     private readonly sink: PackSink,
     private readonly targetBytes: number,
     private readonly table: (PackRef | undefined)[],
@@ -61,7 +61,7 @@ export class PackWriter {
     this.open = undefined;
     this.bytesInFlight += pack.sizeBytes;
     const write = this.write(pack)
-      .then(() => void this.spare.push(pack.buffer))
+      .then((buffer) => void this.spare.push(buffer))
       .catch((error: unknown) => {
         this.failure ??= { error };
       })
@@ -85,13 +85,16 @@ export class PackWriter {
     if (this.failure) throw this.failure.error;
   }
 
-  private async write(pack: OpenPack): Promise<void> {
-    const content = pack.finish();
+  /** @returns The pack's buffer, which nobody needs any more. */
+  private async write(pack: OpenPack): Promise<Buffer> {
+    const { sizeBytes } = pack;
+    const { buffer, sha256, md5 } = await this.sealer.digest(pack.buffer, sizeBytes);
+    const content = { sizeBytes, sha256, md5 };
     let announced = await this.upload.addPack(content);
     for (let failures = 0; ;) {
       this.signal.throwIfAborted();
       try {
-        await this.sink.put(announced.target, pack.parts(), PUT_DEADLINE_MS, this.signal);
+        await this.sink.put(announced.target, partsOf(buffer, sizeBytes), PUT_DEADLINE_MS, this.signal);
         break;
       } catch (error) {
         // An attempt whose answer was lost has written it: nobody else was given this name.
@@ -103,8 +106,9 @@ export class PackWriter {
       }
     }
     await this.upload.putChunkTable(announced.packId, pack.chunks);
-    this.table[pack.index] = { packId: announced.packId, sizeBytes: content.sizeBytes, sha256: content.sha256 };
-    this.writtenBytes += content.sizeBytes;
+    this.table[pack.index] = { packId: announced.packId, sizeBytes, sha256 };
+    this.writtenBytes += sizeBytes;
+    return buffer;
   }
 }
 
@@ -115,8 +119,6 @@ function isWorthRepeating(error: unknown): error is ResourceError {
 class OpenPack {
   readonly chunks: PackedChunk[] = [];
   sizeBytes = 0;
-  private readonly sha256: Hash = createHash('sha256');
-  private readonly md5: Hash = createHash('md5');
 
   constructor(
     readonly index: number,
@@ -128,20 +130,14 @@ class OpenPack {
     const offset = this.sizeBytes;
     this.buffer.set(sealed, offset);
     this.chunks.push({ id, offset, sealedBytes: sealed.length });
-    this.sha256.update(sealed);
-    this.md5.update(sealed);
     this.sizeBytes += sealed.length;
     return offset;
   }
+}
 
-  parts(): readonly Uint8Array[] {
-    const parts: Uint8Array[] = [];
-    for (let at = 0; at < this.sizeBytes; at += PART_BYTES)
-      parts.push(this.buffer.subarray(at, Math.min(at + PART_BYTES, this.sizeBytes)));
-    return parts;
-  }
-
-  finish(): { readonly sizeBytes: number; readonly sha256: Buffer; readonly md5: Buffer } {
-    return { sizeBytes: this.sizeBytes, sha256: this.sha256.digest(), md5: this.md5.digest() };
-  }
+function partsOf(buffer: Buffer, sizeBytes: number): readonly Uint8Array[] {
+  const parts: Uint8Array[] = [];
+  for (let at = 0; at < sizeBytes; at += PART_BYTES)
+    parts.push(buffer.subarray(at, Math.min(at + PART_BYTES, sizeBytes)));
+  return parts;
 }

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
 
 import { ResourceError } from '../errors.js';
+import { InlineChunkSealer } from '../chunk-work.js';
 import { PackSink } from '../ports/pack-sink.js';
 import { type KnownChunk, type OpenedUpload } from '../ports/upload-api.js';
 import { InMemoryPackSink, InMemoryUploadApi } from '../testing/index.js';
@@ -235,7 +236,15 @@ describe('PackWriter', () => {
     const { signal } = new AbortController();
     const upload = new HeldUpload(api, uploadId, RETRY, signal);
     const table: (PackRef | undefined)[] = [];
-    const writer = new PackWriter(upload, new InMemoryPackSink(world.objects), 2 ** 25, table, RETRY, signal);
+    const writer = new PackWriter(
+      upload,
+      new InlineChunkSealer(),
+      new InMemoryPackSink(world.objects),
+      2 ** 25,
+      table,
+      RETRY,
+      signal,
+    );
     for (let index = 0; index < MAX_CHUNKS_PER_PACK; index++)
       expect((await writer.append(randomBytes(16), Buffer.of(1))).packIndex).toBe(0);
     expect(await writer.append(randomBytes(16), Buffer.of(1))).toEqual({ packIndex: 1, offset: 0 });

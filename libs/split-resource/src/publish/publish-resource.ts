@@ -148,7 +148,7 @@ class Publication {
     this.sealer = options.sealer ?? new InlineChunkSealer();
     const retry = options.retry ?? DEFAULT_RETRY;
     this.held = new HeldUpload(api, uploadId, retry, signal);
-    this.writer = new PackWriter(this.held, sink, upload.packTargetBytes, this.table, retry, signal);
+    this.writer = new PackWriter(this.held, this.sealer, sink, upload.packTargetBytes, this.table, retry, signal);
     const place = { folderId, resourceId, version: DRAFT_VERSION };
     this.recipe = new RecipeBuilder(place, this.recipeKey, chunking, (kind, index, sealed) =>
       this.held.putSegment(kind, index, sealed),

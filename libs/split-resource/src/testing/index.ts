@@ -12,6 +12,7 @@ export { InMemoryStatementTrust } from './in-memory-statement-trust.js';
 export { softwareRecipient } from './software-recipient.js';
 export { describeLeaseStore } from './describe-lease-store.js';
 export { describeChunkOpener } from './describe-chunk-opener.js';
+export { describeChunkSealer } from './describe-chunk-sealer.js';
 export { describeObjectStore, type ObjectStoreHarness } from './describe-object-store.js';
 export { describePackSink, type PackSinkHarness } from './describe-pack-sink.js';
 export { describePackSource, type PackSourceHarness } from './describe-pack-source.js';
