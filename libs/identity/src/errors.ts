@@ -24,6 +24,15 @@ export const IDENTITY_ERRORS = {
   'device.tpm-foreign': 'operator', // keys of another TPM
   'device.tpm-failed': 'operator',
   'attestation.malformed': 'attacker',
+  'attestation.ek-untrusted': 'operator', // no maker that is trusted
+  'attestation.ek-expired': 'operator',
+  'attestation.key-attributes': 'attacker',
+  'attestation.foreign-key': 'attacker',
+  'attestation.wrong-nonce': 'attacker',
+  'attestation.pcr-refused': 'operator',
+  'attestation.replayed': 'attacker', // the nonce was used before
+  'attestation.activation-failed': 'attacker', // the TPM does not hold what it spoke for
+  'attestation.tpm-taken': 'operator', // the TPM stands for another device
 } as const satisfies Record<string, Culprit>;
 
 /** Codes of the identity lib. */

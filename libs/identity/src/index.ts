@@ -77,7 +77,19 @@ export {
   signBootPolicy,
   tpmSignature,
 } from './tpm/boot-policy.js';
+export { EndorsementTrust, MAX_CERTIFICATE_BYTES } from './tpm/endorsement-trust.js';
+export { makeCredential, type TpmCredential } from './tpm/make-credential.js';
 export { parsePcrSelection, PCR_BYTES, type PcrSelection, pcrSelectionText } from './tpm/pcr-selection.js';
+export {
+  type AttestationRules,
+  type AttestedEnrolment,
+  checkEvidence,
+  type CheckedEvidence,
+  type EvidenceSource,
+  quoteBinding,
+  type SignedTpmStatement,
+  type TpmEvidence,
+} from './tpm/tpm-evidence.js';
 export {
   parseTpmPublic,
   parseTpmSignature,

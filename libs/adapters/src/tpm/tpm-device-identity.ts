@@ -1,9 +1,10 @@
 import { hash } from 'node:crypto';
-import { access, readFile, rm, writeFile } from 'node:fs/promises';
+import { access, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { type EcdhP256, generateP256KeyPair, jwkFromPoint, type PrivateJwk, type PublicJwk } from '@azaion/crypto';
 import {
+  type AttestedEnrolment,
   authorizedPolicyDigest,
   type Binding,
   bootPolicyDigest,
@@ -12,6 +13,7 @@ import {
   EPOCH_COUNTER_INDEX,
   epochCounterName,
   epochOperand,
+  type EvidenceSource,
   IdentityError,
   isSignedBootPolicy,
   parseTpmPublic,
@@ -26,12 +28,16 @@ import {
   signBootPolicy,
   sizedBytes,
   tpmName,
+  type TpmCredential,
+  type TpmEvidence,
   tpmSignature,
   verificationKeyArea,
   xOfTpmPoint,
 } from '@azaion/identity';
 import { equalBytes, toHex } from '@azaion/kernel';
 
+import { makeEvidence, openCredential } from './tpm-attestation.js';
+import { takeFile } from './tpm-files.js';
 import { readTpmKeys, type TpmKeyBlobs, type TpmKeys, writeTpmKeys } from './tpm-key-file.js';
 import { type TpmAccess, TpmTools } from './tpm-tools.js';
 import { openWorkDirectory } from './tpm-work-directory.js';
@@ -74,7 +80,7 @@ export interface TpmIdentityOptions extends TpmAccess {
  * The binding `tpm`: both private keys are made inside the TPM, cannot leave it, and work only in a boot state that a policy key has signed
  * (`TPM2_PolicyAuthorize` over `TPM2_PolicyPCR` and a counter that ends old epochs). Source: docs/threat-model.md.
  */
-export class TpmDeviceIdentity extends DeviceIdentity {
+export class TpmDeviceIdentity extends DeviceIdentity implements EvidenceSource {
   override readonly binding: Binding = 'tpm';
   override readonly ecdh: EcdhP256 = (point) => this.agree(point);
   /** Contexts of the loaded keys; lost when the TPM restarts. */
@@ -139,6 +145,17 @@ export class TpmDeviceIdentity extends DeviceIdentity {
       return this.take('signature.bin');
     });
     return parseTpmSignature(signature);
+  }
+
+  evidenceFor(enrolment: AttestedEnrolment): Promise<TpmEvidence> {
+    return this.tools.exclusive(async () => {
+      await this.load();
+      return makeEvidence(this.tools, this.keys, this.keys.policy.pcrs, enrolment);
+    });
+  }
+
+  activate(credential: TpmCredential): Promise<Uint8Array> {
+    return this.tools.exclusive(() => openCredential(this.tools, credential));
   }
 
   /** Removes what the process keeps in memory. The keys stay. */
@@ -370,15 +387,6 @@ async function createKey(tools: TpmTools, name: string, algorithm: string, purpo
   ]);
   await tools.tidy();
   return { public: await takeFile(tools, `${name}.pub`), private: await takeFile(tools, `${name}.priv`) };
-}
-
-/** Reads an output and overwrites it before it is deleted. */
-async function takeFile(tools: TpmTools, name: string): Promise<Uint8Array> {
-  const path = join(tools.directory, name);
-  const bytes = await readFile(path);
-  await writeFile(path, new Uint8Array(bytes.length));
-  await rm(path);
-  return new Uint8Array(bytes);
 }
 
 function pointOf(blobs: TpmKeyBlobs): Uint8Array {

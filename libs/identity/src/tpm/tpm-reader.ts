@@ -40,6 +40,16 @@ export class TpmReader {
     return this.bytes(length);
   }
 
+  /** How many bytes have been read. */
+  get consumed(): number {
+    return this.at;
+  }
+
+  /** A copy of what was read since then. */
+  since(start: number): Uint8Array {
+    return this.source.slice(start, this.at);
+  }
+
   /** Checks that nothing is left. @throws IdentityError `attestation.malformed`. */
   end(): void {
     if (this.at !== this.source.length) throw malformed();
