@@ -58,6 +58,7 @@ export {
   JwksTokenVerifier,
   type TokenExpectation,
 } from './jwks-token-verifier.js';
+export { LOCAL_TOKEN_SECONDS, type LocalAccount, LocalTokens } from './local-tokens.js';
 export { parseRole, type Role, ROLES, WORKING_ROLES } from './roles.js';
 export { generateSoftwareKeys, isSoftwareKeys, SoftwareDeviceIdentity, type SoftwareKeys } from './software-keys.js';
 export {

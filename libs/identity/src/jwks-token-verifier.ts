@@ -61,6 +61,24 @@ export class JwksTokenVerifier extends TokenVerifier {
   }
 
   override async verify(token: string): Promise<Caller> {
+    return this.callerOf(await this.signedClaims(token));
+  }
+
+  /**
+   * When a token was issued, for whoever learns the time from it: signature, type, issuer and audience are verified, times are not.
+   *
+   * @param token - Untrusted text, the answer to a login made now.
+   * @returns Seconds since 1970.
+   * @throws As {@link verify}.
+   */
+  async issuedAt(token: string): Promise<number> {
+    const claims = await this.signedClaims(token);
+    this.assertMeant(claims);
+    if (!isTime(claims['iat'])) throw invalid('The times of the access token are malformed.');
+    return claims['iat'];
+  }
+
+  private async signedClaims(token: string): Promise<Record<string, unknown>> {
     const key = await this.keyFor(token);
     let payload: Uint8Array;
     try {
@@ -68,7 +86,13 @@ export class JwksTokenVerifier extends TokenVerifier {
     } catch (cause) {
       throw invalid('The signature of the access token is wrong.', cause);
     }
-    return this.callerOf(parseClaims(payload));
+    return parseClaims(payload);
+  }
+
+  private assertMeant({ iss, aud }: Record<string, unknown>): void {
+    if (iss !== this.expected.issuer) throw invalid('The access token comes from another issuer.');
+    if (aud !== this.expected.audience && !(Array.isArray(aud) && aud.includes(this.expected.audience)))
+      throw invalid('The access token is meant for another audience.');
   }
 
   /** RFC 8725 §3.1, §3.8, §3.10, §3.11: one algorithm, one type, a key chosen by id from our own set, and no header that could say otherwise. */
@@ -93,10 +117,8 @@ export class JwksTokenVerifier extends TokenVerifier {
   }
 
   private callerOf(claims: Record<string, unknown>): Caller {
-    const { iss, aud, sub, jti, sid, exp, nbf, iat, unique_name: email, role, device } = claims;
-    if (iss !== this.expected.issuer) throw invalid('The access token comes from another issuer.');
-    if (aud !== this.expected.audience && !(Array.isArray(aud) && aud.includes(this.expected.audience)))
-      throw invalid('The access token is meant for another audience.');
+    const { sub, jti, sid, exp, nbf, iat, unique_name: email, role, device } = claims;
+    this.assertMeant(claims);
     if (!isText(sub) || !isText(jti) || !isText(sid) || !isText(email) || !isRole(role))
       throw invalid('The access token lacks a claim.');
     if (device !== undefined && !isText(device)) throw invalid('The access token lacks a claim.');

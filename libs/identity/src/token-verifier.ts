@@ -16,6 +16,8 @@ export interface Caller {
   readonly expiresAt: number;
   /** The device's serial, for tokens that an enrolled device got for its key. */
   readonly deviceSerial: string | undefined;
+  /** Set for a token that a Loader issued by itself while the Admin API was out of reach: it opens what the device has leases for, and nothing else. */
+  readonly local?: boolean;
 }
 
 /** Verifies access tokens. */

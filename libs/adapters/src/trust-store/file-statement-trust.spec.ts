@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { generateP256KeyPair, importSigningKey, type P256KeyPair, signKeyDocument } from '@azaion/crypto';
+import { DeviceStateKey } from '@azaion/identity';
+import { InMemoryDeviceIdentity } from '@azaion/identity/testing';
 import { ManualClock } from '@azaion/kernel';
 import { ResourceError } from '@azaion/split-resource';
 
@@ -152,6 +154,56 @@ describe('FileStatementTrust, accepted versions', () => {
       await expect(open()).rejects.toThrow('damaged');
     },
   );
+});
+
+describe('FileStatementTrust on a device', () => {
+  const path = (): string => join(directory, 'statement-trust.json');
+  let key: DeviceStateKey;
+  beforeEach(async () => {
+    key = await DeviceStateKey.of(await InMemoryDeviceIdentity.create());
+  });
+
+  it('keeps its record under a MAC, and has it again after a restart without any network', async () => {
+    const trust = await open({ key });
+    await trust.keys();
+    await trust.accept('f', 'r', 7);
+    document = new ResourceError('api.unreachable', 'down');
+    const reopened = await open({ key });
+    expect((await reopened.keys()).version).toBe(5);
+    expect(await reopened.highestVersion('f', 'r')).toBe(7);
+  });
+
+  it('does not start with a record that was changed, or that is another device’s', async () => {
+    await (await open({ key })).accept('f', 'r', 7);
+    const text = await readFile(path(), 'utf8');
+    await writeFile(path(), text.replace('7', '6'));
+    await expect(open({ key })).rejects.toThrow('damaged');
+    await writeFile(path(), text);
+    const other = await DeviceStateKey.of(await InMemoryDeviceIdentity.create());
+    await expect(open({ key: other })).rejects.toThrow('damaged');
+    expect(await (await open({ key })).highestVersion('f', 'r')).toBe(7);
+  });
+
+  it('takes from a record without a MAC what refuses more, never what accepts more', async () => {
+    const other = await generateP256KeyPair();
+    const forged = { root: { kid: 'root', key: other.publicJwk }, keyDocument: await keyDocument(9, other) };
+    await writeFile(path(), JSON.stringify({ ...forged, keyDocumentVersion: 4, versions: { 'f/r': 7 } }));
+    const trust = await open({ key, root: undefined, trustOnFirstUse: true });
+    expect(await trust.highestVersion('f', 'r')).toBe(7);
+    expect((await trust.keys()).version).toBe(5);
+    expect(warnings).toHaveLength(1);
+    expect(await readFile(path(), 'utf8')).toMatch(/^[\w-]{43}\n\{/);
+  });
+
+  it('goes on with the kept document when the API lets wait', async () => {
+    await (await open({ key })).keys();
+    const trust = await open({
+      key,
+      patienceMs: 1,
+      documents: { statementKeys: () => new Promise(() => undefined), statementRoot: () => Promise.resolve(root) },
+    });
+    expect((await trust.keys()).version).toBe(5);
+  });
 });
 
 describe('parseRootKey', () => {

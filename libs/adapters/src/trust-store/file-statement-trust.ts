@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 
 import { importVerificationKey, StatementKeys } from '@azaion/crypto';
+import { type DeviceStateKey } from '@azaion/identity';
 import { type Clock } from '@azaion/kernel';
 import { ResourceError, StatementTrust } from '@azaion/split-resource';
 
@@ -12,6 +13,8 @@ const FILE_NAME = 'statement-trust.json';
 const FRESH_MS = 10 * 60_000;
 /** Between two fetches, however many statements name an unknown key. */
 const COOLDOWN_MS = 2_000;
+
+const PATIENCE_MS = 5_000;
 
 /** Where key documents come from. Nothing it returns has been verified. */
 export interface StatementDocuments {
@@ -31,6 +34,10 @@ export interface StatementTrustOptions {
   readonly trustOnFirstUse: boolean;
   readonly documents: StatementDocuments;
   readonly clock: Clock;
+  /** On a device: the record is kept under a MAC by its key. */
+  readonly key?: DeviceStateKey | undefined;
+  /** How long a document is waited for when one is kept; default 5 s. */
+  readonly patienceMs?: number;
   /** Told once when a root was trusted on first sight. */
   readonly warn: (message: string) => void;
 }
@@ -47,7 +54,7 @@ export class FileStatementTrust extends StatementTrust {
     private state: TrustState,
   ) {
     super();
-    this.file = new TrustStateFile(join(options.dataDirectory, FILE_NAME));
+    this.file = new TrustStateFile(join(options.dataDirectory, FILE_NAME), options.key);
   }
 
   /**
@@ -58,7 +65,7 @@ export class FileStatementTrust extends StatementTrust {
   static async open(options: StatementTrustOptions): Promise<FileStatementTrust> {
     if (options.root === undefined && !options.trustOnFirstUse)
       throw new Error('No statement root key is configured: set STATEMENT_ROOT_KEY_FILE.');
-    const state = await new TrustStateFile(join(options.dataDirectory, FILE_NAME)).read();
+    const state = await new TrustStateFile(join(options.dataDirectory, FILE_NAME), options.key).read();
     return new FileStatementTrust(options, state);
   }
 
@@ -69,7 +76,21 @@ export class FileStatementTrust extends StatementTrust {
       if (cooling || (!refresh && nowMs - this.current.atMs < FRESH_MS)) return this.current.keys;
     }
     this.fetching ??= this.fetch().finally(() => (this.fetching = undefined));
-    return this.fetching;
+    return this.keptUnlessFetched(this.fetching);
+  }
+
+  /** On a bad link what is kept has to do, while the fetch goes on. */
+  private async keptUnlessFetched(fetching: Promise<StatementKeys>): Promise<StatementKeys> {
+    if (this.state.keyDocument === undefined && this.current === undefined) return fetching;
+    let timer: NodeJS.Timeout | undefined;
+    const waited = new Promise<undefined>((resolve) => {
+      timer = setTimeout(() => resolve(undefined), this.options.patienceMs ?? PATIENCE_MS);
+    });
+    try {
+      return (await Promise.race([fetching, waited])) ?? (await this.kept());
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   override highestVersion(folderId: string, resourceId: string): Promise<number> {
@@ -107,7 +128,7 @@ export class FileStatementTrust extends StatementTrust {
   }
 
   /** What was accepted before still holds while the Admin API is out of reach, until it expires. */
-  private async kept(unreachable: ResourceError): Promise<StatementKeys> {
+  private async kept(unreachable = noAnswer()): Promise<StatementKeys> {
     if (this.current !== undefined && !this.expired(this.current.keys)) return this.current.keys;
     if (this.state.keyDocument === undefined) throw unreachable;
     const keys = await this.verify(this.state.keyDocument);
@@ -139,4 +160,8 @@ export class FileStatementTrust extends StatementTrust {
   private expired(keys: StatementKeys): boolean {
     return keys.expiresAt * 1000 <= this.options.clock.nowMs();
   }
+}
+
+function noAnswer(): ResourceError {
+  return new ResourceError('api.unreachable', 'The Admin API does not answer: check the network and its address.');
 }

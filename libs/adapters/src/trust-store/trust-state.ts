@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 
 import { isPublicJwk } from '@azaion/crypto';
+import { type DeviceStateKey } from '@azaion/identity';
 
 import { replaceDurably } from '../file-store/index.js';
 import { type RootKey } from './root-key.js';
@@ -19,11 +20,14 @@ export interface TrustState {
 
 const EMPTY: TrustState = { keyDocumentVersion: 0, versions: {} };
 
-/** Keeps a {@link TrustState} in one file that is replaced as a whole. */
+/** Keeps a {@link TrustState} in one file that is replaced as a whole; on a device under a MAC by its key. */
 export class TrustStateFile {
   private writing: Promise<unknown> = Promise.resolve();
 
-  constructor(private readonly path: string) {}
+  constructor(
+    private readonly path: string,
+    private readonly key: DeviceStateKey | undefined,
+  ) {}
 
   /**
    * Reads the state; a missing file is an empty one.
@@ -38,7 +42,7 @@ export class TrustStateFile {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return EMPTY;
       throw error;
     }
-    const state = parse(text);
+    const state = this.stateIn(text);
     if (state === undefined)
       throw new Error(
         'The record of accepted versions in the data directory is damaged: restore it, or delete it to start afresh.',
@@ -46,11 +50,25 @@ export class TrustStateFile {
     return state;
   }
 
+  private stateIn(text: string): TrustState | undefined {
+    if (this.key === undefined) return parse(text);
+    const authentic = this.key.authentic('statement-trust', text);
+    if (authentic !== undefined) return parse(authentic);
+    // Written before there was a MAC, or by somebody else: marks only refuse more, a root or a key document would accept more.
+    const unsure = parse(text);
+    return unsure && { keyDocumentVersion: unsure.keyDocumentVersion, versions: unsure.versions };
+  }
+
+  private textOf(state: TrustState): string {
+    const text = JSON.stringify(state);
+    return this.key === undefined ? text : this.key.authenticate('statement-trust', text);
+  }
+
   /** Changes the state. Another process's marks in the same file are kept; changes of this one are made one after another. @throws ResourceError `resource.no-space`. */
   async update(change: (state: TrustState) => TrustState): Promise<TrustState> {
     const done = this.writing.then(async () => {
       const next = change(await this.read());
-      await replaceDurably(this.path, JSON.stringify(next));
+      await replaceDurably(this.path, this.textOf(next));
       return next;
     });
     this.writing = done.catch(() => undefined);

@@ -1,0 +1,1 @@
+export { CachedJwksSource } from './cached-jwks-source.js';
