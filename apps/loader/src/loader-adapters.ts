@@ -5,6 +5,7 @@ import { type HealthCheck } from '@azaion/nest-support';
 import {
   type ChunkOpener,
   type ChunkSealer,
+  type HeldLeases,
   type PackSink,
   type PackSource,
   type PackStore,
@@ -15,11 +16,12 @@ import { type ArchiveInspector } from '@azaion/unlock';
 
 import { type CallerApis, type DeviceRecipient, type TokenBearer } from './session/caller-apis.js';
 import { type CallerSessions } from './session/caller-sessions.js';
+import { type OfflineLogin } from './session/log-in.js';
 
 /** The device's own session as the rest of the Loader sees it. */
 export interface LoaderDevice extends DeviceRecipient {
   readonly authenticated: boolean;
-  /** The device as a caller of its own. @throws IdentityError | ResourceError when it cannot log in. */
+  /** The device as a caller of its own, offline as one that may use its leases only. @throws IdentityError | ResourceError when it cannot log in and no lease holds. */
   bearer(): Promise<TokenBearer>;
   start(): void;
   stop(): void;
@@ -42,6 +44,12 @@ export interface LoaderAdapters {
   readonly opener: ChunkOpener;
   readonly sealer: ChunkSealer;
   readonly inspector: ArchiveInspector;
+  /** What the device may open while the Admin API is out of reach; `undefined` where there is no device. */
+  readonly leases?: HeldLeases | undefined;
+  /** The device's logins without the Admin API. */
+  readonly offline?: OfflineLogin | undefined;
+  /** Whether the Admin API was out of reach when it was last asked. */
+  readonly isOffline?: () => boolean;
   /** `undefined` where this machine is no device. */
   readonly device: LoaderDevice | undefined;
   /** What the device's keys are tied to, for people to read. */
@@ -51,7 +59,7 @@ export interface LoaderAdapters {
   readonly modelCacheDir: string;
   /** Is the data directory writable. */
   readonly dataDirectory: HealthCheck;
-  /** Does the Admin API answer. */
+  /** Does the Admin API answer, or does a lease hold. */
   readonly adminApi: HealthCheck;
   /** Closes connections. */
   close(): Promise<void>;

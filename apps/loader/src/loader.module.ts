@@ -89,7 +89,7 @@ function coreModule(config: LoaderConfig, adapters: LoaderAdapters, metrics: Loa
     { provide: LoaderMetrics, useValue: metrics },
     { provide: TokenVerifier, useValue: verifier },
     { provide: CallerSessions, useValue: sessions },
-    { provide: LogIn, useValue: new LogIn(auth, verifier, new LoginLimiter(clock)) },
+    { provide: LogIn, useValue: new LogIn(auth, verifier, new LoginLimiter(clock), adapters.offline) },
     { provide: LogOut, useValue: new LogOut(auth, sessions, (message) => logger.warn(message)) },
     { provide: RequestBearer, useValue: new RequestBearer(adapters.device, config.localTrust === 'session') },
     { provide: OpenForCaller, useValue: new OpenForCaller(adapters) },
@@ -104,15 +104,21 @@ function coreModule(config: LoaderConfig, adapters: LoaderAdapters, metrics: Loa
 }
 
 function statusProvider(adapters: LoaderAdapters, version: string): FactoryProvider<LoaderStatus> {
-  const { binding, bindingReason, modelCacheDir, sessions, store, device, adminApi } = adapters;
+  const { binding, bindingReason, modelCacheDir, sessions, store, device, adminApi, isOffline } = adapters;
   return {
     provide: LoaderStatus,
     inject: [HealthProbes],
     useFactory: (probes: HealthProbes) =>
-      new LoaderStatus({ version, modelCacheDir, binding, bindingReason }, sessions, store, device, () =>
-        probes.ready
-          .states()
-          .some(({ name, up, reason }) => name === adminApi.name && !up && reason !== 'not checked yet'),
+      new LoaderStatus(
+        { version, modelCacheDir, binding, bindingReason },
+        sessions,
+        store,
+        device,
+        isOffline ??
+          (() =>
+            probes.ready
+              .states()
+              .some(({ name, up, reason }) => name === adminApi.name && !up && reason !== 'not checked yet')),
       ),
   };
 }

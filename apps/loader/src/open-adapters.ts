@@ -1,25 +1,38 @@
 import { access, constants, mkdir, readFile, stat } from 'node:fs/promises';
+import { uptime } from 'node:os';
 import { join } from 'node:path';
 
 import { ChunkWorkerPool } from '@azaion/adapters/chunk-workers';
 import { DirectoryPackSource, DirectoryPackStore, DirectorySegmentStore } from '@azaion/adapters/file-store';
 import { HttpPackSink, HttpPackSource } from '@azaion/adapters/http-packs';
 import { TarArchiveInspector } from '@azaion/adapters/image-archive';
+import { CachedJwksSource } from '@azaion/adapters/jwks-cache';
+import { FileLeaseStore, FileTimeMarkStore } from '@azaion/adapters/lease-store';
 import { ApiClient, HttpAuthApi, HttpJwksSource, HttpWellKnown } from '@azaion/adapters/resource-api';
 import { FileStatementTrust, parseRootKey, type RootKey } from '@azaion/adapters/trust-store';
-import { type DeviceConf, JwksTokenVerifier } from '@azaion/identity';
-import { SystemClock } from '@azaion/kernel';
-import { InlineChunkOpener, InlineChunkSealer } from '@azaion/split-resource';
+import { type DeviceConf, DeviceStateKey, JwksTokenVerifier } from '@azaion/identity';
+import { type Clock, SystemClock } from '@azaion/kernel';
 import { outgoingTraceHeaders } from '@azaion/nest-support';
+import {
+  HeldLeases,
+  InlineChunkOpener,
+  InlineChunkSealer,
+  MARK_INTERVAL_MS,
+  type StatementTrust,
+  TrustedTime,
+} from '@azaion/split-resource';
 import { Logger } from '@nestjs/common';
 
 import { isProduction, type LoaderConfig } from './config.js';
 import { readDeviceConf } from './device/device-conf.js';
 import { DeviceSession } from './device/device-session.js';
 import { type ChosenIdentity, openDeviceIdentity } from './device/open-device-identity.js';
+import { OfflineDevice } from './device/offline-device.js';
 import { type LoaderAdapters } from './loader-adapters.js';
 import { CallerSessions } from './session/caller-sessions.js';
 import { HttpCallerApis } from './session/http-caller-apis.js';
+import { LocalOrApiVerifier } from './session/local-or-api-verifier.js';
+import { ApiReach } from './status/api-reach.js';
 
 /**
  * Opens everything the configuration names. The Admin API need not be reachable: what needs it is tried when it is needed.
@@ -27,9 +40,13 @@ import { HttpCallerApis } from './session/http-caller-apis.js';
  * @throws Error in a plain sentence when something on this machine is not as it must be.
  */
 export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters> {
-  const clock = new SystemClock();
   await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
   const conf = await readDeviceConf(config.deviceConf);
+  const deviceLog = new Logger('Device');
+  const chosen = conf === undefined ? undefined : await openDeviceIdentity(config, (message) => deviceLog.log(message));
+  const state = chosen && (await DeviceStateKey.of(chosen.identity));
+  const time = state && (await trustedTime(config, state, (message) => deviceLog.warn(message)));
+  const clock = time?.clock ?? new SystemClock();
   const client = new ApiClient({
     baseUrl: config.resourceApiUrl,
     allowInsecure: config.allowInsecureApi,
@@ -40,7 +57,11 @@ export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters
   const auth = new HttpAuthApi(client);
   const wellKnown = new HttpWellKnown(client);
   const jwks = new HttpJwksSource(client);
-  const verifier = new JwksTokenVerifier(jwks, clock, { issuer: config.adminIssuer, audience: config.adminAudience });
+  const keptJwks = state === undefined ? jwks : new CachedJwksSource(jwks, join(config.dataDir, 'jwks.json'), state);
+  const verifier = new JwksTokenVerifier(keptJwks, clock, {
+    issuer: config.adminIssuer,
+    audience: config.adminAudience,
+  });
   const trustLog = new Logger('Trust');
   const trust = await FileStatementTrust.open({
     dataDirectory: config.dataDir,
@@ -48,25 +69,29 @@ export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters
     trustOnFirstUse: !isProduction(config),
     documents: wellKnown,
     clock,
+    key: state,
     warn: (message) => trustLog.warn(message),
   });
-  const deviceLog = new Logger('Device');
-  const chosen = conf === undefined ? undefined : await openDeviceIdentity(config, (message) => deviceLog.log(message));
+  const using = { auth, verifier, clock, log: deviceLog, trust };
   const device =
-    conf === undefined || chosen === undefined
+    conf === undefined || chosen === undefined || state === undefined || time === undefined
       ? undefined
-      : deviceSession(config, conf, chosen, { auth, verifier, clock, log: deviceLog });
+      : await openDevice(config, conf, chosen, { ...using, state, time: time.clock });
   const workers = config.threads === 0 ? undefined : new ChunkWorkerPool({ threads: config.threads });
   const cdn = {
     source: new HttpPackSource({ proxy: config.httpsProxy }),
     sink: new HttpPackSink({ proxy: config.httpsProxy }),
   };
+  const reach = new ApiReach(
+    () => jwks.currentKeys(),
+    async () => (await device?.offline.holdsLease()) ?? false,
+  );
   const modelCacheDir = join(config.dataDir, 'packs');
   return {
     clock,
     auth,
-    apis: new HttpCallerApis(client, device),
-    verifier,
+    apis: new HttpCallerApis(client, device?.session),
+    verifier: device === undefined ? verifier : new LocalOrApiVerifier(verifier, device.offline.tokens),
     sessions: new CallerSessions(clock),
     trust,
     sources: [...(await deployedPacks(config.imagesPath)), cdn.source],
@@ -76,30 +101,84 @@ export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters
     opener: workers?.opener ?? new InlineChunkOpener(),
     sealer: workers?.sealer ?? new InlineChunkSealer(),
     inspector: new TarArchiveInspector(),
-    device,
+    device: device?.session,
+    leases: device?.leases,
+    offline: device?.offline,
+    isOffline: reach.isOffline,
     binding: chosen?.identity.binding ?? 'none',
     bindingReason: chosen?.reason ?? 'There is no device.conf: this Loader acts for people only.',
     modelCacheDir,
     dataDirectory: { name: 'data-directory', check: () => access(config.dataDir, constants.W_OK) },
-    adminApi: { name: 'admin-api', check: () => jwks.currentKeys().then(() => undefined) },
+    adminApi: reach.check,
     close: async () => {
+      await time?.close();
       await Promise.all([client.close(), cdn.source.close(), cdn.sink.close(), workers?.close(), chosen?.close()]);
     },
   };
 }
 
-function deviceSession(
+/** The device's session, and what it has for the time without the Admin API. */
+interface OpenedDevice {
+  readonly session: DeviceSession;
+  readonly leases: HeldLeases;
+  readonly offline: OfflineDevice;
+}
+
+async function openDevice(
   config: LoaderConfig,
   { serial, email, password }: DeviceConf,
   { identity }: ChosenIdentity,
   using: {
     readonly auth: HttpAuthApi;
     readonly verifier: JwksTokenVerifier;
-    readonly clock: SystemClock;
+    readonly clock: Clock;
     readonly log: Logger;
+    readonly trust: StatementTrust;
+    readonly state: DeviceStateKey;
+    readonly time: TrustedTime;
   },
-): DeviceSession {
-  return new DeviceSession({ serial, email, password, audience: config.adminAudience }, { ...using, identity });
+): Promise<OpenedDevice> {
+  const { trust, time, state } = using;
+  const recipient = { point: await identity.agreementPoint(), ecdh: identity.ecdh, serial };
+  const store = new FileLeaseStore(join(config.dataDir, 'leases'));
+  const leases = new HeldLeases({ store, trust, time, recipient: () => Promise.resolve(recipient) });
+  const account = { serial, email, password };
+  const offline = await OfflineDevice.open({ account, dataDirectory: config.dataDir, key: state, leases, time });
+  const session = new DeviceSession(
+    { ...account, audience: config.adminAudience },
+    {
+      ...using,
+      identity,
+      offline: {
+        observe: (signedSeconds) => time.observe(signedSeconds),
+        remember: () => offline.remember(),
+        bearer: () => offline.bearer(),
+        patienceMs: () => leases.patienceMs(),
+        forget: () => leases.dropAll(),
+      },
+    },
+  );
+  return { session, leases, offline };
+}
+
+/** The trusted time, written down now and then. */
+async function trustedTime(
+  config: LoaderConfig,
+  state: DeviceStateKey,
+  warn: (message: string) => void,
+): Promise<{ readonly clock: TrustedTime; close(): Promise<void> }> {
+  const store = new FileTimeMarkStore(join(config.dataDir, 'time-mark'), state);
+  // Counts the time asleep, which the process's own clock does not.
+  const clock = await TrustedTime.open(store, new SystemClock(), () => uptime() * 1000);
+  const failed = (): void => warn('The trusted time cannot be written down: check the data directory.');
+  const timer = setInterval(() => void clock.keep().catch(failed), MARK_INTERVAL_MS).unref();
+  return {
+    clock,
+    close: async () => {
+      clearInterval(timer);
+      if (clock.signedMs() > 0) await clock.write().catch(failed);
+    },
+  };
 }
 
 async function configuredRoot(config: LoaderConfig, conf: DeviceConf | undefined): Promise<RootKey | undefined> {

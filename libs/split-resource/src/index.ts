@@ -20,6 +20,7 @@ export {
   type LeaseUse,
   type OpenedResource,
 } from './fetch/fetch-resource.js';
+export { LeasedContent, type LeasedPack } from './fetch/leased-content.js';
 export { type FetchProgress } from './fetch/open-range.js';
 export { PackReader, type PackReadPolicy } from './fetch/pack-reader.js';
 export { type Recipient } from './fetch/recipient.js';

@@ -1,14 +1,15 @@
-import { type HttpAuthApi } from '@azaion/adapters/resource-api';
+import { type HttpAuthApi, type IssuedTokens } from '@azaion/adapters/resource-api';
 import {
+  ASSERTION_TOLERANCE_SECONDS,
   type Caller,
   type DeviceIdentity,
   IdentityError,
+  type JwksTokenVerifier,
   proveEnrolment,
   signDeviceAssertion,
-  type TokenVerifier,
 } from '@azaion/identity';
-import { type Clock, DomainError, type Secret } from '@azaion/kernel';
-import { type Recipient } from '@azaion/split-resource';
+import { type Clock, DomainError, ManualClock, type Secret } from '@azaion/kernel';
+import { type Recipient, ResourceError } from '@azaion/split-resource';
 
 import { type DeviceRecipient } from '../session/caller-apis.js';
 import { type DeviceTokens } from '../session/http-caller-apis.js';
@@ -29,11 +30,28 @@ export interface DeviceAccount {
 
 /** What the session works with. */
 export interface DeviceSessionDependencies {
-  readonly auth: Pick<HttpAuthApi, 'enrol' | 'enrolmentChallenge' | 'loginDevice'>;
+  readonly auth: Pick<HttpAuthApi, 'enrol' | 'enrolmentChallenge' | 'loginDevice'> &
+    Partial<Pick<HttpAuthApi, 'serverTimeMs'>>;
   readonly identity: DeviceIdentity;
-  readonly verifier: TokenVerifier;
+  readonly verifier: Pick<JwksTokenVerifier, 'issuedAt' | 'verify'>;
   readonly clock: Clock;
+  /** What goes on while the Admin API is out of reach; `undefined` where nothing does. */
+  readonly offline?: DeviceOffline | undefined;
   readonly log: { log(message: string): void; warn(message: string): void };
+}
+
+/** What the device has for the time without the Admin API. */
+export interface DeviceOffline {
+  /** A time that the Admin API signed just now. */
+  observe(signedSeconds: number): void;
+  /** The Admin API has just accepted the device. */
+  remember(): Promise<void>;
+  /** The device as a caller that may use its leases; `undefined` when none holds. */
+  bearer(): Promise<{ readonly caller: Caller; readonly token: string } | undefined>;
+  /** How long a login is worth waiting for. */
+  patienceMs(): number;
+  /** The device was revoked: nothing of it may be used any more. */
+  forget(): Promise<void>;
 }
 
 interface Token {
@@ -72,7 +90,7 @@ export class DeviceSession implements DeviceTokens, DeviceRecipient {
   /** Logs in now and keeps the session alive from here on; what fails is tried again in the background. */
   start(): void {
     if (this.stopped) return;
-    void this.bearer().then(
+    void this.online().then(
       () => {
         this.retryMs = FIRST_RETRY_MS;
         const leftMs = ((this.token?.renewAt ?? 0) - this.nowSeconds()) * 1000;
@@ -92,7 +110,7 @@ export class DeviceSession implements DeviceTokens, DeviceRecipient {
   }
 
   async current(): Promise<string> {
-    return (await this.bearer()).token;
+    return (await this.online()).text;
   }
 
   async renew(refused: string): Promise<string | undefined> {
@@ -107,19 +125,42 @@ export class DeviceSession implements DeviceTokens, DeviceRecipient {
     }
   }
 
-  /** The device as a caller of its own. @throws IdentityError | ResourceError when it cannot log in. */
+  /** The device as a caller of its own; offline, as long as a lease holds, as one that may use its leases only. @throws IdentityError | ResourceError when it cannot log in. */
   async bearer(): Promise<{ readonly caller: Caller; readonly token: string }> {
-    const known = this.token;
-    const { caller, text } =
-      known !== undefined && this.nowSeconds() < known.renewAt
-        ? known
-        : await (this.loggingIn ??= this.login().finally(() => (this.loggingIn = undefined)));
-    return { caller, token: text };
+    const { offline } = this.using;
+    const logged = this.online().then(({ caller, text }) => ({ caller, token: text }));
+    if (offline === undefined || this.isFresh()) return logged;
+    const local = logged.catch(async (error: unknown) => {
+      if (!(error instanceof ResourceError) || error.code !== 'api.unreachable') throw error;
+      const bearer = await offline.bearer();
+      if (bearer === undefined) throw error;
+      return bearer;
+    });
+    let timer: NodeJS.Timeout | undefined;
+    const waited = new Promise<undefined>((resolve) => {
+      timer = setTimeout(() => resolve(undefined), offline.patienceMs());
+    });
+    try {
+      return (await Promise.race([local, waited])) ?? (await offline.bearer()) ?? (await local);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   async recipient(): Promise<Recipient> {
     const { identity } = this.using;
     return { point: await identity.agreementPoint(), ecdh: identity.ecdh, serial: this.serial };
+  }
+
+  private isFresh(): boolean {
+    return this.token !== undefined && this.nowSeconds() < this.token.renewAt;
+  }
+
+  /** A token of the Admin API's: the one at hand, or that of the login under way. */
+  private online(): Promise<Token> {
+    const known = this.token;
+    if (known !== undefined && this.isFresh()) return Promise.resolve(known);
+    return (this.loggingIn ??= this.login().finally(() => (this.loggingIn = undefined)));
   }
 
   private async login(): Promise<Token> {
@@ -128,8 +169,17 @@ export class DeviceSession implements DeviceTokens, DeviceRecipient {
       this.token = token;
       if (this.reportedCode !== '') this.using.log.log(`The device ${this.serial} is logged in.`);
       this.reportedCode = '';
+      await this.using.offline?.remember().catch((error: unknown) => {
+        this.using.log.warn(
+          `The device cannot log in offline: ${error instanceof DomainError ? error.message : 'its data directory cannot be written'}`,
+        );
+      });
       return token;
     } catch (error) {
+      if (error instanceof IdentityError && error.code === 'device.revoked') {
+        this.token = undefined;
+        await this.using.offline?.forget();
+      }
       const code = error instanceof DomainError ? String(error.code) : 'unknown';
       if (this.reportedCode !== code)
         this.using.log.warn(
@@ -152,15 +202,31 @@ export class DeviceSession implements DeviceTokens, DeviceRecipient {
   }
 
   private async loginByKey(): Promise<Token> {
-    const { auth, identity, verifier, clock } = this.using;
-    const assertion = await signDeviceAssertion(identity, this.serial, this.account.audience, clock);
-    const text = (await auth.loginDevice(assertion)).accessToken.reveal();
+    const { verifier, offline, clock } = this.using;
+    const text = (await this.issuedByKey(clock)).accessToken.reveal();
+    // Before the token's times are judged: a clock that is wrong must not refuse what the Admin API signed just now.
+    offline?.observe(await verifier.issuedAt(text));
     const caller = await verifier.verify(text);
     if (caller.deviceSerial !== this.serial)
       throw new IdentityError('token.invalid', 'The Admin API answered with the token of another device.');
     const nowSeconds = this.nowSeconds();
     const lifeSeconds = caller.expiresAt - nowSeconds;
     return { text, caller, renewAt: nowSeconds + lifeSeconds - Math.min(RENEW_BEFORE_SECONDS, lifeSeconds / 4) };
+  }
+
+  /** A clock that is wrong makes assertions that are refused: the one repeat takes the time that the Admin API's answer shows, for the assertion alone. */
+  private async issuedByKey(clock: Clock): Promise<IssuedTokens> {
+    const { auth, identity } = this.using;
+    const asserted = async (at: Clock): Promise<IssuedTokens> =>
+      auth.loginDevice(await signDeviceAssertion(identity, this.serial, this.account.audience, at));
+    try {
+      return await asserted(clock);
+    } catch (error) {
+      const serverMs = auth.serverTimeMs?.();
+      const isWrong = serverMs !== undefined && Math.abs(serverMs - clock.nowMs()) > ASSERTION_TOLERANCE_SECONDS * 1000;
+      if (!isWrong || !(error instanceof IdentityError) || error.code !== 'login.wrong-credentials') throw error;
+      return asserted(new ManualClock(serverMs));
+    }
   }
 
   private async enrol(): Promise<void> {

@@ -37,7 +37,10 @@ export async function recipientFor(
   sessions: CallerSessions,
   device: DeviceRecipient | undefined,
 ): Promise<Recipient> {
-  return device !== undefined && caller.deviceSerial === device.serial
-    ? device.recipient()
-    : sessions.recipientOf(caller);
+  return device !== undefined && isDevice(caller, device) ? device.recipient() : sessions.recipientOf(caller);
+}
+
+/** Whether a caller is this Loader's own device. */
+export function isDevice(caller: Caller, device: DeviceRecipient | undefined): boolean {
+  return device !== undefined && caller.deviceSerial === device.serial;
 }

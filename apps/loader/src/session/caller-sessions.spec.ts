@@ -44,7 +44,7 @@ describe('CallerSessions', () => {
     const sessions = new CallerSessions(clock);
     await sessions.recipientOf(caller('1'));
     sessions.end(caller('1'));
-    expect(() => sessions.assertOpen(caller('1'))).toThrow('logged out');
+    expect(() => sessions.assertOpen(caller('1'))).toThrow('has ended');
     await expect(sessions.recipientOf(caller('1'))).rejects.toMatchObject({ code: 'token.invalid' });
     expect(() => sessions.assertOpen(caller('2'))).not.toThrow();
   });

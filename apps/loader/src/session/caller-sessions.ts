@@ -1,7 +1,7 @@
 import { ephemeralRecipient } from '@azaion/crypto';
 import { type Caller, IdentityError } from '@azaion/identity';
 import { type Clock } from '@azaion/kernel';
-import { type Recipient } from '@azaion/split-resource';
+import { type Recipient, type ResourceError } from '@azaion/split-resource';
 
 /** Most sessions kept at once; beyond that the one used longest ago is forgotten. Its token goes on to verify. */
 export const MAX_SESSIONS = 1024;
@@ -65,10 +65,22 @@ export class CallerSessions {
     if (this.ended.size > MAX_ENDED && oldest !== undefined) this.ended.delete(oldest);
   }
 
+  /**
+   * Ends the session of a caller whom the Admin API no longer knows: a disabled account, an ended session.
+   *
+   * @param refusal - Of a call that carried the caller's token.
+   * @param deviceIsGood - Whether the device's proof beside it was good: a 401 may speak of either.
+   */
+  learn(caller: Caller, refusal: ResourceError, deviceIsGood: boolean): void {
+    const { cause } = refusal;
+    const code = typeof cause === 'object' && cause !== null && 'code' in cause ? cause.code : undefined;
+    if (code === 'user.disabled' || (refusal.code === 'api.unauthorized' && deviceIsGood)) this.end(caller);
+  }
+
   /** @throws IdentityError `token.invalid` when the caller has logged out. */
   assertOpen(caller: Caller): void {
     if (this.ended.has(caller.sessionId))
-      throw new IdentityError('token.invalid', 'This session has been logged out: log in again.');
+      throw new IdentityError('token.invalid', 'This session has ended: log in again.');
   }
 
   private evict(): void {

@@ -1,6 +1,7 @@
-import { type HttpAuthApi } from '@azaion/adapters/resource-api';
+import { type HttpAuthApi, type IssuedTokens } from '@azaion/adapters/resource-api';
 import { IdentityError, type Role, type TokenVerifier } from '@azaion/identity';
-import { DomainError, type Secret } from '@azaion/kernel';
+import { DomainError, Secret } from '@azaion/kernel';
+import { HttpProblem } from '@azaion/nest-support';
 import { ResourceError } from '@azaion/split-resource';
 
 import { type TokenBearer } from './caller-apis.js';
@@ -14,21 +15,42 @@ export interface Login {
   readonly role: Role;
 }
 
+/** Who may log in without the Admin API. */
+export interface OfflineLogin {
+  /** Whether anything can be opened without it. */
+  holdsLease(): Promise<boolean>;
+  /** `undefined` for all but the device's own credentials. */
+  logIn(
+    email: string,
+    password: Secret<string>,
+  ): Promise<(TokenBearer & { readonly expiresInSeconds: number }) | undefined>;
+}
+
 /** F1: logs a person in at the Admin API and verifies what comes back before anybody gets it. */
 export class LogIn {
   constructor(
     private readonly auth: Pick<HttpAuthApi, 'login'>,
     private readonly verifier: TokenVerifier,
     private readonly limiter: LoginLimiter,
+    /** The device while the Admin API is out of reach; `undefined` where there is none. */
+    private readonly offline?: OfflineLogin,
   ) {}
 
   /**
    * @param address - Where the request came from: attempts are counted by it.
-   * @throws IdentityError `login.wrong-credentials` | `login.rate-limited`; ResourceError `api.unreachable` | `api.unexpected`.
+   * @throws IdentityError `login.wrong-credentials` | `login.rate-limited`; ResourceError `api.unreachable` | `api.unexpected`;
+   *   HttpProblem `api.unreachable` with 503 where a lease lets the device go on, and nobody else.
    */
   async run(email: string, password: Secret<string>, address: string): Promise<Login> {
     this.limiter.admit(address);
-    const { accessToken, expiresInSeconds } = await this.auth.login(email, password);
+    let issued: Pick<IssuedTokens, 'accessToken' | 'expiresInSeconds'>;
+    try {
+      issued = await this.auth.login(email, password);
+    } catch (error) {
+      if (!(error instanceof ResourceError) || error.code !== 'api.unreachable') throw error;
+      return await this.logInOffline(email, password, error);
+    }
+    const { accessToken, expiresInSeconds } = issued;
     try {
       const { role } = await this.verifier.verify(accessToken.reveal());
       return { accessToken, expiresInSeconds, role };
@@ -38,6 +60,19 @@ export class LogIn {
         throw new ResourceError('api.unexpected', 'The Admin API issued a token that does not verify.', { cause });
       throw cause;
     }
+  }
+
+  private async logInOffline(email: string, password: Secret<string>, unreachable: ResourceError): Promise<Login> {
+    if (this.offline === undefined || !(await this.offline.holdsLease())) throw unreachable;
+    const bearer = await this.offline.logIn(email, password);
+    if (bearer === undefined)
+      throw new HttpProblem(
+        'api.unreachable',
+        'The Admin API cannot be reached: until it can, only the device itself may log in here.',
+        { status: 503, headers: { 'retry-after': '30' }, cause: unreachable },
+      );
+    const { caller, token, expiresInSeconds } = bearer;
+    return { accessToken: new Secret(token), expiresInSeconds, role: caller.role };
   }
 }
 
@@ -52,6 +87,7 @@ export class LogOut {
   /** Always forgets the session here; when the Admin API cannot be told, its own token life ends it. */
   async run({ caller, token }: TokenBearer): Promise<void> {
     this.sessions.end(caller);
+    if (caller.local === true) return; // the Admin API never knew of it
     try {
       await this.auth.logout(token);
     } catch (error) {

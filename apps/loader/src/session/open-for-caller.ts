@@ -1,65 +1,181 @@
-import { type CatalogueEntry } from '@azaion/adapters/resource-api';
 import { type Clock, type ResourceName } from '@azaion/kernel';
 import {
   type ChunkOpener,
   FetchResource,
+  type HeldLease,
+  type HeldLeases,
+  LeasedContent,
+  type LeaseUse,
   type OpenedResource,
   PackReader,
   type PackSource,
   type PackStore,
+  ResourceError,
   type SegmentStore,
   type StatementTrust,
 } from '@azaion/split-resource';
 
-import { type CallerApis, type DeviceRecipient, recipientFor, type TokenBearer } from './caller-apis.js';
+import { type CallerApis, type DeviceRecipient, isDevice, recipientFor, type TokenBearer } from './caller-apis.js';
 import { type CallerSessions } from './caller-sessions.js';
+import { FolderAnswers } from './folder-answers.js';
+import { NoGrantApi } from './no-api.js';
 
 /** What opening works with, the same for every caller. */
 export interface OpeningDependencies {
   readonly apis: CallerApis;
   readonly sessions: CallerSessions;
-  readonly device: DeviceRecipient | undefined;
+  readonly device: (DeviceRecipient & { readonly authenticated: boolean }) | undefined;
   readonly trust: StatementTrust;
   readonly sources: readonly PackSource[];
   readonly store: PackStore;
   readonly segments: SegmentStore;
   readonly clock: Clock;
   readonly opener: ChunkOpener;
+  /** What the device may open while the Admin API is out of reach; `undefined` where there is no device. */
+  readonly leases?: HeldLeases | undefined;
+}
+
+/** One resource of a folder, for people to read. */
+export interface ListedResource {
+  readonly name: string;
+  readonly kind: 'file' | 'images';
+  /** The newest the caller may use; offline the newest that is leased. */
+  readonly latestVersion: number;
+  readonly totalBytes: number;
+  /** Whether that version lies on this device and opens without any network. */
+  readonly cached: boolean;
+  /** Every version that does, the highest first. */
+  readonly cachedVersions: readonly number[];
+}
+
+/** How a resource is to be opened. */
+export interface Opening {
+  /** `undefined` for the newest. */
+  readonly version?: number | undefined;
+  /** `false` leaves the mark of the newest version where it is. */
+  readonly movesMark?: boolean;
+  /** Instead of what the caller's standing says. */
+  readonly lease?: LeaseUse;
 }
 
 /** F2 for one caller at a time: the caller's token, the caller's key. Packs on the disk are shared; they are ciphertext. */
 export class OpenForCaller {
   /** One for all callers: who asks for a pack that is on its way waits for it. */
   private readonly reader: PackReader;
+  private readonly folders: FolderAnswers;
+  private readonly content: LeasedContent | undefined;
 
   constructor(private readonly using: OpeningDependencies) {
-    this.reader = new PackReader(using.store, using.sources);
+    const { store, sources, segments, clock, leases } = using;
+    this.reader = new PackReader(store, sources);
+    this.folders = new FolderAnswers(clock);
+    this.content = leases && new LeasedContent(leases, this.reader, segments);
   }
 
   /** @throws ResourceError | CryptoError | IdentityError. */
   newest(resource: ResourceName, bearer: TokenBearer, signal: AbortSignal): Promise<OpenedResource> {
-    return this.open(resource, undefined, bearer, signal);
+    return this.open(resource, {}, bearer, signal);
   }
 
   /** An explicitly named version; it moves no mark. @throws as {@link newest}. */
   version(resource: ResourceName, version: number, bearer: TokenBearer, signal: AbortSignal): Promise<OpenedResource> {
-    return this.open(resource, version, bearer, signal);
+    return this.open(resource, { version }, bearer, signal);
   }
 
-  /** What a folder holds, as the Admin API tells this caller. @throws ResourceError. */
-  list(folder: string, bearer: TokenBearer): Promise<readonly CatalogueEntry[]> {
-    return this.using.apis.list(bearer, folder);
-  }
-
-  private async open(
+  /** Like {@link newest} and {@link version}, for work in the background. @throws as {@link newest}. */
+  async open(
     resource: ResourceName,
-    version: number | undefined,
+    opening: Opening,
     bearer: TokenBearer,
     signal: AbortSignal,
   ): Promise<OpenedResource> {
-    const { apis, sessions, device, ...parts } = this.using;
-    const recipient = await recipientFor(bearer.caller, sessions, device);
-    const fetch = new FetchResource({ ...parts, reader: this.reader, api: apis.grants(bearer, signal) });
-    return fetch.run({ resource, version, recipient, signal });
+    const { apis, sessions, device, trust, segments, clock, opener, leases } = this.using;
+    const { caller } = bearer;
+    const recipient = await recipientFor(caller, sessions, device);
+    const api = caller.local === true ? new NoGrantApi() : apis.grants(bearer, signal);
+    const fetch = new FetchResource({ trust, segments, clock, opener, leases, api, reader: this.reader });
+    const lease = opening.lease ?? this.leaseUse(bearer, resource.folder);
+    return this.asFolderAnswer(bearer, resource.folder, () =>
+      fetch.run({ ...opening, resource, recipient, signal, lease }),
+    );
   }
+
+  /**
+   * What a folder holds, as the Admin API tells this caller, and what of it is on this device. Offline: what is leased.
+   *
+   * @throws ResourceError.
+   */
+  async list(folder: string, bearer: TokenBearer): Promise<readonly ListedResource[]> {
+    const held = await this.cached(folder, bearer);
+    if (bearer.caller.local === true) return listed(held);
+    try {
+      const entries = await this.asFolderAnswer(bearer, folder, () => this.using.apis.list(bearer, folder));
+      return entries.map(({ name, kind, latestVersion, totalBytes }) => {
+        const cachedVersions = held.get(name)?.map(({ version }) => version) ?? [];
+        return {
+          name,
+          kind,
+          latestVersion,
+          totalBytes,
+          cached: cachedVersions.includes(latestVersion),
+          cachedVersions,
+        };
+      });
+    } catch (error) {
+      const offline = error instanceof ResourceError && error.code === 'api.unreachable';
+      if (offline && this.leaseUse(bearer, folder) !== 'never') return listed(held);
+      throw error;
+    }
+  }
+
+  /** A lease serves the device itself; a person as far as the Admin API let this very token read in the folder. */
+  private leaseUse({ caller }: TokenBearer, folder: string): LeaseUse {
+    if (caller.local === true) return 'only';
+    return isDevice(caller, this.using.device) || this.folders.allows(caller, folder) ? 'offline' : 'never';
+  }
+
+  /** Takes note of what the Admin API's answer says about the caller. */
+  private async asFolderAnswer<Answer>(
+    { caller }: TokenBearer,
+    folder: string,
+    ask: () => Promise<Answer>,
+  ): Promise<Answer> {
+    const { sessions, device } = this.using;
+    try {
+      const answer = await ask();
+      if (caller.local !== true) this.folders.allowed(caller, folder);
+      return answer;
+    } catch (error) {
+      if (!(error instanceof ResourceError)) throw error;
+      if (['api.unauthorized', 'api.forbidden', 'resource.forbidden'].includes(error.code))
+        this.folders.refused(caller, folder);
+      if (!isDevice(caller, device)) sessions.learn(caller, error, device?.authenticated ?? true);
+      throw error;
+    }
+  }
+
+  /** The complete versions of a folder's resources, the highest first. */
+  private async cached(folder: string, { caller }: TokenBearer): Promise<ReadonlyMap<string, readonly HeldLease[]>> {
+    const { leases, device } = this.using;
+    const held = new Map<string, HeldLease[]>();
+    if (leases === undefined || this.content === undefined) return held;
+    for (const lease of await leases.all()) {
+      const mayKnow = lease.statement.scope === 'fleet' || isDevice(caller, device);
+      if (lease.resource.folder !== folder || !mayKnow || !(await this.content.isComplete(lease))) continue;
+      held.set(lease.resource.name, [...(held.get(lease.resource.name) ?? []), lease]);
+    }
+    return held;
+  }
+}
+
+function listed(held: ReadonlyMap<string, readonly HeldLease[]>): readonly ListedResource[] {
+  const found: ListedResource[] = [];
+  for (const [name, leases] of held) {
+    const newest = leases[0];
+    if (newest === undefined) continue;
+    const { kind, version, totalBytes } = newest.statement;
+    const cachedVersions = leases.map((lease) => lease.version);
+    found.push({ name, kind, latestVersion: version, totalBytes, cached: true, cachedVersions });
+  }
+  return found.sort((left, right) => (left.name < right.name ? -1 : 1));
 }

@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 
 import { type ResourceKind, type StatementImage } from '@azaion/crypto';
+import { IdentityError } from '@azaion/identity';
 import { type ResourceName } from '@azaion/kernel';
 import { type ChunkSealer, type PackSink, PublishResource, type PublishResult } from '@azaion/split-resource';
 import { type ArchiveInspector } from '@azaion/unlock';
@@ -19,15 +20,20 @@ export class PublishForCaller {
 
   /**
    * @param content - Read once; when it throws, nothing is published.
-   * @throws ResourceError; UnlockError `unlock.archive-invalid` | `unlock.archive-truncated` for `images`; what the content throws.
+   * @throws ResourceError; IdentityError `role.forbidden` for a login without the Admin API; UnlockError `unlock.archive-invalid` | `unlock.archive-truncated` for `images`; what the content throws.
    */
-  run(
+  async run(
     resource: ResourceName,
     kind: ResourceKind,
     content: AsyncIterable<Buffer>,
     bearer: TokenBearer,
     signal: AbortSignal,
   ): Promise<PublishResult> {
+    if (bearer.caller.local === true)
+      throw new IdentityError(
+        'role.forbidden',
+        'This login is good for what is on the device: log in again once the Admin API can be reached to publish.',
+      );
     const publish = new PublishResource(this.apis.uploads(bearer), this.sink, { sealer: this.sealer });
     const common = { resource, kind, maxBytes: this.maxBytes, signal };
     if (kind === 'file') return publish.run({ ...common, content: asReadable(content) });

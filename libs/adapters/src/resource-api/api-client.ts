@@ -97,6 +97,7 @@ export function apiPath(...parts: readonly (string | number)[]): string {
 export class ApiClient {
   private readonly baseUrl: string;
   private readonly dispatcher: Dispatcher;
+  private serverTime: { readonly dateMs: number; readonly atMs: number } | undefined;
 
   /** @throws TypeError when the URL may not be used, see {@link apiUrlProblem}. */
   constructor(private readonly options: ApiClientOptions) {
@@ -159,6 +160,14 @@ export class ApiClient {
     }
   }
 
+  /**
+   * The time by the `Date` of the last answer and what has passed since, in milliseconds since 1970. Nobody signed it: good for guessing
+   * that one's own clock is wrong, never for judging what expires.
+   */
+  serverTimeMs(): number | undefined {
+    return this.serverTime && this.serverTime.dateMs + performance.now() - this.serverTime.atMs;
+  }
+
   /** Closes the connections; calls under way fail with `api.unreachable`. */
   async close(): Promise<void> {
     await this.dispatcher.destroy();
@@ -185,6 +194,8 @@ export class ApiClient {
         headersTimeout: call.deadlineMs ?? this.options.headersTimeoutMs ?? 30_000,
         signal: call.signal === undefined ? deadline : AbortSignal.any([call.signal, deadline]),
       });
+      const dateMs = Date.parse(String(answer.headers['date']));
+      if (Number.isFinite(dateMs)) this.serverTime = { dateMs, atMs: performance.now() };
       const expected = call.expect.includes(answer.statusCode);
       const limitBytes = expected ? call.maxBytes : MAX_PROBLEM_BYTES;
       const parts: Buffer[] = [];

@@ -22,6 +22,11 @@ export interface IssuedTokens {
 export class HttpAuthApi {
   constructor(private readonly client: ApiClient) {}
 
+  /** @see ApiClient.serverTimeMs */
+  serverTimeMs(): number | undefined {
+    return this.client.serverTimeMs();
+  }
+
   /** Logs a person or an unenrolled device in. @throws IdentityError `login.wrong-credentials`, whatever was wrong. */
   login(email: string, password: Secret<string>): Promise<IssuedTokens> {
     return this.tokens('/login', { email, password: password.reveal() });

@@ -19,6 +19,7 @@ import { type HeldLeases } from '../leases/held-leases.js';
 import { type SegmentStore } from '../ports/segment-store.js';
 import { Recipe } from '../recipe/recipe.js';
 import { HeldGrant } from './held-grant.js';
+import { LeasedContent } from './leased-content.js';
 import { LeasedGrant } from './leased-grant.js';
 import { type FetchProgress, OpenRange } from './open-range.js';
 import { type PackReader } from './pack-reader.js';
@@ -133,7 +134,8 @@ export class FetchResource {
     const { leases } = this.using;
     const use = request.lease ?? (request.recipient.serial === undefined ? 'never' : 'offline');
     if (leases === undefined || use === 'never') return this.granted(request);
-    const leased = new LeasedGrant(leases, this.using.trust, this.using.reader, this.using.segments);
+    const content = new LeasedContent(leases, this.using.reader, this.using.segments);
+    const leased = new LeasedGrant(leases, this.using.trust, content);
     if (use === 'offline') return leased.unlessGranted(() => this.granted(request), request);
     const found = await leased.find(request);
     if (found !== undefined) return found;

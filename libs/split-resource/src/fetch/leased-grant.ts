@@ -1,17 +1,11 @@
-import { openRecipeKey, type Statement } from '@azaion/crypto';
+import { type Statement } from '@azaion/crypto';
 import { type ResourceName } from '@azaion/kernel';
 
 import { ResourceError } from '../errors.js';
 import { type HeldLease, type HeldLeases } from '../leases/held-leases.js';
+import { type LeasedContent } from './leased-content.js';
 import { type GrantAnswer } from '../ports/grant-api.js';
-import { type SegmentStore } from '../ports/segment-store.js';
-import { RECORDS_PER_SEGMENT } from '../recipe/limits.js';
-import { type PackSegment } from '../recipe/pack-segment.js';
-import { Recipe } from '../recipe/recipe.js';
-import { planRanges } from './fetch-plan.js';
-import { type PackReader } from './pack-reader.js';
 import { type Recipient } from './recipient.js';
-import { keptSegmentsOf } from './segment-cache.js';
 import { type StatementTrust } from './statement-trust.js';
 
 /** What is to be opened, and for whom. */
@@ -33,8 +27,7 @@ export class LeasedGrant {
   constructor(
     private readonly leases: HeldLeases,
     private readonly trust: StatementTrust,
-    private readonly reader: PackReader,
-    private readonly segments: SegmentStore,
+    private readonly content: LeasedContent,
   ) {}
 
   /**
@@ -85,30 +78,8 @@ export class LeasedGrant {
   }
 
   private async newestComplete(held: readonly HeldLease[]): Promise<HeldLease | undefined> {
-    for (const lease of held) if (await this.isComplete(lease)) return lease;
+    for (const lease of held) if (await this.content.isComplete(lease)) return lease;
     return undefined;
-  }
-
-  /** Whether every sealed part and every chunk of a leased version lies on this machine. */
-  private async isComplete({ answer, statement }: HeldLease): Promise<boolean> {
-    const { point, ecdh } = await this.leases.recipient();
-    const { folderId, resourceId, version, rootHash, totalBytes } = statement;
-    try {
-      const key = await openRecipeKey(answer.sealedRecipeKey, point, ecdh, answer.grantToken, rootHash);
-      const place = { folderId, resourceId, version };
-      const recipe = await Recipe.open(place, key, keptSegmentsOf(rootHash, this.segments), rootHash);
-      const packs = new Map<number, PackSegment>();
-      for await (const { packIndex, range } of planRanges(recipe, { start: 0, end: totalBytes })) {
-        const segmentIndex = Math.floor(packIndex / RECORDS_PER_SEGMENT);
-        const segment = packs.get(segmentIndex) ?? (await recipe.packSegment(segmentIndex));
-        packs.set(segmentIndex, segment);
-        if (!(await this.reader.holds(folderId, segment.pack(packIndex % RECORDS_PER_SEGMENT), range))) return false;
-      }
-      return true;
-    } catch (error) {
-      if (error instanceof ResourceError) return false; // a part of the recipe is not here, or damaged
-      throw error;
-    }
   }
 
   /** A version that was withdrawn, and a folder that was closed to this device, are not to be opened by pulling the plug. */
