@@ -85,6 +85,7 @@ export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters
   const reach = new ApiReach(
     () => jwks.currentKeys(),
     async () => (await device?.offline.holdsLease()) ?? false,
+    (reached) => device?.leases.reached(reached),
   );
   const modelCacheDir = join(config.dataDir, 'packs');
   return {
@@ -154,6 +155,7 @@ async function openDevice(
         remember: () => offline.remember(),
         bearer: () => offline.bearer(),
         patienceMs: () => leases.patienceMs(),
+        late: () => leases.reached(false),
         forget: () => leases.dropAll(),
       },
     },

@@ -2,7 +2,14 @@ import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { freePort, type RunningProcess, type S3Service, tempDirectory } from '@azaion/testing';
+import {
+  freePort,
+  type RunningProcess,
+  type S3Service,
+  startTcpProxy,
+  type TcpProxy,
+  tempDirectory,
+} from '@azaion/testing';
 
 import { startService } from '../started-service.js';
 
@@ -31,6 +38,10 @@ export interface StartedSystem {
   readonly imagesDir: string;
   readonly administrator: Person;
   readonly serial: string;
+  /** The device's own account, as its `device.conf` has it. */
+  readonly deviceAccount: Person;
+  /** What lies between the Loader and the Admin API with its object store, where that was asked for. */
+  readonly link: TcpProxy | undefined;
   readonly admin: RunningProcess;
   /** The Loader that runs now. */
   loader(): RunningProcess;
@@ -47,6 +58,8 @@ export interface StartedSystem {
 export interface SystemOptions {
   /** The object store; without it the Admin API's own file store. */
   readonly s3?: S3Service;
+  /** Puts a link that can be worsened between the Loader and everything else. */
+  readonly linked?: boolean;
   /** More settings for the Loader. */
   readonly loaderEnv?: Readonly<Record<string, string>>;
 }
@@ -62,13 +75,16 @@ export async function startSystem(options: SystemOptions = {}): Promise<StartedS
     // As root, PostgreSQL runs as another user and must reach its files.
     await chmod(directory.path, 0o755);
     const adminUrl = `http://127.0.0.1:${await freePort()}`;
+    const link = options.linked === true ? await startTcpProxy({ port: Number(new URL(adminUrl).port) }) : undefined;
+    if (link !== undefined) stops.push(() => link.stop());
+    const apiUrl = link === undefined ? adminUrl : `http://127.0.0.1:${link.port}`;
     const adminDataDir = join(directory.path, 'admin');
     const passwordFile = join(directory.path, 'bootstrap-password');
     await writeFile(passwordFile, ADMINISTRATOR.password, { mode: 0o600 });
     const admin = await startApp('admin-api', adminUrl, {
       ADMIN_HOST: '127.0.0.1',
       ADMIN_PORT: new URL(adminUrl).port,
-      ADMIN_PUBLIC_URL: adminUrl,
+      ADMIN_PUBLIC_URL: apiUrl,
       ADMIN_DATA_DIR: adminDataDir,
       BOOTSTRAP_ADMIN_EMAIL: ADMINISTRATOR.email,
       BOOTSTRAP_ADMIN_PASSWORD_FILE: passwordFile,
@@ -92,7 +108,7 @@ export async function startSystem(options: SystemOptions = {}): Promise<StartedS
         LOADER_HOST: '127.0.0.1',
         LOADER_PORT: new URL(loaderUrl).port,
         LOADER_DATA_DIR: loaderDataDir,
-        RESOURCE_API_URL: adminUrl,
+        RESOURCE_API_URL: apiUrl,
         DEVICE_CONF: deviceConf,
         IMAGES_PATH: imagesDir,
         ...options.loaderEnv,
@@ -108,6 +124,8 @@ export async function startSystem(options: SystemOptions = {}): Promise<StartedS
       imagesDir,
       administrator: ADMINISTRATOR,
       serial: device.Serial,
+      deviceAccount: { email: device.Email, password: device.Password },
+      link,
       admin,
       loader: () => loader,
       restartLoader: async () => {

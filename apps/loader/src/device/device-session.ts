@@ -50,6 +50,8 @@ export interface DeviceOffline {
   bearer(): Promise<{ readonly caller: Caller; readonly token: string } | undefined>;
   /** How long a login is worth waiting for. */
   patienceMs(): number;
+  /** A login did not come in time. */
+  late(): void;
   /** The device was revoked: nothing of it may be used any more. */
   forget(): Promise<void>;
 }
@@ -130,18 +132,22 @@ export class DeviceSession implements DeviceTokens, DeviceRecipient {
     const { offline } = this.using;
     const logged = this.online().then(({ caller, text }) => ({ caller, token: text }));
     if (offline === undefined || this.isFresh()) return logged;
-    const local = logged.catch(async (error: unknown) => {
+    const local: Promise<{ readonly caller: Caller; readonly token: string }> = logged.catch(async (error: unknown) => {
       if (!(error instanceof ResourceError) || error.code !== 'api.unreachable') throw error;
       const bearer = await offline.bearer();
       if (bearer === undefined) throw error;
       return bearer;
     });
+    local.catch(() => undefined); // it may lose the race
     let timer: NodeJS.Timeout | undefined;
     const waited = new Promise<undefined>((resolve) => {
       timer = setTimeout(() => resolve(undefined), offline.patienceMs());
     });
     try {
-      return (await Promise.race([local, waited])) ?? (await offline.bearer()) ?? (await local);
+      const inTime = await Promise.race([local, waited]);
+      if (inTime !== undefined) return inTime;
+      offline.late();
+      return (await offline.bearer()) ?? (await local);
     } finally {
       clearTimeout(timer);
     }

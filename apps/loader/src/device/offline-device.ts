@@ -11,6 +11,7 @@ import { type TokenBearer } from '../session/caller-apis.js';
 
 const VERIFIER_FILE = 'offline-login';
 const KEY_FILE = 'local-token-key';
+const LEAST_PATIENCE_MS = 1_000;
 
 /** A login that the Admin API knows nothing of. */
 export interface LocalBearer extends TokenBearer {
@@ -46,6 +47,11 @@ export class OfflineDevice {
   /** Whether anything can be opened without the Admin API. */
   async holdsLease(): Promise<boolean> {
     return (await this.leaseEnd()) !== undefined;
+  }
+
+  /** How long a login at the Admin API is worth waiting for, at least a second: it may be back. */
+  patienceMs(): number {
+    return Math.max(LEAST_PATIENCE_MS, this.options.leases.patienceMs());
   }
 
   /** The Admin API has just accepted this device: from here on its credentials count offline, too. @throws ResourceError `resource.no-space`. */

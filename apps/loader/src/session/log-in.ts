@@ -19,6 +19,8 @@ export interface Login {
 export interface OfflineLogin {
   /** Whether anything can be opened without it. */
   holdsLease(): Promise<boolean>;
+  /** How long the Admin API is worth waiting for. */
+  patienceMs(): number;
   /** `undefined` for all but the device's own credentials. */
   logIn(
     email: string,
@@ -45,7 +47,7 @@ export class LogIn {
     this.limiter.admit(address);
     let issued: Pick<IssuedTokens, 'accessToken' | 'expiresInSeconds'>;
     try {
-      issued = await this.auth.login(email, password);
+      issued = await this.loginInTime(email, password);
     } catch (error) {
       if (!(error instanceof ResourceError) || error.code !== 'api.unreachable') throw error;
       return await this.logInOffline(email, password, error);
@@ -59,6 +61,23 @@ export class LogIn {
       if (cause instanceof IdentityError)
         throw new ResourceError('api.unexpected', 'The Admin API issued a token that does not verify.', { cause });
       throw cause;
+    }
+  }
+
+  /** Where there is something to go on with, a link that brings nothing is not waited for. */
+  private async loginInTime(email: string, password: Secret<string>): Promise<IssuedTokens> {
+    const logging = this.auth.login(email, password);
+    if (this.offline === undefined || !(await this.offline.holdsLease().catch(() => false))) return logging;
+    logging.catch(() => undefined); // it may lose the race
+    let timer: NodeJS.Timeout | undefined;
+    const waited = new Promise<never>((_, reject) => {
+      const late = new ResourceError('api.unreachable', 'The Admin API does not answer: check the network.');
+      timer = setTimeout(() => reject(late), this.offline?.patienceMs());
+    });
+    try {
+      return await Promise.race([logging, waited]);
+    } finally {
+      clearTimeout(timer);
     }
   }
 

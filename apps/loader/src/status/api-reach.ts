@@ -1,6 +1,10 @@
 import { type HealthCheck } from '@azaion/nest-support';
 import { ResourceError } from '@azaion/split-resource';
 
+const ANSWER_MS = 4_000;
+/** Longer than the answer: whether a lease holds is looked up after it. */
+const CHECK_MS = 15_000;
+
 /** Whether the Admin API can be reached, as the readiness probe found it last. */
 export class ApiReach {
   private reached = true;
@@ -8,10 +12,12 @@ export class ApiReach {
   /**
    * @param ask - Rejects when the Admin API does not answer.
    * @param mayServe - Whether there is something to serve without it.
+   * @param tell - Told of every outcome.
    */
   constructor(
     private readonly ask: () => Promise<unknown>,
     private readonly mayServe: () => Promise<boolean>,
+    private readonly tell: (reached: boolean) => void,
   ) {}
 
   /** For `/status`. */
@@ -19,23 +25,25 @@ export class ApiReach {
 
   /** Up when the Admin API answers or a lease holds. */
   get check(): HealthCheck {
-    return { name: 'admin-api', check: () => this.run() };
+    return { name: 'admin-api', check: () => this.run(), timeoutMs: CHECK_MS };
   }
 
   private async run(): Promise<void> {
     const asking = this.ask();
     try {
       await withinMs(asking, ANSWER_MS);
-      this.reached = true;
+      this.learn(true);
     } catch (error) {
-      this.reached = false;
+      this.learn(false);
       if (!(await this.mayServe())) throw error;
     }
   }
-}
 
-/** Shorter than a health check lasts, so that a lease still counts. */
-const ANSWER_MS = 4_000;
+  private learn(reached: boolean): void {
+    this.reached = reached;
+    this.tell(reached);
+  }
+}
 
 async function withinMs(asking: Promise<unknown>, limitMs: number): Promise<void> {
   let timer: NodeJS.Timeout | undefined;

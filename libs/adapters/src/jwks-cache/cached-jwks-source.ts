@@ -5,7 +5,7 @@ import { type DeviceStateKey, JwksSource, parseJwks } from '@azaion/identity';
 import { replaceDurably, systemCode } from '../file-store/index.js';
 
 /** How long the source is waited for when a copy is at hand. */
-const PATIENCE_MS = 5_000;
+const PATIENCE_MS = 2_000;
 
 /**
  * Keeps the last good set of another source on the disk, under a MAC by the device's key, so that tokens verify after a restart without

@@ -14,7 +14,7 @@ const FRESH_MS = 10 * 60_000;
 /** Between two fetches, however many statements name an unknown key. */
 const COOLDOWN_MS = 2_000;
 
-const PATIENCE_MS = 5_000;
+const PATIENCE_MS = 2_000;
 
 /** Where key documents come from. Nothing it returns has been verified. */
 export interface StatementDocuments {
@@ -36,7 +36,7 @@ export interface StatementTrustOptions {
   readonly clock: Clock;
   /** On a device: the record is kept under a MAC by its key. */
   readonly key?: DeviceStateKey | undefined;
-  /** How long a document is waited for when one is kept; default 5 s. */
+  /** How long a document is waited for when one is kept; default 2 s. */
   readonly patienceMs?: number;
   /** Told once when a root was trusted on first sight. */
   readonly warn: (message: string) => void;

@@ -1,0 +1,175 @@
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import { pseudoRandomBytes } from '@azaion/testing';
+
+import { type Person, startSystem, type StartedSystem } from './started-system.js';
+
+const NAME = 'detector.bin';
+const CONTENT = pseudoRandomBytes('offline', 3_000_000);
+
+describe('a Loader whose network goes away', () => {
+  let system: StartedSystem;
+  let person: Person;
+  let personToken: string;
+
+  beforeAll(async () => {
+    system = await startSystem({ linked: true, loaderEnv: { LOADER_LOCAL_TRUST: 'session' } });
+    person = await system.createPerson('Operator');
+    personToken = await system.login(person);
+    const publisher = await system.login(await system.createPerson('ResourceUploader'));
+    const published = await fetch(`${system.loaderUrl}/upload/${NAME}?folder=models`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${publisher}`, 'content-type': 'application/octet-stream' },
+      body: new Uint8Array(CONTENT),
+    });
+    expect(published.status).toBe(200);
+  }, 180_000);
+  afterAll(() => system.stop());
+
+  const load = (token?: string, name = NAME): Promise<Response> =>
+    fetch(`${system.loaderUrl}/load/${name}`, {
+      method: 'POST',
+      headers: {
+        'content-type': 'application/json',
+        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+      },
+      body: JSON.stringify({ filename: name, folder: 'models' }),
+    });
+  const login = (who: Person): Promise<Response> =>
+    fetch(`${system.loaderUrl}/login`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(who),
+    });
+  const bytesOf = async (response: Response): Promise<Buffer> => Buffer.from(await response.arrayBuffer());
+  const get = async (path: string, token?: string): Promise<Record<string, unknown>> => {
+    const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
+    return (await (await fetch(system.loaderUrl + path, { headers })).json()) as Record<string, unknown>;
+  };
+  /** The link accepts connections and brings nothing any more, as a radio out of range does. */
+  const cut = (): void => {
+    system.link?.change({ stallAfterBytes: 0 });
+    system.link?.resetAll();
+  };
+  const mend = (): void => {
+    system.link?.change({});
+    system.link?.resetAll();
+  };
+  const offlineToken = async (): Promise<string> => {
+    const answer = await login(system.deviceAccount);
+    expect(answer.status).toBe(200);
+    return ((await answer.json()) as { access_token: string }).access_token;
+  };
+
+  it('opens online first, for the device itself and for a person', async () => {
+    for (const token of [undefined, personToken]) {
+      const loaded = await load(token);
+      expect(loaded.status).toBe(200);
+      expect((await bytesOf(loaded)).equals(CONTENT)).toBe(true);
+    }
+    expect(await get('/resources/models', personToken)).toMatchObject({
+      resources: [{ name: NAME, latestVersion: 1, totalBytes: CONTENT.length, cached: true, cachedVersions: [1] }],
+    });
+  });
+
+  it('goes on for the device, and for the person whom the Admin API had let read in the folder', async () => {
+    cut();
+    for (const token of [undefined, personToken]) {
+      const loaded = await load(token);
+      expect(loaded.status).toBe(200);
+      expect(loaded.headers.get('x-resource-version')).toBe('1');
+      expect((await bytesOf(loaded)).equals(CONTENT)).toBe(true);
+    }
+  });
+
+  it('goes on through a restart, is ready, and says that it is offline', async () => {
+    await system.restartLoader();
+    const loaded = await load();
+    expect(loaded.status).toBe(200);
+    expect((await bytesOf(loaded)).equals(CONTENT)).toBe(true);
+    expect((await fetch(`${system.loaderUrl}/health/ready`)).status).toBe(200);
+    expect(await get('/status')).toMatchObject({ offline: true });
+  });
+
+  it('gives a person no more than it knows: after the restart it does not know who may read', async () => {
+    const loaded = await load(personToken);
+    expect(loaded.status).toBe(502);
+    expect(await loaded.json()).toMatchObject({ code: 'api.unreachable' });
+  });
+
+  it("lets only the device's own credentials in, and tells everybody else 503", async () => {
+    for (const who of [
+      person,
+      { ...system.deviceAccount, password: `${system.deviceAccount.password}x` },
+      { ...system.deviceAccount, email: person.email },
+    ]) {
+      const answer = await login(who);
+      expect(answer.status).toBe(503);
+      expect(await answer.json()).toMatchObject({ code: 'api.unreachable' });
+    }
+    const token = await offlineToken();
+    expect((await bytesOf(await load(token))).equals(CONTENT)).toBe(true);
+    expect(await get('/resources/models', token)).toMatchObject({
+      resources: [{ name: NAME, latestVersion: 1, cached: true }],
+    });
+    expect((await load(token, 'other.bin')).status).toBe(403);
+    const upload = await fetch(`${system.loaderUrl}/upload/x.bin?folder=models`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/octet-stream' },
+      body: 'x',
+    });
+    expect(upload.status).toBe(403);
+  });
+
+  it('gives such a token no more when the network is back, and the Admin API none of its doors', async () => {
+    const token = await offlineToken();
+    mend();
+    expect((await bytesOf(await load(token))).equals(CONTENT)).toBe(true);
+    expect((await load(token, 'other.bin')).status).toBe(403);
+    const headers = { authorization: `Bearer ${token}` };
+    for (const path of ['/users/current', '/sealed/models', '/devices/me/desired'])
+      expect((await fetch(system.adminUrl + path, { headers })).status).toBe(401);
+    expect((await load()).status).toBe(200);
+  });
+
+  it('opens nothing with a lease that was changed, and keeps no other secret on the disk', async () => {
+    cut();
+    const path = join(system.loaderDataDir, 'leases', 'models', NAME, '1.json');
+    const text = await readFile(path, 'utf8');
+    const lease = JSON.parse(text) as { grantToken: string };
+    const at = lease.grantToken.lastIndexOf('.') + 10;
+    const other = lease.grantToken[at] === 'A' ? 'B' : 'A';
+    const changed = lease.grantToken.slice(0, at) + other + lease.grantToken.slice(at + 1);
+    await writeFile(path, JSON.stringify({ ...lease, grantToken: changed }));
+    expect((await load()).status).toBe(502);
+    await writeFile(path, text);
+    expect((await load()).status).toBe(200);
+    for (const name of await readdir(system.loaderDataDir)) {
+      const kept = await readFile(join(system.loaderDataDir, name), 'utf8').catch(() => '');
+      expect(kept).not.toContain(system.deviceAccount.password);
+    }
+  });
+
+  it('forgets its leases when it learns that the device was revoked', async () => {
+    mend();
+    const { access_token: token } = (await (
+      await fetch(`${system.adminUrl}/login`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify(system.administrator),
+      })
+    ).json()) as { access_token: string };
+    const revoked = await fetch(`${system.adminUrl}/devices/${system.serial}/revoke`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}` },
+    });
+    expect(revoked.status).toBeLessThan(300);
+    // While it was not sure of the link it serves from the lease and asks beside: the refusal comes with the answer.
+    while ((await load()).status === 200);
+    expect((await load()).status).toBe(403);
+    cut();
+    expect((await load()).status).toBeGreaterThanOrEqual(400);
+    expect((await login(system.deviceAccount)).status).toBe(502);
+  });
+});
