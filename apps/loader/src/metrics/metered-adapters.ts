@@ -1,7 +1,7 @@
 import { type Readable } from 'node:stream';
 
 import { type SegmentKind } from '@azaion/crypto';
-import { type ByteRange, DomainError } from '@azaion/kernel';
+import { type ByteRange, DomainError, type ResourceName } from '@azaion/kernel';
 import {
   ChunkOpener,
   type GrantAnswer,
@@ -199,6 +199,10 @@ class MeteredGrantApi extends GrantApi {
 
   override packUrls(grantId: string, packIds: readonly PackId[]): Promise<readonly PackUrl[]> {
     return this.inner.packUrls(grantId, packIds);
+  }
+
+  override reportBadChunk(resource: ResourceName, version: number, chunk: number): Promise<void> {
+    return this.inner.reportBadChunk(resource, version, chunk);
   }
 }
 

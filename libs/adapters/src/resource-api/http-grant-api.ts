@@ -1,5 +1,5 @@
 import { MAX_SIGNED_DOCUMENT_CHARS, P256_POINT_BYTES, type SegmentKind } from '@azaion/crypto';
-import { type DomainError, toBase64Url, UUID_PATTERN } from '@azaion/kernel';
+import { type DomainError, type ResourceName, toBase64Url, UUID_PATTERN } from '@azaion/kernel';
 import {
   type GrantAnswer,
   GrantApi,
@@ -16,6 +16,8 @@ import { AnswerShapeError, answerList, ApiAnswer } from './api-answer.js';
 import { type ApiClient, apiPath, type ApiProblem } from './api-client.js';
 
 const JWS = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
+/** The reader of a damaged chunk waits for this before it learns of the damage. */
+const REPORT_DEADLINE_MS = 5_000;
 const MAX_GRANT_BYTES = 1024 * 1024;
 // recipeKey ‖ rootHash and a tag: 80 bytes; some room for what a later version may add.
 const MAX_SEALED_KEY_BYTES = 1024;
@@ -93,6 +95,21 @@ export class HttpGrantApi extends GrantApi {
         const urls = answerList(value, MAX_PACK_URLS).map(readPackUrl);
         if (!urls.every((each) => packIds.includes(each.packId))) throw new AnswerShapeError('packId');
         return urls;
+      },
+      grantRefusal,
+    );
+  }
+
+  override async reportBadChunk({ folder, name }: ResourceName, version: number, chunk: number): Promise<void> {
+    await this.client.call(
+      {
+        ...this.identity(),
+        method: 'POST',
+        path: apiPath('sealed', folder, name, 'versions', version, 'bad-chunk'),
+        json: { chunk },
+        expect: [202],
+        maxBytes: 1024,
+        deadlineMs: REPORT_DEADLINE_MS,
       },
       grantRefusal,
     );

@@ -201,7 +201,14 @@ export class FetchResource {
     urls: PackUrls,
     lifetime: AbortSignal | undefined,
   ): OpenedResource {
-    const context = { recipe, urls, reader: this.using.reader, opener: this.opener };
+    const { folder, resource: name, version } = statement;
+    const context = {
+      recipe,
+      urls,
+      reader: this.using.reader,
+      opener: this.opener,
+      reportBadChunk: (chunk: number) => this.using.api.reportBadChunk({ folder, name }, version, chunk),
+    };
     return {
       statement,
       etag: `"${statement.version}-${statement.rootHash}"`,

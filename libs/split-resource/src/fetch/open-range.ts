@@ -31,6 +31,8 @@ export interface OpenRangeContext {
   readonly reader: PackReader;
   readonly opener: ChunkOpener;
   readonly urls: PackUrls;
+  /** Tells that a chunk, by its index in the version, did not open twice. */
+  readonly reportBadChunk: (chunk: number) => Promise<void>;
 }
 
 interface LoadedRange {
@@ -188,6 +190,8 @@ export class OpenRange {
     } catch (cause) {
       await again.stored;
       await this.context.reader.store.discard(folderId, pack, range);
+      const chunk = planned.segmentIndex * RECORDS_PER_SEGMENT + index;
+      await this.context.reportBadChunk(chunk).catch(() => undefined); // the damage is what the reader has to know
       throw new ResourceError('resource.integrity', 'The content was changed or damaged after it was published.', {
         cause,
         details: { packId: pack.packId, offset: start },

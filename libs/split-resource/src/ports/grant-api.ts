@@ -56,4 +56,14 @@ export abstract class GrantApi {
 
   /** Renews pack URLs, at most {@link MAX_PACK_URLS}. */
   abstract packUrls(grantId: string, packIds: readonly PackId[]): Promise<readonly PackUrl[]>;
+
+  /**
+   * Tells that a chunk did not open, twice: the Admin API looks at it and replaces it at the next publish. Who has nobody to tell leaves it.
+   *
+   * @param chunk - Index in the version, from 0.
+   */
+  reportBadChunk(resource: ResourceName, version: number, chunk: number): Promise<void> {
+    void [resource, version, chunk];
+    return Promise.resolve();
+  }
 }

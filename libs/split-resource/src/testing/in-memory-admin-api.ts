@@ -36,6 +36,7 @@ import {
 } from '../ports/upload-api.js';
 import { Recipe, verifyRecipe } from '../recipe/recipe.js';
 import { resealRecipe } from '../recipe/reseal-recipe.js';
+import { CheckContent } from '../verify/check-content.js';
 import { type InMemoryObjectStore } from './in-memory-object-store.js';
 
 const URL_SECONDS = 900;
@@ -55,6 +56,8 @@ interface Version {
   readonly segments: ReadonlyMap<string, Uint8Array>;
   readonly contentHash: string;
   readonly packIds: readonly PackId[];
+  /** Whether a chunk of it turned out damaged. */
+  bad: boolean;
 }
 
 interface Upload {
@@ -75,6 +78,8 @@ export class InMemoryAdminApi {
   publisher: string = randomUUID();
   /** Versions below this one are withdrawn for good. */
   minVersion = 0;
+  /** The version that requests without one get instead of the newest, on an administrator's word. */
+  pinned: number | undefined;
   /** Whether the verifier has passed what is granted. */
   verified = false;
   /** What every part of a recipe that was read is put on, in order: `kind/index`. */
@@ -231,7 +236,7 @@ export class InMemoryAdminApi {
 
   async grant(request: GrantRequest): Promise<GrantAnswer> {
     const versions = this.resources.get(nameKey(request.resource))?.versions ?? [];
-    const version = versions.at(request.version === undefined ? -1 : request.version - 1);
+    const version = versions.at((request.version ?? this.pinned ?? 0) - 1);
     if (version === undefined) throw new ResourceError('resource.not-found', 'There is no such resource.');
     const { statement, statementJws, recipeKey, packIds } = version;
     const grantId = randomUUID();
@@ -249,6 +254,7 @@ export class InMemoryAdminApi {
         minVersion: this.minVersion,
         nonce: request.nonce,
         lease: true,
+        ...(this.pinned === statement.version ? { pinned: true as const } : {}),
       },
       this.statementKey.signing,
     );
@@ -268,6 +274,24 @@ export class InMemoryAdminApi {
     const sealed = this.granted(grantId).segments.get(`${kind}/${index}`);
     if (sealed === undefined) throw new ResourceError('resource.not-found', 'There is no such part.');
     return sealed;
+  }
+
+  /** Looks at the chunk at once, as the verifier does later: what is bad is not offered again, and its version can be published anew. */
+  async reportBadChunk(name: ResourceName, number: number, chunk: number): Promise<void> {
+    const version = this.resources.get(nameKey(name))?.versions[number - 1];
+    if (version === undefined) throw new ResourceError('resource.not-found', 'There is no such version.');
+    const { folderId, resourceId, rootHash } = version.statement;
+    const recipe = await Recipe.open(
+      { folderId, resourceId, version: number },
+      version.recipeKey,
+      (kind, index) => Promise.resolve(partOf(version.segments, kind, index)),
+      rootHash,
+    );
+    const checked = await new CheckContent(this.objects).chunk(recipe, chunk);
+    if (checked === undefined || checked.good) return;
+    version.bad = true;
+    for (const [id, { packId, offset }] of this.known)
+      if (packId === checked.packId && offset === checked.offset) this.known.delete(id);
   }
 
   async packUrls(grantId: string, packIds: readonly PackId[]): Promise<readonly PackUrl[]> {
@@ -319,7 +343,7 @@ export class InMemoryAdminApi {
     const contentHash = toHex(draft.root.sha256);
     const latest = resource.versions.at(-1);
     const own = latest?.statement.publisher === this.publisher; // the hash is the publisher's word alone
-    if (own && latest.contentHash === contentHash && latest.statement.kind === request.kind)
+    if (own && !latest.bad && latest.contentHash === contentHash && latest.statement.kind === request.kind)
       return { version: latest.statement.version, created: false };
     const version = resource.versions.length + 1;
     const segments = new Map<string, Uint8Array>();
@@ -342,7 +366,7 @@ export class InMemoryAdminApi {
       ...(request.images && { images: request.images }),
     };
     const statementJws = await signStatement(statement, this.statementKey.signing);
-    resource.versions.push({ statement, statementJws, recipeKey, segments, contentHash, packIds });
+    resource.versions.push({ statement, statementJws, recipeKey, segments, contentHash, packIds, bad: false });
     return { version, created: true };
   }
 
@@ -427,6 +451,10 @@ export class InMemoryGrantApi extends GrantApi {
 
   override async packUrls(grantId: string, packIds: readonly PackId[]): Promise<readonly PackUrl[]> {
     return this.admin.packUrls(grantId, packIds);
+  }
+
+  override reportBadChunk(resource: ResourceName, version: number, chunk: number): Promise<void> {
+    return this.admin.reportBadChunk(resource, version, chunk);
   }
 }
 

@@ -1,0 +1,96 @@
+import { randomBytes } from 'node:crypto';
+
+import { type ResourceName } from '@azaion/kernel';
+
+import { ResourceError } from '../errors.js';
+import { InMemoryGrantApi } from '../testing/in-memory-admin-api.js';
+import { InMemoryPackStore } from '../testing/in-memory-pack-store.js';
+import { RESOURCE, TINY, World } from '../testing/world.js';
+
+/** Notes what is reported, and may refuse it. */
+class NotingApi extends InMemoryGrantApi {
+  readonly reports: { resource: ResourceName; version: number; chunk: number }[] = [];
+
+  constructor(
+    world: World,
+    private readonly refusal?: Error,
+  ) {
+    super(world.admin);
+  }
+
+  override async reportBadChunk(resource: ResourceName, version: number, chunk: number): Promise<void> {
+    this.reports.push({ resource, version, chunk });
+    if (this.refusal) throw this.refusal;
+    await super.reportBadChunk(resource, version, chunk);
+  }
+}
+
+const flip = (at: number) => (bytes: Uint8Array) => {
+  bytes[at] = (bytes[at] ?? 0) ^ 1;
+  return bytes;
+};
+
+describe('a chunk that does not open twice', () => {
+  const damaged = async (): Promise<{ world: World; content: Buffer }> => {
+    const world = await World.create({ chunking: TINY });
+    const content = randomBytes(64 * 10);
+    await world.publish(content);
+    world.objects.tamper(world.objects.keys()[0] ?? '', flip(5 * 93 + 40));
+    return { world, content };
+  };
+
+  it('is reported by its index in the version, once, and the read fails all the same', async () => {
+    const { world } = await damaged();
+    const api = new NotingApi(world);
+    await expect(world.fetch({ api })).rejects.toMatchObject({ code: 'resource.integrity' });
+    expect(api.reports).toEqual([{ resource: RESOURCE, version: 1, chunk: 5 }]);
+  });
+
+  it('is the same failure when nobody takes the report', async () => {
+    const { world } = await damaged();
+    const api = new NotingApi(world, new ResourceError('api.unreachable', 'The API is away.'));
+    await expect(world.fetch({ api })).rejects.toMatchObject({ code: 'resource.integrity' });
+  });
+
+  it('is not reported when it opened the second time: the damage was on the way or on the disk', async () => {
+    const { world, content } = await damaged();
+    world.objects.tamper(world.objects.keys()[0] ?? '', flip(5 * 93 + 40));
+    const api = new NotingApi(world);
+    const store = new InMemoryPackStore();
+    await world.fetch({ api, store });
+    const read = store.read.bind(store);
+    let reads = 0;
+    store.read = async (...range) => {
+      const bytes = await read(...range);
+      return bytes && reads++ === 0 ? (flip(5 * 93 + 40)(Buffer.from(bytes)) as Buffer) : bytes;
+    };
+    expect((await world.fetch({ api, store })).equals(content)).toBe(true);
+    expect(reads).toBeGreaterThan(0);
+    expect(api.reports).toEqual([]);
+  });
+
+  it('is replaced by the next publish of the same bytes, which makes a version that opens', async () => {
+    const { world, content } = await damaged();
+    await expect(world.fetch()).rejects.toMatchObject({ code: 'resource.integrity' });
+    const repaired = await world.publish(content);
+    expect(repaired).toMatchObject({ version: 2, created: true, dedupedBytes: 64 * 9 });
+    expect((await world.fetch()).equals(content)).toBe(true);
+  });
+});
+
+describe('a resource that an administrator has pinned', () => {
+  it('opens in that version although a newer one was used before, and in the newest again afterwards', async () => {
+    const world = await World.create();
+    const [first, second] = [randomBytes(1000), randomBytes(1000)];
+    await world.publish(first);
+    await world.publish(second);
+    expect((await world.fetch()).equals(second)).toBe(true);
+    world.admin.pinned = 1;
+    expect((await world.fetch()).equals(first)).toBe(true);
+    expect((await world.fetch({}, 2)).equals(second)).toBe(true);
+    world.admin.pinned = undefined;
+    expect((await world.fetch()).equals(second)).toBe(true);
+    world.admin.forgetVersionsAfter(RESOURCE, 1);
+    await expect(world.fetch()).rejects.toMatchObject({ code: 'resource.rollback-refused' });
+  });
+});
