@@ -35,6 +35,7 @@ import { ServiceSecrets } from './keys/service-secrets.js';
 import { SigningKeys } from './keys/signing-keys.js';
 import { StatementAuthority } from './keys/statement-authority.js';
 import { TrustedStatements } from './keys/trusted-statements.js';
+import { TokenKeys } from './keys/token-keys.js';
 import { Housekeeping } from './persistence/housekeeping.js';
 import { Database } from './persistence/database.js';
 import { CollectPacks } from './sealed/collect-packs.js';
@@ -120,7 +121,12 @@ function keys(config: AdminConfig, infrastructure: Infrastructure): Provider[] {
         new StatementAuthority(signing, database, audit, clock, infrastructure.offlineRoot),
     },
     made(TrustedStatements, [Database, SigningKeys, StatementAuthority, AuditLog]),
-    made(OwnJwks, [SigningKeys]),
+    {
+      provide: TokenKeys,
+      inject: [Database, SigningKeys, AuditLog, Clock],
+      useFactory: (...given: Given<typeof TokenKeys>) => new TokenKeys(...given, config.accessTokenSeconds),
+    },
+    made(OwnJwks, [TokenKeys]),
     { provide: JwksSource, useExisting: OwnJwks },
     {
       provide: TokenVerifier,
@@ -130,9 +136,9 @@ function keys(config: AdminConfig, infrastructure: Infrastructure): Provider[] {
     },
     {
       provide: AccessTokenIssuer,
-      inject: [SigningKeys, Clock],
-      useFactory: (signing: SigningKeys, clock: Clock) =>
-        new AccessTokenIssuer(() => signing.signing('token'), clock, {
+      inject: [TokenKeys, Clock],
+      useFactory: (keys: TokenKeys, clock: Clock) =>
+        new AccessTokenIssuer(() => keys.signing(), clock, {
           issuer: config.issuer,
           audience: config.audience,
           lifetimeSeconds: config.accessTokenSeconds,
@@ -227,7 +233,7 @@ function useCases(config: AdminConfig): Provider[] {
     made(ReportBadChunk, [Database, Folders, Clock]),
     made(CollectPacks, [Database, ObjectStore, Clock]),
     made(VerifyVersions, [Database, ObjectStore, KeyVault, AuditLog, Clock]),
-    made(Housekeeping, [Database, LoginLimits, Sessions, Clock]),
+    made(Housekeeping, [Database, LoginLimits, Sessions, TokenKeys, Clock]),
   ];
 }
 

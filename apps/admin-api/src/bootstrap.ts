@@ -8,6 +8,7 @@ import { type Background, repeat } from './background.js';
 import { type AdminConfig, listensOnLoopback, readAdminConfig } from './config.js';
 import { createAdminApi, prepareAdminApi } from './create-admin-api.js';
 import { type Infrastructure, openInfrastructure } from './infrastructure.js';
+import { TOKEN_KEY_INTERVAL_MS, TokenKeys } from './keys/token-keys.js';
 import { maintenanceCommands } from './maintenance.js';
 import { codeOf } from './persistence/database.js';
 import { Housekeeping } from './persistence/housekeeping.js';
@@ -81,6 +82,7 @@ function closeAfter(app: NestFastifyApplication, infrastructure: Infrastructure,
   const background = [
     inBackground('Housekeeping', () => app.get(Housekeeping).run(), HOUSEKEEPING_INTERVAL_MS),
     inBackground('CollectPacks', () => app.get(CollectPacks).run(), HOUSEKEEPING_INTERVAL_MS),
+    inBackground('TokenKeys', () => app.get(TokenKeys).refresh(), TOKEN_KEY_INTERVAL_MS),
     inBackground('AuditChain', () => app.get(AuditChain).link(), AUDIT_INTERVAL_MS),
   ];
   const verifying = new Logger('Verifier');

@@ -8,9 +8,9 @@ import { adminProblemOptions } from './http/problems.js';
 import { AccountGuard } from './http/standing.js';
 import { type Infrastructure } from './infrastructure.js';
 import { SERVICE_SECRETS, ServiceSecrets } from './keys/service-secrets.js';
-import { SigningKeys } from './keys/signing-keys.js';
 import { StatementAuthority } from './keys/statement-authority.js';
 import { TrustedStatements } from './keys/trusted-statements.js';
+import { TokenKeys } from './keys/token-keys.js';
 import { CurrentStanding } from './sealed/current-standing.js';
 import { BootstrapAdministrator } from './users/bootstrap-administrator.js';
 
@@ -57,6 +57,6 @@ export async function prepareAdminApi(
   await app.get(StatementAuthority).start();
   await app.get(TrustedStatements).signAll();
   // Made or opened now: inside a request's transaction it would need a second connection.
-  await app.get(SigningKeys).signing('token');
+  await app.get(TokenKeys).signing();
   for (const name of SERVICE_SECRETS) await app.get(ServiceSecrets).get(name);
 }

@@ -26,6 +26,7 @@ export const ADMIN_ERRORS = {
   'statement-key.document-older': 'caller',
   'statement-key.not-named': 'caller',
   'statement-key.own-root': 'caller', // a development API signs its key documents itself
+  'token-key.rotating': 'operator',
   'hashing.busy': 'operator', // more logins at once than this machine can hash
 } as const satisfies Record<string, Culprit>;
 

@@ -10,6 +10,7 @@ import { AuditLog } from '../audit/audit-log.js';
 import { AdminConfig } from '../config.js';
 import { kekFileOf } from '../infrastructure.js';
 import { maintenanceCommands } from '../maintenance.js';
+import { SERVICE_ROLE } from '../persistence/service-role.js';
 import { TestDevice } from '../testing/device.js';
 import { DraftUpload } from '../testing/draft-upload.js';
 import { type Account, startApi, type StartedApi } from '../testing/started-api.js';
@@ -72,6 +73,12 @@ describe('rotation of the key-encryption key', () => {
   const rotation = (vault: KeyVault = api.infrastructure.vault): RotateKek =>
     new RotateKek(api.infrastructure.database, vault, new AuditLog(new SystemClock()));
   const queries = () => api.infrastructure.database.queries;
+  /** The service's role may not change the schema; the login of the embedded database may. */
+  const asOwner = (...statements: readonly string[]): Promise<void> =>
+    api.infrastructure.database.transaction(async (on) => {
+      await sql`set local role none`.execute(on);
+      for (const statement of statements) await sql.raw(statement).execute(on);
+    });
   /** Values that begin like the given key's, in every binary column there is. */
   const named = async (prefix: Uint8Array): Promise<string[]> => {
     const { rows: columns } = await sql<{ table: string; column: string }>`
@@ -178,7 +185,10 @@ describe('rotation of the key-encryption key', () => {
 
   it('counts a value in a column that nobody thought of, and never calls itself complete', async () => {
     const vault = api.infrastructure.vault;
-    await sql`create table forgotten (id integer primary key, note bytea)`.execute(queries());
+    await asOwner(
+      'create table forgotten (id integer primary key, note bytea)',
+      `grant all on forgotten to ${SERVICE_ROLE}`,
+    );
     const wrapped = Buffer.from(await vault.wrap('service', 'x', randomBytes(32)));
     await sql`insert into forgotten values (1, ${wrapped})`.execute(queries());
     await addKeyEncryptionKey(kekFile);
@@ -190,10 +200,10 @@ describe('rotation of the key-encryption key', () => {
         new AuditLog(new SystemClock()),
       );
       expect(await counted.left()).toBeGreaterThan(0);
-      await sql`alter table forgotten rename column note to wrapped_note`.execute(queries());
+      await asOwner('alter table forgotten rename column note to wrapped_note');
       await expect(rotation().run()).rejects.toThrow('forgotten.wrapped_note');
     } finally {
-      await sql`drop table forgotten`.execute(queries());
+      await asOwner('drop table forgotten');
     }
     expect((await rotation().run()).left).toBe(0);
   });

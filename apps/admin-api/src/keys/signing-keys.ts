@@ -66,8 +66,12 @@ export class SigningKeys {
     return rows.map(({ kid, public_jwk: key }) => ({ kid, key }));
   }
 
-  /** Makes a further key of a purpose. It signs nothing until the rules of its purpose choose it. */
-  async make(purpose: SigningPurpose, on: Queries = this.database.queries): Promise<SigningKeysRow> {
+  /** Makes a further key of a purpose. It signs nothing until the rules of its purpose choose it. @param signsFrom - Now unless given. */
+  async make(
+    purpose: SigningPurpose,
+    on: Queries = this.database.queries,
+    signsFrom = new Date(this.clock.nowMs()),
+  ): Promise<SigningKeysRow> {
     const pair = await generateP256KeyPair();
     const kid = await keyThumbprint(pair.publicJwk);
     const wrapped = await this.vault.wrap(WRAPPED_FOR[purpose], kid, utf8(JSON.stringify(pair.privateJwk)));
@@ -79,6 +83,7 @@ export class SigningKeys {
         public_jwk: JSON.stringify(pair.publicJwk),
         wrapped_private: Buffer.from(wrapped),
         created_at: new Date(this.clock.nowMs()),
+        signs_from: signsFrom,
       })
       .returningAll()
       .executeTakeFirstOrThrow();

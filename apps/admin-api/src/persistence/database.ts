@@ -8,6 +8,7 @@ import { verification } from './migrations/0010-verification.js';
 import { pinnedVersions } from './migrations/0011-pinned-versions.js';
 import { folderPolicies } from './migrations/0020-folder-policies.js';
 import { audit } from './migrations/0021-audit.js';
+import { keySchedule } from './migrations/0022-key-schedule.js';
 import { fleet } from './migrations/0030-fleet.js';
 import { type Schema } from './schema.js';
 import { grantServiceRole, type SERVICE_ROLE } from './service-role.js';
@@ -89,6 +90,7 @@ export class Database {
             '0011-pinned-versions': pinnedVersions,
             '0020-folder-policies': folderPolicies,
             '0021-audit': audit,
+            '0022-key-schedule': keySchedule,
             '0030-fleet': fleet,
           }),
       },

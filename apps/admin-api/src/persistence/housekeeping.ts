@@ -1,5 +1,6 @@
 import { type Clock } from '@azaion/kernel';
 
+import { type TokenKeys } from '../keys/token-keys.js';
 import { type LoginLimits } from '../tokens/login-limits.js';
 import { type Sessions } from '../tokens/sessions.js';
 import { type Database } from './database.js';
@@ -10,6 +11,7 @@ export class Housekeeping {
     private readonly database: Database,
     private readonly limits: LoginLimits,
     private readonly sessions: Sessions,
+    private readonly tokenKeys: TokenKeys,
     private readonly clock: Clock,
   ) {}
 
@@ -17,6 +19,7 @@ export class Housekeeping {
   async run(): Promise<void> {
     await this.limits.sweep();
     await this.sessions.sweep();
+    await this.tokenKeys.sweep();
     const expired = this.database.queries
       .selectFrom('uploads')
       .select('id')

@@ -51,6 +51,7 @@ export interface SigningKeysTable {
   public_jwk: JSONColumnType<PublicJwk>;
   wrapped_private: Buffer;
   created_at: Date;
+  signs_from: Date;
 }
 
 /** Random secrets of this installation, wrapped. */
