@@ -1,4 +1,4 @@
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, readdirSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
 /** A real program that suites talk to: what it needs, and where it comes from. */
@@ -41,6 +41,12 @@ export const COMPONENTS = {
     debianPackages: ['busybox-static'],
     needsRoot: false,
   },
+  postgresql: {
+    purpose: 'PostgreSQL server and its client programs',
+    programs: ['postgres', 'initdb', 'pg_isready', 'pg_dump', 'pg_restore', 'psql', 'createdb'],
+    debianPackages: ['postgresql'],
+    needsRoot: false,
+  },
   tpm: {
     purpose: 'TPM 2.0 in software, and the programs that speak to it',
     programs: ['swtpm', 'swtpm_setup', 'swtpm_ioctl', 'tpm2'],
@@ -54,6 +60,8 @@ export const COMPONENTS = {
     needsRoot: false,
   },
 } as const satisfies Record<string, Component>;
+
+const POSTGRES_RELEASES = '/usr/lib/postgresql';
 
 /** One of the real components. */
 export type ComponentName = keyof typeof COMPONENTS;
@@ -71,12 +79,29 @@ export function whyUnavailable(name: ComponentName): string | undefined {
 }
 
 /**
- * The path of a program, searched in `PATH` and in the system's administration directories, which an ordinary user's
- * `PATH` may lack.
+ * The path of a program, searched in `PATH`, in the system's administration directories, which an ordinary user's
+ * `PATH` may lack, and where Debian keeps the releases of PostgreSQL.
  */
 export function findProgram(program: string): string | undefined {
-  const directories = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin'];
+  const directories = [
+    ...postgresDirectories(), // before PATH: Debian's wrappers there choose a release by themselves
+    ...(process.env['PATH'] ?? '').split(delimiter),
+    '/usr/sbin',
+    '/sbin',
+  ];
   return directories.map((directory) => join(directory, program)).find(isExecutable);
+}
+
+/** The newest release first. */
+function postgresDirectories(): readonly string[] {
+  try {
+    const releases = readdirSync(POSTGRES_RELEASES).filter((name) => /^\d+$/.test(name));
+    return releases
+      .toSorted((one, other) => Number(other) - Number(one))
+      .map((release) => join(POSTGRES_RELEASES, release, 'bin'));
+  } catch {
+    return [];
+  }
 }
 
 /** What a test runner puts into the global scope; this lib is also used where there is none. */

@@ -3,8 +3,10 @@ export { COMPONENTS, type ComponentName, describeWith, findProgram, whyUnavailab
 export { type DockerDaemon, startDockerd } from './docker-daemon.js';
 export { freePort } from './free-port.js';
 export { type GeneratedImage, type GeneratedLayer, type ImageArchive, imageArchive } from './image-archive.js';
+export { type PostgresServer, startPostgres } from './postgres-server.js';
 export { processTreeMemory, type TreeMemory } from './process-memory.js';
 export { pseudoRandomBytes, pseudoRandomStream } from './pseudo-random.js';
+export { type RoundRobin, startRoundRobin } from './round-robin.js';
 export { type S3Service, startRadosGateway } from './rados-gateway.js';
 export { runCommand } from './run-command.js';
 export {

@@ -2,45 +2,57 @@ import { readFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
+import { setTimeout } from 'node:timers/promises';
 
-import {
-  describeWith,
-  pseudoRandomBytes,
-  pseudoRandomStream,
-  type S3Service,
-  startRadosGateway,
-} from '@azaion/testing';
+import { describeWith, pseudoRandomBytes, pseudoRandomStream, startPostgres, startRadosGateway } from '@azaion/testing';
 
 import { readDemoModel } from '../demo/demo-model.js';
 import { type OpenApiDocument, routeTable } from '../docs/http-reference.js';
 import { bodyOf, digestOf } from './streams.js';
-import { type Person, postJson, startSystem, type StartedSystem } from './started-system.js';
+import { type Person, postJson, startSystem, type StartedSystem, type SystemOptions } from './started-system.js';
 
+/** What a system stands on. */
+interface Stores {
+  readonly options: SystemOptions;
+  stop(): Promise<void>;
+}
+
+/** Time in which both replicas serve, between the kills. */
+const KILL_EVERY_MS = 1_000;
 const MIB = 1024 * 1024;
 const LARGE_BYTES = 300 * 1000 * 1000;
 /** Peak resident size that a load may add to an idle Loader (quality bar of the first release). */
 const LOAD_MEMORY_BYTES = 160 * MIB;
 
-function describeResourceFlows(objectStore: () => Promise<S3Service | undefined>): void {
+/** @param disturb - Goes on beside the tests until it is told to stop. */
+function describeResourceFlows(
+  stores: () => Promise<Stores>,
+  disturb?: (system: StartedSystem, stopped: AbortSignal) => Promise<void>,
+): void {
   let system: StartedSystem;
-  let s3: S3Service | undefined;
+  let opened: Stores;
+  const end = new AbortController();
+  let disturbing: Promise<void> | undefined;
   let publisher: Person;
   let operator: Person;
   let publisherToken: string;
   let operatorToken: string;
 
   beforeAll(async () => {
-    s3 = await objectStore();
-    system = await startSystem(s3 === undefined ? {} : { s3 });
+    opened = await stores();
+    system = await startSystem(opened.options);
     publisher = await system.createPerson('ResourceUploader');
     operator = await system.createPerson('Operator');
     publisherToken = await system.login(publisher);
     operatorToken = await system.login(operator);
+    disturbing = disturb?.(system, end.signal);
   }, 180_000);
 
   afterAll(async () => {
+    end.abort();
+    await disturbing;
     await system.stop();
-    await s3?.stop();
+    await opened.stop();
   });
 
   const upload = async (name: string, content: Readable | Buffer, token = publisherToken): Promise<Response> =>
@@ -244,8 +256,31 @@ function describeResourceFlows(objectStore: () => Promise<S3Service | undefined>
 }
 
 describe('resources with the file store', () => {
-  describeResourceFlows(() => Promise.resolve(undefined));
+  describeResourceFlows(() => Promise.resolve({ options: {}, stop: () => Promise.resolve() }));
 });
 describeWith('ceph', 'resources with S3 (RADOS gateway)', () => {
-  describeResourceFlows(startRadosGateway);
+  describeResourceFlows(async () => {
+    const s3 = await startRadosGateway();
+    return { options: { s3 }, stop: () => s3.stop() };
+  });
+});
+describeWith(['ceph', 'postgresql'], 'resources with two Admin APIs, of which one is killed again and again', () => {
+  describeResourceFlows(
+    async () => {
+      const [s3, postgres] = await Promise.all([startRadosGateway(), startPostgres()]);
+      return {
+        options: { s3, databaseUrl: postgres.url() },
+        stop: async () => {
+          await postgres.stop();
+          await s3.stop();
+        },
+      };
+    },
+    async ({ replicas }, stopped) => {
+      for (let turn = 0; !stopped.aborted; turn += 1) {
+        await replicas?.crash(turn % 2);
+        await setTimeout(KILL_EVERY_MS, undefined, { signal: stopped }).catch(() => undefined);
+      }
+    },
+  );
 });

@@ -12,7 +12,9 @@ import {
 } from '@azaion/testing';
 
 import { startService } from '../started-service.js';
+import { type AdminReplicas, startReplicas } from './started-replicas.js';
 
+const REPLICAS = 2;
 const ADMINISTRATOR = { email: 'root@example.com', password: 'correct horse battery' };
 
 /** A person the suites log in as. */
@@ -42,7 +44,10 @@ export interface StartedSystem {
   readonly deviceAccount: Person;
   /** What lies between the Loader and the Admin API with its object store, where that was asked for. */
   readonly link: TcpProxy | undefined;
+  /** The Admin API; where there is more than one, the first as it was started. */
   readonly admin: RunningProcess;
+  /** Where there is more than one Admin API. */
+  readonly replicas: AdminReplicas | undefined;
   /** The Loader that runs now. */
   loader(): RunningProcess;
   /** Stops the Loader and starts it again on its data. */
@@ -58,8 +63,10 @@ export interface StartedSystem {
 export interface SystemOptions {
   /** The object store; without it the Admin API's own file store. */
   readonly s3?: S3Service;
-  /** Puts a link that can be worsened between the Loader and everything else. */
+  /** Puts a link that can be worsened between the Loader and everything else; not with `databaseUrl`. */
   readonly linked?: boolean;
+  /** Two Admin APIs behind one address on this database, instead of one with its own; needs `s3`. */
+  readonly databaseUrl?: string;
   /** More settings for the Loader. */
   readonly loaderEnv?: Readonly<Record<string, string>>;
 }
@@ -74,23 +81,37 @@ export async function startSystem(options: SystemOptions = {}): Promise<StartedS
   try {
     // As root, PostgreSQL runs as another user and must reach its files.
     await chmod(directory.path, 0o755);
-    const adminUrl = `http://127.0.0.1:${await freePort()}`;
-    const link = options.linked === true ? await startTcpProxy({ port: Number(new URL(adminUrl).port) }) : undefined;
+    const ownUrl = `http://127.0.0.1:${await freePort()}`;
+    const link = options.linked === true ? await startTcpProxy({ port: Number(new URL(ownUrl).port) }) : undefined;
     if (link !== undefined) stops.push(() => link.stop());
-    const apiUrl = link === undefined ? adminUrl : `http://127.0.0.1:${link.port}`;
+    const publicUrl = link === undefined ? ownUrl : `http://127.0.0.1:${link.port}`;
     const adminDataDir = join(directory.path, 'admin');
     const passwordFile = join(directory.path, 'bootstrap-password');
     await writeFile(passwordFile, ADMINISTRATOR.password, { mode: 0o600 });
-    const admin = await startApp('admin-api', adminUrl, {
-      ADMIN_HOST: '127.0.0.1',
-      ADMIN_PORT: new URL(adminUrl).port,
-      ADMIN_PUBLIC_URL: apiUrl,
-      ADMIN_DATA_DIR: adminDataDir,
+    const settings = {
       BOOTSTRAP_ADMIN_EMAIL: ADMINISTRATOR.email,
       BOOTSTRAP_ADMIN_PASSWORD_FILE: passwordFile,
       ...(options.s3 === undefined ? {} : s3Settings(options.s3)),
-    });
-    stops.push(() => admin.stop());
+    };
+    let replicas: AdminReplicas | undefined;
+    let admin: RunningProcess;
+    if (options.databaseUrl === undefined) {
+      admin = await startApp('admin-api', ownUrl, {
+        ADMIN_HOST: '127.0.0.1',
+        ADMIN_PORT: new URL(ownUrl).port,
+        ADMIN_PUBLIC_URL: publicUrl,
+        ADMIN_DATA_DIR: adminDataDir,
+        ...settings,
+      });
+      stops.push(() => admin.stop());
+    } else {
+      const started = await startReplicas(REPLICAS, { DATABASE_URL: options.databaseUrl, ...settings }, adminDataDir);
+      stops.push(() => started.stop());
+      admin = started.first;
+      replicas = started;
+    }
+    const adminUrl = replicas?.url ?? ownUrl;
+    const apiUrl = replicas?.url ?? publicUrl;
 
     const adminToken = await tokenFrom(adminUrl, ADMINISTRATOR);
     const device = await postJson<CreatedDevice>(`${adminUrl}/devices`, {}, adminToken);
@@ -127,6 +148,7 @@ export async function startSystem(options: SystemOptions = {}): Promise<StartedS
       deviceAccount: { email: device.Email, password: device.Password },
       link,
       admin,
+      replicas,
       loader: () => loader,
       restartLoader: async () => {
         await loader.stop();
