@@ -26,6 +26,7 @@ import { addDesiredCommands, addDeviceCommands, addGroupCommands } from './fleet
 import { Output, type TextSink } from './output.js';
 import { type PasswordInput } from './password.js';
 import { ProfileFile } from './profile.js';
+import { addResourceCommands } from './resource-commands.js';
 import { SessionKeeper } from './session.js';
 
 const ENVIRONMENT = `Environment:
@@ -140,6 +141,7 @@ function commandTree(context: CommandContext, world: CommandWorld): Command {
   addDeviceCommands(family('device', 'Provision devices, look at them, revoke them.'), command, context);
   addGroupCommands(family('group', 'Groups of devices.'), command, context);
   addDesiredCommands(family('desired', 'What devices shall hold and run.'), command, context);
+  addResourceCommands(tree, command, context);
   addKeyCommands(context, tree, command, api);
   const legacy = tree.command('legacy').description('Read what the older system wrote.');
   const opening = (usage: string, description: string): Command =>

@@ -77,8 +77,22 @@ class ResourceAnswer {
   readonly latestVersion!: number;
   @ApiProperty({ example: 52428800 })
   readonly totalBytes!: number;
+  @ApiProperty({ enum: ['pending', 'verified', 'bad'], description: 'How far the verifier is with this version' })
+  readonly verification!: string;
   @ApiProperty({ format: 'date-time' })
   readonly updatedAt!: string;
+}
+
+class FolderEntryAnswer {
+  @ApiProperty({ example: 'models' })
+  readonly name!: string;
+  @ApiProperty({ example: 3, description: 'Resources that the caller may see' })
+  readonly resources!: number;
+}
+
+class FoldersAnswer {
+  @ApiProperty({ type: [FolderEntryAnswer] })
+  readonly folders!: readonly AnswerOf<FolderEntryAnswer>[];
 }
 
 class FolderAnswer {
@@ -112,6 +126,12 @@ class VersionsAnswer {
   readonly name!: string;
   @ApiProperty({ enum: ['file', 'images'] })
   readonly kind!: string;
+  @ApiProperty({
+    nullable: true,
+    type: Number,
+    description: 'What requests without a version get instead of the newest',
+  })
+  readonly pinnedVersion!: number | null;
   @ApiProperty({ type: [ListedVersionAnswer] })
   readonly versions!: readonly AnswerOf<ListedVersionAnswer>[];
 }
@@ -137,6 +157,14 @@ export class GrantsController {
     private readonly catalogue: ReadCatalogue,
   ) {}
 
+  @Get()
+  @ApiOperation({ summary: 'The folders that the caller may read' })
+  @ApiOkResponse({ type: FoldersAnswer })
+  @ProblemResponses(401, 403)
+  async list(@CallerStanding() standing: Standing): Promise<AnswerOf<FoldersAnswer>> {
+    return { folders: await this.catalogue.list(standing) };
+  }
+
   @Get(':folder')
   @ApiOperation({ summary: 'What a folder holds' })
   @ApiOkResponse({ type: FolderAnswer, description: 'Resources with their newest version' })
@@ -159,10 +187,11 @@ export class GrantsController {
     @Param('name') name: string,
     @CallerStanding() standing: Standing,
   ): Promise<AnswerOf<VersionsAnswer>> {
-    const versions = await this.catalogue.versions(resourceName(folder, name), standing);
+    const { pinnedVersion, versions } = await this.catalogue.versions(resourceName(folder, name), standing);
     return {
       name,
       kind: versions[0]?.kind ?? 'file',
+      pinnedVersion,
       versions: versions.map((entry) => ({
         version: entry.version,
         totalBytes: entry.totalBytes,

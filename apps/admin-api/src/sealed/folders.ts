@@ -52,15 +52,14 @@ export class Folders {
     return policy;
   }
 
-  /** Whether the caller may open what the folder holds. */
-  async mayOpen(folder: string, standing: Standing): Promise<boolean> {
-    try {
-      await this.assertMayOpen(folder, standing);
-      return true;
-    } catch (error) {
-      if (error instanceof IdentityError) return false;
-      throw error;
-    }
+  /** As {@link assertMayRead}. */
+  mayRead(folder: string, standing: Standing): Promise<boolean> {
+    return isPermitted(this.assertMayRead(folder, standing));
+  }
+
+  /** As {@link assertMayOpen}. */
+  mayOpen(folder: string, standing: Standing): Promise<boolean> {
+    return isPermitted(this.assertMayOpen(folder, standing));
   }
 
   /** @throws IdentityError `folder.forbidden` | `folder.attestation-required`, the latter to devices only. */
@@ -210,6 +209,16 @@ export class Folders {
 
   private async wrapFresh(rowId: string): Promise<Buffer> {
     return Buffer.from(await this.vault.wrap('folder', rowId, randomBytes(KEY_BYTES)));
+  }
+}
+
+async function isPermitted(assertion: Promise<unknown>): Promise<boolean> {
+  try {
+    await assertion;
+    return true;
+  } catch (error) {
+    if (error instanceof IdentityError) return false;
+    throw error;
   }
 }
 

@@ -456,6 +456,9 @@ describe('what becomes of packs and versions', () => {
       const named = (await grant(reader.token, path, { version: 2 })).json;
       expect(claimsOf(named.grantToken)).not.toHaveProperty('pinned');
       expect((await asAdministrator('POST', `${path}/versions/1/withdraw`)).json.code).toBe('version.pinned');
+      expect((await api.call('GET', `/sealed/${path}`, { token: reader.token })).json).toMatchObject({
+        pinnedVersion: 1,
+      });
       for (let repeat = 0; repeat < 2; repeat++)
         expect((await asAdministrator('DELETE', `${path}/pin`)).status).toBe(204);
       expect(claimsOf((await grant(reader.token, path)).json.statement)).toMatchObject({ version: 2 });
@@ -478,5 +481,23 @@ describe('what becomes of packs and versions', () => {
       expect((await grant(reader.token, path, { version: 1 })).status).toBe(201);
       expect((await open.commit(open.draft(pack))).status).toBe(201); // opened before: in its own domain
     });
+  });
+
+  it('lists the folders that the caller may read, with what it may see in them', async () => {
+    const folder = `listed-${String(names++)}`;
+    await committed(publisher, `${folder}/a`);
+    await committed(publisher, `${folder}/b`);
+    await committed(publisher, `${folder}/b`);
+    await committed(publisher, `${folder}/gone`);
+    await asAdministrator('POST', `${folder}/gone/versions/1/withdraw`);
+    const listed = async ({ token }: Account): Promise<unknown> => {
+      const { json } = await api.call('GET', '/sealed', { token });
+      return (json.folders as { name: string }[]).filter(({ name }) => name === folder);
+    };
+    expect(await listed(reader)).toEqual([{ name: folder, resources: 2 }]);
+    const policies = api.app.get(FolderPolicies);
+    const policy = { ...(await policies.of(folder)), read: ['ApiAdmin'] as Role[] };
+    await policies.replace(folder, policy, { id: 'test', address: '' });
+    expect(await listed(reader)).toEqual([]);
   });
 });

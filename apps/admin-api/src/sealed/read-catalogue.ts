@@ -15,7 +15,25 @@ export interface CatalogueEntry {
   readonly kind: ResourceKind;
   readonly latestVersion: number;
   readonly totalBytes: number;
+  readonly verification: Verification;
   readonly updatedAt: Date;
+}
+
+/** A folder that the caller may read. */
+export interface FolderEntry {
+  readonly name: string;
+  /** Resources with at least one version that the caller may see. */
+  readonly resources: number;
+}
+
+/** How far the verifier is with a version. */
+export type Verification = 'pending' | 'verified' | 'bad';
+
+/** The versions of a resource. */
+export interface ResourceEntry {
+  /** What requests without a version get instead of the newest; `null` for none. */
+  readonly pinnedVersion: number | null;
+  readonly versions: readonly VersionEntry[];
 }
 
 /** A version as its resource lists it. */
@@ -27,7 +45,7 @@ export interface VersionEntry {
   readonly publisher: string;
   readonly scope: string;
   readonly state: 'live' | 'withdrawn';
-  readonly verification: 'pending' | 'verified' | 'bad';
+  readonly verification: Verification;
   readonly committedAt: Date;
 }
 
@@ -38,6 +56,27 @@ export class ReadCatalogue {
     private readonly folders: Folders,
   ) {}
 
+  /** The folders that the caller may read, by name. */
+  async list(standing: Standing): Promise<readonly FolderEntry[]> {
+    const rows = await this.database.queries
+      .selectFrom('folders')
+      .leftJoin('resources', 'resources.folder_id', 'folders.id')
+      .leftJoin('versions', (join) =>
+        join
+          .onRef('versions.resource_id', '=', 'resources.id')
+          .on('versions.state', '=', 'live')
+          .on(visibleTo(standing)),
+      )
+      .select(['folders.name', (select) => select.fn.count<number>('versions.resource_id').distinct().as('resources')])
+      .groupBy('folders.name')
+      .orderBy('folders.name')
+      .limit(MOST_RESOURCES)
+      .execute();
+    const readable: FolderEntry[] = [];
+    for (const row of rows) if (await this.folders.mayRead(row.name, standing)) readable.push(row);
+    return readable;
+  }
+
   /** The resources of a folder with their newest version. A folder that does not exist is empty. @throws IdentityError `folder.forbidden`. */
   async resources(folder: string, standing: Standing): Promise<readonly CatalogueEntry[]> {
     await this.folders.assertMayRead(folder, standing);
@@ -45,7 +84,8 @@ export class ReadCatalogue {
       .selectFrom('versions')
       .innerJoin('resources', 'resources.id', 'versions.resource_id')
       .innerJoin('folders', 'folders.id', 'resources.folder_id')
-      .select(['resources.name', 'versions.kind', 'versions.version', 'versions.total_bytes', 'versions.committed_at'])
+      .select(['resources.name', 'versions.kind', 'versions.version', 'versions.total_bytes'])
+      .select(['versions.verification', 'versions.committed_at'])
       .distinctOn('resources.name')
       .where('folders.name', '=', folder)
       .where('versions.state', '=', 'live')
@@ -59,12 +99,13 @@ export class ReadCatalogue {
       kind: row.kind,
       latestVersion: row.version,
       totalBytes: row.total_bytes,
+      verification: row.verification,
       updatedAt: row.committed_at,
     }));
   }
 
   /** The versions of a resource, newest first. @throws ResourceError `resource.not-found`; IdentityError `folder.forbidden`. */
-  async versions({ folder, name }: ResourceName, standing: Standing): Promise<readonly VersionEntry[]> {
+  async versions({ folder, name }: ResourceName, standing: Standing): Promise<ResourceEntry> {
     await this.folders.assertMayRead(folder, standing);
     const rows = await this.database.queries
       .selectFrom('versions')
@@ -82,6 +123,7 @@ export class ReadCatalogue {
         'versions.committed_at',
         'versions.publisher_id',
         'users.email',
+        'resources.pinned_version',
       ])
       .where('folders.name', '=', folder)
       .where('resources.name', '=', name)
@@ -90,7 +132,7 @@ export class ReadCatalogue {
       .limit(MOST_RESOURCES)
       .execute();
     if (rows.length === 0) throw new ResourceError('resource.not-found', 'There is no such resource.');
-    return rows.map((row) => ({
+    const versions = rows.map((row) => ({
       version: row.version,
       kind: row.kind,
       totalBytes: row.total_bytes,
@@ -101,6 +143,7 @@ export class ReadCatalogue {
       verification: row.verification,
       committedAt: row.committed_at,
     }));
+    return { pinnedVersion: rows[0]?.pinned_version ?? null, versions };
   }
 }
 

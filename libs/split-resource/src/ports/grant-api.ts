@@ -62,8 +62,8 @@ export abstract class GrantApi {
    *
    * @param chunk - Index in the version, from 0.
    */
+  // eslint-disable-next-line @typescript-eslint/no-unused-vars -- for who overrides it
   reportBadChunk(resource: ResourceName, version: number, chunk: number): Promise<void> {
-    void [resource, version, chunk];
     return Promise.resolve();
   }
 }

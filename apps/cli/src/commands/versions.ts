@@ -1,0 +1,77 @@
+import { usageFailure } from '../cli-failure.js';
+import { type CommandContext } from '../command-context.js';
+import { FleetApi } from '../fleet/fleet-api.js';
+import { parseResourceReference, parseVersion } from '../resource-reference.js';
+
+/** Options of the commands on versions. */
+export interface VersionOptions {
+  readonly api?: string;
+}
+
+/** Options of `azaion pin`. */
+export interface PinOptions extends VersionOptions {
+  readonly remove?: boolean;
+}
+
+/** `azaion promote`: a version that a device published for itself becomes the fleet's. */
+export async function promote(
+  context: CommandContext,
+  reference: string,
+  number: string,
+  { api }: VersionOptions,
+): Promise<void> {
+  const { folder, name } = parseResourceReference(reference);
+  const version = parseVersion(number);
+  const service = await FleetApi.open(context, api);
+  await service.send('POST', ['sealed', folder, name, 'versions', String(version), 'promote'], {});
+  context.output.result({ folder, name, version }, [
+    `Version ${String(version)} of ${folder}/${name} is the fleet's: every device that may read the folder can fetch it.`,
+  ]);
+}
+
+/** `azaion withdraw`: no more grants of a version, for good. */
+export async function withdraw(
+  context: CommandContext,
+  reference: string,
+  number: string,
+  { api }: VersionOptions,
+): Promise<void> {
+  const { folder, name } = parseResourceReference(reference);
+  const version = parseVersion(number);
+  const service = await FleetApi.open(context, api);
+  await service.send('POST', ['sealed', folder, name, 'versions', String(version), 'withdraw'], {});
+  context.output.result({ folder, name, version }, [
+    `Withdrew version ${String(version)} of ${folder}/${name}: nobody is granted it any more, and what only it needed is deleted after two days.`,
+    `Devices that used it refuse an older version unless it is named; to roll back: azaion pin ${folder}/${name} VERSION.`,
+  ]);
+}
+
+/** `azaion pin`: requests without a version get a certain one, or again the newest. */
+export async function pin(
+  context: CommandContext,
+  reference: string,
+  number: string | undefined,
+  { api, remove }: PinOptions,
+): Promise<void> {
+  const { folder, name } = parseResourceReference(reference);
+  if ((remove === true) === (number !== undefined))
+    throw usageFailure('Name either a version or --remove.', `For example: azaion pin ${reference} 1`);
+  const version = number === undefined ? undefined : parseVersion(number);
+  const service = await FleetApi.open(context, api);
+  if (version === undefined) await service.send('DELETE', ['sealed', folder, name, 'pin']);
+  else await service.send('POST', ['sealed', folder, name, 'pin'], { version });
+  context.output.result({ folder, name, pinned: version ?? null }, [
+    version === undefined
+      ? `${folder}/${name} is not pinned: requests without a version get the newest.`
+      : `${folder}/${name} is pinned to version ${String(version)}: requests without a version get it, also where a newer one was used.`,
+  ]);
+}
+
+/** `azaion folder rotate-dedup-key`: what is published from now on shares no key with what was before. */
+export async function rotateDedupKey(context: CommandContext, folder: string, { api }: VersionOptions): Promise<void> {
+  const service = await FleetApi.open(context, api);
+  const { facts } = await service.ask('POST', ['sealed', folder, 'rotate-dedup-key'], { body: {} });
+  context.output.result({ folder, domain: facts['domain'] }, [
+    `${folder} has a new dedup key. What is there stays readable; the next publish of each resource sends all of it once.`,
+  ]);
+}
