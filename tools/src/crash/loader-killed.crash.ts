@@ -1,0 +1,123 @@
+import { createHash, randomInt } from 'node:crypto';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+
+import { pseudoRandomBytes } from '@azaion/testing';
+
+import { type Person, startSystem, type StartedSystem } from '../e2e/started-system.js';
+import { bodyOf, digestOf } from '../e2e/streams.js';
+
+/** Moments at which each flow is killed. */
+const POINTS = Number(process.env['CRASH_POINTS'] ?? 200);
+const RESOURCE_BYTES = 24 * 1024 * 1024;
+/** Tokens live for 15 minutes, and logins are limited. */
+const TOKEN_LIFE_MS = 8 * 60_000;
+
+describe(`A Loader killed with SIGKILL at ${POINTS} random moments`, () => {
+  let system: StartedSystem;
+  let publisher: Person;
+  let token = '';
+  let tokenSinceMs = -Infinity;
+
+  beforeAll(async () => {
+    system = await startSystem();
+    publisher = await system.createPerson('ResourceUploader');
+  }, 180_000);
+
+  afterAll(() => system.stop());
+
+  async function authorization(): Promise<Record<string, string>> {
+    if (performance.now() - tokenSinceMs > TOKEN_LIFE_MS) {
+      token = await system.login(publisher);
+      tokenSinceMs = performance.now();
+    }
+    return { authorization: `Bearer ${token}` };
+  }
+
+  async function upload(name: string, content: Buffer): Promise<{ readonly version: number }> {
+    const answer = await fetch(`${system.loaderUrl}/upload/${name}?folder=models`, {
+      method: 'POST',
+      headers: { ...(await authorization()), 'content-type': 'application/octet-stream' },
+      body: new Uint8Array(content),
+    });
+    const text = await answer.text();
+    if (!answer.ok) throw new Error(`upload: ${answer.status} ${text}`);
+    return JSON.parse(text) as { version: number };
+  }
+
+  /** SHA-256 of the whole; `undefined` when there is no such resource. @throws when the connection breaks. */
+  async function load(name: string): Promise<string | undefined> {
+    const answer = await fetch(`${system.loaderUrl}/resources/models/${name}`, { headers: await authorization() });
+    if (answer.status === 404) return undefined;
+    if (answer.status !== 200) throw new Error(`load: ${answer.status} ${await answer.text()}`);
+    return (await digestOf(bodyOf(answer))).sha256;
+  }
+
+  /** Lets the work begin, kills the Loader at a random moment of the time it may take, and starts it again on its data. */
+  async function killDuring(work: Promise<unknown>, mostMs: number): Promise<boolean> {
+    const finished = work.then(
+      () => true,
+      () => false,
+    );
+    const inTime = await Promise.race([finished, delay(randomInt(Math.ceil(mostMs))).then(() => false)]);
+    process.kill(system.loader().pid, 'SIGKILL');
+    await system.loader().ended;
+    await finished;
+    await system.restartLoader();
+    return inTime;
+  }
+
+  async function durationMs(work: () => Promise<unknown>): Promise<number> {
+    const begin = performance.now();
+    await work();
+    return performance.now() - begin;
+  }
+
+  it('F2: serves the same bytes afterwards, out of a store that lost and invented nothing', async () => {
+    const content = pseudoRandomBytes('fetched', RESOURCE_BYTES);
+    await upload('fetched.bin', content);
+    const expected = hashOf(content);
+    const forget = async (): Promise<void> => {
+      await system.loader().stop();
+      await rm(join(system.loaderDataDir, 'packs'), { recursive: true, force: true });
+      await system.restartLoader();
+    };
+    await forget();
+    const wholeMs = await durationMs(() => load('fetched.bin'));
+    await forget();
+    let completed = 0;
+    for (let point = 0; point < POINTS; point++) {
+      const done = await killDuring(load('fetched.bin'), 1.2 * wholeMs);
+      if (!done) continue;
+      expect(await load('fetched.bin')).toBe(expected);
+      completed++;
+      await forget();
+    }
+    expect(await load('fetched.bin')).toBe(expected);
+    console.log(`${POINTS} kills, ${completed} loads that were complete before`);
+  });
+
+  it('F3: shows a version whole or not at all, and publishes it when asked again', async () => {
+    const contentOf = (point: number): Buffer => pseudoRandomBytes(`published ${point}`, RESOURCE_BYTES / 3);
+    const wholeMs = await durationMs(() => upload('measured.bin', contentOf(-1)));
+    let committed = 0;
+    for (let point = 0; point < POINTS; point++) {
+      const [name, content] = [`published-${point}.bin`, contentOf(point)];
+      await killDuring(upload(name, content), 1.2 * wholeMs);
+      const expected = hashOf(content);
+      const seen = await load(name);
+      if (seen !== undefined) {
+        expect(seen).toBe(expected);
+        committed++;
+      }
+      expect(await upload(name, content)).toMatchObject({ version: 1 });
+      expect(await load(name)).toBe(expected);
+    }
+    console.log(`${POINTS} kills, ${committed} versions committed before`);
+  });
+});
+
+function hashOf(content: Buffer): string {
+  return createHash('sha256').update(content).digest('hex');
+}
