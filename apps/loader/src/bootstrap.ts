@@ -6,6 +6,7 @@ import { type LoaderConfig, readLoaderConfig } from './config.js';
 import { createLoader } from './create-loader.js';
 import { openAdapters } from './open-adapters.js';
 import { UnlockModule } from './unlock/unlock.module.js';
+import { UpdateModule } from './update/update.module.js';
 
 /** Starts the Loader. Ends the process when it cannot: 2 when the configuration or the command line is not usable, else 1. */
 export async function run(): Promise<void> {
@@ -31,12 +32,13 @@ async function serve(config: LoaderConfig, version: string): Promise<void> {
     new SystemClock().nowMs(),
   );
   const adapters = await openAdapters(config);
+  const unlock = UnlockModule.register(config, adapters);
   const metrics = new Metrics();
   metrics.watchProcess();
   const app = await createLoader(config, adapters, version, {
     log: { level: config.logLevel, destination: log },
     metrics,
-    features: [UnlockModule.register(config, adapters)],
+    features: [unlock, UpdateModule.register(config, adapters, version, unlock)],
   });
   await app.listen(config.port, config.host);
   const logger = new Logger('Loader');

@@ -268,6 +268,26 @@ export class LoaderConfig {
   @Max(3600)
   readonly unlockHealthTimeoutSeconds: number = 120;
 
+  /** Seconds between two questions for the desired state, give or take a fifth. 0: the device asks nothing, prefetches nothing and reports nothing. */
+  @EnvInteger('UPDATE_INTERVAL_SECONDS')
+  @IsInt()
+  @Min(0)
+  @Max(86_400)
+  readonly updateIntervalSeconds: number = 300;
+
+  /** Bytes per second that fetching new versions in the background may take on average; unset: as much as there is. */
+  @EnvInteger('PREFETCH_BYTES_PER_SECOND')
+  @IsOptional()
+  @IsInt()
+  @Min(1024)
+  readonly prefetchBytesPerSecond?: number;
+
+  /** When new versions may be fetched in the background, `HH:MM-HH:MM` in local time, also over midnight; unset: always. */
+  @EnvText('PREFETCH_WINDOW')
+  @IsOptional()
+  @Matches(/^(?:[01]\d|2[0-3]):[0-5]\d-(?:[01]\d|2[0-3]):[0-5]\d$/)
+  readonly prefetchWindow?: string;
+
   /** Starts an unlock by itself once the device is logged in. */
   @EnvFlag('UNLOCK_ON_START')
   @IsBoolean()

@@ -1,4 +1,4 @@
-import { type HttpAuthApi } from '@azaion/adapters/resource-api';
+import { type HttpAuthApi, type HttpDesiredApi } from '@azaion/adapters/resource-api';
 import { type TokenVerifier } from '@azaion/identity';
 import { type Clock } from '@azaion/kernel';
 import { type HealthCheck } from '@azaion/nest-support';
@@ -11,6 +11,7 @@ import {
   type PackStore,
   type SegmentStore,
   type StatementTrust,
+  type TrustedTime,
 } from '@azaion/split-resource';
 import { type ArchiveInspector } from '@azaion/unlock';
 
@@ -46,6 +47,10 @@ export interface LoaderAdapters {
   readonly inspector: ArchiveInspector;
   /** What the device may open while the Admin API is out of reach; `undefined` where there is no device. */
   readonly leases?: HeldLeases | undefined;
+  /** What the device is told to hold, and what it tells. */
+  readonly desired?: Pick<HttpDesiredApi, 'desired' | 'report'> | undefined;
+  /** What leases are judged by. */
+  readonly time?: TrustedTime | undefined;
   /** The device's logins without the Admin API. */
   readonly offline?: OfflineLogin | undefined;
   /** Whether the Admin API was out of reach when it was last asked. */

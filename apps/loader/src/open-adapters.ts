@@ -8,7 +8,7 @@ import { HttpPackSink, HttpPackSource } from '@azaion/adapters/http-packs';
 import { TarArchiveInspector } from '@azaion/adapters/image-archive';
 import { CachedJwksSource } from '@azaion/adapters/jwks-cache';
 import { FileLeaseStore, FileTimeMarkStore } from '@azaion/adapters/lease-store';
-import { ApiClient, HttpAuthApi, HttpJwksSource, HttpWellKnown } from '@azaion/adapters/resource-api';
+import { ApiClient, HttpAuthApi, HttpDesiredApi, HttpJwksSource, HttpWellKnown } from '@azaion/adapters/resource-api';
 import { FileStatementTrust, parseRootKey, type RootKey } from '@azaion/adapters/trust-store';
 import { type DeviceConf, DeviceStateKey, JwksTokenVerifier } from '@azaion/identity';
 import { type Clock, SystemClock } from '@azaion/kernel';
@@ -105,6 +105,8 @@ export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters
     device: device?.session,
     leases: device?.leases,
     offline: device?.offline,
+    desired: device && new HttpDesiredApi(client, device.session, device.session.serial),
+    time: time?.clock,
     isOffline: reach.isOffline,
     binding: chosen?.identity.binding ?? 'none',
     bindingReason: chosen?.reason ?? 'There is no device.conf: this Loader acts for people only.',

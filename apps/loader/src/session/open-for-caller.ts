@@ -128,6 +128,16 @@ export class OpenForCaller {
     }
   }
 
+  /** The versions of a resource that lie on this device and open without any network, the highest first. */
+  async completeVersions(resource: ResourceName): Promise<readonly number[]> {
+    const { leases } = this.using;
+    const complete: number[] = [];
+    if (leases === undefined || this.content === undefined) return complete;
+    for (const lease of await leases.of(resource))
+      if (await this.content.isComplete(lease)) complete.push(lease.version);
+    return complete;
+  }
+
   /** A lease serves the device itself; a person as far as the Admin API let this very token read in the folder. */
   private leaseUse({ caller }: TokenBearer, folder: string): LeaseUse {
     if (caller.local === true) return 'only';

@@ -59,19 +59,36 @@ export class UnlockForCaller {
     return device === undefined ? this.startAs(() => Promise.resolve(bearer)) : this.startAs(() => device.bearer());
   }
 
-  /** Starts an unlock for the device itself, when nobody called. @throws as {@link start}; IdentityError when there is no device. */
-  async startForDevice(): Promise<UnlockState> {
+  /**
+   * Starts an unlock for the device itself, when nobody called.
+   *
+   * @param wanted - Another archive, or another version, than the newest of the configured one.
+   * @throws as {@link start}; IdentityError when there is no device.
+   */
+  async startForDevice(wanted?: ResourceName & { readonly version: number }): Promise<UnlockState> {
     const { device } = this.using;
     if (device === undefined)
       throw new IdentityError('device.not-enrolled', 'This machine is no device: it unlocks nothing by itself.');
-    return this.startAs(() => device.bearer(), true);
+    return this.startAs(() => device.bearer(), { waitForLink: wanted === undefined, wanted });
   }
 
-  private startAs(bearerOf: () => Promise<TokenBearer>, waitForLink = false): Promise<UnlockState> {
+  private startAs(
+    bearerOf: () => Promise<TokenBearer>,
+    {
+      waitForLink = false,
+      wanted,
+    }: {
+      readonly waitForLink?: boolean;
+      readonly wanted?: (ResourceName & { readonly version: number }) | undefined;
+    } = {},
+  ): Promise<UnlockState> {
     const { unlock, archives, open, apis, verifier, resource } = this.using;
     return unlock.start({
       source: new ChosenArchiveSource(archives, {
-        openSealed: async (signal) => open.newest(resource, await bearerOf(), signal),
+        openSealed: async (signal) =>
+          wanted === undefined
+            ? open.newest(resource, await bearerOf(), signal)
+            : open.version(wanted, wanted.version, await bearerOf(), signal),
         fragments: new LateKeySource(async () => apis.archiveKeys(await bearerOf())),
       }),
       waitForLink,

@@ -95,6 +95,7 @@ export class UnlockModule implements OnApplicationBootstrap, BeforeApplicationSh
           inject: [UnlockImages, UnlockForCaller],
         },
       ],
+      exports: [UnlockImages, UnlockForCaller],
     };
     return { module, ready: [choice] };
   }

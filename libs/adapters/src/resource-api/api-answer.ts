@@ -28,6 +28,16 @@ export class ApiAnswer {
     return this.members[name] !== undefined;
   }
 
+  /** Whether the member is there and says that there is nothing. */
+  isNull(name: string): boolean {
+    return this.members[name] === null;
+  }
+
+  /** Whether the member is a text, where it may be something else. */
+  isText(name: string): boolean {
+    return typeof this.members[name] === 'string';
+  }
+
   /** A text of 1 to `maxChars` characters that matches the pattern, if one is given. */
   text(name: string, maxChars: number, pattern?: RegExp): string {
     const value = this.members[name];

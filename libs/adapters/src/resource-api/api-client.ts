@@ -34,6 +34,8 @@ export interface ApiCall {
   readonly path: string;
   readonly json?: object;
   readonly bytes?: Uint8Array;
+  /** The `ETag` of an answer at hand (RFC 9110 §13.1.2); 304 must then be expected. */
+  readonly ifNoneMatch?: string | undefined;
   /** The caller's token. */
   readonly tokens?: AccessTokens | undefined;
   /** The device's own token, sent as `Azaion-Device`. */
@@ -51,6 +53,7 @@ export interface ApiCall {
 export interface ApiResponse {
   readonly status: number;
   readonly body: Buffer;
+  readonly etag?: string | undefined;
 }
 
 /** What the API said when it refused: untrusted, for the mapping to codes only. */
@@ -65,6 +68,7 @@ export interface ApiProblem {
 const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
 /** 403 that says what the caller may not do, not that a session has ended. */
 const REFUSED_FOR_GOOD: readonly string[] = ['folder.forbidden', 'resource.forbidden', 'role.forbidden'];
+const ETAG = /^"[\x21\x23-\x7e]{1,128}"$/;
 const MAX_PROBLEM_BYTES = 64 * 1024;
 const DEFAULT_DEADLINE_MS = 120_000;
 
@@ -151,13 +155,7 @@ export class ApiClient {
     refusal?: (problem: ApiProblem) => DomainError | undefined,
   ): Promise<T> {
     const { body, status } = await this.call(call, refusal);
-    try {
-      return read(JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body)), status);
-    } catch (cause) {
-      if (cause instanceof AnswerShapeError || cause instanceof SyntaxError || cause instanceof TypeError)
-        throw unexpected(cause);
-      throw cause;
-    }
+    return readJson(body, (value) => read(value, status));
   }
 
   /**
@@ -181,6 +179,7 @@ export class ApiClient {
     const headers: Record<string, string> = { ...this.options.contextHeaders?.(), accept: 'application/json' };
     if (token !== undefined) headers['authorization'] = `Bearer ${token}`;
     if (deviceToken !== undefined) headers['azaion-device'] = deviceToken;
+    if (call.ifNoneMatch !== undefined) headers['if-none-match'] = call.ifNoneMatch;
     if (call.json !== undefined) headers['content-type'] = 'application/json';
     else if (call.bytes !== undefined) headers['content-type'] = 'application/octet-stream';
     const deadlineMs = call.deadlineMs ?? DEFAULT_DEADLINE_MS;
@@ -208,10 +207,11 @@ export class ApiClient {
         }
         parts.push(part);
       }
-      const retryAfter = answer.headers['retry-after'];
+      const { etag, 'retry-after': retryAfter } = answer.headers;
       return {
         status: answer.statusCode,
         body: Buffer.concat(parts),
+        etag: typeof etag === 'string' && ETAG.test(etag) ? etag : undefined,
         retryAfter: typeof retryAfter === 'string' ? retryAfter : undefined,
       };
     } catch (cause) {
@@ -225,6 +225,17 @@ export class ApiClient {
         },
       );
     }
+  }
+}
+
+/** Reads a JSON answer. @throws ResourceError `api.unexpected` when it is none, or not of the shape that `read` wants. */
+export function readJson<T>(body: Buffer, read: (value: unknown) => T): T {
+  try {
+    return read(JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body)));
+  } catch (cause) {
+    if (cause instanceof AnswerShapeError || cause instanceof SyntaxError || cause instanceof TypeError)
+      throw unexpected(cause);
+    throw cause;
   }
 }
 

@@ -2,6 +2,13 @@ export { type AccessTokens, fixedToken } from './access-tokens.js';
 export { ApiClient, type ApiClientOptions, apiUrlProblem } from './api-client.js';
 export { HttpAuthApi, type IssuedTokens } from './http-auth-api.js';
 export { type CatalogueEntry, HttpCatalogue } from './http-catalogue.js';
+export {
+  type DesiredState,
+  type DeviceReport,
+  HttpDesiredApi,
+  type TaggedState,
+  type WantedResource,
+} from './http-desired-api.js';
 export { HttpGrantApi } from './http-grant-api.js';
 export { HttpJwksSource } from './http-jwks-source.js';
 export { HttpKeySource } from './http-key-source.js';

@@ -63,11 +63,8 @@ export class HeldLeases {
 
   /** Every lease that holds now. @throws as {@link StatementTrust.keys}. */
   async all(): Promise<readonly HeldLease[]> {
-    const resources = new Map(
-      (await this.using.store.names()).map(({ resource }) => [`${resource.folder}/${resource.name}`, resource]),
-    );
     const held: HeldLease[] = [];
-    for (const resource of resources.values()) held.push(...(await this.of(resource)));
+    for (const resource of await this.resources()) held.push(...(await this.of(resource)));
     return held;
   }
 
@@ -111,6 +108,15 @@ export class HeldLeases {
       if (version === undefined || lease.version === version) await this.drop(lease);
   }
 
+  /** Forgets what has expired for certain: by the time that the Admin API signed, whatever the clock says. */
+  async dropExpired(): Promise<void> {
+    const nowSeconds = Math.floor(this.using.time.signedMs() / 1000);
+    for (const lease of await this.everyLease()) {
+      const token = (await this.verified(lease, 0))?.token;
+      if (token !== undefined && token.notAfter <= nowSeconds) await this.drop(lease);
+    }
+  }
+
   /** Forgets everything: the device was revoked. */
   async dropAll(): Promise<void> {
     for (const name of await this.using.store.names()) await this.drop(name);
@@ -143,8 +149,22 @@ export class HeldLeases {
     );
   }
 
-  private async verified({ resource, version, grant }: Lease): Promise<HeldLease | undefined> {
-    const { trust, time } = this.using;
+  private async resources(): Promise<readonly ResourceName[]> {
+    const names = await this.using.store.names();
+    return [...new Map(names.map(({ resource }) => [`${resource.folder}/${resource.name}`, resource])).values()];
+  }
+
+  private async everyLease(): Promise<readonly Lease[]> {
+    const leases: Lease[] = [];
+    for (const resource of await this.resources()) leases.push(...(await this.using.store.of(resource)));
+    return leases;
+  }
+
+  private async verified(
+    { resource, version, grant }: Lease,
+    nowSeconds = Math.floor(this.using.time.effectiveMs() / 1000),
+  ): Promise<HeldLease | undefined> {
+    const { trust } = this.using;
     const keys = await trust.keys();
     const { point, serial } = await this.recipient();
     try {
@@ -157,7 +177,7 @@ export class HeldLeases {
         statementJws: grant.statement,
         recipientPoint: point,
         nonce: undefined,
-        nowSeconds: Math.floor(time.effectiveMs() / 1000),
+        nowSeconds,
       });
       return { resource, version, statement, token, answer: { ...grant, urls: [] } };
     } catch (error) {
