@@ -7,6 +7,7 @@ import { largeBenchmarks } from './bench/large-benchmarks.js';
 import { linkBenchmarks } from './bench/link-benchmarks.js';
 import { openBenchmarks } from './bench/open-benchmarks.js';
 import { publishBenchmarks } from './bench/publish-benchmarks.js';
+import { unlockBenchmarks } from './bench/unlock-benchmarks.js';
 import { updateBenchmarks } from './bench/update-benchmarks.js';
 import { WORKSPACE } from './started-service.js';
 
@@ -19,6 +20,7 @@ const groups: readonly {
   { ids: ['P4', 'P6'], run: largeBenchmarks },
   { ids: ['P5'], run: linkBenchmarks },
   { ids: ['P7'], run: updateBenchmarks },
+  { ids: ['P8'], run: unlockBenchmarks },
   { ids: ['P10'], run: publishBenchmarks },
 ];
 const { values } = parseArgs({ options: { only: { type: 'string' }, json: { type: 'boolean', default: false } } });

@@ -6,7 +6,7 @@ import { type TempDirectory, tempDirectory } from '@azaion/testing';
 
 import { WORKSPACE } from '../started-service.js';
 import { type TimedCommand } from './timed-process.js';
-import { postJson, startSystem, type StartedSystem } from '../e2e/started-system.js';
+import { postJson, startSystem, type StartedSystem, type SystemOptions } from '../e2e/started-system.js';
 
 const CLI = join(WORKSPACE, 'apps', 'cli', 'dist', 'main.js');
 const run = promisify(execFile);
@@ -34,9 +34,9 @@ export interface BenchSystem {
 }
 
 /** Starts the built services with a file store. */
-export async function startBenchSystem(): Promise<BenchSystem> {
+export async function startBenchSystem(options: SystemOptions = {}): Promise<BenchSystem> {
   const directory = await tempDirectory('azaion-bench');
-  const system = await startSystem();
+  const system = await startSystem(options);
   const publisher = await system.createPerson('ResourceUploader');
   const token = keptToken(async () => {
     const answer = await postJson<{ access_token: string }>(`${system.adminUrl}/login`, publisher);

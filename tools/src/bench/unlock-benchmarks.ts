@@ -1,0 +1,250 @@
+import { execFile } from 'node:child_process';
+import { createWriteStream } from 'node:fs';
+import { cp, mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import { promisify } from 'node:util';
+
+import {
+  type DockerDaemon,
+  findProgram,
+  type GeneratedLayer,
+  imageArchive,
+  startDockerd,
+  tempDirectory,
+} from '@azaion/testing';
+
+import { postJson, type StartedSystem } from '../e2e/started-system.js';
+import { median, type Measurement, rounded } from './bench-result.js';
+import { startBenchSystem } from './bench-system.js';
+
+const ROUNDS = 5;
+const LAYERS = 6;
+const LAYER_BYTES = 100_000_000;
+const REFERENCE = 'azaion/detections:latest';
+/** Stands in every layer: wherever it is found, plaintext of the archive lies on the disk. */
+const MARKER = 'azaion-bench-marker-5f0c1e7a';
+const SAMPLE_MS = 200;
+const run = promisify(execFile);
+
+/** What one way of loading took. */
+interface Costs {
+  readonly seconds: number;
+  /** At most while it ran, of the engine's storage. */
+  readonly diskBytes: number;
+}
+
+/**
+ * P8: unlock of a 600 MB archive of pre-deployed packs against `docker load` of the plain tar, and the same when the engine has all layers
+ * but one. The engine's storage, the packs and the tar lie on one disk.
+ */
+export async function unlockBenchmarks(): Promise<readonly Measurement[]> {
+  if (findProgram('dockerd') === undefined)
+    return [
+      {
+        id: 'P8',
+        bar: 'unlock of 600 MB ≤ 1.15 × docker load',
+        value: NaN,
+        unit: '× docker load',
+        ok: true,
+        peers: { docker: 'not installed' },
+      },
+    ];
+  const docker = await startDockerd();
+  const temporary = await tempDirectory('azaion-bench-tmp');
+  const bench = await startBenchSystem({
+    loaderEnv: { UNLOCK_RUNTIME: 'engine', DOCKER_HOST: docker.dockerHost, TMPDIR: temporary.path },
+  });
+  const { system } = bench;
+  try {
+    const base = Array.from({ length: LAYERS }, (_, index) => `layer-${index}`);
+    const first = await writeArchive(join(bench.directory.path, 'first.tar'), base);
+    const second = await writeArchive(join(bench.directory.path, 'second.tar'), [...base.slice(0, -1), 'changed']);
+    const engine = engineOf(docker);
+    const roots = [system.loaderDataDir, temporary.path, docker.execRoot];
+
+    await publish(bench, first);
+    const idleBytes = (await system.loader().memory()).residentBytes;
+    const whole = { unlock: [] as Costs[], load: [] as Costs[] };
+    for (let round = 0; round <= ROUNDS; round++) {
+      await engine.clear();
+      const load = await engine.load(first);
+      await engine.clear();
+      const unlock = await engine.measured(() => unlocked(system));
+      if (round === 0) continue;
+      whole.load.push(load);
+      whole.unlock.push(unlock);
+    }
+    const memoryBytes = (await system.loader().memory()).peakBytes - idleBytes;
+
+    await engine.clear();
+    const found = await searching(roots, () => unlocked(system));
+
+    await publish(bench, second);
+    const changed = { unlock: [] as Costs[], load: [] as Costs[] };
+    for (let round = 0; round <= ROUNDS; round++) {
+      await engine.clear();
+      await engine.load(first);
+      const load = await engine.load(second);
+      await engine.clear();
+      await engine.load(first);
+      const unlock = await engine.measured(() => unlocked(system));
+      if (round === 0) continue;
+      changed.load.push(load);
+      changed.unlock.push(unlock);
+    }
+
+    const load = secondsOf(whole.load);
+    const unlock = secondsOf(whole.unlock);
+    const changedUnlock = secondsOf(changed.unlock);
+    return [
+      {
+        id: 'P8',
+        bar: 'unlock of 600 MB ≤ 1.15 × docker load of the plain tar',
+        value: rounded(unlock / load),
+        unit: '× docker load',
+        ok: unlock <= 1.15 * load,
+        peers: {
+          'unlock s': rounded(unlock),
+          'docker load s': rounded(load),
+          'unlock: peak storage MB': megabytes(whole.unlock),
+          'docker load: peak storage MB': megabytes(whole.load),
+          'Loader: peak memory above idle MB': Math.round(memoryBytes / 1e6),
+        },
+      },
+      {
+        id: 'P8',
+        bar: 'one of six layers changed ≤ 0.3 × docker load of the plain tar (aim)',
+        value: rounded(changedUnlock / load),
+        unit: '× docker load',
+        ok: changedUnlock <= 0.3 * load,
+        peers: {
+          'unlock s': rounded(changedUnlock),
+          'docker load with the other layers there s': rounded(secondsOf(changed.load)),
+          'unlock: peak storage MB': megabytes(changed.unlock),
+          'docker load: peak storage MB': megabytes(changed.load),
+        },
+      },
+      {
+        id: 'P8',
+        bar: 'files with plaintext under data, temporary and engine-exec roots, during and after: none',
+        value: found.files.length,
+        unit: 'files',
+        ok: found.files.length === 0 && found.searches > 0,
+        peers: { searches: found.searches, ...(found.files[0] === undefined ? {} : { first: found.files[0] }) },
+      },
+    ];
+  } finally {
+    await bench.stop();
+    await docker.stop();
+    await temporary.remove();
+  }
+}
+
+async function writeArchive(path: string, seeds: readonly string[]): Promise<string> {
+  const layers = seeds.map((seed): GeneratedLayer => {
+    return { seed, sizeBytes: LAYER_BYTES, files: { 'marker.txt': Buffer.from(`${MARKER} ${seed}`) } };
+  });
+  const archive = await imageArchive([{ name: REFERENCE, layers }]);
+  await pipeline(archive.open(), createWriteStream(path));
+  return path;
+}
+
+/** Publishes an archive and puts its packs where the device finds them, as a factory would. */
+async function publish({ azaion, system }: Awaited<ReturnType<typeof startBenchSystem>>, path: string): Promise<void> {
+  await azaion('publish', path, '--folder', 'images', '--name', 'azaion-latest', '--kind', 'images');
+  const packs = join(system.imagesDir, 'packs');
+  await mkdir(packs, { recursive: true });
+  await cp(join(system.adminDataDir, 'objects', 'packs'), packs, { recursive: true });
+}
+
+async function unlocked(system: StartedSystem): Promise<void> {
+  const operator = await system.createPerson('Operator');
+  await postJson(`${system.loaderUrl}/unlock`, operator);
+  for (;;) {
+    const response = await fetch(`${system.loaderUrl}/unlock/status`);
+    const status = (await response.json()) as { state: string; error: string | null };
+    if (status.state === 'ready') return;
+    if (status.state === 'error') throw new Error(`The unlock ended with ${String(status.error)}.`);
+    await delay(20);
+  }
+}
+
+/** The engine as both ways of loading use it. */
+interface MeasuredEngine {
+  /** Takes all images away and lets the disk come to rest. */
+  clear(): Promise<void>;
+  load(path: string): Promise<Costs>;
+  measured(work: () => Promise<unknown>): Promise<Costs>;
+}
+
+function engineOf(docker: DockerDaemon): MeasuredEngine {
+  const cli = (...args: string[]): Promise<{ stdout: string }> =>
+    run('docker', args, { env: { ...process.env, DOCKER_HOST: docker.dockerHost } });
+  const measured = async (work: () => Promise<unknown>): Promise<Costs> => {
+    await run('sync', []);
+    let working = true;
+    let diskBytes = 0;
+    const sampling = (async () => {
+      for (; working; await delay(SAMPLE_MS)) diskBytes = Math.max(diskBytes, await usedBytes(docker.dataRoot));
+    })();
+    const begin = performance.now();
+    await work();
+    const seconds = (performance.now() - begin) / 1000;
+    working = false;
+    await sampling;
+    return { seconds, diskBytes };
+  };
+  return {
+    measured,
+    load: (path) => measured(() => cli('load', '--input', path)),
+    clear: async () => {
+      const { stdout } = await cli('image', 'ls', '--all', '--quiet', '--no-trunc');
+      const ids = [...new Set(stdout.split('\n').filter((id) => id !== ''))];
+      if (ids.length > 0) await cli('image', 'rm', '--force', ...ids);
+    },
+  };
+}
+
+/** Files come and go while they are counted: what is gone does not count. */
+async function usedBytes(directory: string): Promise<number> {
+  const { stdout } = await run('du', ['-s', '--block-size=1', directory]).catch(
+    (error: unknown) => error as { stdout: string },
+  );
+  return Number(/^\d+/.exec(stdout)?.[0] ?? 0);
+}
+
+/** Looks for the marker in every file, again and again while something works, and once after it. */
+async function searching(
+  roots: readonly string[],
+  work: () => Promise<unknown>,
+): Promise<{ readonly files: readonly string[]; readonly searches: number }> {
+  const files = new Set<string>();
+  let searches = 0;
+  let working = true;
+  const search = async (): Promise<void> => {
+    // grep ends with 1 when it finds nothing, and with 2 when a file goes away under its hands.
+    const { stdout } = await run('grep', ['-rlF', '--devices=skip', MARKER, ...roots]).catch(
+      (error: unknown) => error as { stdout: string },
+    );
+    for (const file of stdout.split('\n')) if (file !== '') files.add(file);
+    searches += 1;
+  };
+  const watching = (async () => {
+    while (working) await search();
+  })();
+  await work();
+  working = false;
+  await watching;
+  await search();
+  return { files: [...files], searches };
+}
+
+function secondsOf(costs: readonly Costs[]): number {
+  return median(costs.map(({ seconds }) => seconds));
+}
+
+function megabytes(costs: readonly Costs[]): number {
+  return Math.round(median(costs.map(({ diskBytes }) => diskBytes)) / 1e6);
+}
