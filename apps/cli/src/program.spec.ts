@@ -189,6 +189,45 @@ describe('runCommandLine', () => {
       };
       expect(await run(['unlock', '--loader', url])).toBe(9);
       expect(stderr).toContain('The unlock failed: unlock.no-space (The disk is full.)');
+      expect(stderr).toContain('Whoever looks after the device has to act');
+    });
+
+    it('tells what an unlock waits for, a stall, and what the engine had already', async () => {
+      handler = (request, response) => {
+        const event = (state: string, progress: object | null, report: object | null = null): string =>
+          `data: ${JSON.stringify({ state, error: null, progress, images: ['a:1'], report })}\n\n`;
+        const progress = { bytesDone: 10, bytesTotal: 100, bytesPerSecond: 0, etaSeconds: null };
+        if (request.url === '/unlock/events')
+          response.writeHead(200, { 'content-type': 'text/event-stream' }).end(
+            event('decrypting', { ...progress, phase: 'waiting_for_flight_gate', stalledSeconds: 0 }) +
+              event('loading_images', { ...progress, phase: 'loading_images', stalledSeconds: 12 }) +
+              event('ready', null, {
+                archiveBytes: 600 * 2 ** 20,
+                loadedBytes: 50 * 2 ** 20,
+                reusedBytes: 550 * 2 ** 20,
+                downloadedBytes: 30 * 2 ** 20,
+                durationMs: 8000,
+              }),
+          );
+        else response.writeHead(200).end('{"state":"authenticating"}');
+      };
+      expect(await run(['unlock', '--loader', url])).toBe(0);
+      expect(stderr).toContain('unlock: waits: the device is in the air\n');
+      expect(stderr).toContain('nothing has moved for 12 s');
+      expect(stdout).toContain(
+        'Loaded 50.0 MiB of 600.0 MiB; the engine had the other layers, 550.0 MiB, already. 30.0 MiB came over the network, in 8 s.',
+      );
+    });
+
+    it('stops the run at work', async () => {
+      const asked: string[] = [];
+      handler = (request, response) => {
+        asked.push(`${String(request.method)} ${String(request.url)}`);
+        response.writeHead(202).end('{"state":"loading_images"}');
+      };
+      expect(await run(['unlock', '--loader', url, '--cancel'])).toBe(0);
+      expect(asked).toEqual(['POST /unlock/cancel']);
+      expect(stdout).toContain('being stopped');
     });
   });
 });

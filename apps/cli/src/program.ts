@@ -133,6 +133,7 @@ function commandTree(context: CommandContext, world: CommandWorld): Command {
   command('unlock', 'Let a Loader open its image archive and load the images, and follow it.')
     .addOption(loader())
     .option('--no-wait', 'start it and return')
+    .option('--cancel', 'stop the run at work instead')
     .action((options: UnlockOptions) => unlock(context, options));
   command('status', 'Show what a Loader does.')
     .addOption(loader())

@@ -1,7 +1,7 @@
-import { UNLOCK_STATES, type UnlockState } from '@azaion/unlock';
+import { UNLOCK_ERRORS, UNLOCK_STATES, type UnlockState } from '@azaion/unlock';
 
 import { failure } from './failure-table.js';
-import { formatBytes } from './format.js';
+import { formatBytes, formatSeconds } from './format.js';
 
 /** A Loader's unlock, as it reports it (F5). Source: Loader HTTP contract, "States of an unlock". */
 export interface ReportedUnlock {
@@ -13,6 +13,16 @@ export interface ReportedUnlock {
   readonly progress: ReportedProgress | null;
   /** One text for each image. */
   readonly images: readonly string[];
+  readonly report: ReportedLoad | null;
+}
+
+/** What the last run moved. */
+export interface ReportedLoad {
+  readonly archiveBytes: number;
+  readonly loadedBytes: number;
+  readonly reusedBytes: number;
+  readonly downloadedBytes: number;
+  readonly durationMs: number;
 }
 
 /** How far an unlock is. */
@@ -21,6 +31,9 @@ export interface ReportedProgress {
   readonly bytesDone: number;
   /** 0 while unknown. */
   readonly bytesTotal: number;
+  /** `null` when nothing moves or the total is not known. */
+  readonly etaSeconds: number | null;
+  readonly stalledSeconds: number;
 }
 
 /** Reads a status body. @throws CliFailure exit `internal` when it is none. */
@@ -35,8 +48,47 @@ export function parseUnlockStatus(body: Readonly<Record<string, unknown>>): Repo
     detail: typeof detail === 'string' ? detail : null,
     progress: parseProgress(body['progress']),
     images: Array.isArray(images) ? images.map(imageText) : [],
+    report: parseReport(body['report']),
   };
 }
+
+/** What a run is busy with or waiting for, in words. */
+export function describePhase({ phase, stalledSeconds }: ReportedProgress): string {
+  const words = PHASES[phase] ?? phase;
+  return stalledSeconds === 0 ? words : `${words}; nothing has moved for ${formatSeconds(stalledSeconds)}`;
+}
+
+/** What a run has moved and what it was spared, in a sentence. */
+export function describeReport(report: ReportedLoad): string {
+  const { archiveBytes, loadedBytes, reusedBytes, downloadedBytes, durationMs } = report;
+  const spared =
+    reusedBytes === 0
+      ? ''
+      : ` of ${formatBytes(archiveBytes)}; the engine had the other layers, ${formatBytes(reusedBytes)}, already`;
+  return `Loaded ${formatBytes(loadedBytes)}${spared}. ${formatBytes(downloadedBytes)} came over the network, in ${formatSeconds(durationMs / 1000)}.`;
+}
+
+/** What to do about the error that ended a run: `undefined` when there is nothing better than the general advice. */
+export function nextAfterUnlock(error: string | null): string | undefined {
+  const culprit = Object.entries(UNLOCK_ERRORS).find(([code]) => code === error)?.[1];
+  return culprit === undefined ? undefined : NEXT_BY_CULPRIT[culprit];
+}
+
+const NEXT_BY_CULPRIT = {
+  caller: 'This is yours to act on: do what the message says, then run "azaion unlock" again.',
+  operator: 'Whoever looks after the device has to act: see the message, then run "azaion unlock" again.',
+  publisher: 'Whoever published the images has to act: the same archive will fail again.',
+  upstream: 'The Admin API, the CDN or the link is not available: run "azaion unlock" again when it is.',
+  attacker: 'Somebody may have changed the archive: do not run it. Tell your security contact, and publish it anew.',
+} as const;
+
+const PHASES: Readonly<Record<string, string>> = {
+  waiting_for_link: 'waits for the network: the Admin API cannot be reached',
+  inspecting: 'looks what the archive holds',
+  waiting_for_flight_gate: 'waits: the device is in the air',
+  starting_services: 'starts the services and waits for their health checks',
+  rolling_back: 'the services are not healthy: brings the previous images back',
+};
 
 /** Why an unlock ended: its code and, where the Loader gives one, a sentence. */
 export function describeUnlockError({ error, detail }: ReportedUnlock): string {
@@ -48,18 +100,36 @@ export function describeUnlock({ state, error, detail, progress }: ReportedUnloc
   const where =
     progress === null
       ? ''
-      : `, ${progress.phase}${progress.bytesTotal > 0 ? ` ${formatBytes(progress.bytesDone)} of ${formatBytes(progress.bytesTotal)}` : ''}`;
+      : `, ${describePhase(progress)}${progress.bytesTotal > 0 ? ` ${formatBytes(progress.bytesDone)} of ${formatBytes(progress.bytesTotal)}` : ''}`;
   return `${state}${where}${error === null ? '' : `: ${error}`}${detail === null || detail === '' ? '' : ` (${detail})`}`;
 }
 
 function parseProgress(value: unknown): ReportedProgress | null {
   if (typeof value !== 'object' || value === null) return null;
-  const { phase, bytesDone, bytesTotal } = value as Record<string, unknown>;
+  const { phase, etaSeconds, ...numbers } = value as Record<string, unknown>;
   return {
     phase: typeof phase === 'string' ? phase : '',
-    bytesDone: typeof bytesDone === 'number' ? bytesDone : 0,
-    bytesTotal: typeof bytesTotal === 'number' ? bytesTotal : 0,
+    bytesDone: numberOf(numbers['bytesDone']),
+    bytesTotal: numberOf(numbers['bytesTotal']),
+    etaSeconds: typeof etaSeconds === 'number' ? etaSeconds : null,
+    stalledSeconds: numberOf(numbers['stalledSeconds']),
   };
+}
+
+function parseReport(value: unknown): ReportedLoad | null {
+  if (typeof value !== 'object' || value === null) return null;
+  const numbers = value as Record<string, unknown>;
+  return {
+    archiveBytes: numberOf(numbers['archiveBytes']),
+    loadedBytes: numberOf(numbers['loadedBytes']),
+    reusedBytes: numberOf(numbers['reusedBytes']),
+    downloadedBytes: numberOf(numbers['downloadedBytes']),
+    durationMs: numberOf(numbers['durationMs']),
+  };
+}
+
+function numberOf(value: unknown): number {
+  return typeof value === 'number' ? value : 0;
 }
 
 function imageText(image: unknown): string {

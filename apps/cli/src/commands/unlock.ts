@@ -7,7 +7,14 @@ import { CliFailure } from '../cli-failure.js';
 import { failure } from '../failure-table.js';
 import { call, callJson } from '../http.js';
 import { serverEvents } from '../server-events.js';
-import { describeUnlockError, parseUnlockStatus, type ReportedUnlock } from '../unlock-status.js';
+import {
+  describePhase,
+  describeReport,
+  describeUnlockError,
+  nextAfterUnlock,
+  parseUnlockStatus,
+  type ReportedUnlock,
+} from '../unlock-status.js';
 
 const POLL_MS = 1000;
 
@@ -16,12 +23,19 @@ export interface UnlockOptions {
   readonly loader?: string;
   /** `false` with `--no-wait`. */
   readonly wait: boolean;
+  /** Ends the run at work instead. */
+  readonly cancel?: boolean;
 }
 
 /** F4, F5: starts an unlock at a Loader and follows it to its end. */
 export async function unlock(context: CommandContext, options: UnlockOptions): Promise<void> {
   const loader = await serviceUrl(context, 'loader', options.loader);
   const { signal, output } = context;
+  if (options.cancel === true) {
+    await call({ method: 'POST', url: `${loader}/unlock/cancel`, token: await context.session.token(), signal });
+    output.result({ cancelled: true }, ['The run is being stopped. Images that were loaded before it stay.']);
+    return;
+  }
   const started = await callJson({
     method: 'POST',
     url: `${loader}/unlock`,
@@ -35,14 +49,19 @@ export async function unlock(context: CommandContext, options: UnlockOptions): P
     output.note(`unlock: ${state}`);
   };
   enter(parseUnlockStatus(started).state);
+  let phase = '';
   const progress = output.progress('unlock');
   let last: ReportedUnlock | undefined;
   try {
     for await (const status of statuses(loader, signal)) {
       last = status;
       enter(status.state);
-      if (status.progress !== null && status.progress.bytesTotal > 0)
-        progress.update(status.progress.bytesDone, status.progress.bytesTotal, status.progress.phase);
+      if (status.progress !== null) {
+        const { bytesDone, bytesTotal, phase: now } = status.progress;
+        if (now !== phase && now !== status.state) output.note(`unlock: ${describePhase(status.progress)}`);
+        phase = now;
+        if (bytesTotal > 0) progress.update(bytesDone, bytesTotal, describePhase(status.progress));
+      }
       if (!options.wait || status.state === 'ready' || status.state === 'error') break;
     }
   } finally {
@@ -50,9 +69,16 @@ export async function unlock(context: CommandContext, options: UnlockOptions): P
   }
   if (last === undefined) throw failure('network', 'service.unreachable', `${loader} stopped answering.`);
   if (last.state === 'error')
-    throw failure('unlock-failed', 'unlock.failed', `The unlock failed: ${describeUnlockError(last)}`);
-  output.result({ state: last.state, states, images: last.images }, [
+    throw failure(
+      'unlock-failed',
+      last.error ?? 'unlock.failed',
+      `The unlock failed: ${describeUnlockError(last)}`,
+      nextAfterUnlock(last.error),
+    );
+  const loaded = last.state === 'ready' && states.length > 1 ? last.report : null;
+  output.result({ state: last.state, states, images: last.images, report: loaded }, [
     last.state === 'ready' ? `Ready: ${String(last.images.length)} images.` : `The unlock runs: ${last.state}.`,
+    ...(loaded === null ? [] : [describeReport(loaded)]),
     ...last.images.map((image) => `  ${image}`),
   ]);
 }

@@ -1,7 +1,7 @@
 import { readFile, stat } from 'node:fs/promises';
 
 import { LegacyArchiveSource, parseAllowList } from '@azaion/adapters/legacy-archive';
-import { type ArchiveSource, type ExpectedImage, type KeySource } from '@azaion/unlock';
+import { type ArchiveSource, type ExpectedImage, type KeySource, UnlockError } from '@azaion/unlock';
 
 import { type LoaderConfig } from '../config.js';
 import { type OpenSealedArchive, SealedArchiveSource } from './sealed-archive-source.js';
@@ -29,11 +29,20 @@ export class ArchiveChoice {
 
   private async expectedInLegacy(): Promise<readonly ExpectedImage[]> {
     const { unlockAllowedImagesFile, unlockImages, apiVersion } = this.config;
-    if (unlockAllowedImagesFile !== undefined) return parseAllowList(await readFile(unlockAllowedImagesFile, 'utf8'));
+    if (unlockAllowedImagesFile !== undefined) return parseAllowList(await allowListText(unlockAllowedImagesFile));
     return unlockImages.map((name) => ({
       reference: `${name}:${apiVersion}`,
       configDigest: null,
       manifestDigest: null,
     }));
+  }
+}
+
+/** Readable at the start of the Loader; it may have gone since. */
+async function allowListText(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (cause) {
+    throw new UnlockError('unlock.allow-list-invalid', 'The list of allowed images cannot be read.', { cause });
   }
 }

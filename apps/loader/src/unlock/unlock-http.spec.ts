@@ -1,11 +1,13 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { readFile, stat, writeFile } from 'node:fs/promises';
+import { readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { get, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
 
 import { TarArchiveInspector } from '@azaion/adapters/image-archive';
+import { legacyArchiveKey, legacyEncrypt } from '@azaion/crypto';
 import { AccessTokenIssuer, IdentityError, JwksTokenVerifier, type Role } from '@azaion/identity';
 import { InMemoryJwksSource } from '@azaion/identity/testing';
 import { type ByteRange, ManualClock, Secret } from '@azaion/kernel';
@@ -398,6 +400,88 @@ describe('the unlock routes (F4, F5)', () => {
     await writeFile(join(loader.directory.path, 'unlock.json'), JSON.stringify(cutOff));
     await loader.restart({ UNLOCK_ON_START: 'true' });
     expect(await loader.until('ready')).toMatchObject({ state: 'ready', error: null });
+  });
+
+  it('loads nothing while the device is in the air, says so, and goes on after it', async () => {
+    await loader.publish(archive);
+    const gate = join(loader.directory.path, 'in-flight');
+    await writeFile(gate, '');
+    await loader.restart({ FLIGHT_GATE_FILE: gate });
+    await loader.post('/unlock', { email: 'operator@azaion.com' });
+    for await (const { status } of loader.events()) {
+      expect(status.state).not.toBe('loading_images');
+      if (status.progress?.phase === 'waiting_for_flight_gate') break;
+    }
+    await expect(stat(join(loader.directory.path, 'images'))).rejects.toThrow('ENOENT');
+    await rm(gate);
+    expect(await loader.until('ready', 'error')).toMatchObject({ state: 'ready' });
+  });
+
+  it('reports what a run has moved', async () => {
+    await loader.publish(archive);
+    await loader.post('/unlock', { email: 'operator@azaion.com' });
+    const { report } = await loader.until('ready', 'error');
+    expect(report).toMatchObject({
+      archiveBytes: archive.bytes.length,
+      loadedBytes: archive.bytes.length,
+      reusedBytes: 0,
+    });
+    expect(report!.downloadedBytes).toBeGreaterThan(archive.bytes.length);
+  });
+
+  describe('with an archive file of the older format', () => {
+    const FRAGMENT = Buffer.from('the key fragment');
+    const images = (): string => join(loader.directory.path, 'images', 'azaion-images.tar');
+    const restart = async (env: Record<string, string> = {}): Promise<void> => {
+      const path = join(loader.directory.path, 'images.enc');
+      const encrypted = Readable.from([archive.bytes]).pipe(legacyEncrypt(legacyArchiveKey(FRAGMENT)));
+      await writeFile(path, await buffer(encrypted));
+      await loader.restart({ IMAGES_PATH: path, UNLOCK_IMAGES: 'azaion/detections,azaion/flights', ...env });
+    };
+    const allowList = async (
+      digest = (index: number): string => archive.images[index]!.configDigest,
+    ): Promise<string> => {
+      const path = join(loader.directory.path, 'allowed');
+      await writeFile(path, archive.images.map(({ reference }, index) => `${reference} ${digest(index)}\n`).join(''));
+      return path;
+    };
+
+    it('unlocks it with the key fragment of the Admin API', async () => {
+      loader.apis.fragments.set('images', FRAGMENT);
+      await restart();
+      await loader.post('/unlock', { email: 'operator@azaion.com' });
+      expect(await loader.until('ready', 'error')).toMatchObject({ state: 'ready', error: null });
+      expect((await readFile(images())).equals(archive.bytes)).toBe(true);
+      expect(await (await loader.post('/unlock', { email: 'operator@azaion.com' })).json()).toEqual({ state: 'ready' });
+    });
+
+    it('says that the Admin API has no key for it', async () => {
+      await restart();
+      await loader.post('/unlock', { email: 'operator@azaion.com' });
+      expect(await loader.until('error')).toMatchObject({ error: 'unlock.key-not-found' });
+    });
+
+    it('refuses it when it holds another image than the list allows', async () => {
+      loader.apis.fragments.set('images', FRAGMENT);
+      await restart({ UNLOCK_ALLOWED_IMAGES_FILE: await allowList(() => `sha256:${'0'.repeat(64)}`) });
+      await loader.post('/unlock', { email: 'operator@azaion.com' });
+      expect(await loader.until('error')).toMatchObject({ error: 'unlock.image-mismatch' });
+      await expect(stat(images())).rejects.toThrow('ENOENT');
+    });
+
+    it('takes it when it holds what the list allows', async () => {
+      loader.apis.fragments.set('images', FRAGMENT);
+      await restart({ UNLOCK_ALLOWED_IMAGES_FILE: await allowList(), UNLOCK_IMAGES: 'azaion/unused' });
+      await loader.post('/unlock', { email: 'operator@azaion.com' });
+      expect(await loader.until('ready', 'error')).toMatchObject({ state: 'ready' });
+    });
+
+    it('refuses it when it holds other images than are wanted', async () => {
+      loader.apis.fragments.set('images', FRAGMENT);
+      await restart({ UNLOCK_IMAGES: 'azaion/detections' });
+      await loader.post('/unlock', { email: 'operator@azaion.com' });
+      expect(await loader.until('error')).toMatchObject({ error: 'unlock.image-unsigned' });
+    });
   });
 
   it('is not ready while the container engine that it needs does not answer', async () => {
