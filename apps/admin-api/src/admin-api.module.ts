@@ -12,6 +12,7 @@ import { AdminConfig } from './config.js';
 import { DesiredOfDevice } from './desired/desired-of-device.js';
 import { RecordReport } from './desired/record-report.js';
 import { SetDesired } from './desired/set-desired.js';
+import { readAttestationRules } from './devices/attestation-rules.js';
 import { EnrolDevice } from './devices/enrol-device.js';
 import { LogInDevice } from './devices/log-in-device.js';
 import { ManageDevices } from './devices/manage-devices.js';
@@ -193,7 +194,18 @@ function useCases(config: AdminConfig): Provider[] {
     made(SetDesired, [Database, AuditLog, Clock]),
     made(DesiredOfDevice, [Database, Clock]),
     made(RecordReport, [Database, Clock]),
-    made(EnrolDevice, [Database, KeyVault, LogIn, Sessions, AuditLog, Clock]),
+    {
+      provide: EnrolDevice,
+      inject: [Database, KeyVault, LogIn, Sessions, AuditLog, Clock],
+      useFactory: (
+        database: Database,
+        vault: KeyVault,
+        logIn: LogIn,
+        sessions: Sessions,
+        audit: AuditLog,
+        clock: Clock,
+      ) => new EnrolDevice(database, vault, logIn, sessions, audit, clock, readAttestationRules(config)),
+    },
     {
       provide: LogInDevice,
       inject: [Database, LoginLimits, Sessions, AuditLog, Clock],

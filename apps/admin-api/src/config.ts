@@ -8,6 +8,7 @@ import {
   EnvText,
   readConfig,
 } from '@azaion/nest-support';
+import { parsePcrSelection } from '@azaion/identity';
 import { type Secret } from '@azaion/kernel';
 import {
   ArrayMaxSize,
@@ -18,6 +19,7 @@ import {
   IsOptional,
   IsString,
   IsUrl,
+  Matches,
   Max,
   Min,
   MinLength,
@@ -216,6 +218,45 @@ export class AdminConfig {
   @IsBoolean()
   readonly verifier: boolean = true;
 
+  /** PEM file with the certificates of TPM makers: roots, and issuers that lead to them. */
+  @EnvText('TPM_EK_ROOTS_FILE')
+  @IsOptional()
+  @IsString()
+  readonly tpmEkRootsFile?: string;
+
+  /** Names of single TPMs' endorsement keys that are trusted without a certificate, in hexadecimal, one a line. */
+  @EnvText('TPM_EK_ALLOW_FILE')
+  @IsOptional()
+  @IsString()
+  readonly tpmEkAllowFile?: string;
+
+  /** Registers that a TPM must quote at the enrolment. */
+  @EnvText('TPM_PCRS')
+  @Matches(/^sha256:\d{1,2}(?:,\d{1,2}){0,23}$/)
+  readonly tpmPcrs: string = 'sha256:0,2,4,7';
+
+  /** Which boot states may enrol: whatever a device starts with, or those on the list. */
+  @EnvText('TPM_PCR_POLICY')
+  @IsIn(['accept-first', 'allow-list'])
+  readonly tpmPcrPolicy: 'accept-first' | 'allow-list' = 'accept-first';
+
+  /** Digests of boot states for `allow-list`, in hexadecimal, one a line. */
+  @EnvText('TPM_PCR_ALLOW_FILE')
+  @IsOptional()
+  @IsString()
+  readonly tpmPcrAllowFile?: string;
+
+  /** Public JWK of the key that signs boot policies: keys of devices must obey it. */
+  @EnvText('TPM_POLICY_KEY_FILE')
+  @IsOptional()
+  @IsString()
+  readonly tpmPolicyKeyFile?: string;
+
+  /** Models whose boot policies devices may obey. */
+  @EnvList('TPM_POLICY_MODELS')
+  @ArrayMaxSize(64)
+  readonly tpmPolicyModels: readonly string[] = [];
+
   /** Least level that is logged. */
   @EnvText('LOG_LEVEL')
   @IsIn(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
@@ -244,6 +285,12 @@ export function readAdminConfig(env: Environment): AdminConfig {
     problems.push('S3_BUCKET: is required with S3_ENDPOINT');
   if (config.keyDocumentFile !== undefined && config.rootKeyFile === undefined)
     problems.push('STATEMENT_ROOT_KEY_FILE: is required with STATEMENT_KEY_DOCUMENT_FILE');
+  if (config.tpmPcrPolicy === 'allow-list' && config.tpmPcrAllowFile === undefined)
+    problems.push('TPM_PCR_ALLOW_FILE: is required with TPM_PCR_POLICY=allow-list');
+  if ((config.tpmPolicyKeyFile === undefined) !== (config.tpmPolicyModels.length === 0))
+    problems.push('TPM_POLICY_KEY_FILE, TPM_POLICY_MODELS: set both or none');
+  if (parsePcrSelection(config.tpmPcrs) === undefined)
+    problems.push('TPM_PCRS: must name registers of the SHA-256 bank, such as sha256:0,2,4,7');
   if (isProduction(config)) problems.push(...missingInProduction(config));
   if (problems.length > 0) throw new ConfigError(problems);
   return config;

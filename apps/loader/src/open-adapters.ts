@@ -3,6 +3,7 @@ import { uptime } from 'node:os';
 import { join } from 'node:path';
 
 import { ChunkWorkerPool } from '@azaion/adapters/chunk-workers';
+import { type ChosenIdentity, openDeviceIdentity } from '@azaion/adapters/device-identity';
 import { DirectoryPackSource, DirectoryPackStore, DirectorySegmentStore } from '@azaion/adapters/file-store';
 import { HttpPackSink, HttpPackSource } from '@azaion/adapters/http-packs';
 import { TarArchiveInspector } from '@azaion/adapters/image-archive';
@@ -26,7 +27,6 @@ import { Logger } from '@nestjs/common';
 import { isProduction, type LoaderConfig } from './config.js';
 import { readDeviceConf } from './device/device-conf.js';
 import { DeviceSession } from './device/device-session.js';
-import { type ChosenIdentity, openDeviceIdentity } from './device/open-device-identity.js';
 import { OfflineDevice } from './device/offline-device.js';
 import { type LoaderAdapters } from './loader-adapters.js';
 import { CallerSessions } from './session/caller-sessions.js';

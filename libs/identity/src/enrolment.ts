@@ -16,6 +16,8 @@ export interface EnrolmentChallenge {
   readonly nonce: Uint8Array;
   /** 65-byte point of the server's ephemeral key. */
   readonly agreementPoint: Uint8Array;
+  /** Whether the server looks at a TPM's evidence. */
+  readonly isEvidenceAsked?: boolean;
 }
 
 /** A device's two public keys and the proofs that it holds both private halves. */

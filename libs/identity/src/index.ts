@@ -87,6 +87,7 @@ export {
   checkEvidence,
   type CheckedEvidence,
   type EvidenceSource,
+  isEvidenceSource,
   quoteBinding,
   type SignedTpmStatement,
   type TpmEvidence,

@@ -84,13 +84,18 @@ export class ManageDevices {
       const device = await on
         .updateTable('devices')
         .set(
-          status === 'registered' ? { status, signing_key: null, agreement_key: null, enrolled_at: null } : { status },
+          status === 'registered'
+            ? { status, signing_key: null, agreement_key: null, enrolled_at: null, attested_at: null }
+            : { status },
         )
         .where('serial', '=', serial)
         .returning(['id', 'user_id'])
         .executeTakeFirst();
       if (!device) throw notFound();
       await on.deleteFrom('device_challenges').where('device_id', '=', device.id).execute();
+      await on.deleteFrom('pending_attestations').where('device_id', '=', device.id).execute();
+      if (status === 'registered')
+        await on.deleteFrom('device_attestations').where('device_id', '=', device.id).execute();
       await this.sessions.endAll(on, device.user_id);
       await this.audit.record(on, { event, actor, subject: serial });
     });

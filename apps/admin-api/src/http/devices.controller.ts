@@ -2,8 +2,9 @@ import { isPublicJwk } from '@azaion/crypto';
 import { type Caller } from '@azaion/identity';
 import { Secret, toBase64Url } from '@azaion/kernel';
 import { AllowRoles, CurrentCaller, invalidRequest, Public } from '@azaion/nest-support';
-import { Body, Controller, Get, Headers, HttpCode, Ip, Param, Post, Query } from '@nestjs/common';
+import { Body, Controller, Get, Headers, HttpCode, Ip, Param, Post, Query, Res } from '@nestjs/common';
 import {
+  ApiAcceptedResponse,
   ApiCreatedResponse,
   ApiExtraModels,
   ApiHeader,
@@ -14,14 +15,16 @@ import {
   ApiPropertyOptional,
   ApiTags,
 } from '@nestjs/swagger';
-import { IsIn, IsObject, IsOptional, IsString, Matches, MaxLength, NotEquals } from 'class-validator';
+import { Type } from 'class-transformer';
+import { IsIn, IsObject, IsOptional, IsString, Matches, MaxLength, NotEquals, ValidateNested } from 'class-validator';
 
-import { EnrolDevice } from '../devices/enrol-device.js';
+import { ACTIVATION_BYTES, EnrolDevice } from '../devices/enrol-device.js';
 import { type DeviceView, ManageDevices } from '../devices/manage-devices.js';
 import { RegisterDevice } from '../devices/register-device.js';
 import { MAX_PASSWORD_CHARS } from '../tokens/password-hasher.js';
 import { type AnswerOf, bytesOf, IsBase64UrlBytes, PageQuery, SERIAL_PATTERN, SerialParams } from './dto.js';
 import { EmptyBody } from './empty-body.js';
+import { EvidenceBody, evidenceOf } from './evidence.dto.js';
 import { ProblemResponses } from './problems.js';
 
 const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,128}$/;
@@ -72,6 +75,8 @@ class ChallengeAnswer {
   readonly nonce!: string;
   @ApiProperty({ description: 'base64url, 65 bytes' })
   readonly agreementPoint!: string;
+  @ApiProperty({ enum: ['none', 'tpm'], description: 'Whether evidence of a TPM is looked at' })
+  readonly evidence!: 'none' | 'tpm';
 }
 
 class EnrolmentBody {
@@ -94,6 +99,12 @@ class EnrolmentBody {
   @ApiProperty({ description: 'HMAC-SHA-256, base64url, 32 bytes' })
   @IsBase64UrlBytes(32)
   readonly agreementProof!: string;
+
+  @ApiPropertyOptional({ type: EvidenceBody, description: 'What the TPM says about itself and the keys' })
+  @IsOptional()
+  @ValidateNested()
+  @Type(() => EvidenceBody)
+  readonly evidence?: EvidenceBody;
 }
 
 class HeldVersionAnswer {
@@ -121,6 +132,25 @@ class DeviceReportAnswer {
   readonly resources!: readonly AnswerOf<HeldVersionAnswer>[];
   @ApiProperty({ oneOf: [{ $ref: '#/components/schemas/RunningImagesAnswer' }, { type: 'null' }] })
   readonly images!: AnswerOf<RunningImagesAnswer> | null;
+}
+
+class ActivationAnswer {
+  @ApiProperty({ description: 'Names the activation: base64url, 32 bytes; valid for 5 minutes, once' })
+  readonly activation!: string;
+  @ApiProperty({ description: 'For the TPM of the evidence (`TPM2B_ID_OBJECT`), base64url' })
+  readonly credentialBlob!: string;
+  @ApiProperty({ description: 'For the TPM of the evidence (`TPM2B_ENCRYPTED_SECRET`), base64url' })
+  readonly encryptedSecret!: string;
+}
+
+class ActivationBody {
+  @ApiProperty({ description: 'base64url, 32 bytes' })
+  @IsBase64UrlBytes(ACTIVATION_BYTES)
+  readonly activation!: string;
+
+  @ApiProperty({ description: 'What the TPM took out of the credential: base64url, 32 bytes' })
+  @IsBase64UrlBytes(ACTIVATION_BYTES)
+  readonly secret!: string;
 }
 
 class DeviceAnswer {
@@ -247,7 +277,11 @@ export class DevicesController {
     @Ip() address: string,
   ): Promise<AnswerOf<ChallengeAnswer>> {
     const challenge = await this.enrolDevice.challenge(serial, { email, password: new Secret(password), address });
-    return { nonce: toBase64Url(challenge.nonce), agreementPoint: toBase64Url(challenge.agreementPoint) };
+    return {
+      nonce: toBase64Url(challenge.nonce),
+      agreementPoint: toBase64Url(challenge.agreementPoint),
+      evidence: challenge.isEvidenceAsked ? 'tpm' : 'none',
+    };
   }
 
   @Post(':serial/enrolment')
@@ -255,8 +289,14 @@ export class DevicesController {
   @Public()
   @ApiOperation({ summary: 'Register a device’s keys with proof that it holds both' })
   @ApiNoContentResponse({ description: 'Enrolled: from now on the device logs in with its key' })
-  @ProblemResponses(400, 401, 409, 422)
-  async enrol(@Param() { serial }: SerialParams, @Body() body: EnrolmentBody, @Ip() address: string): Promise<void> {
+  @ApiAcceptedResponse({ type: ActivationAnswer, description: 'The evidence holds; the TPM must open the credential' })
+  @ProblemResponses(400, 401, 403, 409, 422)
+  async enrol(
+    @Param() { serial }: SerialParams,
+    @Body() body: EnrolmentBody,
+    @Ip() address: string,
+    @Res({ passthrough: true }) reply: { status(code: number): unknown },
+  ): Promise<AnswerOf<ActivationAnswer> | undefined> {
     const { signingKey } = body;
     if (!isPublicJwk(signingKey))
       throw invalidRequest(400, [{ field: 'signingKey', messages: ['must be a P-256 JWK: kty, crv, x, y'] }]);
@@ -267,7 +307,29 @@ export class DevicesController {
       signingProof: bytesOf(body.signingProof),
       agreementProof: bytesOf(body.agreementProof),
     };
-    await this.enrolDevice.run(serial, proof, address);
+    const evidence = body.evidence === undefined ? undefined : evidenceOf(body.evidence);
+    const activation = await this.enrolDevice.run(serial, proof, evidence, address);
+    if (activation === undefined) return undefined;
+    reply.status(202);
+    return {
+      activation: toBase64Url(activation.token),
+      credentialBlob: toBase64Url(activation.credential.credentialBlob),
+      encryptedSecret: toBase64Url(activation.credential.encryptedSecret),
+    };
+  }
+
+  @Post(':serial/enrolment/activation')
+  @HttpCode(204)
+  @Public()
+  @ApiOperation({ summary: 'Finish an enrolment with what the TPM took out of its credential' })
+  @ApiNoContentResponse({ description: 'Enrolled and attested' })
+  @ProblemResponses(400, 401, 403, 409, 422)
+  async activate(
+    @Param() { serial }: SerialParams,
+    @Body() { activation, secret }: ActivationBody,
+    @Ip() address: string,
+  ): Promise<void> {
+    await this.enrolDevice.activate(serial, bytesOf(activation), bytesOf(secret), address);
   }
 }
 

@@ -10,6 +10,7 @@ import { folderPolicies } from './migrations/0020-folder-policies.js';
 import { audit } from './migrations/0021-audit.js';
 import { keySchedule } from './migrations/0022-key-schedule.js';
 import { fleet } from './migrations/0030-fleet.js';
+import { attestation } from './migrations/0050-attestation.js';
 import { type Schema } from './schema.js';
 import { grantServiceRole, type SERVICE_ROLE } from './service-role.js';
 
@@ -92,6 +93,7 @@ export class Database {
             '0021-audit': audit,
             '0022-key-schedule': keySchedule,
             '0030-fleet': fleet,
+            '0050-attestation': attestation,
           }),
       },
     });

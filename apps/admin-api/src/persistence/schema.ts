@@ -122,6 +122,33 @@ export interface DeviceChallengesTable {
   expires_at: Date;
 }
 
+/** Which TPM stands for a device, and the state it had booted into. */
+export interface DeviceAttestationsTable {
+  device_id: string;
+  endorsement_name: Buffer;
+  pcrs: string;
+  pcr_digest: Buffer;
+}
+
+/** Enrolments whose evidence holds, until the TPM has opened its credential. */
+export interface PendingAttestationsTable {
+  token_hash: Buffer;
+  device_id: string;
+  secret_hash: Buffer;
+  signing_key: JSONColumnType<PublicJwk>;
+  agreement_key: Buffer;
+  endorsement_name: Buffer;
+  pcrs: string;
+  pcr_digest: Buffer;
+  expires_at: Date;
+}
+
+/** Nonces of enrolments that have been answered, until they would have expired. */
+export interface UsedChallengesTable {
+  nonce_hash: Buffer;
+  expires_at: Date;
+}
+
 /** Assertion ids that have been used. */
 export interface UsedAssertionsTable {
   jti: string;
@@ -327,6 +354,9 @@ export interface Schema {
   device_desired: DeviceDesiredTable;
   device_reports: DeviceReportsTable;
   device_challenges: DeviceChallengesTable;
+  device_attestations: DeviceAttestationsTable;
+  pending_attestations: PendingAttestationsTable;
+  used_challenges: UsedChallengesTable;
   used_assertions: UsedAssertionsTable;
   folders: FoldersTable;
   folder_policies: FolderPoliciesTable;

@@ -54,7 +54,11 @@ class DeviceAuthority {
     return answer;
   }
 
-  async enrol(serial: string, proof: EnrolmentProof): Promise<void> {
+  activateEnrolment(): Promise<void> {
+    return Promise.reject(new Error('no evidence was asked for'));
+  }
+
+  async enrol(serial: string, proof: EnrolmentProof): Promise<undefined> {
     if (this.challenge === undefined) throw wrongCredentials();
     await verifyEnrolment(serial, proof, this.challenge.ecdh);
     this.enrolments += 1;

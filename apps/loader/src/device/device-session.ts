@@ -1,11 +1,10 @@
-import { type HttpAuthApi, type IssuedTokens } from '@azaion/adapters/resource-api';
+import { enrolDevice, type EnrolmentApi, type HttpAuthApi, type IssuedTokens } from '@azaion/adapters/resource-api';
 import {
   ASSERTION_TOLERANCE_SECONDS,
   type Caller,
   type DeviceIdentity,
   IdentityError,
   type JwksTokenVerifier,
-  proveEnrolment,
   signDeviceAssertion,
 } from '@azaion/identity';
 import { type Clock, DomainError, ManualClock, type Secret } from '@azaion/kernel';
@@ -30,8 +29,7 @@ export interface DeviceAccount {
 
 /** What the session works with. */
 export interface DeviceSessionDependencies {
-  readonly auth: Pick<HttpAuthApi, 'enrol' | 'enrolmentChallenge' | 'loginDevice'> &
-    Partial<Pick<HttpAuthApi, 'serverTimeMs'>>;
+  readonly auth: EnrolmentApi & Pick<HttpAuthApi, 'loginDevice'> & Partial<Pick<HttpAuthApi, 'serverTimeMs'>>;
   readonly identity: DeviceIdentity;
   readonly verifier: Pick<JwksTokenVerifier, 'issuedAt' | 'verify'>;
   readonly clock: Clock;
@@ -237,9 +235,9 @@ export class DeviceSession implements DeviceTokens, DeviceRecipient {
 
   private async enrol(): Promise<void> {
     const { auth, identity } = this.using;
-    const challenge = await auth.enrolmentChallenge(this.serial, this.account.email, this.account.password);
-    await auth.enrol(this.serial, await proveEnrolment(identity, this.serial, challenge));
-    this.using.log.log(`The device ${this.serial} has been enrolled.`);
+    const { attested, whyNot } = await enrolDevice(auth, identity, this.account);
+    const evidence = attested ? ' and attested' : whyNot === undefined ? '' : `, but not attested: ${whyNot}`;
+    this.using.log.log(`The device ${this.serial} has been enrolled${evidence}.`);
   }
 
   private schedule(delayMs: number): void {

@@ -71,6 +71,7 @@ const REFUSED_FOR_GOOD: readonly string[] = ['folder.forbidden', 'resource.forbi
 const ETAG = /^"[\x21\x23-\x7e]{1,128}"$/;
 const MAX_PROBLEM_BYTES = 64 * 1024;
 const DEFAULT_DEADLINE_MS = 120_000;
+const NO_CONTENT = 204;
 
 /**
  * Checks the base URL before any credential goes there.
@@ -146,7 +147,7 @@ export class ApiClient {
   /**
    * Makes one call and reads its JSON answer.
    *
-   * @param read - Checks shape and bounds; what it throws becomes `api.unexpected`.
+   * @param read - Checks shape and bounds, of `undefined` when the status is 204; what it throws becomes `api.unexpected`.
    * @throws As {@link call}.
    */
   async json<T>(
@@ -155,7 +156,7 @@ export class ApiClient {
     refusal?: (problem: ApiProblem) => DomainError | undefined,
   ): Promise<T> {
     const { body, status } = await this.call(call, refusal);
-    return readJson(body, (value) => read(value, status));
+    return readJson(status === NO_CONTENT ? undefined : body, (value) => read(value, status));
   }
 
   /**
@@ -228,10 +229,10 @@ export class ApiClient {
   }
 }
 
-/** Reads a JSON answer. @throws ResourceError `api.unexpected` when it is none, or not of the shape that `read` wants. */
-export function readJson<T>(body: Buffer, read: (value: unknown) => T): T {
+/** Reads a JSON answer; `undefined` for one without a body. @throws ResourceError `api.unexpected` when it is none, or not of the shape that `read` wants. */
+export function readJson<T>(body: Buffer | undefined, read: (value: unknown) => T): T {
   try {
-    return read(JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body)));
+    return read(body === undefined ? undefined : JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body)));
   } catch (cause) {
     if (cause instanceof AnswerShapeError || cause instanceof SyntaxError || cause instanceof TypeError)
       throw unexpected(cause);

@@ -1,5 +1,16 @@
 import { P256_POINT_BYTES } from '@azaion/crypto';
-import { ENROLMENT_NONCE_BYTES, type EnrolmentChallenge, type EnrolmentProof, IdentityError } from '@azaion/identity';
+import {
+  ENROLMENT_NONCE_BYTES,
+  type EnrolmentChallenge,
+  type EnrolmentProof,
+  IDENTITY_ERRORS,
+  IdentityError,
+  type IdentityErrorCode,
+  pcrSelectionText,
+  type SignedTpmStatement,
+  type TpmCredential,
+  type TpmEvidence,
+} from '@azaion/identity';
 import { type DomainError, Secret, toBase64Url } from '@azaion/kernel';
 
 import { fixedToken } from './access-tokens.js';
@@ -10,6 +21,16 @@ const MAX_TOKEN_CHARS = 8192;
 const MAX_ANSWER_BYTES = 64 * 1024;
 const TOKEN = /^[A-Za-z0-9_.-]+$/;
 const LONGEST_TOKEN_LIFE_SECONDS = 366 * 86_400;
+
+const ACTIVATION_BYTES = 32;
+const MAX_CREDENTIAL_BYTES = 1024;
+
+/** What a device's TPM must open before the device is enrolled. */
+export interface EnrolmentActivation {
+  /** Names this activation, 32 bytes. */
+  readonly token: Uint8Array;
+  readonly credential: TpmCredential;
+}
 
 /** What a login gives. The access token is untrusted until a `TokenVerifier` has accepted it. */
 export interface IssuedTokens {
@@ -68,29 +89,62 @@ export class HttpAuthApi {
         return {
           nonce: answer.bytes('nonce', ENROLMENT_NONCE_BYTES),
           agreementPoint: answer.bytes('agreementPoint', P256_POINT_BYTES),
+          isEvidenceAsked: answer.has('evidence') && answer.text('evidence', 16, /^[a-z]+$/) === 'tpm',
         };
       },
       authRefusal,
     );
   }
 
-  /** Registers a device's keys. @throws IdentityError `device.already-enrolled` | `device.proof-invalid` | `login.wrong-credentials`. */
-  async enrol(serial: string, proof: EnrolmentProof): Promise<void> {
+  /**
+   * Registers a device's keys.
+   *
+   * @param evidence - Of the device's TPM.
+   * @returns What the TPM must open before the device is enrolled; `undefined` when it is enrolled.
+   * @throws IdentityError `device.already-enrolled` | `device.proof-invalid` | `login.wrong-credentials` | `attestation.…`.
+   */
+  enrol(serial: string, proof: EnrolmentProof, evidence?: TpmEvidence): Promise<EnrolmentActivation | undefined> {
+    const call = {
+      method: 'POST',
+      path: apiPath('devices', serial, 'enrolment'),
+      json: {
+        nonce: toBase64Url(proof.nonce),
+        signingKey: proof.signingKey,
+        agreementKey: toBase64Url(proof.agreementKey),
+        signingProof: toBase64Url(proof.signingProof),
+        agreementProof: toBase64Url(proof.agreementProof),
+        ...(evidence === undefined ? {} : { evidence: evidenceJson(evidence) }),
+      },
+      maxBytes: MAX_ANSWER_BYTES,
+    } as const;
+    return this.client.json(
+      { ...call, expect: [202, 204] },
+      (value, status) => {
+        if (status === 204) return undefined;
+        const answer = new ApiAnswer(value);
+        return {
+          token: answer.bytes('activation', ACTIVATION_BYTES),
+          credential: {
+            credentialBlob: answer.bytes('credentialBlob', 1, MAX_CREDENTIAL_BYTES),
+            encryptedSecret: answer.bytes('encryptedSecret', 1, MAX_CREDENTIAL_BYTES),
+          },
+        };
+      },
+      enrolmentRefusal,
+    );
+  }
+
+  /** Ends an enrolment with what the TPM took out of its credential. @throws IdentityError as {@link enrol}. */
+  async activateEnrolment(serial: string, token: Uint8Array, secret: Uint8Array): Promise<void> {
     await this.client.call(
       {
         method: 'POST',
-        path: apiPath('devices', serial, 'enrolment'),
-        json: {
-          nonce: toBase64Url(proof.nonce),
-          signingKey: proof.signingKey,
-          agreementKey: toBase64Url(proof.agreementKey),
-          signingProof: toBase64Url(proof.signingProof),
-          agreementProof: toBase64Url(proof.agreementProof),
-        },
+        path: apiPath('devices', serial, 'enrolment', 'activation'),
+        json: { activation: toBase64Url(token), secret: toBase64Url(secret) },
         expect: [204],
         maxBytes: MAX_ANSWER_BYTES,
       },
-      authRefusal,
+      enrolmentRefusal,
     );
   }
 
@@ -110,6 +164,36 @@ export class HttpAuthApi {
       authRefusal,
     );
   }
+}
+
+function evidenceJson(evidence: TpmEvidence): object {
+  const statement = (it: SignedTpmStatement): object => ({
+    statement: toBase64Url(it.statement),
+    signature: toBase64Url(it.signature),
+  });
+  const { endorsementCertificate } = evidence;
+  return {
+    endorsementKey: toBase64Url(evidence.endorsementKey),
+    ...(endorsementCertificate === undefined ? {} : { endorsementCertificate: toBase64Url(endorsementCertificate) }),
+    attestationKey: toBase64Url(evidence.attestationKey),
+    agreementKey: toBase64Url(evidence.agreementKey),
+    signingKey: toBase64Url(evidence.signingKey),
+    agreementCertified: statement(evidence.agreementCertified),
+    signingCertified: statement(evidence.signingCertified),
+    pcrs: pcrSelectionText(evidence.pcrs),
+    pcrValues: evidence.pcrValues.map(toBase64Url),
+    quote: statement(evidence.quote),
+  };
+}
+
+/** Refused evidence says why by its code; everything else as in a login. */
+function enrolmentRefusal(problem: ApiProblem): DomainError | undefined {
+  const code = Object.keys(IDENTITY_ERRORS).find((one) => one === problem.code && one.startsWith('attestation.'));
+  return code === undefined
+    ? authRefusal(problem)
+    : new IdentityError(code as IdentityErrorCode, `The Admin API does not accept the evidence of the TPM (${code}).`, {
+        cause: { status: problem.status },
+      });
 }
 
 function authRefusal(problem: ApiProblem): DomainError | undefined {

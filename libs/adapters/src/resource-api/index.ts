@@ -1,6 +1,7 @@
+export { type DeviceAccountCredentials, enrolDevice, type Enrolment, type EnrolmentApi } from './enrol-device.js';
 export { type AccessTokens, fixedToken } from './access-tokens.js';
 export { ApiClient, type ApiClientOptions, apiUrlProblem } from './api-client.js';
-export { HttpAuthApi, type IssuedTokens } from './http-auth-api.js';
+export { type EnrolmentActivation, HttpAuthApi, type IssuedTokens } from './http-auth-api.js';
 export { type CatalogueEntry, HttpCatalogue } from './http-catalogue.js';
 export {
   type DesiredState,

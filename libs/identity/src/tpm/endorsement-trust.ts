@@ -84,7 +84,8 @@ function isRoot(certificate: X509Certificate, trusted: readonly X509Certificate[
 function parsed(der: Uint8Array): X509Certificate {
   try {
     const certificate = new X509Certificate(der);
-    void certificate.publicKey; // decoded when it is first asked for
+    // The key is decoded when it is first asked for: now, while a failure is still that of the certificate.
+    certificate.publicKey.export({ format: 'der', type: 'spki' });
     return certificate;
   } catch (cause) {
     throw new IdentityError('attestation.malformed', 'The certificate of the TPM cannot be read.', { cause });

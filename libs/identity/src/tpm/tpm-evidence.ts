@@ -51,6 +51,11 @@ export interface EvidenceSource {
   activate(credential: TpmCredential): Promise<Uint8Array>;
 }
 
+/** Whether an identity can show evidence. */
+export function isEvidenceSource(identity: object): identity is EvidenceSource {
+  return 'evidenceFor' in identity && 'activate' in identity;
+}
+
 /** What the keys and the enrolment are that evidence must be about. */
 export interface AttestedEnrolment {
   readonly serial: string;

@@ -2,9 +2,9 @@ import { access, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { isPublicJwk } from '@azaion/crypto';
-import { HardwareDeviceIdentity, SystemHardwareProbe, whyNoHardwareBinding } from '@azaion/adapters/hardware';
-import { CredentialsDeviceIdentity } from '@azaion/adapters/software-identity';
-import { type FleetBootPolicy, hasTpmKeys, probeTpm, TpmDeviceIdentity } from '@azaion/adapters/tpm';
+import { HardwareDeviceIdentity, SystemHardwareProbe, whyNoHardwareBinding } from '../hardware/index.js';
+import { CredentialsDeviceIdentity } from '../software-identity/credentials-device-identity.js';
+import { type FleetBootPolicy, hasTpmKeys, probeTpm, TpmDeviceIdentity } from '../tpm/index.js';
 import {
   type Binding,
   type DeviceIdentity,

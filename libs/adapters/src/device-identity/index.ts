@@ -1,0 +1,6 @@
+export {
+  chooseBinding,
+  type ChosenIdentity,
+  type IdentitySettings,
+  openDeviceIdentity,
+} from './open-device-identity.js';
