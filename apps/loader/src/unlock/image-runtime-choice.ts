@@ -1,4 +1,5 @@
-import { join } from 'node:path';
+import { existsSync } from 'node:fs';
+import { basename, join } from 'node:path';
 
 import { DockerCliImageRuntime } from '@azaion/adapters/docker-cli';
 import { DirectoryImageRuntime } from '@azaion/adapters/image-directory';
@@ -11,6 +12,8 @@ import { type LoaderConfig } from '../config.js';
 const PROBE_TIMEOUT_MS = 5000;
 /** An engine that answered is believed for so long: asking it starts a process. */
 const BELIEVED_MS = 30_000;
+/** `podman load` keeps the archive in a temporary file while it works: plaintext, which belongs on no disk. */
+const MEMORY_DIRECTORY = '/dev/shm';
 /** A name that no image has. */
 const PROBE_REFERENCE = 'azaion/no-such-image:probe';
 
@@ -31,7 +34,12 @@ export class ImageRuntimeChoice implements HealthCheck {
     private readonly log: (message: string) => void,
   ) {
     this.mode = config.unlockRuntime;
-    this.engine = new DockerCliImageRuntime({ command: config.containerCli });
+    this.engine = new DockerCliImageRuntime({
+      command: config.containerCli,
+      ...(basename(config.containerCli) === 'podman' && existsSync(MEMORY_DIRECTORY)
+        ? { env: { TMPDIR: MEMORY_DIRECTORY } }
+        : {}),
+    });
     this.directory = new DirectoryImageRuntime(config.unlockDirectory ?? join(config.dataDir, 'images'));
   }
 

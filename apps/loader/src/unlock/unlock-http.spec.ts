@@ -394,6 +394,21 @@ describe('the unlock routes (F4, F5)', () => {
     expect(await loader.until('ready', 'error')).toMatchObject({ state: 'ready', error: null });
   });
 
+  it('waits by itself for a network that is not up yet, and holds up no probe', async () => {
+    await loader.publish(archive);
+    loader.apis.error = new ResourceError('api.unreachable', 'The Admin API does not answer.');
+    await loader.restart({ UNLOCK_ON_START: 'true' });
+    for await (const { status } of loader.events()) {
+      if (status.progress?.phase !== 'waiting_for_link') continue;
+      expect(status).toMatchObject({ state: 'authenticating', error: null });
+      break;
+    }
+    for (const path of ['/health', '/health/live', '/health/startup'])
+      expect((await fetch(`${loader.url}${path}`)).status).toBe(200);
+    loader.apis.error = undefined;
+    expect(await loader.until('ready', 'error')).toMatchObject({ state: 'ready', error: null });
+  });
+
   it('runs again by itself what a kill cut off, when that is switched on', async () => {
     await loader.publish(archive);
     const cutOff = { state: 'loading_images', error: null, detail: null, images: [] };
