@@ -188,6 +188,23 @@ export class LoaderConfig {
   @IsString()
   readonly nodeEnv?: string;
 
+  /** The Admin API and the CDN are of the older kind: small and big parts, one key for everybody, passwords kept in memory. */
+  @EnvFlag('LEGACY_API')
+  @IsBoolean()
+  readonly legacyApi: boolean = false;
+
+  /** With `LEGACY_API`: directory of big parts that were shipped, `{folder}/{name}.big`; `legacy` in the data directory when unset. */
+  @EnvText('LEGACY_DIRECTORY')
+  @IsOptional()
+  @IsString()
+  readonly legacyDirectory?: string;
+
+  /** With `LEGACY_API`: one-line description of the machine, for servers that still bind accounts to machines. */
+  @EnvText('LEGACY_HARDWARE_FINGERPRINT')
+  @IsOptional()
+  @IsString()
+  readonly legacyHardwareFingerprint?: string;
+
   /** Opens `/metrics` to a scraper, at least 16 characters; without one only administrators read them. */
   @EnvSecret('METRICS_TOKEN')
   @IsOptional()

@@ -18,6 +18,7 @@ import { type ArchiveInspector } from '@azaion/unlock';
 import { type CallerApis, type DeviceRecipient, type TokenBearer } from './session/caller-apis.js';
 import { type CallerSessions } from './session/caller-sessions.js';
 import { type OfflineLogin } from './session/log-in.js';
+import { type OpenLegacyForCaller, type PublishLegacyForCaller } from './legacy/legacy-resources.js';
 
 /** The device's own session as the rest of the Loader sees it. */
 export interface LoaderDevice extends DeviceRecipient {
@@ -66,6 +67,8 @@ export interface LoaderAdapters {
   readonly dataDirectory: HealthCheck;
   /** Does the Admin API answer, or does a lease hold. */
   readonly adminApi: HealthCheck;
+  /** The older protocol in place of sealed resources (`LEGACY_API`). */
+  readonly legacy?: { readonly open: OpenLegacyForCaller; readonly publish: PublishLegacyForCaller };
   /** Closes connections. */
   close(): Promise<void>;
 }

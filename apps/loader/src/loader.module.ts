@@ -92,8 +92,11 @@ function coreModule(config: LoaderConfig, adapters: LoaderAdapters, metrics: Loa
     { provide: LogIn, useValue: new LogIn(auth, verifier, new LoginLimiter(clock), adapters.offline) },
     { provide: LogOut, useValue: new LogOut(auth, sessions, (message) => logger.warn(message)) },
     { provide: RequestBearer, useValue: new RequestBearer(adapters.device, config.localTrust === 'session') },
-    { provide: OpenForCaller, useValue: new OpenForCaller(adapters) },
-    { provide: PublishForCaller, useValue: new PublishForCaller(apis, sink, inspector, config.maxUploadBytes, sealer) },
+    { provide: OpenForCaller, useValue: adapters.legacy?.open ?? new OpenForCaller(adapters) },
+    {
+      provide: PublishForCaller,
+      useValue: adapters.legacy?.publish ?? new PublishForCaller(apis, sink, inspector, config.maxUploadBytes, sealer),
+    },
   ];
   return {
     module: LoaderCoreModule,

@@ -28,6 +28,7 @@ import { isProduction, type LoaderConfig } from './config.js';
 import { readDeviceConf } from './device/device-conf.js';
 import { DeviceSession } from './device/device-session.js';
 import { OfflineDevice } from './device/offline-device.js';
+import { legacyAdapters } from './legacy/legacy-adapters.js';
 import { type LoaderAdapters } from './loader-adapters.js';
 import { CallerSessions } from './session/caller-sessions.js';
 import { HttpCallerApis } from './session/http-caller-apis.js';
@@ -41,7 +42,9 @@ import { ApiReach } from './status/api-reach.js';
  */
 export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters> {
   await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
-  const conf = await readDeviceConf(config.deviceConf);
+  const provisioned = await readDeviceConf(config.deviceConf);
+  // To an older Admin API a device is an account with a password: it has no keys there, and no leases.
+  const conf = config.legacyApi ? undefined : provisioned;
   const deviceLog = new Logger('Device');
   const chosen = conf === undefined ? undefined : await openDeviceIdentity(config, (message) => deviceLog.log(message));
   const state = chosen && (await DeviceStateKey.of(chosen.identity));
@@ -66,7 +69,7 @@ export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters
   const trust = await FileStatementTrust.open({
     dataDirectory: config.dataDir,
     root: await configuredRoot(config, conf),
-    trustOnFirstUse: !isProduction(config),
+    trustOnFirstUse: !isProduction(config) || config.legacyApi,
     documents: wellKnown,
     clock,
     key: state,
@@ -88,6 +91,7 @@ export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters
     (reached) => device?.leases.reached(reached),
   );
   const modelCacheDir = join(config.dataDir, 'packs');
+  const legacy = config.legacyApi ? await legacyAdapters(config, client, provisioned, clock) : undefined;
   return {
     clock,
     auth,
@@ -107,12 +111,12 @@ export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters
     offline: device?.offline,
     desired: device && new HttpDesiredApi(client, device.session, device.session.serial),
     time: time?.clock,
-    isOffline: reach.isOffline,
     binding: chosen?.identity.binding ?? 'none',
     bindingReason: chosen?.reason ?? 'There is no device.conf: this Loader acts for people only.',
     modelCacheDir,
     dataDirectory: { name: 'data-directory', check: () => access(config.dataDir, constants.W_OK) },
     adminApi: reach.check,
+    ...(legacy ?? { isOffline: reach.isOffline }),
     close: async () => {
       await time?.close();
       await Promise.all([client.close(), cdn.source.close(), cdn.sink.close(), workers?.close(), chosen?.close()]);

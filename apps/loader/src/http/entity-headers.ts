@@ -1,6 +1,11 @@
 import { type ByteRange } from '@azaion/kernel';
 import { type OpenedResource, ResourceError } from '@azaion/split-resource';
 
+/** What is served of an opened resource, whatever its format. */
+export interface ServableResource extends Pick<OpenedResource, 'etag' | 'read' | 'sha256' | 'verified'> {
+  readonly statement: Pick<OpenedResource['statement'], 'totalBytes' | 'version'>;
+}
+
 /** Which part of a resource a request wants. */
 export type Wanted =
   { readonly kind: 'all' } | { readonly kind: 'range'; readonly range: ByteRange } | { readonly kind: 'not-modified' };
@@ -16,7 +21,7 @@ export interface ConditionalHeaders {
  * The headers that describe a version, whatever part of it is sent. `Repr-Digest` (RFC 9530) is among them once the verifier has passed the
  * version: before, the hash in a recipe is what its publisher asserts, and nobody has compared it with the plaintext.
  */
-export function entityHeaders(resource: OpenedResource): Record<string, string> {
+export function entityHeaders(resource: Omit<ServableResource, 'read'>): Record<string, string> {
   return {
     'accept-ranges': 'bytes',
     'cache-control': 'private, no-cache',

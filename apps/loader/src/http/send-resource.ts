@@ -1,10 +1,9 @@
 import { Readable } from 'node:stream';
 
 import { type ByteRange } from '@azaion/kernel';
-import { type OpenedResource } from '@azaion/split-resource';
 import { type FastifyReply } from 'fastify';
 
-import { entityHeaders } from './entity-headers.js';
+import { entityHeaders, type ServableResource } from './entity-headers.js';
 
 /**
  * Streams plaintext under backpressure. What fails before the first byte becomes a problem document; what fails later cuts the
@@ -14,7 +13,7 @@ import { entityHeaders } from './entity-headers.js';
  */
 export async function sendResource(
   reply: FastifyReply,
-  resource: OpenedResource,
+  resource: ServableResource,
   range: ByteRange | undefined,
   signal: AbortSignal,
 ): Promise<void> {

@@ -36,6 +36,8 @@ export interface ApiCall {
   readonly bytes?: Uint8Array;
   /** The `ETag` of an answer at hand (RFC 9110 §13.1.2); 304 must then be expected. */
   readonly ifNoneMatch?: string | undefined;
+  /** Of `bytes`; `application/octet-stream` unless given. */
+  readonly mediaType?: string;
   /** The caller's token. */
   readonly tokens?: AccessTokens | undefined;
   /** The device's own token, sent as `Azaion-Device`. */
@@ -182,7 +184,7 @@ export class ApiClient {
     if (deviceToken !== undefined) headers['azaion-device'] = deviceToken;
     if (call.ifNoneMatch !== undefined) headers['if-none-match'] = call.ifNoneMatch;
     if (call.json !== undefined) headers['content-type'] = 'application/json';
-    else if (call.bytes !== undefined) headers['content-type'] = 'application/octet-stream';
+    else if (call.bytes !== undefined) headers['content-type'] = call.mediaType ?? 'application/octet-stream';
     const deadlineMs = call.deadlineMs ?? DEFAULT_DEADLINE_MS;
     const deadline = AbortSignal.timeout(deadlineMs);
     try {

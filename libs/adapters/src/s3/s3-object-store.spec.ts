@@ -3,10 +3,11 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 
 import { Secret } from '@azaion/kernel';
-import { describeObjectStore } from '@azaion/split-resource/testing';
-import { describeWith, type S3Service, startRadosGateway } from '@azaion/testing';
+import { describeLegacyBigParts, describeObjectStore } from '@azaion/split-resource/testing';
+import { describeWith, type S3Service, signedS3Request, startRadosGateway } from '@azaion/testing';
 
 import { HttpPackSink, HttpPackSource } from '../http-packs/index.js';
+import { S3LegacyParts } from '../legacy-protocol/index.js';
 import { S3ObjectStore } from './s3-object-store.js';
 
 function storeOn(service: S3Service, publicEndpoint?: string): S3ObjectStore {
@@ -39,6 +40,18 @@ describeWith('ceph', 'S3ObjectStore on a RADOS gateway', () => {
         await sink.close();
         await source.close();
         store.close();
+      },
+    });
+  });
+
+  describeLegacyBigParts('S3LegacyParts', () => {
+    const { endpoint, accessKeyId, secretAccessKey, bucket } = service;
+    const downloader = { accessKeyId, secretAccessKey: new Secret(secretAccessKey) };
+    return Promise.resolve({
+      folder: bucket,
+      parts: new S3LegacyParts(() => Promise.resolve({ endpoint, downloader, uploader: undefined })),
+      put: async ({ name }, content) => {
+        await signedS3Request(endpoint, service, 'PUT', `/${bucket}/${name}.big`, new Uint8Array(content));
       },
     });
   });

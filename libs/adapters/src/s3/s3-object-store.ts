@@ -6,11 +6,13 @@ import {
   HeadBucketCommand,
   HeadObjectCommand,
   PutObjectCommand,
-  S3Client,
+  type S3Client,
 } from '@aws-sdk/client-s3';
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
 import { type ByteRange, type Secret } from '@azaion/kernel';
 import { ObjectStore, type PackTarget, ResourceError, type SignedPut } from '@azaion/split-resource';
+
+import { s3Client, statusOf } from './s3-client.js';
 
 /** How an S3 service is reached. */
 export interface S3ObjectStoreOptions {
@@ -26,9 +28,6 @@ export interface S3ObjectStoreOptions {
   readonly answerTimeoutMs?: number;
 }
 
-const ATTEMPTS = 3;
-const CONNECT_MS = 5_000;
-const ANSWER_MS = 30_000;
 const SIGNED_PUT_HEADERS = new Set(['content-length', 'content-md5', 'if-none-match', 'host']);
 
 /** Objects in a bucket of an S3-compatible service. Its own checksums are not relied on: packs carry ours. */
@@ -119,31 +118,6 @@ export class S3ObjectStore extends ObjectStore {
     this.client.destroy();
     this.signer.destroy();
   }
-}
-
-function s3Client(options: S3ObjectStoreOptions, endpoint: string | undefined): S3Client {
-  const answerMs = options.answerTimeoutMs ?? ANSWER_MS;
-  return new S3Client({
-    region: options.region,
-    ...(endpoint === undefined ? {} : { endpoint }),
-    credentials: { accessKeyId: options.accessKeyId, secretAccessKey: options.secretAccessKey.reveal() },
-    forcePathStyle: true,
-    // Newer defaults add checksums that other services than AWS ignore or refuse.
-    requestChecksumCalculation: 'WHEN_REQUIRED',
-    responseChecksumValidation: 'WHEN_REQUIRED',
-    maxAttempts: ATTEMPTS,
-    requestHandler: {
-      connectionTimeout: CONNECT_MS,
-      requestTimeout: answerMs,
-      throwOnRequestTimeout: true, // or the limit is only warned about
-      socketTimeout: answerMs, // for bodies that stop arriving
-    },
-  });
-}
-
-function statusOf(error: unknown): number | undefined {
-  const metadata = (error as { $metadata?: { httpStatusCode?: number } } | undefined)?.$metadata;
-  return metadata?.httpStatusCode;
 }
 
 /** A HEAD answers a missing key without a body, so the status is all there is. 403 is what services say without list permission: it stays an error. */

@@ -18,3 +18,5 @@ export { describePackSink, type PackSinkHarness } from './describe-pack-sink.js'
 export { describePackSource, type PackSourceHarness } from './describe-pack-source.js';
 export { describePackStore } from './describe-pack-store.js';
 export { describeSegmentStore } from './describe-segment-store.js';
+export { describeLegacyBigParts, type LegacyBigPartsUnderTest } from './describe-legacy-big-parts.js';
+export { InMemoryLegacyBigParts, InMemoryLegacyBigSink, InMemoryLegacySmallParts } from './in-memory-legacy-parts.js';

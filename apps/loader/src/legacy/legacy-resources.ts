@@ -1,0 +1,100 @@
+import { LEGACY_RESOURCE_KEY, legacyAesKey, type ResourceKind } from '@azaion/crypto';
+import { type CatalogueEntry } from '@azaion/adapters/resource-api';
+import { type ResourceName } from '@azaion/kernel';
+import {
+  type LegacyBigParts,
+  OpenLegacyResource,
+  PublishLegacyResource,
+  type PublishResult,
+  ResourceError,
+} from '@azaion/split-resource';
+
+import { type ServableResource } from '../http/entity-headers.js';
+import { type TokenBearer } from '../session/caller-apis.js';
+import { type LegacyAccounts } from './legacy-accounts.js';
+
+/** The format knows no versions: whatever is there is this one. */
+const ONLY_VERSION = 1;
+const SMALL_SUFFIX = '.small';
+
+/** F2 in the older protocol, for one caller at a time. In place of `OpenForCaller`. */
+export class OpenLegacyForCaller {
+  private readonly aesKey = legacyAesKey(LEGACY_RESOURCE_KEY);
+
+  /** @param local - Big parts on the device, asked before the CDN. */
+  constructor(
+    private readonly accounts: LegacyAccounts,
+    private readonly local: LegacyBigParts,
+  ) {}
+
+  /** @throws ResourceError | CryptoError | IdentityError. */
+  async newest(resource: ResourceName, bearer: TokenBearer, signal: AbortSignal): Promise<ServableResource> {
+    const { api, cdn } = this.accounts.of(bearer.caller.sessionId);
+    const opened = await new OpenLegacyResource(api, [this.local, cdn], this.aesKey).run(resource, signal);
+    return {
+      statement: { version: ONLY_VERSION, totalBytes: opened.totalBytes },
+      etag: opened.etag,
+      sha256: new Uint8Array(),
+      verified: false,
+      read: (range, _onProgress, readSignal) => opened.read(range, readSignal ?? signal),
+    };
+  }
+
+  /** @throws as {@link newest}. */
+  version(
+    resource: ResourceName,
+    version: number,
+    bearer: TokenBearer,
+    signal: AbortSignal,
+  ): Promise<ServableResource> {
+    if (version === ONLY_VERSION) return this.newest(resource, bearer, signal);
+    return Promise.reject(
+      new ResourceError('resource.not-found', 'The older Admin API keeps no versions: leave the version out.'),
+    );
+  }
+
+  /** What a folder holds. Sizes are not known without asking the CDN for each: they are 0. */
+  async list(folder: string, bearer: TokenBearer): Promise<readonly CatalogueEntry[]> {
+    const names = await this.accounts.of(bearer.caller.sessionId).api.list(folder);
+    return names
+      .filter((name) => name.endsWith(SMALL_SUFFIX))
+      .map((name) => ({
+        name: name.slice(0, -SMALL_SUFFIX.length),
+        kind: 'file' as const,
+        latestVersion: ONLY_VERSION,
+        totalBytes: 0,
+      }));
+  }
+}
+
+/** F3 in the older protocol, for one caller at a time. In place of `PublishForCaller`. */
+export class PublishLegacyForCaller {
+  private readonly aesKey = legacyAesKey(LEGACY_RESOURCE_KEY);
+
+  constructor(
+    private readonly accounts: LegacyAccounts,
+    private readonly maxBytes: number,
+  ) {}
+
+  /** @throws ResourceError | IdentityError; what the content throws. */
+  async run(
+    resource: ResourceName,
+    _kind: ResourceKind,
+    content: AsyncIterable<Buffer>,
+    bearer: TokenBearer,
+    signal: AbortSignal,
+  ): Promise<PublishResult> {
+    const { api, sink } = this.accounts.of(bearer.caller.sessionId);
+    const publish = new PublishLegacyResource(api, sink, this.aesKey);
+    const { bytes, uploadedBytes } = await publish.run({ resource, content, maxBytes: this.maxBytes, signal });
+    return {
+      version: ONLY_VERSION,
+      created: true,
+      bytes,
+      uploadedBytes,
+      dedupedBytes: 0,
+      recipeBytes: 0,
+      readBytes: bytes,
+    };
+  }
+}
