@@ -24,6 +24,7 @@ import { DevicesController } from './http/devices.controller.js';
 import { FoldersController } from './http/folders.controller.js';
 import { GrantsController } from './http/grants.controller.js';
 import { GroupsController } from './http/groups.controller.js';
+import { KeyFragmentsController, LegacyResourcesController } from './http/legacy.controller.js';
 import { LoginController } from './http/login.controller.js';
 import { ObjectsController } from './http/objects.controller.js';
 import { OwnStatementKeysController, StatementKeysController } from './http/statement-keys.controller.js';
@@ -37,6 +38,9 @@ import { SigningKeys } from './keys/signing-keys.js';
 import { StatementAuthority } from './keys/statement-authority.js';
 import { TrustedStatements } from './keys/trusted-statements.js';
 import { TokenKeys } from './keys/token-keys.js';
+import { FetchLegacyFile } from './legacy/fetch-legacy-file.js';
+import { KeyFragments } from './legacy/key-fragments.js';
+import { LegacyFiles } from './legacy/legacy-files.js';
 import { Housekeeping } from './persistence/housekeeping.js';
 import { Database } from './persistence/database.js';
 import { CollectPacks } from './sealed/collect-packs.js';
@@ -89,6 +93,8 @@ export class AdminApiModule {
         VersionsController,
         FoldersController,
         AuditController,
+        LegacyResourcesController,
+        KeyFragmentsController,
         StatementKeysController,
         OwnStatementKeysController,
         ObjectsController,
@@ -245,7 +251,10 @@ function useCases(config: AdminConfig): Provider[] {
     made(ReportBadChunk, [Database, Folders, Clock]),
     made(CollectPacks, [Database, ObjectStore, Clock]),
     made(VerifyVersions, [Database, ObjectStore, KeyVault, AuditLog, Clock]),
-    made(Housekeeping, [Database, LoginLimits, Sessions, TokenKeys, Clock]),
+    made(LegacyFiles, [Database, KeyVault, AuditLog, Clock]),
+    made(FetchLegacyFile, [Database, LogIn, LegacyFiles, AuditLog]),
+    made(KeyFragments, [Database, KeyVault, AuditLog, Clock]),
+    made(Housekeeping, [Database, LoginLimits, Sessions, TokenKeys, LegacyFiles, Clock]),
   ];
 }
 

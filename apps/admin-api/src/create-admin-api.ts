@@ -7,6 +7,7 @@ import { type AdminConfig } from './config.js';
 import { adminProblemOptions } from './http/problems.js';
 import { AccountGuard } from './http/standing.js';
 import { type Infrastructure } from './infrastructure.js';
+import { MAX_LEGACY_FILE_BYTES } from './legacy/legacy-files.js';
 import { SERVICE_SECRETS, ServiceSecrets } from './keys/service-secrets.js';
 import { StatementAuthority } from './keys/statement-authority.js';
 import { TrustedStatements } from './keys/trusted-statements.js';
@@ -15,6 +16,8 @@ import { CurrentStanding } from './sealed/current-standing.js';
 import { BootstrapAdministrator } from './users/bootstrap-administrator.js';
 
 const MAX_JSON_BYTES = 1024 * 1024;
+/** Went with the hardware binding (ADR 0002). */
+const RETIRED_PATHS = ['/users/hardware/set', '/resources/check'];
 
 /** Builds the Admin API's HTTP application, ready to listen. It does not close the infrastructure. */
 export async function createAdminApi(
@@ -32,6 +35,8 @@ export async function createAdminApi(
     },
     validationStatus: 400,
     jsonBodyLimitBytes: MAX_JSON_BYTES,
+    multipart: { limits: { fileSize: MAX_LEGACY_FILE_BYTES + 1, files: 2, fields: 4, fieldSize: 1024, parts: 6 } },
+    retiredPaths: RETIRED_PATHS,
     problems: adminProblemOptions,
     metrics: { registry: options.metrics ?? new Metrics(), scrapeToken: config.metricsToken },
     ...(config.trustedProxies.length === 0 ? {} : { trustedProxies: config.trustedProxies }),

@@ -26,6 +26,9 @@ export const ADMIN_ERRORS = {
   'statement-key.document-older': 'caller',
   'statement-key.not-named': 'caller',
   'statement-key.own-root': 'caller', // a development API signs its key documents itself
+  'legacy-file.not-found': 'caller',
+  'key-fragment.not-found': 'caller',
+  'archive.of-another': 'caller',
   'token-key.rotating': 'operator',
   'hashing.busy': 'operator', // more logins at once than this machine can hash
 } as const satisfies Record<string, Culprit>;
@@ -45,4 +48,5 @@ export const BUSINESS_ERROR_NUMBERS: Readonly<Partial<Record<AdminErrorCode, num
   'user.email-too-short': 35,
   'user.email-invalid': 37,
   'login.account-disabled': 38,
+  'legacy-file.not-found': 50,
 };

@@ -38,6 +38,8 @@ export interface AppOptions {
   readonly trustedProxies?: readonly string[];
   /** Accepts multipart bodies, as streams that the handler reads with `request.parts()`. */
   readonly multipart?: Pick<FastifyMultipartOptions, 'limits'>;
+  /** Addresses that once existed: nothing is there, whatever is sent and whichever other route would match. */
+  readonly retiredPaths?: readonly string[];
   /** Certificate chain and key (PEM); plain HTTP unless given. */
   readonly tls?: { readonly cert: string | Buffer; readonly key: string | Buffer };
   /** Names under which the service may be addressed beside `localhost` and plain IP addresses; any name unless given. */
@@ -152,6 +154,7 @@ function earlyProblem(
   closing: boolean,
 ): HttpProblem | undefined {
   if (closing) return new HttpProblem('server.unavailable', 'The service is shutting down: try again later.');
+  if (options.retiredPaths?.includes(decodedPath(request.url)) === true) return notFound();
   const refused =
     options.allowedHosts === undefined || cameOverUnixSocket(request)
       ? undefined
@@ -159,10 +162,23 @@ function earlyProblem(
   if (refused !== undefined || !request.is404) return refused;
   const methods = allowed.of(pathOf(request.url));
   // Answered here: behind this hook the body would be read first, and a bad one would be told from a good one.
-  if (methods.length === 0) return new HttpProblem('route.not-found', 'There is nothing at this address.');
+  if (methods.length === 0) return notFound();
   return new HttpProblem('route.method-not-allowed', 'This address does not know that method.', {
     headers: { allow: methods.join(', ') },
   });
+}
+
+function notFound(): HttpProblem {
+  return new HttpProblem('route.not-found', 'There is nothing at this address.');
+}
+
+function decodedPath(url: string): string {
+  const path = pathOf(url);
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return path;
+  }
 }
 
 function setCommonHeaders(request: FastifyRequest, reply: FastifyReply): void {

@@ -31,6 +31,9 @@ const ADMIN_PROBLEMS: Readonly<Record<AdminErrorCode, ProblemSpec>> = {
   'statement-key.document-older': { status: 409, title: 'Key document is not newer' },
   'statement-key.not-named': { status: 422, title: 'Key document names no key of this API' },
   'statement-key.own-root': { status: 409, title: 'This API has its own root' },
+  'legacy-file.not-found': { status: 404, title: 'File not found' },
+  'key-fragment.not-found': { status: 404, title: 'Archive not registered' },
+  'archive.of-another': { status: 409, title: 'Archive exists' },
   'token-key.rotating': { status: 409, title: 'Rotation under way' },
   'hashing.busy': { status: 503, title: 'Too busy' },
 };

@@ -73,6 +73,20 @@ const WRAPPED_COLUMNS: readonly WrappedColumn[] = [
     purpose: () => 'recipe',
     rowId: (row) => `${text(row, 'resource_id')}/${text(row, 'version')}`,
   },
+  {
+    table: 'legacy_contents',
+    column: 'wrapped_key',
+    key: ['id'],
+    purpose: () => 'service',
+    rowId: (row) => text(row, 'id'),
+  },
+  {
+    table: 'key_fragments',
+    column: 'wrapped',
+    key: ['archive'],
+    purpose: () => 'key-fragment',
+    rowId: (row) => text(row, 'archive'),
+  },
 ];
 
 /** What a rotation came to. */

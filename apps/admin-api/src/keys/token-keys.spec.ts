@@ -30,7 +30,7 @@ describe('rotation of the keys that sign tokens', () => {
   const use = async (api: StartedApi, token: string): Promise<number> =>
     (await api.call('GET', '/users/current', { token })).status;
   const published = async (api: StartedApi): Promise<readonly string[]> =>
-    (await api.call('GET', '/.well-known/jwks.json')).json.keys.map(({ kid }: { kid: string }) => kid);
+    ((await api.call('GET', '/.well-known/jwks.json')).json.keys as { kid: string }[]).map(({ kid }) => kid);
 
   it('publishes a key before it signs, keeps the old one until its tokens are dead, and fails no request in between', async () => {
     const oldKid = kidOf(await logIn(replicas.one));

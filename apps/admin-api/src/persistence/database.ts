@@ -9,6 +9,7 @@ import { pinnedVersions } from './migrations/0011-pinned-versions.js';
 import { folderPolicies } from './migrations/0020-folder-policies.js';
 import { audit } from './migrations/0021-audit.js';
 import { keySchedule } from './migrations/0022-key-schedule.js';
+import { legacyResources } from './migrations/0023-legacy-resources.js';
 import { fleet } from './migrations/0030-fleet.js';
 import { attestation } from './migrations/0050-attestation.js';
 import { type Schema } from './schema.js';
@@ -92,6 +93,7 @@ export class Database {
             '0020-folder-policies': folderPolicies,
             '0021-audit': audit,
             '0022-key-schedule': keySchedule,
+            '0023-legacy-resources': legacyResources,
             '0030-fleet': fleet,
             '0050-attestation': attestation,
           }),

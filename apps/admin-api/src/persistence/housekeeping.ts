@@ -1,6 +1,7 @@
 import { type Clock } from '@azaion/kernel';
 
 import { type TokenKeys } from '../keys/token-keys.js';
+import { type LegacyFiles } from '../legacy/legacy-files.js';
 import { type LoginLimits } from '../tokens/login-limits.js';
 import { type Sessions } from '../tokens/sessions.js';
 import { type Database } from './database.js';
@@ -12,6 +13,7 @@ export class Housekeeping {
     private readonly limits: LoginLimits,
     private readonly sessions: Sessions,
     private readonly tokenKeys: TokenKeys,
+    private readonly legacyFiles: LegacyFiles,
     private readonly clock: Clock,
   ) {}
 
@@ -20,6 +22,7 @@ export class Housekeeping {
     await this.limits.sweep();
     await this.sessions.sweep();
     await this.tokenKeys.sweep();
+    await this.legacyFiles.sweep();
     const expired = this.database.queries
       .selectFrom('uploads')
       .select('id')

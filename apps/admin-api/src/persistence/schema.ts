@@ -339,6 +339,38 @@ export interface AuditChainTable {
   hash: Buffer;
 }
 
+/** Contents of older clients' files; without a size while they arrive, released once no file has them any more. */
+export interface LegacyContentsTable {
+  id: string;
+  wrapped_key: Buffer;
+  size_bytes: number | null;
+  created_at: Date;
+  released_at: Date | null;
+}
+
+/** Sealed pieces of such contents. */
+export interface LegacyPiecesTable {
+  content_id: string;
+  index: number;
+  sealed: Buffer;
+}
+
+/** Older clients' files. */
+export interface LegacyFilesTable {
+  folder: string;
+  name: string;
+  content_id: string;
+  updated_at: Date;
+}
+
+/** Secrets that open older image archives, wrapped. */
+export interface KeyFragmentsTable {
+  archive: string;
+  wrapped: Buffer;
+  created_by: string;
+  created_at: Date;
+}
+
 /** Every table. Source: the migrations beside this file. */
 export interface Schema {
   users: UsersTable;
@@ -372,6 +404,10 @@ export interface Schema {
   version_segments: VersionSegmentsTable;
   version_packs: VersionPacksTable;
   grants: GrantsTable;
+  legacy_contents: LegacyContentsTable;
+  legacy_pieces: LegacyPiecesTable;
+  legacy_files: LegacyFilesTable;
+  key_fragments: KeyFragmentsTable;
   audit_events: AuditEventsTable;
   audit_pending: AuditPendingTable;
   audit_chain: AuditChainTable;

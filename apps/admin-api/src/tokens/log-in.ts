@@ -89,11 +89,23 @@ export class LogIn {
     return user;
   }
 
+  /**
+   * Checks the password that older clients send with every download. Good ones are not counted, wrong ones like those of logins.
+   *
+   * @throws AdminError `login.wrong-password`; IdentityError `login.rate-limited`.
+   */
+  async confirm(credentials: Credentials): Promise<KnownUser> {
+    const user = await this.attempt(credentials, 'confirmation');
+    if (typeof user === 'string') throw wrongPassword();
+    return user;
+  }
+
   private async attempt(
     { email, password, address }: Credentials,
-    purpose: 'login' | 'enrolment',
+    purpose: 'login' | 'enrolment' | 'confirmation',
   ): Promise<KnownUser | Refusal> {
-    await this.limits.take(email, address);
+    if (purpose === 'confirmation') await this.limits.assertNotExhausted(email, address);
+    else await this.limits.take(email, address);
     const locked = await this.limits.isLocked(email, address);
     const row = await this.database.queries
       .selectFrom('users')
@@ -107,6 +119,7 @@ export class LogIn {
     const { correct, outdated } = await this.hasher.check(checkable ? row.password_hash : undefined, password);
     if (!checkable || !correct || !row.is_enabled) {
       await this.limits.failed(email, address);
+      if (purpose === 'confirmation') await this.limits.take(email, address);
       await this.audit.record(this.database.queries, {
         event: 'login.failed',
         actor: { id: row?.id ?? 'unknown', address },

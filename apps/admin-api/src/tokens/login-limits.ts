@@ -36,6 +36,17 @@ export class LoginLimits {
     await this.consume(`attempts ${pair(email, address)}`, ACCOUNT_WINDOW_SECONDS, this.limits.perAccount);
   }
 
+  /** Whether guesses at this account from this address have used up their window; counts nothing. @throws as {@link take}. */
+  async assertNotExhausted(email: string, address: string): Promise<void> {
+    const row = await this.database.queries
+      .selectFrom('rate_limits')
+      .selectAll()
+      .where('key', '=', `attempts ${pair(email, address)}`)
+      .executeTakeFirst();
+    if (row && row.count >= this.limits.perAccount && row.resets_at.getTime() > this.clock.nowMs())
+      throw this.limited(row.resets_at);
+  }
+
   /** Counts a device's failed login: good ones are not limited, many devices may share an address. @throws as {@link take}. */
   async deviceFailed(address: string): Promise<void> {
     await this.consume(`devices ${network(address)}`, MINUTE_SECONDS, this.limits.perAddress);
@@ -86,8 +97,11 @@ export class LoginLimits {
 
   private async consume(key: string, windowSeconds: number, limit: number, on?: Queries): Promise<void> {
     const { count, resets_at: resetsAt } = await this.count(key, windowSeconds, false, on);
-    if (count <= limit) return;
-    throw new IdentityError('login.rate-limited', 'Too many attempts: wait and try again.', {
+    if (count > limit) throw this.limited(resetsAt);
+  }
+
+  private limited(resetsAt: Date): IdentityError {
+    return new IdentityError('login.rate-limited', 'Too many attempts: wait and try again.', {
       details: { retryAfterSeconds: Math.max(1, Math.ceil((resetsAt.getTime() - this.clock.nowMs()) / 1000)) },
     });
   }

@@ -1,0 +1,232 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+
+import { KEY_BYTES, type KeyVault, openSegment, sealSegment, type SegmentPlace } from '@azaion/crypto';
+import { type Clock } from '@azaion/kernel';
+import { HttpProblem } from '@azaion/nest-support';
+import { sql } from 'kysely';
+
+import { type Actor, type AuditLog } from '../audit/audit-log.js';
+import { AdminError } from '../errors.js';
+import { type Database } from '../persistence/database.js';
+
+/** Largest file that older clients may store. */
+export const MAX_LEGACY_FILE_BYTES = 200 * 1024 * 1024;
+/** Most names that a list holds. */
+const MOST_NAMES = 10_000;
+const PIECE_BYTES = 1024 * 1024;
+const HOUR_MS = 3_600_000;
+
+/** A stored file, ready to be read. */
+export interface LegacyFile {
+  readonly sizeBytes: number;
+  /** Its bytes, piece by piece. Fails when the database holds something else than was stored. */
+  readonly content: AsyncIterable<Buffer>;
+}
+
+/**
+ * Files of the older protocol: small parts and settings. They lie in the database, so that replicas agree and a backup has them, in pieces that are
+ * sealed under a key of their own: older clients store settings with secrets in them as they are.
+ */
+export class LegacyFiles {
+  constructor(
+    private readonly database: Database,
+    private readonly vault: KeyVault,
+    private readonly audit: AuditLog,
+    private readonly clock: Clock,
+    private readonly maxFileBytes = MAX_LEGACY_FILE_BYTES,
+  ) {}
+
+  /**
+   * Stores a file in place of the one that had its name, all at once when its last byte is here. Who reads the one before reads it to its end.
+   * Between its pieces it holds no connection to the database, however slow they arrive.
+   *
+   * @param folder - Empty for the root.
+   * @param content - Untrusted bytes.
+   * @returns The size.
+   * @throws HttpProblem `request.too-large`; the stream's own error.
+   */
+  async write(folder: string, name: string, content: AsyncIterable<Buffer>, actor: Actor): Promise<number> {
+    const contentId = randomUUID();
+    const key = randomBytes(KEY_BYTES);
+    const { queries } = this.database;
+    await queries
+      .insertInto('legacy_contents')
+      .values({
+        id: contentId,
+        wrapped_key: Buffer.from(await this.vault.wrap('service', contentId, key)),
+        created_at: new Date(this.clock.nowMs()),
+      })
+      .execute();
+    try {
+      let index = 0;
+      let sizeBytes = 0;
+      for await (const { bytes, last } of pieces(content, this.maxFileBytes)) {
+        sizeBytes += bytes.length;
+        const sealed = sealSegment(bytes, key, place(contentId, index, last));
+        await this.database.transaction(async (on) => {
+          // The commit that publishes the file waits for the disk, and with it for all that came before.
+          await sql`set local synchronous_commit to off`.execute(on);
+          await on.insertInto('legacy_pieces').values({ content_id: contentId, index, sealed }).execute();
+        });
+        index += 1;
+      }
+      await this.publish(folder, name, contentId, sizeBytes, actor);
+      return sizeBytes;
+    } catch (error) {
+      await queries.deleteFrom('legacy_contents').where('id', '=', contentId).execute();
+      throw error;
+    } finally {
+      key.fill(0);
+    }
+  }
+
+  /** @throws AdminError `legacy-file.not-found`. */
+  async open(folder: string, name: string): Promise<LegacyFile> {
+    const row = await this.database.queries
+      .selectFrom('legacy_files')
+      .innerJoin('legacy_contents', 'legacy_contents.id', 'legacy_files.content_id')
+      .select(['legacy_contents.id', 'legacy_contents.wrapped_key', 'legacy_contents.size_bytes'])
+      .where('folder', '=', folder)
+      .where('name', '=', name)
+      .executeTakeFirst();
+    if (!row) throw new AdminError('legacy-file.not-found', 'There is no such file.');
+    const sizeBytes = row.size_bytes ?? 0;
+    return { sizeBytes, content: this.read(row.id, row.wrapped_key, sizeBytes) };
+  }
+
+  /** Names in a folder, in their order; none of a folder that does not exist. @param search - A part of the name, in any case. */
+  async names(folder: string, search: string | undefined): Promise<readonly string[]> {
+    let selection = this.database.queries
+      .selectFrom('legacy_files')
+      .select('name')
+      .where('folder', '=', folder)
+      .orderBy('name')
+      .limit(MOST_NAMES);
+    if (search !== undefined) selection = selection.where('name', 'ilike', `%${search.replace(/[\\%_]/g, '\\$&')}%`);
+    return (await selection.execute()).map(({ name }) => name);
+  }
+
+  /** Deletes the files of one folder. */
+  async clear(folder: string, actor: Actor): Promise<void> {
+    await this.database.transaction(async (on) => {
+      const gone = await on.deleteFrom('legacy_files').where('folder', '=', folder).returning('content_id').execute();
+      const ids = gone.map(({ content_id: id }) => id);
+      if (ids.length > 0)
+        await on
+          .updateTable('legacy_contents')
+          .set({ released_at: new Date(this.clock.nowMs()) })
+          .where('id', 'in', ids)
+          .execute();
+      await this.audit.record(on, {
+        event: 'legacy.folder-cleared',
+        actor,
+        subject: folder,
+        details: { files: ids.length },
+      });
+    });
+  }
+
+  /** Forgets contents that no file has any more, an hour after that, and what arrived in part, after a day. */
+  async sweep(): Promise<void> {
+    const nowMs = this.clock.nowMs();
+    await this.database.queries
+      .deleteFrom('legacy_contents')
+      .where((where) =>
+        where.or([
+          where('released_at', '<', new Date(nowMs - HOUR_MS)),
+          where.and([where('size_bytes', 'is', null), where('created_at', '<', new Date(nowMs - 24 * HOUR_MS))]),
+        ]),
+      )
+      .execute();
+  }
+
+  private async publish(
+    folder: string,
+    name: string,
+    contentId: string,
+    sizeBytes: number,
+    actor: Actor,
+  ): Promise<void> {
+    const now = new Date(this.clock.nowMs());
+    await this.database.transaction(async (on) => {
+      await sql`select pg_advisory_xact_lock(hashtext(${`legacy file ${folder}/${name}`}))`.execute(on);
+      await on
+        .updateTable('legacy_contents')
+        .set({ released_at: now })
+        .where('id', '=', (from) =>
+          from.selectFrom('legacy_files').select('content_id').where('folder', '=', folder).where('name', '=', name),
+        )
+        .execute();
+      await on.updateTable('legacy_contents').set({ size_bytes: sizeBytes }).where('id', '=', contentId).execute();
+      await on
+        .insertInto('legacy_files')
+        .values({ folder, name, content_id: contentId, updated_at: now })
+        .onConflict((conflict) =>
+          conflict.columns(['folder', 'name']).doUpdateSet({ content_id: contentId, updated_at: now }),
+        )
+        .execute();
+      await this.audit.record(on, {
+        event: 'legacy.file-stored',
+        actor,
+        subject: `${folder}/${name}`,
+        details: { sizeBytes },
+      });
+    });
+  }
+
+  private async *read(contentId: string, wrappedKey: Buffer, sizeBytes: number): AsyncGenerator<Buffer> {
+    const key = await this.vault.unwrap('service', contentId, wrappedKey);
+    try {
+      const count = Math.max(1, Math.ceil(sizeBytes / PIECE_BYTES));
+      for (let index = 0; index < count; index++) {
+        const { sealed } = await this.database.queries
+          .selectFrom('legacy_pieces')
+          .select('sealed')
+          .where('content_id', '=', contentId)
+          .where('index', '=', index)
+          .executeTakeFirstOrThrow();
+        yield openSegment(sealed, key, place(contentId, index, index === count - 1));
+      }
+    } finally {
+      key.fill(0);
+    }
+  }
+}
+
+/** Pieces of one size, but for the last; one empty piece of an empty stream. */
+async function* pieces(
+  content: AsyncIterable<Buffer>,
+  maxBytes: number,
+): AsyncGenerator<{ readonly bytes: Buffer; readonly last: boolean }> {
+  let waiting: Buffer[] = [];
+  let waitingBytes = 0;
+  let seenBytes = 0;
+  for await (const chunk of content) {
+    seenBytes += chunk.length;
+    if (seenBytes > maxBytes)
+      throw new HttpProblem(
+        'request.too-large',
+        `The file is larger than the ${maxBytes} bytes accepted here: publish it as a sealed resource.`,
+      );
+    waiting.push(chunk);
+    waitingBytes += chunk.length;
+    if (waitingBytes <= PIECE_BYTES) continue; // a full piece waits: it may be the last
+    let rest = Buffer.concat(waiting);
+    for (; rest.length > PIECE_BYTES; rest = rest.subarray(PIECE_BYTES))
+      yield { bytes: rest.subarray(0, PIECE_BYTES), last: false };
+    [waiting, waitingBytes] = [[rest], rest.length];
+  }
+  yield { bytes: Buffer.concat(waiting), last: true };
+}
+
+/** A piece opens in its own place only: not in another file, not at another index, not as the end of a file that was cut off. */
+function place(contentId: string, index: number, last: boolean): SegmentPlace {
+  return {
+    folderId: new Uint8Array(16),
+    resourceId: Buffer.from(contentId.replaceAll('-', ''), 'hex'),
+    version: 1,
+    kind: 'chunks',
+    index,
+    last,
+  };
+}
