@@ -1,0 +1,283 @@
+/* eslint-disable @typescript-eslint/no-unsafe-assignment, @typescript-eslint/no-unsafe-member-access -- answers are looked into as they come */
+import { createHash, randomBytes, randomUUID } from 'node:crypto';
+
+import { type ChunkRecord, identifyChunk, type PackRef } from '@azaion/split-resource';
+import fc from 'fast-check';
+
+import { type DraftPack, DraftUpload } from '../testing/draft-upload.js';
+import { type Account, type Answer, type StartedApi, startApi } from '../testing/started-api.js';
+import { CollectPacks, CONDEMNED_SECONDS } from './collect-packs.js';
+import { VerifyVersions } from './verify-versions.js';
+
+/** Contents that versions are made of: few, so that they share chunks all the time. None is smaller than the cutter makes them. */
+const CONTENTS = Array.from({ length: 5 }, () => randomBytes(33_000));
+const NAMES = ['a', 'b'];
+/** More of them: `MODEL_RUNS=500`. */
+const RUNS = Number(process.env['MODEL_RUNS'] ?? 6);
+
+/** Where a content lies. */
+interface Place {
+  readonly pack: PackRef;
+  readonly offset: number;
+  readonly sealedBytes: number;
+}
+
+interface KnownAnswer {
+  readonly id: string;
+  readonly packId: string;
+  readonly packSize: number;
+  readonly packSha256: string;
+  readonly offset: number;
+  readonly sealedLength: number;
+}
+
+/** An upload in the making, and what it was offered. */
+interface OpenUpload {
+  readonly upload: DraftUpload;
+  readonly name: string;
+  readonly contents: readonly number[];
+  readonly known: Map<number, Place>;
+  sent: DraftPack | undefined;
+  /** One commit of an upload at a time: another would hand in other segments below it. */
+  committing: boolean;
+}
+
+/** What must be there: versions that were answered to be, and were not withdrawn since. */
+interface Model {
+  readonly live: Set<string>;
+  /** How many there ever were. */
+  committed: number;
+}
+
+/** The real thing: everything goes over HTTP into PostgreSQL; several things happen at a time. */
+interface Real {
+  readonly api: StartedApi;
+  readonly publishers: readonly Account[];
+  readonly folder: string;
+  readonly uploads: OpenUpload[];
+}
+
+/** One thing that somebody does. */
+interface Act {
+  /** What a failure shows. */
+  readonly label: string;
+  readonly run: (model: Model, real: Real) => Promise<void>;
+}
+
+function open(publisher: number, name: number, contents: readonly number[]): Act {
+  return {
+    label: `open ${NAMES[name] ?? ''} of ${contents.join()}`,
+    run: async (_model, real) => {
+      const path = `${real.folder}/${NAMES[name] ?? ''}`;
+      const upload = await DraftUpload.open(real.api, real.publishers[publisher] as Account, path);
+      real.uploads.push({ upload, name: path, contents, known: new Map(), sent: undefined, committing: false });
+    },
+  };
+}
+
+/** The whole way at once. */
+function publish(publisher: number, name: number, contents: readonly number[]): Act {
+  const acts = [open(publisher, name, contents), send(0), commit(0)];
+  return {
+    label: `publish ${NAMES[name] ?? ''} of ${contents.join()}`,
+    run: async (model, real) => {
+      for (const act of acts) await act.run(model, real);
+    },
+  };
+}
+
+/** The newest, or one of those before it. */
+function heldBy({ uploads }: Real, which: number): OpenUpload | undefined {
+  return uploads.at(-1 - (which % Math.max(1, uploads.length)));
+}
+
+/** Asks what is known, and sends the rest in one pack. */
+function send(which: number): Act {
+  return {
+    label: `send ${String(which)}`,
+    run: async (_model, real) => {
+      const held = heldBy(real, which);
+      if (held === undefined || held.sent !== undefined) return;
+      const wanted = [...new Set(held.contents)];
+      const identities = wanted.map((content) => identifyChunk(CONTENTS[content] as Buffer, held.upload.domainKey));
+      const { status, json } = await held.upload.known(identities.map(({ id }) => id));
+      if (status !== 200) return; // expired meanwhile
+      for (const chunk of json as KnownAnswer[]) {
+        const at = identities.findIndex(({ id }) => Buffer.from(id).toString('base64url') === chunk.id);
+        const sha256 = Buffer.from(chunk.packSha256, 'base64url');
+        const pack = { packId: chunk.packId, sizeBytes: chunk.packSize, sha256 };
+        held.known.set(wanted[at] as number, { pack, offset: chunk.offset, sealedBytes: chunk.sealedLength });
+      }
+      const missing = wanted.filter((content) => !held.known.has(content));
+      if (missing.length === 0) return;
+      const contents = missing.map((content) => CONTENTS[content] as Buffer);
+      const pack = await held.upload.pack(...contents).catch(() => undefined);
+      if (pack === undefined) return; // expired meanwhile
+      held.sent = pack;
+      missing.forEach((content, at) => {
+        const { offset, sealedBytes } = pack.chunks[at] as DraftPack['chunks'][0];
+        held.known.set(content, { pack, offset, sealedBytes });
+      });
+    },
+  };
+}
+
+function commit(which: number): Act {
+  return {
+    label: `commit ${String(which)}`,
+    run: async (model, real) => {
+      const held = heldBy(real, which);
+      if (held === undefined || held.committing || held.contents.some((content) => !held.known.has(content))) return;
+      held.committing = true;
+      const packs: PackRef[] = [];
+      const sha256 = createHash('sha256');
+      const chunks: ChunkRecord[] = held.contents.map((content) => {
+        const plaintext = CONTENTS[content] as Buffer;
+        sha256.update(plaintext);
+        const { pack, offset, sealedBytes } = held.known.get(content) as Place;
+        let packIndex = packs.findIndex(({ packId }) => packId === pack.packId);
+        if (packIndex < 0) packIndex = packs.push(pack) - 1;
+        const { h, key, plaintextBytes } = identifyChunk(plaintext, held.upload.domainKey);
+        return { h, key, plaintextBytes, domain: held.upload.opened.domain as number, packIndex, offset, sealedBytes };
+      });
+      let answer: Answer;
+      try {
+        answer = await held.upload.commit({ chunks, packs, sha256: sha256.digest(), recipeKey: randomBytes(32) });
+      } catch {
+        return; // its segments were refused: it was committed or expired before
+      } finally {
+        held.committing = false;
+      }
+      // What is answered to be a version is one; everything else is said to be none.
+      if (answer.status === 201) {
+        model.live.add(`${held.name}#${String(answer.json.version)}`);
+        model.committed++;
+      } else if (![200, 404, 409].includes(answer.status)) throw new Error(answer.text);
+    },
+  };
+}
+
+function withdraw(which: number): Act {
+  return {
+    label: `withdraw ${String(which)}`,
+    run: async (model, { api }) => {
+      const version = [...model.live][which % Math.max(1, model.live.size)];
+      if (version === undefined) return;
+      model.live.delete(version);
+      const [path = '', number = ''] = version.split('#');
+      const route = `/sealed/${path}/versions/${number}/withdraw`;
+      expect((await api.call('POST', route, { token: api.administrator.token, body: {} })).status).toBe(204);
+    },
+  };
+}
+
+function expire(which: number): Act {
+  return {
+    label: `expire ${String(which)}`,
+    run: async (_model, real) => {
+      const held = heldBy(real, which);
+      if (held === undefined) return;
+      const on = real.api.infrastructure.database.queries;
+      await on
+        .updateTable('uploads')
+        .set({ expires_at: new Date(0) })
+        .where('id', '=', held.upload.id)
+        .execute();
+    },
+  };
+}
+
+const collect: Act = {
+  label: 'collect',
+  run: async (_model, { api }) => {
+    await api.app.get(CollectPacks).run();
+  },
+};
+
+const letTimePass: Act = {
+  label: 'let time pass', // condemned packs have waited long enough
+  run: async (_model, { api }) => {
+    const on = api.infrastructure.database.queries;
+    const long = new Date(Date.now() - CONDEMNED_SECONDS * 1000);
+    await on.updateTable('packs').set({ condemned_at: long }).where('state', '=', 'condemned').execute();
+  },
+};
+
+const verify: Act = {
+  label: 'verify',
+  run: async (_model, { api }) => {
+    while (await api.app.get(VerifyVersions).next());
+  },
+};
+
+/** Reads every version that must be there from the object store, chunk by chunk. */
+async function assertNothingLost(model: Model, { api, folder }: Real): Promise<void> {
+  const on = api.infrastructure.database.queries;
+  const folders = on.selectFrom('folders').select('id').where('name', '=', folder);
+  const resources = on.selectFrom('resources').select('id').where('folder_id', 'in', folders);
+  await on
+    .updateTable('versions')
+    .set({ verification: 'pending', claimed_until: null })
+    .where('resource_id', 'in', resources)
+    .execute();
+  while (await api.app.get(VerifyVersions).next());
+  const rows = await on
+    .selectFrom('versions')
+    .innerJoin('resources', 'resources.id', 'versions.resource_id')
+    .select(['resources.name', 'versions.version', 'versions.verification'])
+    .where('versions.resource_id', 'in', resources)
+    .where('versions.state', '=', 'live')
+    .execute();
+  const found = rows.map((row) => `${folder}/${row.name}#${String(row.version)} ${row.verification}`);
+  expect(found.sort()).toEqual([...model.live].map((version) => `${version} verified`).sort());
+}
+
+describe('publish, withdraw, collect, verify and commit in any order and at the same time', () => {
+  let api: StartedApi;
+  let publishers: readonly Account[];
+  beforeAll(async () => {
+    api = await startApi();
+    publishers = [await api.account('ResourceUploader'), await api.account('ResourceUploader')];
+  });
+  afterAll(async () => {
+    await api.stop();
+  });
+
+  it('lose nothing of what a commit was answered for, and invent nothing', async () => {
+    const some = fc.nat(3);
+    const what = fc.tuple(fc.nat(1), fc.nat(1), fc.array(fc.nat(CONTENTS.length - 1), { minLength: 1, maxLength: 4 }));
+    const acts = fc.oneof(
+      { weight: 3, arbitrary: what.map((parts) => publish(...parts)) },
+      { weight: 2, arbitrary: what.map((parts) => open(...parts)) },
+      { weight: 2, arbitrary: some.map(send) },
+      { weight: 3, arbitrary: some.map(commit) },
+      { weight: 3, arbitrary: some.map(withdraw) },
+      { weight: 1, arbitrary: some.map(expire) },
+      { weight: 3, arbitrary: fc.constant(collect) },
+      { weight: 3, arbitrary: fc.constant(letTimePass) },
+      { weight: 1, arbitrary: fc.constant(verify) },
+    );
+    // An act is waited for, with all that were begun before, or runs beside what follows.
+    const step = fc.record({ act: acts, beside: fc.boolean() });
+    const steps = fc.array(step, { minLength: 20, maxLength: 40, size: 'max' });
+    let committed = 0;
+    await fc.assert(
+      fc.asyncProperty(steps, async (taken) => {
+        const model: Model = { live: new Set(), committed: 0 };
+        const real: Real = { api, publishers, folder: `model-${randomUUID()}`, uploads: [] };
+        let underWay: Promise<void>[] = [];
+        for (const { act, beside } of taken) {
+          underWay.push(act.run(model, real));
+          if (beside) continue;
+          await Promise.all(underWay);
+          underWay = [];
+        }
+        await Promise.all(underWay);
+        await assertNothingLost(model, real);
+        committed += model.committed;
+      }),
+      { numRuns: RUNS, endOnFailure: true },
+    );
+    expect(committed).toBeGreaterThan(RUNS); // it was about something
+  }, 3_600_000);
+});
