@@ -49,6 +49,7 @@ import { CurrentStanding } from './sealed/current-standing.js';
 import { FolderQuota } from './sealed/folder-quota.js';
 import { FolderPolicies } from './sealed/folder-policies.js';
 import { Folders } from './sealed/folders.js';
+import { GrantForDevices } from './sealed/grant-for-devices.js';
 import { GrantResource } from './sealed/grant-resource.js';
 import { Packs } from './sealed/packs.js';
 import { ManageVersions } from './sealed/manage-versions.js';
@@ -246,6 +247,7 @@ function useCases(config: AdminConfig): Provider[] {
       AuditLog,
       Clock,
     ]),
+    made(GrantForDevices, [Database, GrantResource]),
     made(ReadCatalogue, [Database, Folders]),
     made(ManageVersions, [Database, StatementAuthority, AuditLog]),
     made(ReportBadChunk, [Database, Folders, Clock]),

@@ -2,6 +2,13 @@ import { Command, CommanderError, Option } from 'commander';
 
 import { usageFailure } from './cli-failure.js';
 import { type CommandContext } from './command-context.js';
+import {
+  createBundle,
+  type CreateBundleOptions,
+  importBundle,
+  type ImportBundleOptions,
+  inspectBundle,
+} from './commands/bundle.js';
 import { fetchResource, type FetchOptions } from './commands/fetch.js';
 import { type LegacyArchiveOptions, type LegacyOpenOptions, openLegacy, openLegacyArchive } from './commands/legacy.js';
 import {
@@ -20,6 +27,7 @@ import { logout } from './commands/logout.js';
 import { publish, type PublishOptions } from './commands/publish.js';
 import { status, type StatusOptions } from './commands/status.js';
 import { unlock, type UnlockOptions } from './commands/unlock.js';
+import { verifyDisk } from './commands/verify.js';
 import { EXIT_CODES, exitCodeTable } from './exit-codes.js';
 import { failureOf } from './failure-table.js';
 import { addDesiredCommands, addDeviceCommands, addGroupCommands } from './fleet-commands.js';
@@ -144,6 +152,7 @@ function commandTree(context: CommandContext, world: CommandWorld): Command {
   addDesiredCommands(family('desired', 'What devices shall hold and run.'), command, context);
   addResourceCommands(tree, command, context);
   addKeyCommands(context, tree, command, api);
+  addBundleCommands(context, tree, command, api);
   const legacy = tree.command('legacy').description('Read what the older system wrote.');
   const opening = (usage: string, description: string): Command =>
     command(usage, description, legacy)
@@ -204,4 +213,33 @@ function addKeyCommands(
   command('publish <document>', 'Hand a signed key document to the Admin API: it is in force from then on.', keys)
     .addOption(api())
     .action((path: string, options: { api?: string }) => publishKeyDocument(context, path, options));
+}
+
+/** Bundles: versions carried to devices that no network reaches. */
+function addBundleCommands(
+  context: CommandContext,
+  tree: Command,
+  command: (usage: string, description: string, parent?: Command) => Command,
+  api: () => Option,
+): void {
+  const bundle = tree.command('bundle').description('Versions with everything that devices without a network need.');
+  const collect = (value: string, before: readonly string[] = []): readonly string[] => [...before, value];
+  command(
+    'create <resources...>',
+    'Write versions, and grants for named devices, into a directory or a .tar file.',
+    bundle,
+  )
+    .addOption(api())
+    .requiredOption('-o, --output <path>', 'the directory, or the file when it ends with .tar')
+    .requiredOption('--device <serial>', 'a device that shall open them; may be repeated', collect)
+    .action((resources: string[], options: CreateBundleOptions) => createBundle(context, resources, options));
+  command('inspect <bundle>', 'Show what a bundle holds, and until when.', bundle).action((path: string) =>
+    inspectBundle(context, path),
+  );
+  command('import <bundle>', 'Verify a bundle and put it where the Loader of this device takes it up.', bundle)
+    .requiredOption('--to <directory>', "the Loader's LOADER_IMPORT_DIR")
+    .action((path: string, options: ImportBundleOptions) => importBundle(context, path, options));
+  command('verify <directory>', 'Check a pre-deployed disk or a bundle: every byte of it, without a network.').action(
+    (path: string) => verifyDisk(context, path),
+  );
 }

@@ -120,6 +120,12 @@ export class LoaderConfig {
   @IsString()
   readonly dataDir: string = '/var/lib/azaion';
 
+  /** Directory into which bundles are put, see `azaion bundle import`; `import` in the data directory when unset. */
+  @EnvText('LOADER_IMPORT_DIR')
+  @IsOptional()
+  @IsString()
+  readonly importDir?: string;
+
   /** Bytes of packs kept on the device, at least two whole packs. */
   @EnvInteger('LOADER_CACHE_LIMIT_BYTES')
   @IsInt()

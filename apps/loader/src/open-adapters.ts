@@ -21,6 +21,9 @@ import {
   MARK_INTERVAL_MS,
   type StatementTrust,
   TrustedTime,
+  ImportBundle,
+  type Recipient,
+  type SegmentStore,
 } from '@azaion/split-resource';
 import { Logger } from '@nestjs/common';
 
@@ -29,6 +32,8 @@ import { readDeviceConf } from './device/device-conf.js';
 import { DeviceSession } from './device/device-session.js';
 import { OfflineDevice } from './device/offline-device.js';
 import { legacyAdapters } from './legacy/legacy-adapters.js';
+import { BundledPacks } from './bundles/bundled-packs.js';
+import { TakeUpBundles } from './bundles/take-up-bundles.js';
 import { type LoaderAdapters } from './loader-adapters.js';
 import { CallerSessions } from './session/caller-sessions.js';
 import { HttpCallerApis } from './session/http-caller-apis.js';
@@ -80,6 +85,8 @@ export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters
     conf === undefined || chosen === undefined || state === undefined || time === undefined
       ? undefined
       : await openDevice(config, conf, chosen, { ...using, state, time: time.clock });
+  const segments = new DirectorySegmentStore(join(config.dataDir, 'segments'));
+  const bundles = device && time && (await takeUpBundles(config, device, { trust, segments, time: time.clock }));
   const workers = config.threads === 0 ? undefined : new ChunkWorkerPool({ threads: config.threads });
   const cdn = {
     source: new HttpPackSource({ proxy: config.httpsProxy }),
@@ -99,10 +106,14 @@ export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters
     verifier: device === undefined ? verifier : new LocalOrApiVerifier(verifier, device.offline.tokens),
     sessions: new CallerSessions(clock),
     trust,
-    sources: [...(await deployedPacks(config.imagesPath)), cdn.source],
+    sources: [
+      ...(await deployedPacks(config.imagesPath)),
+      ...(bundles === undefined ? [] : [bundles.packs]),
+      cdn.source,
+    ],
     sink: cdn.sink,
     store: new DirectoryPackStore({ directory: modelCacheDir, limitBytes: config.cacheLimitBytes }),
-    segments: new DirectorySegmentStore(join(config.dataDir, 'segments')),
+    segments,
     opener: workers?.opener ?? new InlineChunkOpener(),
     sealer: workers?.sealer ?? new InlineChunkSealer(),
     inspector: new TarArchiveInspector(),
@@ -118,14 +129,39 @@ export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters
     adminApi: reach.check,
     ...(legacy ?? { isOffline: reach.isOffline }),
     close: async () => {
+      bundles?.stop();
       await time?.close();
       await Promise.all([client.close(), cdn.source.close(), cdn.sink.close(), workers?.close(), chosen?.close()]);
     },
   };
 }
 
+/** Bundles that were put onto the device: beside the data, and at the place of pre-deployed packs. */
+async function takeUpBundles(
+  config: LoaderConfig,
+  { recipient, store }: OpenedDevice,
+  using: { readonly trust: FileStatementTrust; readonly segments: SegmentStore; readonly time: TrustedTime },
+): Promise<{ readonly packs: BundledPacks; stop(): void }> {
+  const { trust, segments, time } = using;
+  const packs = new BundledPacks();
+  const importing = new ImportBundle({
+    adoptKeys: (document) => trust.adopt(document),
+    leases: store,
+    segments,
+    recipient,
+    clock: time,
+    observe: (signedSeconds) => time.observe(signedSeconds),
+  });
+  const places = [config.importDir ?? join(config.dataDir, 'import'), config.imagesPath];
+  const taking = new TakeUpBundles({ importing, packs, log: new Logger('Bundles'), places });
+  await taking.start();
+  return { packs, stop: () => taking.stop() };
+}
+
 /** The device's session, and what it has for the time without the Admin API. */
 interface OpenedDevice {
+  readonly recipient: Recipient & { readonly serial: string };
+  readonly store: FileLeaseStore;
   readonly session: DeviceSession;
   readonly leases: HeldLeases;
   readonly offline: OfflineDevice;
@@ -166,7 +202,7 @@ async function openDevice(
       },
     },
   );
-  return { session, leases, offline };
+  return { recipient, store, session, leases, offline };
 }
 
 /** The trusted time, written down now and then. */

@@ -48,6 +48,18 @@ export async function signGrantToken(token: GrantToken, key: SigningKey): Promis
   return signDocument(token, TYP, key);
 }
 
+/**
+ * Reads a grant token whose signature and form are good. Whom it is for and whether it holds is for {@link verifyGrantToken}.
+ *
+ * @param jws - Untrusted text.
+ * @throws CryptoError `statement.key-unknown` | `grant.invalid`.
+ */
+export async function readGrantToken(jws: string, keys: StatementKeys): Promise<GrantToken> {
+  const token = await verifyDocument(jws, TYP, keys.keyFor(jws, TYP));
+  if (!isGrantToken(token)) throw new CryptoError('grant.invalid', 'The grant token is forged or malformed.');
+  return token;
+}
+
 /** What a reader expects of a grant token. */
 export interface GrantExpectation {
   readonly statement: Statement;
@@ -72,8 +84,7 @@ export async function verifyGrantToken(
   keys: StatementKeys,
   expected: GrantExpectation,
 ): Promise<GrantToken> {
-  const token = await verifyDocument(jws, TYP, keys.keyFor(jws, TYP));
-  if (!isGrantToken(token)) throw new CryptoError('grant.invalid', 'The grant token is forged or malformed.');
+  const token = await readGrantToken(jws, keys);
   if (token.statementHash !== statementHash(expected.statementJws) || token.rootHash !== expected.statement.rootHash) {
     throw new CryptoError('grant.not-for-statement', 'The grant token belongs to another version.');
   }

@@ -12,6 +12,7 @@ export {
   type GrantExpectation,
   type GrantToken,
   openRecipeKey,
+  readGrantToken,
   recipientThumbprint,
   sealRecipeKey,
   signGrantToken,

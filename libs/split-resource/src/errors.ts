@@ -10,6 +10,9 @@ export const RESOURCE_ERRORS = {
   'resource.no-space': 'operator',
   'resource.range-invalid': 'caller',
   'resource.too-large': 'caller',
+  'bundle.invalid': 'publisher', // not a bundle, or parts that do not belong together
+  'bundle.unsupported-format': 'operator', // a newer release is needed
+  'bundle.not-for-device': 'operator', // it was made for others
   'recipe.invalid': 'publisher',
   'pack.not-found': 'upstream',
   'pack.forbidden': 'upstream', // renew the URL

@@ -11,6 +11,33 @@ export {
   type SealedRun,
 } from './chunk-work.js';
 export { Chunker, CHUNKING, type ChunkingParameters } from './chunker.js';
+export {
+  BUNDLE_FORMAT,
+  type BundledFile,
+  type BundledResource,
+  type BundleManifest,
+  encodeManifest,
+  grantPath,
+  isBundlePath,
+  KEY_DOCUMENT_PATH,
+  MANIFEST_PATH,
+  packPath,
+  parseManifest,
+  segmentPath,
+  statementPath,
+} from './bundle/bundle-manifest.js';
+export { BundleReader } from './bundle/bundle-reader.js';
+export { type ExportedResource, ExportResource, type ExportTarget } from './bundle/export-resource.js';
+export { ImportBundle, type ImportBundleDependencies, type ImportedBundle } from './bundle/import-bundle.js';
+export {
+  type BundleChecks,
+  type BundledGrant,
+  encodeGrantFile,
+  parseGrantFile,
+  type VerifiedBundle,
+  type VerifiedBundleResource,
+  verifyBundle,
+} from './bundle/verify-bundle.js';
 export { type RetryPolicy } from './backoff.js';
 export { RESOURCE_ERRORS, ResourceError, type ResourceErrorCode } from './errors.js';
 export {

@@ -1,5 +1,5 @@
 import { isValidName, NameError, resourceName, toBase64Url } from '@azaion/kernel';
-import { AnyRole, BINARY_MEDIA_TYPE } from '@azaion/nest-support';
+import { AllowRoles, AnyRole, BINARY_MEDIA_TYPE } from '@azaion/nest-support';
 import { MAX_PACK_URLS, PACK_ID_PATTERN } from '@azaion/split-resource';
 import { Body, Controller, Get, HttpCode, Param, Post, Res, UseGuards } from '@nestjs/common';
 import {
@@ -12,13 +12,14 @@ import {
   ApiPropertyOptional,
   ApiTags,
 } from '@nestjs/swagger';
-import { ArrayMaxSize, ArrayMinSize, IsArray, IsInt, IsOptional, Matches, Max, Min } from 'class-validator';
+import { ArrayMaxSize, ArrayMinSize, ArrayUnique, IsArray, IsInt, IsOptional, Matches, Max, Min } from 'class-validator';
 import { type FastifyReply } from 'fastify';
 
 import { type Standing } from '../sealed/current-standing.js';
+import { GrantForDevices, MAX_BATCH_DEVICES } from '../sealed/grant-for-devices.js';
 import { GrantResource } from '../sealed/grant-resource.js';
 import { ReadCatalogue } from '../sealed/read-catalogue.js';
-import { type AnswerOf, IdParams, IsBase64UrlBytes, SegmentParams, bytesOf } from './dto.js';
+import { type AnswerOf, IdParams, IsBase64UrlBytes, SegmentParams, SERIAL_PATTERN, bytesOf } from './dto.js';
 import { ProblemResponses } from './problems.js';
 import { CallerStanding, CARRIER, StandingGuard } from './standing.js';
 
@@ -66,6 +67,40 @@ class GrantAnswerBody {
   readonly urls!: readonly PackUrlAnswer[];
   @ApiProperty({ description: 'Whether the verifier has passed this version' })
   readonly verified!: boolean;
+}
+
+class BatchBody {
+  @ApiProperty({ type: [String], minItems: 1, maxItems: MAX_BATCH_DEVICES, example: ['azj-0001'] })
+  @IsArray()
+  @ArrayMinSize(1)
+  @ArrayMaxSize(MAX_BATCH_DEVICES)
+  @ArrayUnique()
+  @Matches(SERIAL_PATTERN, { each: true })
+  readonly serials!: readonly string[];
+
+  @ApiProperty({ description: 'A bundle is made of certain versions', example: 1 })
+  @IsInt()
+  @Min(1)
+  @Max(0x7fff_ffff)
+  readonly version!: number;
+}
+
+class DeviceGrantAnswer {
+  @ApiProperty({ example: 'azj-0001' })
+  readonly serial!: string;
+  @ApiProperty({ format: 'uuid' })
+  readonly grantId!: string;
+  @ApiProperty({ description: 'Compact JWS' })
+  readonly statement!: string;
+  @ApiProperty({ description: 'Compact JWS' })
+  readonly grantToken!: string;
+  @ApiProperty({ type: SealedKeyAnswer })
+  readonly sealedRecipeKey!: AnswerOf<SealedKeyAnswer>;
+}
+
+class BatchAnswer {
+  @ApiProperty({ type: [DeviceGrantAnswer] })
+  readonly grants!: readonly AnswerOf<DeviceGrantAnswer>[];
 }
 
 class ResourceAnswer {
@@ -155,6 +190,7 @@ export class GrantsController {
   constructor(
     private readonly grants: GrantResource,
     private readonly catalogue: ReadCatalogue,
+    private readonly forDevices: GrantForDevices,
   ) {}
 
   @Get()
@@ -232,6 +268,35 @@ export class GrantsController {
         enc: toBase64Url(grant.sealedRecipeKey.enc),
         ciphertext: toBase64Url(grant.sealedRecipeKey.ciphertext),
       },
+    };
+  }
+
+  @Post(':folder/:name/grants/batch')
+  @AllowRoles('ApiAdmin')
+  @HttpCode(200)
+  @ApiOperation({ summary: 'Grants for named devices, each sealed to its key, for a bundle' })
+  @ApiOkResponse({ type: BatchAnswer })
+  @ProblemResponses(400, 401, 403, 404, 422)
+  async batch(
+    @Param('folder') folder: string,
+    @Param('name') name: string,
+    @Body() { serials, version }: BatchBody,
+    @CallerStanding() standing: Standing,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<AnswerOf<BatchAnswer>> {
+    const grants = await this.forDevices.run(resourceName(folder, name), version, serials, standing);
+    void reply.header('cache-control', 'no-store');
+    return {
+      grants: grants.map(({ serial, grant: { grantId, statement, grantToken, sealedRecipeKey } }) => ({
+        serial,
+        grantId,
+        statement,
+        grantToken,
+        sealedRecipeKey: {
+          enc: toBase64Url(sealedRecipeKey.enc),
+          ciphertext: toBase64Url(sealedRecipeKey.ciphertext),
+        },
+      })),
     };
   }
 

@@ -68,10 +68,12 @@ export class GrantResource {
   ) {}
 
   /**
+   * @param standing - Who the grant is for.
+   * @param actor - Who asks for it: an administrator may, for a device.
    * @throws ResourceError `resource.not-found`; IdentityError `folder.forbidden`; AdminError `device.key-required`;
    *   CryptoError `grant.foreign-recipient`.
    */
-  async run(request: GrantRequest, standing: Standing): Promise<GrantAnswer> {
+  async run(request: GrantRequest, standing: Standing, actor: Standing = standing): Promise<GrantAnswer> {
     const { leaseSeconds } = await this.folders.assertMayOpen(request.resource.folder, standing);
     await this.assertRecipient(request.recipientPoint, standing);
     const { version, latest, pinned } = await this.find(request, standing);
@@ -106,7 +108,7 @@ export class GrantResource {
     const sealedRecipeKey = await sealRecipeKey(recipeKey, rootHash, request.recipientPoint, grantToken).finally(() =>
       recipeKey.fill(0),
     );
-    await this.record(grantId, request, version, standing, nowSeconds, notAfter);
+    await this.record(grantId, request, version, { standing, actor }, nowSeconds, notAfter);
     const urls = await this.firstUrls(version);
     const verified = version.verification === 'verified';
     return { grantId, statement, grantToken, sealedRecipeKey, urls, verified };
@@ -196,7 +198,7 @@ export class GrantResource {
     grantId: string,
     { resource, recipientPoint }: GrantRequest,
     version: Version,
-    standing: Standing,
+    { standing, actor }: { readonly standing: Standing; readonly actor: Standing },
     issuedAtSeconds: number,
     notAfterSeconds: number,
   ): Promise<void> {
@@ -216,9 +218,14 @@ export class GrantResource {
         .execute();
       await this.audit.record(on, {
         event: 'grant.issued',
-        actor: actorOf(standing),
+        actor: actorOf(actor),
         subject: `${resource.folder}/${resource.name}`,
-        details: { grantId, version: version.version, notAfter: notAfterSeconds },
+        details: {
+          grantId,
+          version: version.version,
+          notAfter: notAfterSeconds,
+          ...(actor === standing ? {} : { device: standing.deviceSerial ?? '' }),
+        },
       });
     });
   }

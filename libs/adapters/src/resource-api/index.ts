@@ -10,6 +10,7 @@ export {
   type TaggedState,
   type WantedResource,
 } from './http-desired-api.js';
+export { HttpDeviceGrants } from './http-device-grants.js';
 export { HttpGrantApi } from './http-grant-api.js';
 export { HttpJwksSource } from './http-jwks-source.js';
 export { HttpKeySource } from './http-key-source.js';

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 
-import { importVerificationKey, StatementKeys } from '@azaion/crypto';
+import { CryptoError, importVerificationKey, StatementKeys } from '@azaion/crypto';
 import { type DeviceStateKey } from '@azaion/identity';
 import { type Clock } from '@azaion/kernel';
 import { ResourceError, StatementTrust } from '@azaion/split-resource';
@@ -106,6 +106,44 @@ export class FileStatementTrust extends StatementTrust {
     }));
   }
 
+  /** Whether there is a root, configured or seen before. */
+  get knowsRoot(): boolean {
+    return (this.options.root ?? this.state.root) !== undefined;
+  }
+
+  /**
+   * Takes a key document that came another way than from the Admin API, with a bundle. One that is older than what was seen changes nothing.
+   *
+   * @param document - Untrusted.
+   * @returns The keys that hold now.
+   * @throws CryptoError `key-document.invalid` | `key-document.expired`; Error where no root is known yet: nothing is trusted on first sight from a bundle.
+   */
+  async adopt(document: string): Promise<StatementKeys> {
+    if (!this.knowsRoot)
+      throw new Error(
+        'No statement root key is known: set STATEMENT_ROOT_KEY_FILE, or AZAION_STATEMENT_ROOT in device.conf.',
+      );
+    const known = this.state.keyDocument;
+    try {
+      await this.keep(document, await this.verify(document));
+    } catch (error) {
+      if (!(error instanceof CryptoError) || error.code !== 'key-document.rollback' || known === undefined) throw error;
+      if (this.current === undefined) await this.keep(known, await this.verify(known));
+    }
+    return this.keys();
+  }
+
+  private async keep(document: string, keys: StatementKeys): Promise<void> {
+    if (keys.version > this.state.keyDocumentVersion) {
+      this.state = await this.file.update((state) =>
+        keys.version > state.keyDocumentVersion
+          ? { ...state, keyDocumentVersion: keys.version, keyDocument: document }
+          : state,
+      );
+    }
+    this.current = { keys, atMs: this.options.clock.monotonicMs() };
+  }
+
   private async fetch(): Promise<StatementKeys> {
     this.triedAtMs = this.options.clock.monotonicMs();
     let document: string;
@@ -116,14 +154,7 @@ export class FileStatementTrust extends StatementTrust {
       throw error;
     }
     const keys = await this.verify(document);
-    if (keys.version > this.state.keyDocumentVersion) {
-      this.state = await this.file.update((state) =>
-        keys.version > state.keyDocumentVersion
-          ? { ...state, keyDocumentVersion: keys.version, keyDocument: document }
-          : state,
-      );
-    }
-    this.current = { keys, atMs: this.options.clock.monotonicMs() };
+    await this.keep(document, keys);
     return keys;
   }
 

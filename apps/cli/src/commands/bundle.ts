@@ -1,0 +1,230 @@
+import { createReadStream } from 'node:fs';
+import { cp, mkdir, mkdtemp, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+
+import { BundleWriter, DirectoryBundle, packBundle, unpackBundle } from '@azaion/adapters/bundle';
+import { HttpPackSource } from '@azaion/adapters/http-packs';
+import { ApiClient, HttpDeviceGrants, HttpGrantApi, HttpWellKnown } from '@azaion/adapters/resource-api';
+import { ephemeralRecipient } from '@azaion/crypto';
+import { SystemClock } from '@azaion/kernel';
+import {
+  type BundledResource,
+  type ExportedResource,
+  ExportResource,
+  type VerifiedBundle,
+  verifyBundle,
+} from '@azaion/split-resource';
+
+import { usageFailure } from '../cli-failure.js';
+import { type CommandContext, serviceUrl } from '../command-context.js';
+import { systemErrorCode } from '../failure-table.js';
+import { formatBytes } from '../format.js';
+import { profileTrust, pinnedKeys } from '../profile-trust.js';
+import { parseResourceReference, parseVersion } from '../resource-reference.js';
+
+const SERIAL = /^[a-z0-9][a-z0-9._-]{0,63}$/;
+
+/** Options of `azaion bundle create`. */
+export interface CreateBundleOptions {
+  readonly api?: string;
+  readonly output: string;
+  readonly device: readonly string[];
+}
+
+/** Options of `azaion bundle import`. */
+export interface ImportBundleOptions {
+  readonly to: string;
+}
+
+/** Writes versions with everything that named devices need to open them without a network. For an ApiAdmin. */
+export async function createBundle(
+  context: CommandContext,
+  references: readonly string[],
+  options: CreateBundleOptions,
+): Promise<void> {
+  const { output, signal, session, env } = context;
+  const serials = [...new Set(options.device)];
+  for (const serial of serials) if (!SERIAL.test(serial)) throw usageFailure(`"${serial}" is not a serial number.`);
+  const wanted = references.map(parseVersioned);
+  const isTar = options.output.endsWith('.tar');
+  const directory = isTar ? `${options.output}.parts` : options.output;
+  if (isTar) await assertFree(options.output);
+  await assertFree(join(directory, 'bundle.json'));
+  const api = await serviceUrl(context, 'api', options.api);
+  const client = new ApiClient({ baseUrl: api, allowInsecure: env['ALLOW_INSECURE_API'] === 'true' });
+  const source = new HttpPackSource();
+  const progress = output.progress('bundle');
+  const writer = new BundleWriter(directory);
+  let downloadedBytes = 0;
+  try {
+    const grants = new HttpGrantApi(client, session.tokens, undefined, signal);
+    const forDevices = new HttpDeviceGrants(client, session.tokens, signal);
+    const exporting = new ExportResource(grants, await profileTrust(context, api, client), new SystemClock());
+    const resources: BundledResource[] = [];
+    for (const { resource, version } of wanted) {
+      const recipient = { ...(await ephemeralRecipient()), serial: undefined };
+      const found = await exporting.run(resource, version, recipient, writer);
+      const { statement } = found;
+      // Asked for before the packs are fetched: what is refused is refused at once.
+      const made = await forDevices.of(resource, statement.version, serials);
+      for (const [serial, grant] of made) await writer.grant(serial, statement.rootHash, grant);
+      await writer.statement(statement.rootHash, [...made.values()][0]?.statement ?? found.statementJws);
+      for (const pack of found.packs) {
+        const locate = async () => ({
+          folderId: statement.folderId,
+          pack,
+          url: (await grants.packUrls(found.grantId, [pack.packId]))[0]?.url,
+        });
+        downloadedBytes += await writer.pack(source, locate, signal);
+        progress.update(downloadedBytes);
+      }
+      resources.push(bundled(found));
+    }
+    await writer.keyDocument(await new HttpWellKnown(client).statementKeys());
+    await writer.finish(Math.floor(Date.now() / 1000), resources, serials);
+    if (isTar) {
+      await packBundle(directory, options.output);
+      await rm(directory, { recursive: true });
+    }
+    progress.stop();
+    output.result({ path: options.output, resources, serials, bytes: writer.totalBytes, downloadedBytes }, [
+      `The bundle ${options.output} holds ${counted(resources.length, 'resource')} for ${counted(serials.length, 'device')}: ${formatBytes(writer.totalBytes)}.`,
+      'Carry it to the devices: LOADER_IMPORT_DIR of their Loader, see "azaion bundle import".',
+    ]);
+  } finally {
+    progress.stop();
+    await source.close();
+    await client.close();
+  }
+}
+
+/** Shows what a bundle says it holds, after its signatures were verified. */
+export async function inspectBundle(context: CommandContext, path: string): Promise<void> {
+  const found = await withDirectory(path, (directory) => checked(context, directory, false));
+  context.output.result(factsOf(found), linesOf(found));
+}
+
+/** Verifies all of a bundle that can be verified without a device's key, every byte of it included. */
+export async function verifyBundleAt(context: CommandContext, path: string): Promise<VerifiedBundle> {
+  const progress = context.output.progress(`verify ${path}`);
+  try {
+    return await withDirectory(path, (directory) => checked(context, directory, true, progress.update.bind(progress)));
+  } finally {
+    progress.stop();
+  }
+}
+
+/** Verifies a bundle and puts it where a Loader takes it up: the place appears whole or not at all. */
+export async function importBundle(context: CommandContext, path: string, options: ImportBundleOptions): Promise<void> {
+  const target = resolve(options.to, basename(path).replace(/\.tar$/, ''));
+  await assertFree(target);
+  await mkdir(dirname(target), { recursive: true });
+  const draft = await mkdtemp(`${target}.new-`);
+  try {
+    const tar = await asTar(path);
+    if (tar) await unpackBundle(createReadStream(path), draft);
+    else await copyBundle(path, draft);
+    const found = await checked(context, draft, true);
+    await rename(draft, target);
+    context.output.result({ ...factsOf(found), path: target }, [
+      ...linesOf(found),
+      `Verified and put into ${target}. The Loader takes it up within a minute, or when it starts (LOADER_IMPORT_DIR=${options.to}).`,
+    ]);
+  } catch (error) {
+    await rm(draft, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+async function copyBundle(from: string, to: string): Promise<void> {
+  await cp(from, to, { recursive: true, dereference: false });
+}
+
+async function checked(
+  context: CommandContext,
+  directory: string,
+  files: boolean,
+  onBytes?: (done: number, total: number) => void,
+): Promise<VerifiedBundle> {
+  const keys = await pinnedKeys(context);
+  return verifyBundle(new DirectoryBundle(directory), { keys, files, ...(onBytes === undefined ? {} : { onBytes }) });
+}
+
+/** A tar file is taken apart beside itself for the time of the work. */
+async function withDirectory<T>(path: string, work: (directory: string) => Promise<T>): Promise<T> {
+  if (!(await asTar(path))) return work(path);
+  const directory = await mkdtemp(`${resolve(path)}.parts-`);
+  try {
+    await unpackBundle(createReadStream(path), directory);
+    return await work(directory);
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+async function asTar(path: string): Promise<boolean> {
+  const found = await stat(path).catch(() => undefined);
+  if (found === undefined) throw usageFailure(`There is no bundle at ${path}.`, 'Name a directory or a .tar file.');
+  return !found.isDirectory();
+}
+
+async function assertFree(path: string): Promise<void> {
+  try {
+    await stat(path);
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return;
+    throw error;
+  }
+  throw usageFailure(`${path} is there already: it is not written over.`, 'Choose another name, or remove it.');
+}
+
+function parseVersioned(text: string): {
+  readonly resource: ReturnType<typeof parseResourceReference>;
+  readonly version: number | undefined;
+} {
+  const [name = '', version, ...rest] = text.split('@');
+  if (rest.length > 0)
+    throw usageFailure(`"${text}" does not name a resource.`, 'Write FOLDER/NAME or FOLDER/NAME@VERSION.');
+  return { resource: parseResourceReference(name), version: version === undefined ? undefined : parseVersion(version) };
+}
+
+function bundled({ statement }: ExportedResource): BundledResource {
+  const { folder, resource: name, version, kind, totalBytes, folderId, rootHash } = statement;
+  return { folder, name, version, kind, totalBytes, folderId, rootHash };
+}
+
+function factsOf({ manifest, keys, resources, checkedBytes }: VerifiedBundle): Readonly<Record<string, unknown>> {
+  return {
+    createdAt: manifest.createdAt,
+    keyDocument: { version: keys.version, expiresAt: keys.expiresAt },
+    resources: resources.map(({ statement, grants }) => ({
+      folder: statement.folder,
+      name: statement.resource,
+      version: statement.version,
+      kind: statement.kind,
+      totalBytes: statement.totalBytes,
+      grants: grants.map(({ serial, token }) => ({ serial, notAfter: token.notAfter })),
+    })),
+    checkedBytes,
+  };
+}
+
+/** What a bundle holds, for people. */
+export function linesOf({ manifest, keys, resources, checkedBytes }: VerifiedBundle): string[] {
+  const at = (seconds: number): string => new Date(seconds * 1000).toISOString();
+  return [
+    `Made ${at(manifest.createdAt)}; key document version ${keys.version}, good until ${at(keys.expiresAt)}.`,
+    ...resources.flatMap(({ statement, grants }) => [
+      `  ${statement.folder}/${statement.resource} version ${statement.version}, ${formatBytes(statement.totalBytes)}`,
+      ...grants.map(
+        ({ serial, token }) =>
+          `    ${serial} until ${at(token.notAfter)}${token.notAfter * 1000 <= Date.now() ? ' (EXPIRED)' : ''}`,
+      ),
+    ]),
+    ...(checkedBytes > 0 ? [`${formatBytes(checkedBytes)} read and compared: nothing is missing or changed.`] : []),
+  ];
+}
+
+function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
+}

@@ -1,0 +1,3 @@
+export { packBundle, unpackBundle } from './bundle-tar.js';
+export { BundleWriter } from './bundle-writer.js';
+export { DirectoryBundle } from './directory-bundle.js';
