@@ -39,6 +39,7 @@ import { CallerSessions } from './session/caller-sessions.js';
 import { HttpCallerApis } from './session/http-caller-apis.js';
 import { LocalOrApiVerifier } from './session/local-or-api-verifier.js';
 import { ApiReach } from './status/api-reach.js';
+import { LeasedPacks } from './update/leased-packs.js';
 
 /**
  * Opens everything the configuration names. The Admin API need not be reachable: what needs it is tried when it is needed.
@@ -97,6 +98,7 @@ export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters
     async () => (await device?.offline.holdsLease()) ?? false,
     (reached) => device?.leases.reached(reached),
   );
+  const leasedPacks = new LeasedPacks();
   const modelCacheDir = join(config.dataDir, 'packs');
   const legacy = config.legacyApi ? await legacyAdapters(config, client, provisioned, clock) : undefined;
   return {
@@ -112,7 +114,12 @@ export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters
       cdn.source,
     ],
     sink: cdn.sink,
-    store: new DirectoryPackStore({ directory: modelCacheDir, limitBytes: config.cacheLimitBytes }),
+    store: new DirectoryPackStore({
+      directory: modelCacheDir,
+      limitBytes: config.cacheLimitBytes,
+      isLeased: (folderId, packId) => leasedPacks.has(folderId, packId),
+    }),
+    leasedPacks,
     segments,
     opener: workers?.opener ?? new InlineChunkOpener(),
     sealer: workers?.sealer ?? new InlineChunkSealer(),

@@ -5,6 +5,7 @@ import {
   type HeldLease,
   type HeldLeases,
   LeasedContent,
+  type LeasedPack,
   type LeaseUse,
   type OpenedResource,
   PackReader,
@@ -136,6 +137,15 @@ export class OpenForCaller {
     for (const lease of await leases.of(resource))
       if (await this.content.isComplete(lease)) complete.push(lease.version);
     return complete;
+  }
+
+  /** The packs that the device's leases need, as far as their recipes are here. */
+  async leasedPacks(): Promise<readonly LeasedPack[]> {
+    const { leases } = this.using;
+    const packs: LeasedPack[] = [];
+    if (leases === undefined || this.content === undefined) return packs;
+    for (const lease of await leases.all()) packs.push(...(await this.content.packs(lease)));
+    return packs;
   }
 
   /** A lease serves the device itself; a person as far as the Admin API let this very token read in the folder. */

@@ -30,6 +30,8 @@ export interface KeepUpToDateDependencies {
   readonly api: Pick<HttpDesiredApi, 'desired' | 'report'>;
   readonly bearer: () => Promise<TokenBearer>;
   readonly renewal: Pick<RenewLeases, 'run'>;
+  /** Tells the pack store what leases need. */
+  readonly protect: () => Promise<unknown>;
   readonly prefetch: Pick<Prefetch, 'run'>;
   readonly open: Pick<OpenForCaller, 'completeVersions'>;
   readonly images: ImageUpdates;
@@ -54,12 +56,14 @@ export class KeepUpToDate {
 
   /** Never rejects: what fails is logged once and tried again in the next round. */
   async run(signal: AbortSignal): Promise<void> {
+    await this.step('cache', this.using.protect, signal);
     await this.step('desired', () => this.ask(signal), signal);
     const pinned = [...this.wanted.resources, ...(this.wanted.images ? [this.wanted.images] : [])].flatMap(numbered);
     await this.step('leases', () => this.using.renewal.run(pinned, signal), signal);
     for (const resource of this.wanted.resources)
       await this.step(pathOf(resource), () => this.fetched(resource, signal), signal);
     const { images } = this.wanted;
+    await this.step('cache', this.using.protect, signal);
     if (images !== undefined) await this.step(`${pathOf(images)} as images`, () => this.apply(images, signal), signal);
     await this.step('report', () => this.report(signal), signal);
   }
@@ -114,18 +118,22 @@ export class KeepUpToDate {
   }
 
   private async step(what: string, work: () => Promise<unknown>, signal: AbortSignal): Promise<void> {
-    if (signal.aborted) return;
+    if (isOver(signal)) return;
     try {
       await work();
       this.warned.delete(what);
     } catch (error) {
-      if (signal.aborted) return;
+      if (isOver(signal)) return;
       const code = error instanceof DomainError ? String(error.code) : 'unexpected error';
       const why = error instanceof DomainError ? error.message : '';
       if (this.warned.get(what) !== code) this.using.log.warn(`Update of ${what}: ${code}. ${why} It is tried again.`);
       this.warned.set(what, code);
     }
   }
+}
+
+function isOver(signal: AbortSignal): boolean {
+  return signal.aborted;
 }
 
 function numbered({ folder, name, version }: WantedResource): readonly NumberedResource[] {

@@ -44,8 +44,11 @@ export class Prefetch {
       if (!policy.isOpen(new Date())) return false;
       let ofSlice = 0;
       const slice = { start, end: Math.min(totalBytes, start + SLICE_BYTES) };
-      const chunks = opened.read(slice, (progress) => (ofSlice = progress.downloadedBytes), signal);
-      for await (const chunk of chunks) void chunk; // opened, so that damage is noticed now and not when it is needed
+      const chunks = opened
+        .read(slice, (progress) => (ofSlice = progress.downloadedBytes), signal)
+        [Symbol.asyncIterator]();
+      // Opened, so that damage is noticed now and not when it is needed.
+      while ((await chunks.next()).done !== true);
       downloadedBytes += ofSlice;
       await rest(policy.restMs(downloadedBytes, clock.monotonicMs() - startedMs), undefined, { signal });
     }

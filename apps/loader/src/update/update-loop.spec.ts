@@ -3,7 +3,10 @@ import { UpdateLoop } from './update-loop.js';
 describe('UpdateLoop', () => {
   it('begins at once, and pauses for the interval give or take a fifth', async () => {
     let rounds = 0;
-    const round = (): Promise<void> => Promise.resolve(void (rounds += 1));
+    const round = (): Promise<void> => {
+      rounds += 1;
+      return Promise.resolve();
+    };
     expect(new UpdateLoop(300_000, round, () => 0).pauseMs()).toBe(240_000);
     expect(new UpdateLoop(300_000, round, () => 0.5).pauseMs()).toBe(300_000);
     expect(new UpdateLoop(300_000, round, () => 1).pauseMs()).toBeCloseTo(360_000);
@@ -16,14 +19,14 @@ describe('UpdateLoop', () => {
   it('runs one round after another', async () => {
     let atWork = 0;
     let rounds = 0;
-    const enough = Promise.withResolvers<void>();
+    const enough = Promise.withResolvers<boolean>();
     const loop = new UpdateLoop(1, async () => {
       atWork += 1;
       expect(atWork).toBe(1);
       await new Promise((resolve) => setImmediate(resolve));
       atWork -= 1;
       rounds += 1;
-      if (rounds === 3) enough.resolve();
+      if (rounds === 3) enough.resolve(true);
     });
     loop.start();
     await enough.promise;

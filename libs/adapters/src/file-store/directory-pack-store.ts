@@ -16,7 +16,14 @@ import {
 import { join } from 'node:path';
 
 import { type ByteRange } from '@azaion/kernel';
-import { ByteIntervals, MAX_PACK_BYTES, PACK_ID_PATTERN, type PackRef, PackStore } from '@azaion/split-resource';
+import {
+  ByteIntervals,
+  MAX_PACK_BYTES,
+  PACK_ID_PATTERN,
+  type PackId,
+  type PackRef,
+  PackStore,
+} from '@azaion/split-resource';
 
 import { ignoreMissing, noSpace, orNoSpace, systemCode } from './file-errors.js';
 import { assertPackNames, isFolderId } from './pack-names.js';
@@ -34,6 +41,8 @@ export interface DirectoryPackStoreOptions {
   readonly directory: string;
   /** Most bytes of packs kept. */
   readonly limitBytes: number;
+  /** Whether a valid lease needs a pack: such packs are evicted last. Asked at every eviction; default: none. */
+  readonly isLeased?: (folderId: string, packId: PackId) => boolean;
   /** Free bytes that the disk is left with. Default 64 MiB. */
   readonly freeReserveBytes?: number;
   /** How many bytes of the directory's disk are free. Default: asks the file system. */
@@ -223,12 +232,18 @@ export class DirectoryPackStore extends PackStore {
     }
   }
 
+  /** What was used longest ago, and nothing that a lease needs as long as there is anything else. */
   private oldest(except: KeptPack | undefined): KeptPack | undefined {
-    let oldest: KeptPack | undefined;
-    for (const kept of this.packs.values())
-      if (kept !== except && kept.present.all.length > 0 && (oldest === undefined || kept.usedAtMs < oldest.usedAtMs))
-        oldest = kept;
-    return oldest;
+    const { isLeased = () => false } = this.options;
+    let oldest: { readonly kept: KeptPack; readonly leased: boolean } | undefined;
+    for (const kept of this.packs.values()) {
+      if (kept === except || kept.present.all.length === 0) continue;
+      const leased = isLeased(kept.folderId, kept.packId);
+      const goesFirst =
+        oldest === undefined || (leased === oldest.leased ? kept.usedAtMs < oldest.kept.usedAtMs : oldest.leased);
+      if (goesFirst) oldest = { kept, leased };
+    }
+    return oldest?.kept;
   }
 
   private async evict(kept: KeptPack): Promise<void> {

@@ -167,6 +167,28 @@ describe('DirectoryPackStore', () => {
     expect(await again.missing(folderId, pack, { start: 0, end: 200 })).toEqual([{ start: 100, end: 200 }]);
   });
 
+  it('evicts what a lease needs last, and even that before it refuses what is wanted now', async () => {
+    const packs = [1, 2, 3, 4].map((number) => ({ ...newPack(1000), packId: String(number).repeat(32) }));
+    const [leased, other, third, fourth] = packs as [PackRef, PackRef, PackRef, PackRef];
+    const leases = new Set([leased.packId, third.packId]);
+    const store = new DirectoryPackStore({
+      directory: await newDirectory(),
+      limitBytes: 2500,
+      isLeased: (folder, packId) => folder === folderId && leases.has(packId),
+    });
+    const present = async (): Promise<readonly boolean[]> =>
+      Promise.all(
+        packs.map(async (pack) => (await store.missing(folderId, pack, { start: 0, end: 1000 })).length === 0),
+      );
+    for (const pack of [leased, other, third]) await store.write(folderId, pack, 0, Buffer.alloc(1000));
+    expect(await present()).toEqual([true, false, true, false]); // the leased one was used longest ago
+    await store.write(folderId, fourth, 0, Buffer.alloc(1000));
+    expect(await present()).toEqual([false, false, true, true]);
+    leases.clear();
+    await store.write(folderId, other, 0, Buffer.alloc(1000));
+    expect(await present()).toEqual([false, true, false, true]);
+  });
+
   it('leaves the disk its reserve, evicting before it gives up', async () => {
     let freeBytes = 5000;
     const directory = await newDirectory();
