@@ -1,4 +1,4 @@
-import { createHash, randomBytes, randomUUID } from 'node:crypto';
+import { createHash, createHmac, createPublicKey, type JsonWebKey, randomBytes, randomUUID } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { type IncomingMessage, request as httpRequest } from 'node:http';
 import { get as httpsGet } from 'node:https';
@@ -9,10 +9,18 @@ import { Readable } from 'node:stream';
 
 import { type IssuedTokens } from '@azaion/adapters/resource-api';
 import { TarArchiveInspector } from '@azaion/adapters/image-archive';
-import { generateP256KeyPair, importSigningKey, recipientThumbprint } from '@azaion/crypto';
-import { AccessTokenIssuer, type Caller, IdentityError, JwksTokenVerifier, type Role } from '@azaion/identity';
+import { generateP256KeyPair, importSigningKey, recipientThumbprint, type SigningKey, signRaw } from '@azaion/crypto';
+import {
+  AccessTokenIssuer,
+  type AccessTokenProfile,
+  type Caller,
+  IdentityError,
+  JwksTokenVerifier,
+  LOCAL_TOKEN_TYPE,
+  type Role,
+} from '@azaion/identity';
 import { InMemoryJwksSource } from '@azaion/identity/testing';
-import { type ByteRange, ManualClock, type ResourceName, Secret } from '@azaion/kernel';
+import { type ByteRange, type Clock, ManualClock, type ResourceName, Secret } from '@azaion/kernel';
 import { undeclaredRoutes } from '@azaion/nest-support';
 import {
   type GrantAnswer,
@@ -84,10 +92,15 @@ class LoaderUnderTest {
   readonly loggedOut: string[] = [];
   readonly users = new Map<string, string>();
   grantError: Error | undefined;
+  /** Folder permissions, where a test has some. */
+  mayRead: (caller: Caller, folder: string) => boolean = () => true;
+  /** The key that signs tokens, and its public half as a verifier has it. */
+  signing!: SigningKey;
   loginError: Error | undefined;
   app!: NestFastifyApplication;
   url!: string;
   admin!: InMemoryAdminApi;
+  jwks!: InMemoryJwksSource;
   private issuer!: AccessTokenIssuer;
   private foreignIssuer!: AccessTokenIssuer;
 
@@ -109,9 +122,19 @@ class LoaderUnderTest {
     return (options.forged === true ? this.foreignIssuer : this.issuer).issue(claims);
   }
 
-  async publish(name: string, content: Uint8Array): Promise<void> {
+  /** A token as the Admin API would sign it, but for these members. */
+  signed(profile: Partial<AccessTokenProfile>, clock: Clock = this.clock): Promise<string> {
+    const issuer = new AccessTokenIssuer(() => Promise.resolve(this.signing), clock, {
+      ...ISSUER,
+      lifetimeSeconds: 900,
+      ...profile,
+    });
+    return issuer.issue({ userId: randomUUID(), email: 'operator@azaion.com', role: 'ApiAdmin', sessionId: 's' });
+  }
+
+  async publish(name: string, content: Uint8Array, folder = 'models'): Promise<void> {
     await new PublishResource(new InMemoryUploadApi(this.admin), new InMemoryPackSink(this.objects)).run({
-      resource: { folder: 'models', name },
+      resource: { folder, name },
       kind: 'file',
       content: Readable.from([Buffer.from(content)], { objectMode: false }),
       maxBytes: 64 * MIB,
@@ -134,6 +157,8 @@ class LoaderUnderTest {
     const jwks = new InMemoryJwksSource();
     const [own, foreign] = await Promise.all([jwks.publish(), generateP256KeyPair()]);
     const profile = { ...ISSUER, lifetimeSeconds: 900 };
+    this.signing = own;
+    this.jwks = jwks;
     this.issuer = new AccessTokenIssuer(() => Promise.resolve(own), this.clock, profile);
     this.foreignIssuer = new AccessTokenIssuer(
       () => importSigningKey(own.kid, foreign.privateJwk),
@@ -234,6 +259,8 @@ class InMemoryCallerApis extends CallerApis {
     return new (class extends InMemoryGrantApi {
       override async grant(request: GrantRequest): Promise<GrantAnswer> {
         if (loader.grantError !== undefined) throw loader.grantError;
+        if (!loader.mayRead(bearer.caller, request.resource.folder))
+          throw new ResourceError('resource.forbidden', 'The caller may not read this folder.');
         loader.recipients.push({
           userId: bearer.caller.userId,
           thumbprint: recipientThumbprint(request.recipientPoint),
@@ -351,6 +378,115 @@ describe('every route', () => {
   it('refuses traversal that no client library would send', async () => {
     for (const path of ['/load/../../etc/passwd', '/load/..%2f..%2fetc%2fpasswd', '/upload/%2e%2e%2fx', '/load/a%00'])
       expect(await rawStatus(loader.url, path, bearer(operator))).toBe(422);
+  });
+});
+
+describe('attacks on tokens (RFC 8725), over HTTP', () => {
+  const base64url = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const statusOf = async (token: string): Promise<number> =>
+    (await fetch(`${loader.url}/resources/models`, { headers: bearer(token) })).status;
+
+  it('accepts the token that all of them are made of', async () => {
+    expect(await statusOf(await loader.signed({}))).toBe(200);
+  });
+
+  it.each(['none', 'None', 'NONE', 'nOnE'])('§2.1: refuses alg %s', async (alg) => {
+    const [, payload = '', signature = ''] = (await loader.signed({})).split('.');
+    const header = base64url({ alg, typ: 'at+jwt', kid: loader.signing.kid });
+    for (const end of ['', signature]) expect(await statusOf(`${header}.${payload}.${end}`)).toBe(401);
+  });
+
+  it('§2.1: refuses HS256 keyed with the public key in any form', async () => {
+    const [, payload = ''] = (await loader.signed({})).split('.');
+    const set = (await loader.jwks.currentKeys()) as { readonly keys: readonly JsonWebKey[] };
+    const publicKey = createPublicKey({ key: set.keys[0] ?? {}, format: 'jwk' });
+    for (const secret of [
+      publicKey.export({ type: 'spki', format: 'pem' }),
+      publicKey.export({ type: 'spki', format: 'der' }),
+      JSON.stringify(set.keys[0]),
+    ]) {
+      const input = `${base64url({ alg: 'HS256', typ: 'at+jwt', kid: loader.signing.kid })}.${payload}`;
+      expect(await statusOf(`${input}.${createHmac('sha256', secret).update(input).digest('base64url')}`)).toBe(401);
+    }
+  });
+
+  it('§3.8, §3.9, §3.11: refuses another issuer, audience and type', async () => {
+    for (const profile of [{ issuer: 'other' }, { audience: 'other' }, { type: 'JWT' }, { type: LOCAL_TOKEN_TYPE }])
+      expect(await statusOf(await loader.signed(profile))).toBe(401);
+  });
+
+  it('refuses what has expired and what is not valid yet, and says which token it was', async () => {
+    for (const hours of [-1, 1]) {
+      const clock = new ManualClock(loader.clock.nowMs() + hours * 3600_000);
+      const answer = await fetch(`${loader.url}/resources/models`, { headers: bearer(await loader.signed({}, clock)) });
+      expect(answer.status).toBe(401);
+      expect(answer.headers.get('www-authenticate')).toBe('Bearer error="invalid_token"');
+    }
+  });
+
+  it('§3.10: refuses an unknown kid, and keys and addresses in the header, and fetches nothing for them', async () => {
+    expect(await statusOf(await loader.signed({}))).toBe(200);
+    const before = loader.jwks.fetches;
+    const { publicJwk, privateJwk } = await generateP256KeyPair();
+    const [, payload = ''] = (await loader.signed({})).split('.');
+    for (const extra of [
+      { kid: 'unknown' },
+      { jwk: publicJwk },
+      { jku: 'https://attacker.example/jwks.json' },
+      { x5u: 'https://attacker.example/x.pem' },
+      { crit: ['exp'] },
+    ])
+      for (let turn = 0; turn < 5; turn += 1) {
+        const input = `${base64url({ alg: 'ES256', typ: 'at+jwt', kid: loader.signing.kid, ...extra })}.${payload}`;
+        const signature = Buffer.from(signRaw(privateJwk, Buffer.from(input))).toString('base64url');
+        expect(await statusOf(`${input}.${signature}`)).toBe(401);
+      }
+    expect(loader.jwks.fetches).toBe(before);
+  });
+
+  it('refuses a role that was raised, and a token cut anywhere', async () => {
+    const [header = '', payload = '', signature = ''] = operator.split('.');
+    const claims = JSON.parse(Buffer.from(payload, 'base64url').toString()) as Record<string, unknown>;
+    expect(await statusOf(`${header}.${base64url({ ...claims, role: 'ApiAdmin' })}.${signature}`)).toBe(401);
+    for (let length = 0; length < operator.length; length += 41)
+      expect(await statusOf(operator.slice(0, length))).toBe(401);
+  });
+});
+
+describe('fifty clients with different users at once', () => {
+  const CLIENTS = 50;
+  const folderOf = (client: number): string => `folder-${String(client)}`;
+  const contentOf = (client: number): Buffer => Buffer.from(`belongs to ${String(client)} alone`.repeat(50));
+
+  it('never see each other’s rights or content', async () => {
+    const owners = new Map<string, string>();
+    const tokens = await Promise.all(
+      Array.from({ length: CLIENTS }, async (_, client) => {
+        await loader.publish('model.bin', contentOf(client), folderOf(client));
+        const email = `client-${String(client)}@azaion.com`;
+        PEOPLE[email] = 'Operator';
+        const token = await loader.token(email);
+        owners.set(loader.users.get(email) ?? '', folderOf(client));
+        return token;
+      }),
+    );
+    loader.mayRead = (caller, folder) => owners.get(caller.userId) === folder;
+    const body = (client: number): object => ({ filename: 'model.bin', folder: folderOf(client) });
+    // Each asks for its own and for four others', all of them at the same time, several times over.
+    const answers = await Promise.all(
+      tokens.flatMap((token, client) =>
+        [0, 1, 7, 25, 49].map(async (distance) => {
+          const wanted = (client + distance) % CLIENTS;
+          const answer = await loader.load(token, 'model.bin', body(wanted));
+          return { own: distance === 0, wanted, status: answer.status, bytes: Buffer.from(await answer.arrayBuffer()) };
+        }),
+      ),
+    );
+    for (const { own, wanted, status, bytes } of answers) {
+      expect(status).toBe(own ? 200 : 403);
+      expect(bytes.equals(contentOf(wanted))).toBe(own);
+    }
+    expect(new Set(loader.recipients.map(({ thumbprint }) => thumbprint)).size).toBe(CLIENTS);
   });
 });
 

@@ -22,8 +22,8 @@ export function ruleOf(reflector: Reflector, context: ExecutionContext): AccessR
 }
 
 /**
- * Verifies the bearer token of a request (RFC 6750) with passport-jwt. The domain's verifier is asked twice: for the one key that may
- * have signed the token before anything is checked with it, and for the caller once the signature holds.
+ * Verifies the bearer token of a request (RFC 6750) with passport-jwt. Its key provider asks the domain's verifier for the caller and for
+ * the one key that may have signed the token; the library then checks the signature with that key once more.
  */
 @Injectable()
 export class BearerGuard implements CanActivate {
@@ -74,26 +74,29 @@ function isScrapeToken(authorization: string | undefined, token: Secret<string> 
 type PassportMiddleware = (request: object, reply: object, next: (error: unknown) => void) => void;
 
 function bearerStrategy(verifier: TokenVerifier): Strategy {
-  const tokenOf = ExtractJwt.fromAuthHeaderAsBearerToken();
+  const verified = new WeakMap<object, Caller>();
   return new Strategy(
     {
-      jwtFromRequest: tokenOf,
+      jwtFromRequest: ExtractJwt.fromAuthHeaderAsBearerToken(),
       algorithms: ['ES256'],
       ignoreExpiration: true, // the domain judges the times, by its own clock
       passReqToCallback: true,
-      secretOrKeyProvider: (_request, token: string, done) => {
-        verifier.keyFor(token).then(
-          (key) => done(null, key.export({ type: 'spki', format: 'pem' })),
-          (error: unknown) => done(error),
-        );
+      secretOrKeyProvider: (request: object, token: string, done) => {
+        // The domain judges the whole token first: the library fails in ways of its own over what is not well formed.
+        verifier
+          .verify(token)
+          .then((caller) => {
+            verified.set(request, caller);
+            return verifier.keyFor(token);
+          })
+          .then(
+            (key) => done(null, key.export({ type: 'spki', format: 'pem' })),
+            (error: unknown) => done(error),
+          );
       },
     },
-    (request: Parameters<typeof tokenOf>[0], _claims: unknown, done: (error: unknown, caller?: Caller) => void) => {
-      verifier.verify(tokenOf(request) ?? '').then(
-        (caller) => done(null, caller),
-        (error: unknown) => done(error),
-      );
-    },
+    (request: object, _claims: unknown, done: (error: unknown, caller?: Caller) => void) =>
+      done(null, verified.get(request)),
   );
 }
 
