@@ -2,6 +2,9 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
+import { type DescribedAccess } from '@azaion/nest-support';
+
+import { ACCESS_PAGE, accessPage } from './docs/access-page.js';
 import { type OpenApiDocument, routeTable, withRouteTable } from './docs/http-reference.js';
 import { METRICS_PAGE, workspaceMetricsPage } from './docs/metrics-reference.js';
 import { CONFIGURATION_PAGE, workspaceConfigurationPage } from './docs/workspace-configuration.js';
@@ -21,6 +24,7 @@ for (const [page, url] of [
 ] as const) {
   if (url === undefined) continue;
   const path = join(workspace, 'docs', 'reference', page);
-  const document = (await (await fetch(new URL('/docs/json', url))).json()) as OpenApiDocument;
+  const document = (await (await fetch(new URL('/docs/json', url))).json()) as OpenApiDocument & DescribedAccess;
   writeFileSync(path, withRouteTable(readFileSync(path, 'utf8'), routeTable(document)));
+  if (page === 'admin-http.md') writeFileSync(join(workspace, ACCESS_PAGE), accessPage(document));
 }

@@ -9,6 +9,7 @@ export {
   OptionalCaller,
   Public,
 } from './access.js';
+export { accessTable, type DescribedAccess } from './access-table.js';
 export {
   ConfigError,
   EnvFlag,

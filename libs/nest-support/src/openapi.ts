@@ -2,6 +2,7 @@ import { type INestApplication } from '@nestjs/common';
 import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
 
 import { PROBLEM_MEDIA_TYPE } from './problem.js';
+import { listRoutes } from './routes.js';
 
 /** How an API presents itself in its description. */
 export interface ApiDescription {
@@ -46,7 +47,17 @@ export function openApiDocument(app: INestApplication, api: ApiDescription): Ope
           description: 'A problem document (RFC 9457)',
           content: { [PROBLEM_MEDIA_TYPE]: { schema: { $ref: '#/components/schemas/Problem' } } },
         };
+  describeAccess(app, document);
   return document;
+}
+
+/** Who may call an operation, as the guards read it: `x-access` of the operation. */
+function describeAccess(app: INestApplication, document: OpenAPIObject): void {
+  for (const { method, path, rule } of listRoutes(app)) {
+    const item = document.paths[path.replace(/:([^/]+)/g, '{$1}')];
+    const operation = (item as Record<string, object | undefined> | undefined)?.[method.toLowerCase()];
+    if (operation !== undefined && rule !== undefined) Object.assign(operation, { 'x-access': rule });
+  }
 }
 
 const PROBLEM_SCHEMA = {

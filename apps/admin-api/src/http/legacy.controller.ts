@@ -219,7 +219,7 @@ export class LegacyResourcesController {
         'request.unsupported-media-type',
         'Send the file as multipart/form-data, in the part "data".',
       );
-    const parts = request.parts({ preservePath: true } as object);
+    const parts = request.parts({ preservePath: true });
     const first = await parts.next();
     if (first.done === true) throw invalidRequest(400, [{ field: 'data', messages: ['is required'] }]);
     const part = first.value;
