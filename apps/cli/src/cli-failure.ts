@@ -17,17 +17,20 @@ export class CliFailure extends Error implements FailureText {
   readonly code: string;
   readonly meaning: string;
   readonly next: string;
+  /** What machines are told beside the error. */
+  readonly facts: Readonly<Record<string, unknown>>;
 
   constructor(
     readonly exit: ExitName,
     text: FailureText,
-    options?: { cause?: unknown },
+    options: { cause?: unknown; facts?: Readonly<Record<string, unknown>> } = {},
   ) {
-    super(text.message, options);
+    super(text.message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'CliFailure';
     this.code = text.code;
     this.meaning = text.meaning;
     this.next = text.next;
+    this.facts = options.facts ?? {};
   }
 }
 

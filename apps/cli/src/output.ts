@@ -49,7 +49,7 @@ export class Output {
     if (this.json) {
       const { status } = EXIT_CODES[failed.exit];
       this.stdout.write(
-        `${JSON.stringify({ ok: false, error: { code, message, meaning, next, exitStatus: status } })}\n`,
+        `${JSON.stringify({ ok: false, ...failed.facts, error: { code, message, meaning, next, exitStatus: status } })}\n`,
       );
       return;
     }

@@ -31,6 +31,7 @@ import { verifyDisk } from './commands/verify.js';
 import { EXIT_CODES, exitCodeTable } from './exit-codes.js';
 import { failureOf } from './failure-table.js';
 import { addDesiredCommands, addDeviceCommands, addGroupCommands } from './fleet-commands.js';
+import { addOwnDeviceCommands } from './own-device-commands.js';
 import { Output, type TextSink } from './output.js';
 import { type PasswordInput } from './password.js';
 import { ProfileFile } from './profile.js';
@@ -147,7 +148,9 @@ function commandTree(context: CommandContext, world: CommandWorld): Command {
     .addOption(loader())
     .action((options: StatusOptions) => status(context, options));
   const family = (name: string, description: string): Command => tree.command(name).description(description);
-  addDeviceCommands(family('device', 'Provision devices, look at them, revoke them.'), command, context);
+  const device = family('device', 'Provision devices, look at them, revoke them.');
+  addDeviceCommands(device, command, context);
+  addOwnDeviceCommands(tree, device, command, context);
   addGroupCommands(family('group', 'Groups of devices.'), command, context);
   addDesiredCommands(family('desired', 'What devices shall hold and run.'), command, context);
   addResourceCommands(tree, command, context);

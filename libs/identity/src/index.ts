@@ -70,6 +70,7 @@ export {
   EPOCH_COUNTER_INDEX,
   epochCounterName,
   epochOperand,
+  isEpoch,
   isSignedBootPolicy,
   parseBootPolicies,
   pcrDigestOf,

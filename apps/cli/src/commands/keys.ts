@@ -84,7 +84,7 @@ export async function createRoot(context: CommandContext, options: CreateRootOpt
 
 /** Signs the next key document. */
 export async function signKeys(context: CommandContext, options: SignKeysOptions): Promise<void> {
-  const root = await readRoot(context, options.root, options.passphraseFile);
+  const root = await readPrivateKeyFile(context, options.root, options.passphraseFile);
   const before = options.document === undefined ? undefined : await previous(options.document, root);
   const version = nextVersion(before, options.version);
   const removed = new Set(options.remove ?? []);
@@ -183,7 +183,12 @@ async function passphraseOf(context: CommandContext, file: string | undefined): 
   });
 }
 
-async function readRoot(context: CommandContext, path: string, passphraseFile?: string): Promise<NamedPrivateKey> {
+/** Reads a private key file, asking for its passphrase. @throws CliFailure when others may read it. */
+export async function readPrivateKeyFile(
+  context: CommandContext,
+  path: string,
+  passphraseFile?: string,
+): Promise<NamedPrivateKey> {
   const text = await readText(path);
   if (needsPassphrase(text)) return readPrivateKey(text, await passphraseOf(context, passphraseFile));
   const { mode } = await stat(path);
@@ -191,8 +196,8 @@ async function readRoot(context: CommandContext, path: string, passphraseFile?: 
     throw failure(
       'forbidden',
       'keys.exposed',
-      `Other users of this machine can read the root key ${path}.`,
-      `Run: chmod 600 ${path}. If somebody may have read it, make a new root and provision the devices anew.`,
+      `Other users of this machine can read the private key ${path}.`,
+      `Run: chmod 600 ${path}. If somebody may have read it, make a new key and provision the devices anew.`,
     );
   return readPrivateKey(text, undefined);
 }

@@ -1,0 +1,287 @@
+import { execFile } from 'node:child_process';
+import { access, constants, readdir, stat, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+
+import { chooseBinding } from '@azaion/adapters/device-identity';
+import { SystemHardwareProbe } from '@azaion/adapters/hardware';
+import { inspectTpm } from '@azaion/adapters/tpm';
+import { IdentityError } from '@azaion/identity';
+
+import { CliFailure } from '../cli-failure.js';
+import { type CommandContext } from '../command-context.js';
+import { systemErrorCode } from '../failure-table.js';
+import { formatBytes } from '../format.js';
+import { readDeviceConf, type ThisDevice, thisDevice } from '../this-device.js';
+
+const CALL_MS = 10_000;
+const TPM_TIMEOUT_MS = 30_000;
+const CLOCK_WRONG_SECONDS = 30; // assertions of devices are refused beyond it
+const DISK_LOW_BYTES = 2 * 1024 ** 3;
+const DISK_FULL_BYTES = 256 * 1024 ** 2;
+const OTHERS_MAY = 0o077;
+
+/** Options of `azaion doctor`. */
+export interface DoctorOptions {
+  readonly api?: string;
+  readonly cdn?: string;
+}
+
+/** What one look came to. */
+export interface Finding {
+  readonly check: 'api' | 'binding' | 'cdn' | 'clock' | 'disk' | 'engine' | 'permissions' | 'tpm';
+  readonly state: 'fails' | 'not checked' | 'ok' | 'warns';
+  readonly says: string;
+  /** What helps. */
+  readonly remedy?: string;
+}
+
+/** `azaion doctor`: looks at everything on this machine that a device needs, and says what helps. @throws CliFailure exit `refused` when something fails. */
+export async function doctor(context: CommandContext, options: DoctorOptions): Promise<void> {
+  const device = thisDevice(context.env);
+  const api = await apiUrl(context, device, options);
+  const findings = (
+    await Promise.all([
+      checkApiAndClock(api, context.signal),
+      checkCdn(options.cdn, context.signal),
+      checkDisk(device.identity.dataDir),
+      checkEngine(device.containerCli),
+      checkTpm(device),
+      checkPermissions(device),
+      checkBinding(device),
+    ])
+  ).flat();
+  const failing = findings.filter(({ state }) => state === 'fails');
+  const lines = findings.flatMap(({ check, state, says, remedy }) => [
+    `${state.padEnd(12)}${check}: ${says}`,
+    ...(remedy === undefined ? [] : [`${' '.repeat(12)}Next: ${remedy}`]),
+  ]);
+  if (failing.length === 0) {
+    context.output.result({ healthy: true, findings }, lines);
+    return;
+  }
+  for (const line of lines) context.output.note(line);
+  throw new CliFailure(
+    'refused',
+    {
+      code: 'doctor.fails',
+      message: `${String(failing.length)} of ${String(findings.length)} checks fail: ${failing.map(({ check }) => check).join(', ')}.`,
+      meaning: 'This machine cannot do all of its work as a device.',
+      next: failing.flatMap(({ remedy }) => remedy ?? []).join(' ') || 'See what each check says.',
+    },
+    { facts: { healthy: false, findings } },
+  );
+}
+
+async function apiUrl(
+  context: CommandContext,
+  device: ThisDevice,
+  options: DoctorOptions,
+): Promise<string | undefined> {
+  const given = options.api ?? (context.env['RESOURCE_API_URL'] || context.env['AZAION_API']);
+  if (given) return given;
+  const conf = await readDeviceConf(device.confPath).catch(() => undefined);
+  return conf?.apiUrl ?? (await context.profile.read()).api;
+}
+
+async function checkApiAndClock(url: string | undefined, signal: AbortSignal): Promise<readonly Finding[]> {
+  if (url === undefined)
+    return [
+      {
+        check: 'api',
+        state: 'fails',
+        says: 'it is not known where the Admin API is',
+        remedy: 'Set RESOURCE_API_URL, or give --api URL.',
+      },
+      { check: 'clock', state: 'not checked', says: 'there is nothing to compare it with' },
+    ];
+  let answer: Response;
+  try {
+    answer = await fetch(`${url.replace(/\/+$/, '')}/health/ready`, {
+      signal: AbortSignal.any([signal, AbortSignal.timeout(CALL_MS)]),
+    });
+    await answer.body?.cancel();
+  } catch (error) {
+    const why = systemErrorCode(error) ?? 'no answer in time';
+    return [
+      {
+        check: 'api',
+        state: 'fails',
+        says: `the Admin API does not answer (${why})`,
+        remedy: 'Check the URL, name resolution, the proxy and the link.',
+      },
+      { check: 'clock', state: 'not checked', says: 'there is nothing to compare it with' },
+    ];
+  }
+  const isReady = answer.ok;
+  const date = Date.parse(answer.headers.get('date') ?? '');
+  const offSeconds = Math.round((Date.now() - date) / 1000);
+  const api: Finding = isReady
+    ? { check: 'api', state: 'ok', says: 'the Admin API is ready' }
+    : {
+        check: 'api',
+        state: 'fails',
+        says: `the Admin API answers ${String(answer.status)}`,
+        remedy: 'Wait, or tell its operator.',
+      };
+  if (Number.isNaN(offSeconds))
+    return [api, { check: 'clock', state: 'not checked', says: 'the Admin API does not tell the time' }];
+  const clock: Finding =
+    Math.abs(offSeconds) <= CLOCK_WRONG_SECONDS
+      ? { check: 'clock', state: 'ok', says: `within ${String(Math.abs(offSeconds) + 1)} s of the Admin API's` }
+      : {
+          check: 'clock',
+          state: 'fails',
+          says: `${String(Math.abs(offSeconds))} s ${offSeconds > 0 ? 'ahead of' : 'behind'} the Admin API's`,
+          remedy: 'Set the clock, or let a time service do it (timedatectl set-ntp true).',
+        };
+  return [api, clock];
+}
+
+async function checkCdn(url: string | undefined, signal: AbortSignal): Promise<readonly Finding[]> {
+  if (url === undefined)
+    return [
+      { check: 'cdn', state: 'not checked', says: 'its address comes with each grant; give --cdn URL to try it' },
+    ];
+  try {
+    const answer = await fetch(url, { signal: AbortSignal.any([signal, AbortSignal.timeout(CALL_MS)]) });
+    await answer.body?.cancel();
+    // Without a signed URL a refusal is what a healthy store answers.
+    return answer.status < 500
+      ? [{ check: 'cdn', state: 'ok', says: `it answers (${String(answer.status)})` }]
+      : [
+          {
+            check: 'cdn',
+            state: 'fails',
+            says: `it answers ${String(answer.status)}`,
+            remedy: 'Tell the operator of the object store.',
+          },
+        ];
+  } catch (error) {
+    const why = systemErrorCode(error) ?? 'no answer in time';
+    return [
+      {
+        check: 'cdn',
+        state: 'fails',
+        says: `it does not answer (${why})`,
+        remedy: 'Check the address, the proxy and the link.',
+      },
+    ];
+  }
+}
+
+async function checkDisk(directory: string): Promise<readonly Finding[]> {
+  try {
+    await access(directory, constants.W_OK);
+    const { bavail, bsize } = await statfs(directory);
+    const freeBytes = bavail * bsize;
+    const says = `${formatBytes(freeBytes)} free in ${directory}`;
+    const remedy = 'Free space, or lower LOADER_CACHE_LIMIT_BYTES.';
+    if (freeBytes < DISK_FULL_BYTES) return [{ check: 'disk', state: 'fails', says, remedy }];
+    return [
+      freeBytes < DISK_LOW_BYTES
+        ? { check: 'disk', state: 'warns', says, remedy }
+        : { check: 'disk', state: 'ok', says },
+    ];
+  } catch (error) {
+    return [
+      {
+        check: 'disk',
+        state: 'fails',
+        says: `${directory} cannot be written (${systemErrorCode(error) ?? 'unknown reason'})`,
+        remedy: 'Make the directory for the user of the Loader with mode 0700, or set LOADER_DATA_DIR.',
+      },
+    ];
+  }
+}
+
+async function checkEngine(command: string): Promise<readonly Finding[]> {
+  try {
+    const { stdout } = await promisify(execFile)(command, ['version', '--format', '{{.Server.Version}}'], {
+      timeout: CALL_MS,
+    });
+    return [{ check: 'engine', state: 'ok', says: `${command} ${stdout.trim()} answers` }];
+  } catch (error) {
+    const isMissing = systemErrorCode(error) === 'ENOENT';
+    return [
+      {
+        check: 'engine',
+        state: 'warns',
+        says: isMissing ? `there is no ${command}` : `${command} does not reach its engine`,
+        remedy: isMissing
+          ? 'Install it, or name another with CONTAINER_CLI. Models need none; unlocking images does.'
+          : 'Start the engine, and let this user use it (group docker, or DOCKER_HOST).',
+      },
+    ];
+  }
+}
+
+async function checkTpm({ identity, pcrs }: ThisDevice): Promise<readonly Finding[]> {
+  try {
+    const { zeroPcrs, isLockedOut } = await inspectTpm({ tcti: identity.tpmTcti, timeoutMs: TPM_TIMEOUT_MS }, pcrs);
+    const findings: Finding[] = [{ check: 'tpm', state: 'ok', says: `a TPM answers at ${identity.tpmTcti}` }];
+    if (zeroPcrs.length > 0)
+      findings.push({
+        check: 'tpm',
+        state: 'warns',
+        says: `nothing was measured into the registers ${zeroPcrs.join(', ')}: they are all zero and protect nothing`,
+        remedy:
+          'Enable measured boot in the firmware, or choose other registers with TPM_PCRS before the device enrols.',
+      });
+    if (isLockedOut)
+      findings.push({
+        check: 'tpm',
+        state: 'warns',
+        says: 'it is locked after wrong passwords of other programs; device keys still work',
+        remedy: 'tpm2_dictionarylockout --clear-lockout, after finding out which program it was.',
+      });
+    return findings;
+  } catch (error) {
+    if (!(error instanceof IdentityError)) throw error;
+    return [
+      {
+        check: 'tpm',
+        state: identity.binding === 'tpm' ? 'fails' : 'warns',
+        says: `none can be used (${error.code})`,
+        remedy: error.message,
+      },
+    ];
+  }
+}
+
+async function checkPermissions({ confPath, identity }: ThisDevice): Promise<readonly Finding[]> {
+  const { dataDir } = identity;
+  const names = await readdir(dataDir).catch(() => []);
+  const keys = names.filter((name) => /^device-keys.*\.json$/.test(name)).map((name) => join(dataDir, name));
+  const findings: Finding[] = [];
+  for (const path of [confPath, dataDir, join(dataDir, 'tpm'), ...keys]) {
+    const mode = await stat(path).then(
+      (found) => found.mode,
+      () => 0,
+    );
+    if ((mode & OTHERS_MAY) !== 0)
+      findings.push({
+        check: 'permissions',
+        state: 'fails',
+        says: `other users may read or change ${path}`,
+        remedy: `chmod go= ${path}`,
+      });
+  }
+  return findings.length > 0
+    ? findings
+    : [{ check: 'permissions', state: 'ok', says: 'keys and device.conf are for their owner only' }];
+}
+
+async function checkBinding({ identity }: ThisDevice): Promise<readonly Finding[]> {
+  const { binding, reason } = await chooseBinding(identity, new SystemHardwareProbe());
+  return [
+    binding === 'credentials'
+      ? {
+          check: 'binding',
+          state: 'warns',
+          says: reason,
+          remedy: 'Who copies the disk is the device until it is revoked: use a TPM in the field.',
+        }
+      : { check: 'binding', state: 'ok', says: reason },
+  ];
+}
