@@ -5,7 +5,7 @@ import { type ByteRange, ManualClock } from '@azaion/kernel';
 
 import { UnlockError, type UnlockErrorCode } from './errors.js';
 import { type ExpectedImage } from './expected-image.js';
-import { type ArchiveInspector } from './ports/archive-inspector.js';
+import { type ArchiveInspector, type ArchiveSurvey, type RangedArchive } from './ports/archive-inspector.js';
 import { ArchiveSource, type OpenArchive } from './ports/archive-source.js';
 import { FlightGate } from './ports/flight-gate.js';
 import { type EngineImage, type ImageAssignment, ImageRuntime } from './ports/image-runtime.js';
@@ -601,6 +601,25 @@ describe('UnlockImages (F4)', () => {
       expect(setup.errors).toEqual([]);
     });
 
+    it('are handed over when the archive uses them in another place as well, where the engine does not have them', async () => {
+      const twice = new (class extends InMemoryArchiveInspector {
+        override async survey(ranged: RangedArchive): Promise<ArchiveSurvey | undefined> {
+          const survey = await super.survey(ranged);
+          const elsewhere = `sha256:${'e'.repeat(64)}`;
+          return (
+            survey && {
+              ...survey,
+              layers: survey.layers.map(({ chainIds, range }) => ({ chainIds: [...chainIds, elsewhere], range })),
+            }
+          );
+        }
+      })();
+      const setup = await setUp({ inspector: twice });
+      await run(setup);
+      expect(await run(setup, request(new InMemoryArchiveSource(next)))).toBe('ready');
+      expect(setup.unlock.status().report).toMatchObject({ reusedBytes: 0 });
+    });
+
     it('that have gone since the engine was asked cost a second, whole load', async () => {
       const engine = new InMemoryImageRuntime();
       const forgetful = new OddRuntime(
@@ -753,9 +772,9 @@ describe('UnlockImages (F4)', () => {
           yield piece;
         }
       }
-      const setup = await setUp({ gate, runtime, clock });
+      const setup = await setUp({ gate, runtime, clock, limits: { ...PATIENT, archive: 30, engine: 30 } });
       await setup.unlock.start(request());
-      await gate.lookedAt(10);
+      await gate.lookedAt(100); // far beyond the time limits of a stall
       expect(setup.unlock.status()).toMatchObject({
         state: 'loading_images',
         progress: { phase: 'waiting_for_flight_gate' },

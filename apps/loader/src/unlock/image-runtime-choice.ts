@@ -34,12 +34,11 @@ export class ImageRuntimeChoice implements HealthCheck {
     private readonly log: (message: string) => void,
   ) {
     this.mode = config.unlockRuntime;
-    this.engine = new DockerCliImageRuntime({
-      command: config.containerCli,
-      ...(basename(config.containerCli) === 'podman' && existsSync(MEMORY_DIRECTORY)
-        ? { env: { TMPDIR: MEMORY_DIRECTORY } }
-        : {}),
-    });
+    const isPodman = basename(config.containerCli) === 'podman';
+    this.engine = new DockerCliImageRuntime(
+      { command: config.containerCli },
+      isPodman && existsSync(MEMORY_DIRECTORY) ? MEMORY_DIRECTORY : undefined,
+    );
     this.directory = new DirectoryImageRuntime(config.unlockDirectory ?? join(config.dataDir, 'images'));
   }
 

@@ -60,10 +60,10 @@ export class ContainerCli {
     return this.options.command;
   }
 
-  /** Starts a command; an abort of `signal` kills it. */
-  start(args: readonly string[], signal: AbortSignal): CliProcess {
+  /** Starts a command; an abort of `signal` kills it. @param env - Added to its environment. */
+  start(args: readonly string[], signal: AbortSignal, env: Readonly<Record<string, string>> = {}): CliProcess {
     const child = spawn(this.options.command, [...(this.options.globalArguments ?? []), ...args], {
-      env: this.environment(),
+      env: { ...this.environment(), ...env },
       stdio: ['pipe', 'pipe', 'pipe'],
       windowsHide: true,
     });

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { chmod, readdir, readFile, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { describeWith, type DockerDaemon, startDockerd, tempDirectory, type TempDirectory } from '@azaion/testing';
@@ -59,17 +59,64 @@ describeWith('podman', 'DockerCliImageRuntime with podman', () => {
     'DockerCliImageRuntime (podman)',
     async () => {
       directory = await tempDirectory('azaion-podman');
-      return new DockerCliImageRuntime({
-        command: 'podman',
-        globalArguments: [
-          ...['--root', join(directory.path, 'root'), '--runroot', join(directory.path, 'run')],
-          ...['--storage-driver', 'vfs'],
-        ],
-        env: { TMPDIR: directory.path },
-      });
+      return new DockerCliImageRuntime(
+        {
+          command: 'podman',
+          globalArguments: [
+            ...['--root', join(directory.path, 'root'), '--runroot', join(directory.path, 'run')],
+            ...['--storage-driver', 'vfs'],
+          ],
+        },
+        directory.path,
+      );
     },
     () => directory.remove(),
   );
+});
+
+describe('DockerCliImageRuntime with a CLI that keeps the archive in a file while it loads', () => {
+  let directory: TempDirectory;
+  let command: string;
+  beforeEach(async () => {
+    directory = await tempDirectory('azaion-load');
+    command = join(directory.path, 'cli');
+    // As podman does: the file stays when the process is killed.
+    await writeFile(command, '#!/bin/sh\ncat > "$TMPDIR/archive"\necho "no space left on device" >&2\nexit 1\n');
+    await chmod(command, 0o755);
+    await mkdir(join(directory.path, 'root'));
+  });
+  afterEach(() => directory.remove());
+
+  const left = (): Promise<string[]> => readdir(join(directory.path, 'root'));
+  const runtime = (): DockerCliImageRuntime => new DockerCliImageRuntime({ command }, join(directory.path, 'root'));
+
+  it('leaves nothing of it behind when the load ends, however it ends', async () => {
+    let during: string[] = [];
+    const watched = async function* (): AsyncGenerator<Uint8Array> {
+      during = await left();
+      yield* inPieces(archive.bytes, 65_536);
+    };
+    await expect(runtime().load(watched(), NEVER)).rejects.toMatchObject({ code: 'unlock.no-space' });
+    expect(during).toHaveLength(1);
+    expect(await left()).toEqual([]);
+    const abort = new AbortController();
+    const aborting = async function* (): AsyncGenerator<Uint8Array> {
+      yield* inPieces(archive.bytes.subarray(0, 1_000_000), 65_536);
+      abort.abort(new Error('enough'));
+    };
+    await expect(runtime().load(aborting(), abort.signal)).rejects.toThrow('enough');
+    expect(await left()).toEqual([]);
+  });
+
+  it('takes away what a killed process left, and nothing of others', async () => {
+    const root = join(directory.path, 'root');
+    const ended = 2 ** 22 + 1; // no kernel gives out larger ones than 2^22
+    for (const name of [`azaion-load-${ended}-abc`, `azaion-load-${process.pid}-abc`, 'other'])
+      await mkdir(join(root, name));
+    await writeFile(join(root, `azaion-load-${ended}-abc`, 'archive'), 'plaintext');
+    await expect(runtime().load(inPieces(archive.bytes, 65_536), NEVER)).rejects.toThrow();
+    expect((await left()).toSorted()).toEqual([`azaion-load-${process.pid}-abc`, 'other'].toSorted());
+  });
 });
 
 describe('DockerCliImageRuntime without a usable engine', () => {

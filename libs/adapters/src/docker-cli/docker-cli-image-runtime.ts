@@ -6,6 +6,7 @@ import { abortable, type EngineImage, type ImageAssignment, ImageRuntime, Unlock
 import { chainIdsOf } from '../image-archive/index.js';
 import { type CliResult, ContainerCli, type ContainerCliOptions } from './container-cli.js';
 import { engineError } from './engine-error.js';
+import { withLoadDirectory } from './load-directory.js';
 
 const LOADED = /^Loaded image(?:\(s\)| ID)?: (.+)$/gm;
 const NO_SUCH_IMAGE = /no such (?:image|object)|image not known|unable to find/i;
@@ -21,7 +22,14 @@ const REFERENCE = /^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,511}$/;
 export class DockerCliImageRuntime extends ImageRuntime {
   private readonly cli: ContainerCli;
 
-  constructor(options: ContainerCliOptions) {
+  /**
+   * @param loadRoot - Where the CLI may keep what it writes while it loads, for those that do, such as podman; best in memory.
+   *   Nothing in it outlives a load.
+   */
+  constructor(
+    options: ContainerCliOptions,
+    private readonly loadRoot?: string,
+  ) {
     super();
     this.cli = new ContainerCli(options);
   }
@@ -37,7 +45,11 @@ export class DockerCliImageRuntime extends ImageRuntime {
 
   override async load(archive: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<readonly EngineImage[]> {
     signal.throwIfAborted();
-    const result = await this.feed(archive, signal);
+    const { loadRoot } = this;
+    const result =
+      loadRoot === undefined
+        ? await this.feed(archive, signal, {})
+        : await withLoadDirectory(loadRoot, (directory) => this.feed(archive, signal, { TMPDIR: directory }));
     signal.throwIfAborted();
     const loaded = [...result.stdout.matchAll(LOADED)].flatMap((match) => (match[1] ?? '').split(','));
     // docker ends with status 0 although the engine reported an error inside its answer: without a loaded image there was no success.
@@ -107,8 +119,12 @@ export class DockerCliImageRuntime extends ImageRuntime {
   }
 
   /** Pipes the archive into the CLI. What stops the archive kills the CLI before its input ends, so that the engine never takes a part for the whole. */
-  private async feed(archive: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<CliResult> {
-    const process = this.cli.start(['load'], signal);
+  private async feed(
+    archive: AsyncIterable<Uint8Array>,
+    signal: AbortSignal,
+    env: Readonly<Record<string, string>>,
+  ): Promise<CliResult> {
+    const process = this.cli.start(['load'], signal, env);
     const gone = new AbortController();
     const end = (): void => {
       gone.abort();

@@ -1,0 +1,92 @@
+import { execFileSync } from 'node:child_process';
+import { randomInt } from 'node:crypto';
+import { cp } from 'node:fs/promises';
+import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
+import { setTimeout as delay } from 'node:timers/promises';
+
+import { describeWith, type DockerDaemon, imageArchive, startDockerd } from '@azaion/testing';
+
+import { type Person, postJson, startSystem, type StartedSystem } from '../e2e/started-system.js';
+
+/** Moments at which the unlock is killed. */
+const POINTS = Number(process.env['CRASH_POINTS'] ?? 200);
+const REFERENCE = 'azaion/detections:latest';
+const LAYER_BYTES = 8_000_000;
+
+interface UnlockStatus {
+  readonly state: string;
+  readonly error: string | null;
+}
+
+describeWith('docker', `A Loader killed with SIGKILL at ${POINTS} random moments of an unlock (F4)`, () => {
+  let docker: DockerDaemon;
+  let system: StartedSystem;
+  let operator: Person;
+  let imageId: string;
+
+  beforeAll(async () => {
+    docker = await startDockerd();
+    system = await startSystem({ loaderEnv: { UNLOCK_RUNTIME: 'engine', DOCKER_HOST: docker.dockerHost } });
+    operator = await system.createPerson('Operator');
+    const archive = await imageArchive([
+      { name: REFERENCE, layers: ['one', 'two', 'three'].map((seed) => ({ seed, sizeBytes: LAYER_BYTES })) },
+    ]);
+    [imageId = ''] = archive.imageIds;
+    const token = await system.login(await system.createPerson('ApiAdmin'));
+    const response = await fetch(`${system.loaderUrl}/upload/azaion-latest?folder=images&kind=images`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/octet-stream' },
+      body: new Uint8Array(await buffer(archive.open())),
+    });
+    expect(response.status).toBe(200);
+    await cp(join(system.adminDataDir, 'objects', 'packs'), join(system.imagesDir, 'packs'), { recursive: true });
+    await system.restartLoader();
+  }, 180_000);
+  afterAll(async () => {
+    await system.stop();
+    await docker.stop();
+  });
+
+  const engine = (...args: string[]): string =>
+    execFileSync('docker', args, {
+      env: { ...process.env, DOCKER_HOST: docker.dockerHost },
+      stdio: ['ignore', 'pipe', 'ignore'],
+    }).toString();
+
+  async function status(): Promise<UnlockStatus> {
+    return (await (await fetch(`${system.loaderUrl}/unlock/status`)).json()) as UnlockStatus;
+  }
+
+  async function unlock(): Promise<UnlockStatus> {
+    await postJson(`${system.loaderUrl}/unlock`, operator);
+    for (;;) {
+      const now = await status();
+      if (now.state === 'ready' || now.state === 'error') return now;
+      await delay(20);
+    }
+  }
+
+  it('says that the run was cut off, or has all of it, and unlocks when it is asked again', async () => {
+    const begin = performance.now();
+    expect(await unlock()).toMatchObject({ state: 'ready' });
+    const wholeMs = performance.now() - begin;
+    let finished = 0;
+    for (let point = 0; point < POINTS; point++) {
+      engine('image', 'rm', '--force', REFERENCE);
+      const unlocking = unlock().catch(() => undefined);
+      await delay(randomInt(Math.ceil(1.2 * wholeMs)));
+      process.kill(system.loader().pid, 'SIGKILL');
+      await system.loader().ended;
+      await unlocking;
+      await system.restartLoader();
+      const after = await status();
+      if (after.state === 'ready') finished++;
+      // Killed before the first state was written, it stands where the last run ended.
+      else expect(after).toMatchObject({ state: 'error', error: 'unlock.interrupted' });
+      expect(await unlock()).toMatchObject({ state: 'ready', error: null });
+      expect(engine('image', 'inspect', '--format', '{{.Id}}', REFERENCE).trim()).toBe(imageId);
+    }
+    console.log(`${POINTS} kills, ${finished} after which the state was "ready"`);
+  });
+});
