@@ -196,13 +196,22 @@ export function failureOf(error: unknown): CliFailure {
   if (error instanceof CliFailure) return error;
   if (error instanceof DomainError) {
     const code: unknown = error.code;
-    if (isKnown(code)) return failure(EXITS[code], code, error.message, NEXT[code], error);
+    if (isKnown(code)) return failure(EXITS[code], code, error.message, nextFor(error.details) ?? NEXT[code], error);
   }
   const system = systemErrorCode(error);
   if (system === 'ENOSPC' || system === 'EDQUOT')
     return failure('no-space', 'file.no-space', 'The disk is full.', undefined, error);
   if (isAbort(error)) return failure('interrupted', 'cli.interrupted', 'Stopped.', undefined, error);
   return failure('internal', 'cli.internal', 'Something went wrong that should not.', undefined, error);
+}
+
+/** What the service itself said about when to come back, or what its operator finds the fault by. */
+function nextFor({ retryAfterSeconds, requestId }: Readonly<Record<string, unknown>>): string | undefined {
+  if (typeof retryAfterSeconds === 'number')
+    return `Wait ${String(Math.ceil(retryAfterSeconds))} seconds and try again.`;
+  if (typeof requestId === 'string')
+    return `Try again; if it stays, give the operator of the service this request id: ${requestId}`;
+  return undefined;
 }
 
 /** The `code` of an operating-system error somewhere in the chain of causes, for instance `ECONNREFUSED`. */

@@ -79,8 +79,16 @@ export async function problemFailure(url: string, response: Response): Promise<C
     exitForStatus(response.status, code),
     code,
     `${origin(url)} answered ${String(response.status)}: ${detail}`,
-    response.status === 429 ? retryAfter(response) : undefined,
+    response.status === 429 ? retryAfter(response) : response.status >= 500 ? reportable(problem) : undefined,
   );
+}
+
+/** What the operator of the service finds the fault by. */
+function reportable(problem: Readonly<Record<string, unknown>>): string | undefined {
+  const id = text(problem['requestId']);
+  return id === undefined
+    ? undefined
+    : `Try again; if it stays, give the operator of the service this request id: ${id}`;
 }
 
 function exitForStatus(status: number, code: string): ExitName {

@@ -1,7 +1,8 @@
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type AddressInfo } from 'node:net';
-import { stat } from 'node:fs/promises';
+import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 
@@ -56,7 +57,7 @@ describe('runCommandLine', () => {
   it.each([
     [['--version'], 0, '1.2.3'],
     [['--help'], 0, 'Exit status:'],
-    [['fetch', '--help'], 0, 'Exit status:'],
+    [['fetch', '--help'], 0, '--force'],
     [[], 2, ''],
     [['nonsense'], 2, ''],
     [['fetch'], 2, ''],
@@ -66,6 +67,78 @@ describe('runCommandLine', () => {
   ])('ends %j with status %i', async (args, status, said) => {
     expect(await run(args)).toBe(status);
     expect(stdout).toContain(said);
+  });
+
+  it('says what holds for every command in the help of the whole, not of each', async () => {
+    expect(await run(['fetch', '--help'])).toBe(0);
+    expect(stdout).not.toContain('Exit status:');
+  });
+
+  it.each([
+    ['api', 200, { modelCacheDir: '/x' }, '--loader'],
+    ['loader', 404, { code: 'route.not-found' }, '--api'],
+  ])('sends no password to the wrong kind of service: --%s', async (kind, status, body, instead) => {
+    const seen: string[] = [];
+    handler = (request, response) => {
+      seen.push(`${request.method ?? ''} ${request.url ?? ''}`);
+      response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+    };
+    expect(await run(['login', `--${kind}`, url, '--email', 'a@b.example'], { AZAION_PASSWORD: PASSWORD })).toBe(2);
+    expect(seen).toEqual(['GET /status']);
+    expect(stderr).toContain(`${instead} ${url}`);
+  });
+
+  it('says how long to wait when there were too many logins', async () => {
+    answer(429, { code: 'login.rate-limited' }, { 'retry-after': '42' });
+    const args = ['login', '--api', url, '--email', 'a@b.example'];
+    expect(await run(args, { AZAION_PASSWORD: PASSWORD })).toBe(8);
+    expect(stderr).toContain('Wait 42 seconds and try again.');
+  });
+
+  it('tells the request id of a fault of the service, at a Loader and at the Admin API', async () => {
+    answer(500, { code: 'server.error', detail: 'Something went wrong here.', requestId: 'request-0042' });
+    expect(await run(['status', '--loader', url])).toBe(1);
+    expect(stderr).toContain('request-0042');
+    stderr = '';
+    await run(['login', '--api', url, '--email', 'a@b.example'], { AZAION_PASSWORD: PASSWORD });
+    expect(stderr).toContain('request-0042');
+  });
+
+  it('shows the status of a Loader in words', async () => {
+    handler = (request, response) => {
+      const status = {
+        status: 'healthy',
+        version: '1.0.0',
+        offline: true,
+        authenticated: false,
+        binding: 'tpm',
+        modelCacheDir: '/data/packs',
+        cache: { bytes: 1_500_000, limitBytes: 50_000_000_000 },
+      };
+      const unlock = { state: 'idle', error: null, detail: null, progress: null, images: [] };
+      response.end(JSON.stringify(request.url === '/status' ? status : unlock));
+    };
+    expect(await run(['status', '--loader', url])).toBe(0);
+    expect(stdout).toContain('Admin API    out of reach');
+    expect(stdout).toMatch(/cache {8}1\.\S+ \S+ of \S+ \S+ in \/data\/packs/);
+    expect(stdout).not.toContain('{');
+  });
+
+  it.each([
+    ['', 'de', 'device'],
+    ['device', 'l', 'list'],
+    ['fetch', '--fo', '--force'],
+    ['fetch models/x', '--vers', '--version'],
+  ])('completes "azaion %s %s" in bash', async (path, begun, whole) => {
+    expect(await run(['completion', 'bash'])).toBe(0);
+    const words = ['azaion', ...path.split(' ').filter((word) => word !== ''), begun];
+    const asked = `COMP_WORDS=(${words.join(' ')}); COMP_CWORD=${String(words.length - 1)}; _azaion; echo "\${COMPREPLY[@]}"`;
+    expect(execFileSync('bash', ['-c', `${stdout}\n${asked}`], { encoding: 'utf8' }).split(/\s+/)).toContain(whole);
+  });
+
+  it('knows no other shell than those it names', async () => {
+    expect(await run(['completion', 'tcsh'])).toBe(2);
+    expect(stderr).toContain('bash, zsh, fish');
   });
 
   it('takes "fetch --version 2" for a version of the resource', async () => {
@@ -161,6 +234,17 @@ describe('runCommandLine', () => {
       expect(await run(['fetch', 'models/x', '--loader', url, '-o', output])).toBe(5);
       await expect(stat(output)).rejects.toThrow('ENOENT');
       await expect(stat(`${output}.partial`)).rejects.toThrow('ENOENT');
+    });
+
+    it('replaces a file only when it is told to', async () => {
+      handler = (_request, response) => response.writeHead(200, { 'x-resource-version': '1' }).end('new');
+      const output = join(directory.path, 'model');
+      await writeFile(output, 'old');
+      expect(await run(['fetch', 'models/x', '--loader', url, '-o', output])).toBe(2);
+      expect(stderr).toContain('--force');
+      expect(await readFile(output, 'utf8')).toBe('old');
+      expect(await run(['fetch', 'models/x', '--loader', url, '-o', output, '--force'])).toBe(0);
+      expect(await readFile(output, 'utf8')).toBe('new');
     });
 
     it('follows an unlock by its events to the end', async () => {

@@ -9,6 +9,7 @@ import {
   type ImportBundleOptions,
   inspectBundle,
 } from './commands/bundle.js';
+import { completion, shellNamed } from './commands/completion.js';
 import { fetchResource, type FetchOptions } from './commands/fetch.js';
 import { type LegacyArchiveOptions, type LegacyOpenOptions, openLegacy, openLegacyArchive } from './commands/legacy.js';
 import {
@@ -106,7 +107,7 @@ function commandTree(context: CommandContext, world: CommandWorld): Command {
       },
     })
     .showHelpAfterError('Run the command with --help to see what it takes.')
-    .addHelpText('afterAll', `\n${exitCodeTable()}\n\n${ENVIRONMENT}`);
+    .addHelpText('after', `\n${exitCodeTable()}\n\n${ENVIRONMENT}`);
   const command = (usage: string, description: string, parent = tree): Command =>
     parent
       .command(usage)
@@ -138,6 +139,7 @@ function commandTree(context: CommandContext, world: CommandWorld): Command {
     .addOption(loader('fetch through a Loader'))
     .option('-o, --output <path>', "the file to write (default: the resource's name)")
     .option('--version <number>', 'a certain version instead of the newest')
+    .option('--force', 'replace the file if it is there')
     .action((reference: string, options: FetchOptions) => fetchResource(context, reference, options));
   command('unlock', 'Let a Loader open its image archive and load the images, and follow it.')
     .addOption(loader())
@@ -147,6 +149,9 @@ function commandTree(context: CommandContext, world: CommandWorld): Command {
   command('status', 'Show what a Loader does.')
     .addOption(loader())
     .action((options: StatusOptions) => status(context, options));
+  command('completion <shell>', 'Print a completion script: bash, zsh or fish.').action((shell: string) =>
+    completion(context, tree, shellNamed(shell)),
+  );
   const family = (name: string, description: string): Command => tree.command(name).description(description);
   const device = family('device', 'Provision devices, look at them, revoke them.');
   addDeviceCommands(device, command, context);

@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { ChunkWorkerPool } from '@azaion/adapters/chunk-workers';
@@ -9,6 +10,7 @@ import { type ResourceName, SystemClock } from '@azaion/kernel';
 import { FetchResource, PackReader } from '@azaion/split-resource';
 
 import { claimDirectory } from '../claimed-directory.js';
+import { usageFailure } from '../cli-failure.js';
 import { type CommandContext, serviceUrl } from '../command-context.js';
 import { failure, failureOf } from '../failure-table.js';
 import { formatBytes } from '../format.js';
@@ -25,6 +27,7 @@ export interface FetchOptions {
   readonly loader?: string;
   readonly output?: string;
   readonly version?: string;
+  readonly force?: boolean;
 }
 
 /** F2: fetches a resource into a file, from the Admin API and the CDN, or through a Loader. */
@@ -32,6 +35,9 @@ export async function fetchResource(context: CommandContext, reference: string, 
   const resource = parseResourceReference(reference);
   const version = options.version === undefined ? undefined : parseVersion(options.version);
   const path = options.output ?? resource.name;
+  // Asked before the transfer, which may be long.
+  if (options.force !== true && (await stat(path).catch(() => undefined))?.isFile() === true)
+    throw usageFailure(`${path} is there already.`, 'Give --force to replace it, or another name with -o.');
   if (options.loader !== undefined) await throughLoader(context, resource, version, path, options.loader);
   else await directly(context, resource, version, path, options.api);
 }

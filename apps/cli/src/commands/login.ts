@@ -1,6 +1,7 @@
 import { type CommandContext, serviceUrl } from '../command-context.js';
 import { usageFailure } from '../cli-failure.js';
 import { readPassword } from '../password.js';
+import { assertServiceKind } from '../service-kind.js';
 import { describeToken } from '../session.js';
 
 /** Options of `azaion login`. */
@@ -17,6 +18,7 @@ export async function login(context: CommandContext, options: LoginOptions): Pro
     throw usageFailure('Log in at one service: give either --api or --loader.');
   const kind = options.loader === undefined ? 'api' : 'loader';
   const service = await serviceUrl(context, kind, options[kind]);
+  await assertServiceKind(service, kind, context.signal);
   const email = options.email ?? context.env['AZAION_EMAIL'] ?? (await context.profile.read()).email;
   if (email === undefined) throw usageFailure('It is not known who logs in.', 'Give --email, or set AZAION_EMAIL.');
   const password = await readPassword({

@@ -1,5 +1,6 @@
 import { type CommandContext, serviceUrl } from '../command-context.js';
 import { callJson } from '../http.js';
+import { formatBytes } from '../format.js';
 import { describeUnlock, parseUnlockStatus } from '../unlock-status.js';
 
 /** Options of `azaion status`. */
@@ -18,10 +19,36 @@ export async function status(context: CommandContext, options: StatusOptions): P
   const unlocking = parseUnlockStatus(unlockBody);
   context.output.result({ loader: facts, unlock: unlocking }, [
     `Loader ${loader}`,
-    ...Object.entries(facts).map(
-      ([name, value]) => `  ${name}: ${typeof value === 'string' ? value : JSON.stringify(value)}`,
-    ),
-    `  unlock: ${describeUnlock(unlocking)}`,
-    ...unlocking.images.map((image) => `    ${image}`),
+    ...factLines(facts),
+    `  unlock       ${describeUnlock(unlocking)}`,
+    ...unlocking.images.map((image) => `               ${image}`),
   ]);
+}
+
+/** The facts a person asks for, in words; what a newer Loader tells beyond them is in `--json`. */
+function factLines(facts: Readonly<Record<string, unknown>>): readonly string[] {
+  const { version, status: state, offline, authenticated, binding, bindingReason, cache, modelCacheDir } = facts;
+  const rows: [string, string | undefined][] = [
+    ['version', text(version)],
+    ['state', text(state)],
+    ['Admin API', typeof offline === 'boolean' ? (offline ? 'out of reach' : 'reachable') : undefined],
+    ['logged in', typeof authenticated === 'boolean' ? (authenticated ? 'yes' : 'nobody') : undefined],
+    ['keys', [text(binding), text(bindingReason)].filter((part) => part !== undefined).join(': ')],
+    ['cache', [cacheText(cache), text(modelCacheDir)].filter((part) => part !== undefined).join(' in ')],
+  ];
+  return rows.flatMap(([name, value]) =>
+    value === undefined || value === '' ? [] : [`  ${name.padEnd(12)} ${value}`],
+  );
+}
+
+function cacheText(cache: unknown): string | undefined {
+  if (typeof cache !== 'object' || cache === null) return undefined;
+  const { bytes, limitBytes } = cache as Readonly<Record<string, unknown>>;
+  return typeof bytes === 'number' && typeof limitBytes === 'number'
+    ? `${formatBytes(bytes)} of ${formatBytes(limitBytes)}`
+    : undefined;
+}
+
+function text(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? value : undefined;
 }

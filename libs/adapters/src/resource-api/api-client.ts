@@ -249,8 +249,17 @@ function mayBeTheToken(answer: ApiResponse & { readonly retryAfter: string | und
 }
 
 /** An answer outside the contract. */
-export function unexpected(cause: unknown): ResourceError {
-  return new ResourceError('api.unexpected', 'The Admin API gave an answer outside its contract.', { cause });
+export function unexpected(cause: unknown, requestId?: string): ResourceError {
+  return new ResourceError('api.unexpected', 'The Admin API gave an answer outside its contract.', {
+    cause,
+    ...(requestId === undefined ? {} : { details: { requestId } }),
+  });
+}
+
+/** By which its operator finds a failed request; untrusted, so only what looks like an id. */
+function requestIdIn({ members }: ApiProblem): string | undefined {
+  const id = members['requestId'];
+  return typeof id === 'string' && /^[A-Za-z0-9_.:-]{8,128}$/.test(id) ? id : undefined;
 }
 
 function readProblem(answer: ApiResponse & { readonly retryAfter: string | undefined }): ApiProblem {
@@ -292,6 +301,6 @@ function generalRefusal(problem: ApiProblem): DomainError {
         cause,
       });
     default:
-      return unexpected(cause);
+      return unexpected(cause, requestIdIn(problem));
   }
 }
