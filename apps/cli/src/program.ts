@@ -25,6 +25,7 @@ import {
 } from './commands/keys.js';
 import { login, type LoginOptions } from './commands/login.js';
 import { logout } from './commands/logout.js';
+import { proveSplitOf, type ProveSplitOptions } from './commands/prove-split.js';
 import { publish, type PublishOptions } from './commands/publish.js';
 import { status, type StatusOptions } from './commands/status.js';
 import { unlock, type UnlockOptions } from './commands/unlock.js';
@@ -161,6 +162,15 @@ function commandTree(context: CommandContext, world: CommandWorld): Command {
   addResourceCommands(tree, command, context);
   addKeyCommands(context, tree, command, api);
   addBundleCommands(context, tree, command, api);
+  command('prove-split', 'Attack the stores of a running Admin API, and show that neither alone gives anything away.')
+    .option('--data <directory>', 'its data directory, with embedded database and file store', '.azaion/admin-api')
+    .option('--kek <path>', 'the file with its key-encryption keys (default: "keys/kek" in the data directory)')
+    .option(
+      '--resource <folder/name>',
+      'only this resource; may be repeated',
+      (value: string, before: readonly string[] = []) => [...before, value],
+    )
+    .action((options: ProveSplitOptions) => proveSplitOf(context, options));
   const legacy = tree.command('legacy').description('Read what the older system wrote.');
   const opening = (usage: string, description: string): Command =>
     command(usage, description, legacy)

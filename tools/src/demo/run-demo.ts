@@ -1,15 +1,20 @@
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 
+import {
+  connectToEmbeddedDatabase,
+  embeddedPostgresHome,
+  gatherEvidence,
+  type PublishedPlaintext,
+} from '@azaion/adapters/split-evidence';
+import { proveSplit, type SplitProof } from '@azaion/split-resource/adversary';
 import { packObjectKey } from '@azaion/split-resource';
 import { runCommand } from '@azaion/testing';
 import { type Client } from 'pg';
 
-import { proveSplit, type SplitProof } from '../adversary/prove-split.js';
 import { AzaionCommand } from './azaion-command.js';
 import { writeDemoArchive } from './demo-archive.js';
-import { connectToDemoDatabase, postgresHome, stopLeftoverPostgres } from './demo-database.js';
-import { gatherEvidence } from './demo-evidence.js';
+import { stopLeftoverPostgres } from './demo-database.js';
 import { readDemoModel, smallChange } from './demo-model.js';
 import { type DemoOptions } from './demo-options.js';
 import { DemoReport, megabytes, percent } from './demo-report.js';
@@ -86,7 +91,7 @@ async function assertOwnDirectory(directory: string): Promise<void> {
 async function deleteDemoData(directory: string): Promise<void> {
   const { adminData } = demoPlaces(directory);
   await stopLeftoverPostgres(adminData);
-  await rm(await postgresHome(adminData), { recursive: true, force: true });
+  await rm(await embeddedPostgresHome(adminData), { recursive: true, force: true });
   await rm(directory, { recursive: true, force: true });
 }
 
@@ -140,7 +145,7 @@ class Demo {
       const archivePath = join(work, 'images.tar');
       const ids = await writeDemoArchive(archivePath, IMAGE_TAG);
       const archive = await readFile(archivePath);
-      const client = await connectToDemoDatabase(this.places.adminData);
+      const client = await connectToEmbeddedDatabase(this.places.adminData);
       try {
         const images = await this.publishAndUnlock(
           client,
@@ -346,7 +351,7 @@ class Demo {
   }
 
   /** The adversary, with the controls that must succeed. */
-  private async attack(client: Client, plaintexts: Parameters<typeof gatherEvidence>[1]): Promise<void> {
+  private async attack(client: Client, plaintexts: readonly PublishedPlaintext[]): Promise<void> {
     const proof = await this.step('Attacking: the CDN alone, the database alone, and the controls', async () =>
       proveSplit(await gatherEvidence({ client, objects: this.objects, kek: this.places.kek }, plaintexts)),
     );

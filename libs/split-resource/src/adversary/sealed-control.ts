@@ -1,7 +1,10 @@
 import { hash } from 'node:crypto';
 
 import { openChunk, SEGMENT_KINDS, type SegmentKind } from '@azaion/crypto';
-import { type PackId, type PackRef, Recipe, type RecipePlace, RECORDS_PER_SEGMENT } from '@azaion/split-resource';
+import { type PackId, type PackRef } from '../pack.js';
+import { RECORDS_PER_SEGMENT } from '../recipe/limits.js';
+import { type RecipePlace } from '../recipe/recipe-place.js';
+import { Recipe } from '../recipe/recipe.js';
 
 import { type SealedTarget } from './key-trial.js';
 import { type StoredBytes } from './stored-bytes.js';
@@ -24,6 +27,7 @@ export interface StoredVersion {
 /** What both stores and the KEK together give. */
 export interface OpenedVersion {
   readonly bytes: number;
+  readonly plaintext: Buffer;
   /** Of the plaintext, hexadecimal. */
   readonly sha256: string;
   /** The opened recipe: what the database and the KEK give without the CDN. */
@@ -77,7 +81,14 @@ export async function openWithEverything(
     }
   }
   const whole = Buffer.concat(plaintext);
-  return { bytes: whole.length, sha256: hash('sha256', whole, 'hex'), recipe: opened, chunkTargets, segmentTargets };
+  return {
+    bytes: whole.length,
+    plaintext: whole,
+    sha256: hash('sha256', whole, 'hex'),
+    recipe: opened,
+    chunkTargets,
+    segmentTargets,
+  };
 }
 
 function chunkTarget(sealed: Uint8Array, plaintext: Uint8Array, where: string): SealedTarget {

@@ -1,15 +1,19 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 
-import { FileKeyVault } from '@azaion/adapters/key-file';
 import { type SegmentKind } from '@azaion/crypto';
 import { packObjectKey } from '@azaion/split-resource';
+import {
+  type KnownPlaintext,
+  type OpenedVersion,
+  openWithEverything,
+  type SplitEvidence,
+  type StoredBytes,
+} from '@azaion/split-resource/adversary';
 import { type Client } from 'pg';
 
-import { type KnownPlaintext, type SplitEvidence } from '../adversary/prove-split.js';
-import { type OpenedVersion, openWithEverything } from '../adversary/sealed-control.js';
-import { type StoredBytes } from '../adversary/stored-bytes.js';
-import { dumpDatabase } from './demo-database.js';
+import { FileKeyVault } from '../key-file/index.js';
+import { dumpDatabase } from './database-dump.js';
 
 interface VersionRow {
   readonly resource_id: string;
@@ -18,11 +22,13 @@ interface VersionRow {
   readonly root_hash: string;
   readonly wrapped_recipe_key: Buffer;
   readonly statement: string;
+  /** `bigint`: a text. */
+  readonly total_bytes: string;
   /** `folder/name`. */
   readonly resource: string;
 }
 
-/** A plaintext that was published in this run. */
+/** A plaintext that was published, known to the harness. */
 export interface PublishedPlaintext extends KnownPlaintext {
   readonly folder: string;
   readonly resource: string;
@@ -30,7 +36,7 @@ export interface PublishedPlaintext extends KnownPlaintext {
 }
 
 /** Where the stores lie. */
-export interface DemoStores {
+export interface SplitStores {
   readonly client: Client;
   /** Root of the file store that stands for the CDN. */
   readonly objects: string;
@@ -38,21 +44,32 @@ export interface DemoStores {
   readonly kek: string;
 }
 
-/** Reads both stores, and opens the versions of the known plaintexts with the KEK for the controls. */
+/**
+ * Reads both stores, and opens versions with the KEK for the controls.
+ *
+ * @param plaintexts - What was published, from elsewhere; or which versions to open and take the plaintext from.
+ */
 export async function gatherEvidence(
-  stores: DemoStores,
-  plaintexts: readonly PublishedPlaintext[],
+  stores: SplitStores,
+  plaintexts: readonly PublishedPlaintext[] | ((resource: string, version: number, totalBytes: number) => boolean),
 ): Promise<SplitEvidence> {
   const { client, objects, kek } = stores;
   const vault = await FileKeyVault.open(kek, { createIfMissing: false });
   const { rows: versions } = await client.query<VersionRow>(
-    `select v.resource_id, r.folder_id, v.version, v.root_hash, v.wrapped_recipe_key, v.statement, f.name || '/' || r.name as resource
+    `select v.resource_id, r.folder_id, v.version, v.root_hash, v.wrapped_recipe_key, v.statement, v.total_bytes, f.name || '/' || r.name as resource
      from versions v join resources r on r.id = v.resource_id join folders f on f.id = r.folder_id`,
   );
   const opened: OpenedVersion[] = [];
-  const published = new Set(plaintexts.map(({ folder, resource, version }) => `${folder}/${resource}/${version}`));
+  const chooses = typeof plaintexts === 'function' ? plaintexts : undefined;
+  const published = new Set(
+    (typeof plaintexts === 'function' ? [] : plaintexts).map(
+      ({ folder, resource, version }) => `${folder}/${resource}/${version}`,
+    ),
+  );
   for (const row of versions) {
-    if (!published.has(`${row.resource}/${row.version}`)) continue;
+    const isWanted =
+      chooses?.(row.resource, row.version, Number(row.total_bytes)) ?? published.has(`${row.resource}/${row.version}`);
+    if (!isWanted) continue;
     const segments = await readSegments(client, row);
     const segment = (kind: SegmentKind, index: number): Uint8Array => {
       const sealed = segments.get(`${kind}/${index}`);
@@ -73,7 +90,7 @@ export async function gatherEvidence(
     );
   }
   return {
-    plaintexts,
+    plaintexts: typeof plaintexts === 'function' ? opened.map(({ plaintext: bytes }) => ({ bytes })) : plaintexts,
     objects: () => readObjects(objects),
     rows: await dumpDatabase(client),
     publicTexts: versions.map(({ statement }) => Buffer.from(statement.split('.')[1] ?? '', 'base64url')),

@@ -1,6 +1,5 @@
 import { createDecipheriv } from 'node:crypto';
 import { Readable } from 'node:stream';
-import { buffer } from 'node:stream/consumers';
 
 import {
   LEGACY_RESOURCE_KEY,
@@ -17,7 +16,9 @@ const BLOCK_BYTES = 16;
 export async function legacyBigPart(plaintext: Uint8Array): Promise<Buffer> {
   const encrypted = Readable.from([plaintext]).pipe(legacyEncrypt(legacyAesKey(LEGACY_RESOURCE_KEY)));
   const { big } = await splitLegacy(encrypted, legacySmallBytes(legacyEncryptedBytes(plaintext.length)));
-  return buffer(big);
+  const parts: Buffer[] = [];
+  for await (const part of big as AsyncIterable<Buffer>) parts.push(part);
+  return Buffer.concat(parts);
 }
 
 /**

@@ -2,7 +2,8 @@ import { hash, randomBytes } from 'node:crypto';
 import { zstdCompressSync } from 'node:zlib';
 
 import { chunkHash, deriveChunkKey, newRecipeKey, sealChunk } from '@azaion/crypto';
-import { CHUNKING, RecipeBuilder } from '@azaion/split-resource';
+import { CHUNKING } from '../chunker.js';
+import { RecipeBuilder } from '../recipe/recipe-builder.js';
 
 import { proveSplit, type SplitEvidence, type SplitProof } from './prove-split.js';
 import { openWithEverything } from './sealed-control.js';

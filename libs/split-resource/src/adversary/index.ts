@@ -1,0 +1,9 @@
+export {
+  type KnownPlaintext,
+  proveSplit,
+  type SplitEvidence,
+  type SplitProof,
+  type SplitTrial,
+} from './prove-split.js';
+export { type OpenedVersion, openWithEverything } from './sealed-control.js';
+export { type StoredBytes } from './stored-bytes.js';

@@ -1,0 +1,63 @@
+import { execFile } from 'node:child_process';
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import { pseudoRandomBytes } from '@azaion/testing';
+
+import { startSystem, type StartedSystem } from './started-system.js';
+
+interface Told {
+  readonly ok: boolean;
+  readonly error?: { readonly code: string; readonly message: string; readonly exitStatus: number };
+  readonly trials?: readonly { readonly kind: string; readonly ok: boolean; readonly recovered: number }[];
+}
+
+describe('azaion prove-split against a running Admin API', () => {
+  let system: StartedSystem;
+  const content = pseudoRandomBytes('prove-split', 700_000);
+  const proveSplit = (...args: string[]): Promise<Told> => {
+    const main = fileURLToPath(new URL('../../../apps/cli/bin/azaion.js', import.meta.url));
+    return new Promise((resolve, reject) => {
+      execFile(process.execPath, [main, 'prove-split', ...args, '--json'], (_refused, stdout, stderr) => {
+        if (stdout === '') reject(new Error(stderr));
+        else resolve(JSON.parse(stdout) as Told);
+      });
+    });
+  };
+
+  beforeAll(async () => {
+    system = await startSystem();
+  }, 180_000);
+  afterAll(() => system.stop());
+
+  it('says what is missing where there are no stores, or nothing was published', async () => {
+    expect(await proveSplit('--data', system.loaderDataDir)).toMatchObject({ ok: false, error: { exitStatus: 2 } });
+    expect(await proveSplit('--data', system.adminDataDir)).toMatchObject({ ok: false, error: { exitStatus: 2 } });
+  });
+
+  it('recovers nothing from either store alone, and everything that the controls promise', async () => {
+    const publisher = await system.login(await system.createPerson('ResourceUploader'));
+    const published = await fetch(`${system.loaderUrl}/upload/model.bin?folder=models`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${publisher}`, 'content-type': 'application/octet-stream' },
+      body: new Uint8Array(content),
+    });
+    expect(published.status).toBe(200);
+    const { ok, trials = [] } = await proveSplit('--data', system.adminDataDir);
+    expect(ok).toBe(true);
+    const recovered = (kind: string): readonly boolean[] =>
+      trials.filter((trial) => trial.kind === kind).map((trial) => trial.recovered > 0);
+    expect(recovered('attack')).toEqual([false, false, false, false]);
+    expect(recovered('control')).toEqual([true, true]);
+  });
+
+  it('fails, with an exit status that scripts see, where a store does give something away', async () => {
+    const leak = join(system.adminDataDir, 'objects', 'left-behind');
+    await writeFile(leak, content.subarray(100_000, 300_000));
+    const { ok, error } = await proveSplit('--data', system.adminDataDir);
+    await rm(leak);
+    expect([ok, error?.code, error?.exitStatus]).toEqual([false, 'prove-split.failed', 6]);
+    expect(error?.message).toContain('left-behind');
+  });
+});
