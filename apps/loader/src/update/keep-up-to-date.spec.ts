@@ -1,0 +1,197 @@
+import { type DesiredState, type DeviceReport, type TaggedState } from '@azaion/adapters/resource-api';
+import { type Caller } from '@azaion/identity';
+import { type ResourceName } from '@azaion/kernel';
+import { ResourceError } from '@azaion/split-resource';
+import { type UnlockState } from '@azaion/unlock';
+
+import { KeepUpToDate } from './keep-up-to-date.js';
+
+const MODEL = { folder: 'models', name: 'a.onnx' };
+const IMAGES = { folder: 'images', name: 'field' };
+const NOTHING: DesiredState = { resources: [], images: undefined };
+
+/** A device and its Admin API, as far as a round sees them. */
+class Field {
+  wanted: DesiredState = NOTHING;
+  etag = '"1"';
+  offline = false;
+  windowIsOpen = true;
+  failure: Error | undefined;
+  unlock: { state: UnlockState; error: string | null } = { state: 'idle', error: null };
+  readonly complete = new Map<string, number[]>();
+  readonly asked: (string | undefined)[] = [];
+  readonly fetched: string[] = [];
+  readonly pinned: string[] = [];
+  readonly applied: string[] = [];
+  readonly reports: DeviceReport[] = [];
+  readonly messages: string[] = [];
+  readonly round = new KeepUpToDate({
+    api: {
+      desired: (etag) => {
+        this.asked.push(etag);
+        if (this.failure !== undefined) return Promise.reject(this.failure);
+        const answer: TaggedState | undefined =
+          etag === this.etag ? undefined : { etag: this.etag, state: this.wanted };
+        return Promise.resolve(answer);
+      },
+      report: (report) => {
+        this.reports.push(report);
+        return Promise.resolve();
+      },
+    },
+    bearer: () => {
+      const caller = { local: this.offline } as Partial<Caller> as Caller;
+      return Promise.resolve({ caller, token: 't' });
+    },
+    renewal: {
+      run: (pinned) => {
+        for (const { name, version } of pinned) this.pinned.push(`${name}@${String(version)}`);
+        return Promise.resolve(0);
+      },
+    },
+    protect: () => Promise.resolve(),
+    prefetch: {
+      run: (resource, version, latest) => {
+        this.fetched.push(`${resource.name}@${String(version)}${latest ? ' latest' : ''}`);
+        if (resource.name === 'broken') return Promise.reject(new ResourceError('cdn.missing', 'A part is missing.'));
+        if (this.windowIsOpen) this.holds(resource, version);
+        return Promise.resolve(this.windowIsOpen);
+      },
+    },
+    open: { completeVersions: ({ name }) => Promise.resolve(this.complete.get(name) ?? []) },
+    images: {
+      status: () => this.unlock,
+      start: ({ name, version }) => {
+        this.applied.push(`${name}@${String(version)}`);
+        return Promise.resolve();
+      },
+    },
+    facts: { loaderVersion: '1.2.3', binding: 'credentials' },
+    log: { log: (message) => this.messages.push(message), warn: (message) => this.messages.push(message) },
+  });
+
+  holds({ name }: ResourceName, version: number): void {
+    this.complete.set(name, [version, ...(this.complete.get(name) ?? [])]);
+  }
+
+  want(wanted: Partial<DesiredState>, etag: string): void {
+    this.wanted = { ...NOTHING, ...wanted };
+    this.etag = etag;
+  }
+
+  run(): Promise<void> {
+    return this.round.run(new AbortController().signal);
+  }
+}
+
+let field: Field;
+beforeEach(() => (field = new Field()));
+
+describe('KeepUpToDate', () => {
+  it('asks with the tag it has, fetches what is new once, and reports once what it holds', async () => {
+    field.want({ resources: [{ ...MODEL, version: 3, latest: true }] }, '"a"');
+    for (let round = 0; round < 3; round += 1) await field.run();
+    expect(field.asked).toEqual([undefined, '"a"', '"a"']);
+    expect(field.fetched).toEqual(['a.onnx@3 latest']);
+    expect(field.reports).toEqual([
+      { loaderVersion: '1.2.3', binding: 'credentials', resources: [{ ...MODEL, version: 3 }], images: null },
+    ]);
+    field.want({ resources: [{ ...MODEL, version: 4, latest: true }] }, '"b"');
+    await field.run();
+    expect(field.fetched).toEqual(['a.onnx@3 latest', 'a.onnx@4 latest']);
+    expect(field.reports.at(-1)?.resources).toEqual([{ ...MODEL, version: 4 }]);
+  });
+
+  it('renews what is wanted by its number beside what is newest', async () => {
+    field.want({ resources: [{ ...MODEL, version: 2, latest: false }] }, '"a"');
+    await field.run();
+    expect(field.pinned).toEqual(['a.onnx@2']);
+  });
+
+  it('fetches nothing while the latest is wanted and there is none', async () => {
+    field.want({ resources: [{ ...MODEL, version: undefined, latest: true }] }, '"a"');
+    await field.run();
+    expect(field.fetched).toEqual([]);
+  });
+
+  it('goes on in the next round when the transfer window has closed', async () => {
+    field.want({ resources: [{ ...MODEL, version: 3, latest: false }] }, '"a"');
+    field.windowIsOpen = false;
+    await field.run();
+    expect(field.reports.at(-1)?.resources).toEqual([]);
+    field.windowIsOpen = true;
+    await field.run();
+    expect(field.fetched).toEqual(['a.onnx@3', 'a.onnx@3']);
+    expect(field.reports.at(-1)?.resources).toEqual([{ ...MODEL, version: 3 }]);
+  });
+
+  it('lets one resource that cannot be had not hold up the others, and says so once', async () => {
+    field.want(
+      {
+        resources: [
+          { folder: 'models', name: 'broken', version: 1, latest: false },
+          { ...MODEL, version: 1, latest: false },
+        ],
+      },
+      '"a"',
+    );
+    for (let round = 0; round < 3; round += 1) await field.run();
+    expect(field.reports.at(-1)?.resources).toEqual([{ ...MODEL, version: 1 }]);
+    expect(field.messages).toHaveLength(1);
+    expect(field.messages[0]).toContain('cdn.missing');
+  });
+
+  it('goes on with what it was told while the Admin API does not answer', async () => {
+    field.want({ resources: [{ ...MODEL, version: 3, latest: false }] }, '"a"');
+    field.windowIsOpen = false;
+    await field.run();
+    field.failure = new ResourceError('api.unreachable', 'down');
+    field.windowIsOpen = true;
+    await field.run();
+    expect(field.fetched).toHaveLength(2);
+  });
+
+  it('asks and reports nothing with a login of its own making', async () => {
+    field.offline = true;
+    await field.run();
+    expect([field.asked, field.reports]).toEqual([[], []]);
+  });
+
+  describe('images', () => {
+    beforeEach(() => field.want({ images: { ...IMAGES, version: 5, latest: false } }, '"a"'));
+
+    it('are applied when they are complete, and once', async () => {
+      field.windowIsOpen = false;
+      await field.run();
+      expect(field.applied).toEqual([]);
+      field.windowIsOpen = true;
+      await field.run();
+      field.unlock = { state: 'ready', error: null };
+      await field.run();
+      await field.run();
+      expect(field.applied).toEqual(['field@5']);
+      expect(field.reports.at(-1)?.images).toEqual({ ...IMAGES, version: 5, state: 'ready' });
+    });
+
+    it('are tried again after an error, but not when somebody cancelled them or they ran badly', async () => {
+      await field.run();
+      field.unlock = { state: 'error', error: 'unlock.engine-failed' };
+      await field.run();
+      expect(field.applied).toHaveLength(2);
+      for (const error of ['unlock.cancelled', 'unlock.services-unhealthy']) {
+        field.unlock = { state: 'error', error };
+        await field.run();
+      }
+      expect(field.applied).toHaveLength(2);
+      field.want({ images: { ...IMAGES, version: 6, latest: false } }, '"b"');
+      await field.run();
+      expect(field.applied.at(-1)).toBe('field@6');
+    });
+  });
+
+  it('begins no further step once it is to stop', async () => {
+    field.want({ resources: [{ ...MODEL, version: 3, latest: true }] }, '"a"');
+    await field.round.run(AbortSignal.abort());
+    expect([field.asked, field.fetched, field.reports]).toEqual([[], [], []]);
+  });
+});
