@@ -25,7 +25,7 @@ import { sql } from 'kysely';
 
 import { type Draft, type DraftPack, DraftUpload } from '../testing/draft-upload.js';
 import { TestDevice } from '../testing/device.js';
-import { type Account, type StartedApi, startApi } from '../testing/started-api.js';
+import { type Account, type Answer, type StartedApi, startApi } from '../testing/started-api.js';
 
 const MIB = 1024 * 1024;
 const DIGEST = `sha256:${'0f'.repeat(32)}`;
@@ -745,20 +745,20 @@ describe('sealed resources over HTTP', () => {
     });
 
     it('ends with its subject’s right to the folder', async () => {
-      const demoted = await api.account('Operator');
-      const { json } = await grant(demoted.token, 'models/granted');
-      await api.infrastructure.database.queries
-        .updateTable('users')
-        .set({ role: 'None' })
-        .where('id', '=', demoted.id)
-        .execute();
+      const { json } = await grant(reader.token, 'models/granted');
       const path = `/sealed/grants/${json.grantId as string}`;
       const packIds = [json.urls[0].packId as string];
-      for (const answer of [
-        await api.call('GET', `${path}/segments/root/0`, { token: demoted.token }),
-        await api.call('POST', `${path}/urls`, { token: demoted.token, body: { packIds } }),
-      ])
+      const rules = (read?: readonly string[]): Promise<Answer> =>
+        api.call('PUT', '/folders/models', { token: api.administrator.token, body: { read } });
+      const answers = async (): Promise<readonly Answer[]> => [
+        await api.call('GET', `${path}/segments/root/0`, { token: reader.token }),
+        await api.call('POST', `${path}/urls`, { token: reader.token, body: { packIds } }),
+      ];
+      await rules(['ApiAdmin']);
+      for (const answer of await answers())
         expect({ status: answer.status, code: answer.json.code }).toEqual({ status: 403, code: 'folder.forbidden' });
+      await rules();
+      for (const answer of await answers()) expect(answer.status).toBe(200);
     });
 
     it('is recorded with who, what and from where', async () => {
