@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import { asResult, type BenchResult, type Measurement } from './bench/bench-result.js';
 import { largeBenchmarks } from './bench/large-benchmarks.js';
 import { linkBenchmarks } from './bench/link-benchmarks.js';
+import { loaderBenchmarks } from './bench/loader-benchmarks.js';
 import { openBenchmarks } from './bench/open-benchmarks.js';
 import { publishBenchmarks } from './bench/publish-benchmarks.js';
 import { unlockBenchmarks } from './bench/unlock-benchmarks.js';
@@ -17,6 +18,7 @@ const groups: readonly {
   readonly run: (only: ReadonlySet<string>) => Promise<readonly Measurement[]>;
 }[] = [
   { ids: ['P1', 'P2'], run: openBenchmarks },
+  { ids: ['P3', 'P9', 'P12'], run: loaderBenchmarks },
   { ids: ['P4', 'P6'], run: largeBenchmarks },
   { ids: ['P5'], run: linkBenchmarks },
   { ids: ['P7'], run: updateBenchmarks },

@@ -1,0 +1,224 @@
+import { createWriteStream } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+
+import { LEGACY_RESOURCE_KEY, legacyAesKey, legacyEncrypt } from '@azaion/crypto';
+import {
+  answersHttp,
+  findProgram,
+  freePort,
+  pseudoRandomStream,
+  type RunningProcess,
+  startProcess,
+  tempDirectory,
+} from '@azaion/testing';
+
+import { WORKSPACE } from '../started-service.js';
+import { type Measurement, median, rounded } from './bench-result.js';
+import { compiled, startBenchSystem } from './bench-system.js';
+import { type ProcessCost, type TimedCommand, timeInTurn, watchProcess } from './timed-process.js';
+
+const GIB = 1024 ** 3;
+const ROUNDS = 5;
+const IV = Buffer.alloc(16, 7);
+const LOADER = join(WORKSPACE, 'apps', 'loader', 'dist', 'main.js');
+const CLI = join(WORKSPACE, 'apps', 'cli', 'dist', 'main.js');
+/** An idle process is looked at after this time: what its start needed has been given back by then. */
+const SETTLE_MS = 5_000;
+
+/** P3, P9, P12: the older format, serving over HTTP, and what a Loader costs beside a bare application. */
+export async function loaderBenchmarks(only: ReadonlySet<string>): Promise<readonly Measurement[]> {
+  return [
+    ...(only.has('P3') ? await legacyOpen() : []),
+    ...(only.has('P9') || only.has('P12') ? await serving(only) : []),
+    ...(only.has('P12') ? await besideBareApp() : []),
+  ];
+}
+
+/** P3: file to file, against `openssl` and against reading the file as a whole. */
+async function legacyOpen(): Promise<readonly Measurement[]> {
+  const directory = await tempDirectory('azaion-bench');
+  try {
+    const path = (name: string): string => join(directory.path, name);
+    const key = legacyAesKey(LEGACY_RESOURCE_KEY);
+    await pipeline(pseudoRandomStream('bench', GIB), legacyEncrypt(key, IV), createWriteStream(path('whole')));
+    // `openssl` takes the IV as an argument, not from the file.
+    const strip: TimedCommand = { command: 'tail', args: ['-c', '+17', path('whole')], outputPath: path('body') };
+    await watchProcess(strip);
+    const node = process.execPath;
+    const commands = new Map<string, TimedCommand>([
+      ['ours', { command: node, args: [CLI, 'legacy', 'open', path('whole'), '-o', path('ours')] }],
+      ['read whole', { command: node, args: [compiled('read-whole'), path('whole'), path('read')] }],
+    ]);
+    const keys = ['-K', key.toString('hex'), '-iv', IV.toString('hex')];
+    if (findProgram('openssl') !== undefined)
+      commands.set('openssl', {
+        command: 'openssl',
+        args: ['enc', '-d', '-aes-256-cbc', ...keys, '-in', path('body'), '-out', path('openssl')],
+      });
+    const costs = new Map<string, ProcessCost[]>([...commands.keys()].map((name) => [name, []]));
+    for (let round = 0; round <= ROUNDS; round++)
+      for (const [name, command] of commands) {
+        const cost = await watchProcess(command);
+        if (round > 0) costs.get(name)?.push(cost);
+      }
+    const secondsOf = (name: string): number => median((costs.get(name) ?? []).map(({ seconds }) => seconds));
+    const mibOf = (name: string): number =>
+      median((costs.get(name) ?? []).map(({ peakBytes }) => peakBytes)) / 1024 ** 2;
+    const ours = secondsOf('ours');
+    const openssl = costs.has('openssl') ? secondsOf('openssl') : NaN;
+    const figures = { 'ours, seconds': rounded(ours), 'read whole, seconds': rounded(secondsOf('read whole')) };
+    return [
+      measured('P3', 'legacy 1 GiB, wall ≤ 1.0 × openssl', ours / openssl, '× openssl', ours <= openssl, {
+        ...figures,
+        'openssl, seconds': Number.isNaN(openssl) ? 'not installed' : rounded(openssl),
+      }),
+      measured(
+        'P3',
+        'legacy 1 GiB, ≥ 3 × faster than reading it whole',
+        secondsOf('read whole') / ours,
+        '×',
+        secondsOf('read whole') >= 3 * ours,
+        figures,
+      ),
+      measured(
+        'P3',
+        'legacy 1 GiB, ≤ 1/15 of the memory of reading it whole',
+        mibOf('ours') / mibOf('read whole'),
+        '×',
+        mibOf('ours') * 15 <= mibOf('read whole'),
+        {
+          'ours, MiB': rounded(mibOf('ours')),
+          'read whole, MiB': rounded(mibOf('read whole')),
+        },
+      ),
+    ];
+  } finally {
+    await directory.remove();
+  }
+}
+
+/** P9, and of P12 the probes while content is opened. */
+async function serving(only: ReadonlySet<string>): Promise<readonly Measurement[]> {
+  const bench = await startBenchSystem();
+  const plain = join(bench.directory.path, 'plain.bin');
+  const port = await freePort();
+  let server: RunningProcess | undefined;
+  try {
+    await pipeline(pseudoRandomStream('bench', GIB), createWriteStream(plain));
+    await bench.azaion('publish', plain, '--name', 'bench.bin');
+    const { loaderUrl } = bench.system;
+    const body = JSON.stringify({ filename: 'bench.bin', folder: 'models' });
+    const headers = ['-H', `authorization: Bearer ${await bench.token()}`, '-H', 'content-type: application/json'];
+    const load: TimedCommand = {
+      command: 'curl',
+      args: ['-sSf', '-o', '/dev/null', '-d', body, ...headers, `${loaderUrl}/load/bench.bin`],
+    };
+    const results: Measurement[] = [];
+    if (only.has('P9')) {
+      server = await startProcess({
+        command: process.execPath,
+        args: [compiled('file-server'), String(port), plain],
+      });
+      const url = `http://127.0.0.1:${port}/`;
+      const peer: TimedCommand = {
+        command: 'curl',
+        args: ['-sSf', '--retry-connrefused', '--retry', '5', '-o', '/dev/null', url],
+      };
+      const seconds = await timeInTurn(
+        new Map([
+          ['ours', load],
+          ['file server', peer],
+        ]),
+        ROUNDS,
+      );
+      const ours = median(seconds.get('ours') ?? []);
+      const theirs = median(seconds.get('file server') ?? []);
+      results.push(
+        measured('P9', '/load of 1 GiB cached ≥ 0.8 × a Node file server', theirs / ours, '×', theirs / ours >= 0.8, {
+          'ours, seconds': rounded(ours),
+          'file server, seconds': rounded(theirs),
+        }),
+      );
+    }
+    if (only.has('P12')) {
+      const probes: number[] = [];
+      for (let round = 0; round < ROUNDS; round++) {
+        const state: { done: boolean } = { done: false };
+        const loading = watchProcess(load).finally(() => (state.done = true));
+        while (!state.done) {
+          const begin = performance.now();
+          await (await fetch(`${loaderUrl}/health`)).arrayBuffer();
+          probes.push(performance.now() - begin);
+          await delay(5);
+        }
+        await loading;
+      }
+      const p95 = probes.toSorted((left, right) => left - right)[Math.floor(probes.length * 0.95)] ?? NaN;
+      results.push(
+        measured('P12', '/health while 1 GiB is opened, p95 ≤ 10 ms', p95, 'ms', p95 <= 10, { probes: probes.length }),
+      );
+    }
+    return results;
+  } finally {
+    await server?.stop();
+    await bench.stop();
+  }
+}
+
+/** P12: start-up and idle memory, in turn with a bare application. */
+async function besideBareApp(): Promise<readonly Measurement[]> {
+  const directory = await tempDirectory('azaion-bench');
+  const seconds = { ours: [] as number[], bare: [] as number[] };
+  const mib = { ours: [] as number[], bare: [] as number[] };
+  try {
+    await mkdir(join(directory.path, 'data'));
+    for (let round = 0; round < ROUNDS; round++)
+      for (const name of ['ours', 'bare'] as const) {
+        const port = String(await freePort());
+        const begin = performance.now();
+        const running = await startProcess({
+          command: process.execPath,
+          args: name === 'ours' ? [LOADER] : [compiled('bare-app'), port],
+          env: {
+            RESOURCE_API_URL: 'http://127.0.0.1:9',
+            LOADER_DATA_DIR: join(directory.path, 'data'),
+            LOADER_PORT: port,
+            DEVICE_CONF: join(directory.path, 'none'),
+          },
+          ready: answersHttp(`http://127.0.0.1:${port}/health`),
+        });
+        seconds[name].push((performance.now() - begin) / 1000);
+        await delay(SETTLE_MS);
+        mib[name].push((await running.memory()).residentBytes / 1024 ** 2);
+        await running.stop();
+      }
+    const start = median(seconds.ours) / median(seconds.bare);
+    const idle = median(mib.ours) / median(mib.bare);
+    return [
+      measured('P12', 'start-up ≤ 2 × a bare application', start, '×', start <= 2, {
+        'ours, seconds': rounded(median(seconds.ours)),
+        'bare, seconds': rounded(median(seconds.bare)),
+      }),
+      measured('P12', 'idle memory ≤ 1.4 × a bare application', idle, '×', idle <= 1.4, {
+        'ours, MiB': rounded(median(mib.ours)),
+        'bare, MiB': rounded(median(mib.bare)),
+      }),
+    ];
+  } finally {
+    await directory.remove();
+  }
+}
+
+function measured(
+  id: string,
+  bar: string,
+  value: number,
+  unit: string,
+  ok: boolean,
+  peers: Readonly<Record<string, number | string>>,
+): Measurement {
+  return { id, bar, value: Number.isNaN(value) ? -1 : rounded(value), unit, ok, peers };
+}
