@@ -234,6 +234,8 @@ export interface PacksTable {
   seen_written: boolean;
   created_at: Date;
   condemned_at: Date | null;
+  /** Whether live versions need so little of it that it is offered to no further one. */
+  sparse: Generated<boolean>;
   /** When the object of a deleted pack was seen to be gone. */
   purged_at: Date | null;
 }
@@ -302,6 +304,8 @@ export interface VersionPacksTable {
   version: number;
   position: number;
   pack_id: string;
+  /** Sealed bytes of the pack that the version needs, at most its size; `null` where nobody counted. */
+  used_bytes: number | null;
 }
 
 /** Grants given. */

@@ -8,6 +8,8 @@ import { UPLOAD_LIFE_SECONDS } from './uploads.js';
 /** How long a pack is condemned before it is deleted: longer than any upload that might still name it. */
 export const CONDEMNED_SECONDS = UPLOAD_LIFE_SECONDS + 24 * 3600;
 const PACKS_AT_ONCE = 200;
+/** A pack of which live versions need less is sparse: a recipe is signed and names its packs for ever, so that a pack empties only as versions end. */
+const SPARSE_PERCENT = 30;
 
 /** What one round of the collection did. */
 export interface Collected {
@@ -34,6 +36,7 @@ export class CollectPacks {
   /** One round. @throws ResourceError `cdn.unavailable`: the rest follows in a later one. */
   async run(): Promise<Collected> {
     await this.dropPins();
+    await this.inBatches((on) => this.noteSparse(on));
     const condemned = await this.inBatches((on) => this.condemn(on));
     const deleted = await this.inBatches((on) => this.delete(on));
     return { condemned, deleted, purged: await this.purge() };
@@ -46,6 +49,25 @@ export class CollectPacks {
       where uploads.id = pack_pins.upload_id and (uploads.state <> 'open' or uploads.expires_at <= ${this.now()})`.execute(
       this.database.queries,
     );
+  }
+
+  /** Which live packs hold little that a live version needs: known-chunks offers them no more, so that they end with the versions that need them. */
+  private async noteSparse(on: Queries): Promise<number> {
+    const { numAffectedRows } = await sql`
+      with used as (
+        select pack_id, sum(used_bytes) as bytes, bool_and(used_bytes is not null) as counted
+        from version_packs
+        join versions on versions.resource_id = version_packs.resource_id and versions.version = version_packs.version
+        where versions.state = 'live'
+        group by pack_id
+      ), changed as (
+        select packs.id, counted and bytes * 100 < size_bytes::bigint * ${SPARSE_PERCENT} as sparse
+        from packs join used on used.pack_id = packs.id
+        where packs.state = 'live' and packs.sparse <> (counted and bytes * 100 < size_bytes::bigint * ${SPARSE_PERCENT})
+        order by packs.id limit ${PACKS_AT_ONCE} for update of packs skip locked
+      )
+      update packs set sparse = changed.sparse from changed where packs.id = changed.id`.execute(on);
+    return Number(numAffectedRows ?? 0);
   }
 
   private async condemn(on: Queries): Promise<number> {

@@ -21,7 +21,7 @@ import {
   resealRecipe,
   verifyRecipe,
 } from '@azaion/split-resource';
-import { sql } from 'kysely';
+import { type Selectable, sql } from 'kysely';
 
 import { type AuditLog } from '../audit/audit-log.js';
 import { type ServiceSecrets } from '../keys/service-secrets.js';
@@ -47,6 +47,13 @@ interface Beforehand {
   readonly others: boolean;
   /** Packs of the draft that the object store has; those that a version needs already are not among them. */
   readonly written: ReadonlySet<PackId>;
+}
+
+/** A pack of a version. */
+interface UsedPack {
+  readonly packId: PackId;
+  /** Sealed bytes of it that the version needs. */
+  readonly usedBytes: number;
 }
 
 const ROWS_AT_ONCE = 10_000;
@@ -129,8 +136,12 @@ export class CommitUpload {
 
     const draft = await this.openDraft(on, upload, request);
     const scope = standing.deviceSerial === undefined ? 'fleet' : `device:${standing.deviceSerial}`;
-    const packIds = await this.assertSound(on, { upload, others: beforehand.others }, draft, beforehand.written);
-    await this.quota.assertKept(on, upload.folder_id, packIds);
+    const packs = await this.assertSound(on, { upload, others: beforehand.others }, draft, beforehand.written);
+    await this.quota.assertKept(
+      on,
+      upload.folder_id,
+      packs.map(({ packId }) => packId),
+    );
     const contentMac = await this.contentMac(upload.resource_id, draft, request);
     const same = await this.latestIfSame(on, upload.resource_id, scope, standing.userId, contentMac);
     if (same !== undefined) {
@@ -188,7 +199,7 @@ export class CommitUpload {
         committed_at: new Date(committedAt * 1000),
       })
       .execute();
-    await this.keepPacks(on, upload.resource_id, version, packIds);
+    await this.keepPacks(on, upload.resource_id, version, packs);
     await on.updateTable('resources').set({ latest_version: version }).where('id', '=', upload.resource_id).execute();
     await this.audit.record(on, {
       event: 'version.committed',
@@ -235,13 +246,13 @@ export class CommitUpload {
     return draft;
   }
 
-  /** All checks on the recipe. @returns Its packs in order, which are locked. */
+  /** All checks on the recipe. @returns Its packs in order, which are locked, and how much of each it uses. */
   private async assertSound(
     on: Queries,
     reach: Reach,
     draft: Recipe,
     written: ReadonlySet<PackId>,
-  ): Promise<readonly PackId[]> {
+  ): Promise<readonly UsedPack[]> {
     const domain = await this.folders.domain(on, reach.upload.folder_id, reach.upload.domain);
     try {
       return await this.verify(on, reach, draft, written, domain);
@@ -256,9 +267,10 @@ export class CommitUpload {
     draft: Recipe,
     written: ReadonlySet<PackId>,
     domain: DedupDomain,
-  ): Promise<readonly PackId[]> {
+  ): Promise<readonly UsedPack[]> {
     const refs: PackRef[] = [];
     let ids: readonly PackId[] | undefined;
+    const usedBytes = new Float64Array(draft.root.packs);
     await verifyRecipe(draft, {
       pack: (pack) => {
         refs.push({ ...pack, sha256: Uint8Array.from(pack.sha256) });
@@ -267,9 +279,17 @@ export class CommitUpload {
         ids ??= await this.assertPacks(on, reach, refs, written);
         const isLast = segmentIndex === draft.root.chunkSegmentHashes.length - 1;
         await this.assertChunks(on, reach, domain, segment, ids, isLast);
+        for (let index = 0; index < segment.count; index++) {
+          const packIndex = segment.packIndex(index);
+          usedBytes[packIndex] = (usedBytes[packIndex] ?? 0) + segment.sealedBytes(index);
+        }
       },
     });
-    return ids ?? [];
+    // A chunk that is named twice counts twice: what looks dense may not be, what looks sparse is.
+    return refs.map(({ packId, sizeBytes }, index) => ({
+      packId,
+      usedBytes: Math.min(sizeBytes, usedBytes[index] ?? 0),
+    }));
   }
 
   private async assertPacks(
@@ -367,23 +387,24 @@ export class CommitUpload {
     return same ? latest.version : undefined;
   }
 
-  private async keepPacks(on: Queries, resourceId: string, version: number, packIds: readonly PackId[]): Promise<void> {
-    for (let at = 0; at < packIds.length; at += ROWS_AT_ONCE)
+  private async keepPacks(on: Queries, resourceId: string, version: number, packs: readonly UsedPack[]): Promise<void> {
+    for (let at = 0; at < packs.length; at += ROWS_AT_ONCE)
       await on
         .insertInto('version_packs')
         .values(
-          packIds.slice(at, at + ROWS_AT_ONCE).map((packId, index) => ({
+          packs.slice(at, at + ROWS_AT_ONCE).map(({ packId, usedBytes }, index) => ({
             resource_id: resourceId,
             version,
             position: at + index,
             pack_id: packId,
+            used_bytes: usedBytes,
           })),
         )
         .execute();
     await on
       .updateTable('packs')
       .set({ state: 'live', condemned_at: null })
-      .where('id', '=', sql<string>`any(${[...packIds]}::text[])`)
+      .where('id', '=', sql<string>`any(${packs.map(({ packId }) => packId)}::text[])`)
       .execute();
   }
 
@@ -405,7 +426,7 @@ export function recipeRow(resourceId: string, version: number): string {
 }
 
 /** What a version needs, and what is condemned only, has not been deleted; anything else counts when the object store was seen to have it. */
-function isThere(row: PacksTable, written: ReadonlySet<PackId>): boolean {
+function isThere(row: Selectable<PacksTable>, written: ReadonlySet<PackId>): boolean {
   if (row.state === 'deleted') return false;
   return row.state === 'live' || (row.state === 'condemned' && row.seen_written) || written.has(row.id);
 }

@@ -13,7 +13,7 @@ import {
   type PackTarget,
   ResourceError,
 } from '@azaion/split-resource';
-import { sql } from 'kysely';
+import { type Selectable, sql } from 'kysely';
 
 import { type Database, type Queries } from '../persistence/database.js';
 import { type PackChunksTable, type PacksTable, type UploadsTable } from '../persistence/schema.js';
@@ -129,7 +129,8 @@ export class Packs {
 
   /**
    * Which of these chunks need not be sent: what the caller committed itself or wrote in interrupted uploads, and what the verifier has
-   * passed of others in the same folder and domain, where the caller may read the folder. What turned out bad is offered to nobody. Packs
+   * passed of others in the same folder and domain, where the caller may read the folder. What turned out bad is offered to nobody, nor
+   * what lies in sparse packs: sealed anew, it moves into the packs of the new version. Packs
    * that are named here stay until the upload expires.
    *
    * @param ids - 16 bytes each.
@@ -152,6 +153,7 @@ export class Packs {
           and packs.domain = ${upload.domain}
           and packs.has_table
           and packs.state <> 'deleted'
+          and not packs.sparse
           and case when packs.owner_id = ${upload.owner_id} then pack_chunks.good is not false
             else ${others} and pack_chunks.good end
         order by (packs.state = 'live') desc, pack_chunks.good desc nulls last, packs.seen_written desc, packs.created_at
@@ -249,7 +251,11 @@ export class Packs {
   }
 
   /** Packs that a commit of this upload may name: its owner's, and those in which others may reuse chunks. Locked against changes. */
-  async usable(on: Queries, reach: Reach, ids: readonly PackId[]): Promise<ReadonlyMap<PackId, PacksTable>> {
+  async usable(
+    on: Queries,
+    reach: Reach,
+    ids: readonly PackId[],
+  ): Promise<ReadonlyMap<PackId, Selectable<PacksTable>>> {
     const rows = await this.candidates(on, reach, ids).orderBy('id').forUpdate().execute();
     return new Map(rows.map((row) => [row.id, row]));
   }
