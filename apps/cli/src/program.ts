@@ -165,11 +165,7 @@ function commandTree(context: CommandContext, world: CommandWorld): Command {
   command('prove-split', 'Attack the stores of a running Admin API, and show that neither alone gives anything away.')
     .option('--data <directory>', 'its data directory, with embedded database and file store', '.azaion/admin-api')
     .option('--kek <path>', 'the file with its key-encryption keys (default: "keys/kek" in the data directory)')
-    .option(
-      '--resource <folder/name>',
-      'only this resource; may be repeated',
-      (value: string, before: readonly string[] = []) => [...before, value],
-    )
+    .option('--resource <folder/name>', 'only this resource; may be repeated', collected)
     .action((options: ProveSplitOptions) => proveSplitOf(context, options));
   const legacy = tree.command('legacy').description('Read what the older system wrote.');
   const opening = (usage: string, description: string): Command =>
@@ -207,12 +203,11 @@ function addKeyCommands(
     .addOption(passphrase())
     .option('--no-passphrase', 'protect the key by the permissions of its file alone (0600)')
     .action((options: CreateRootOptions) => createRoot(context, options));
-  const collect = (value: string, before: readonly string[] = []): readonly string[] => [...before, value];
   command('sign', 'Sign a key document: the next version of the one that is given, or the first.', keys)
     .requiredOption('--root <path>', 'the private file of the root key')
     .option('--document <path>', 'the key document in force')
-    .option('--add <path>', 'a statement key to name, as "azaion keys new" prints it; may be repeated', collect)
-    .option('--remove <kid>', 'a statement key to leave out, because it was stolen; may be repeated', collect)
+    .option('--add <path>', 'a statement key to name, as "azaion keys new" prints it; may be repeated', collected)
+    .option('--remove <kid>', 'a statement key to leave out, because it was stolen; may be repeated', collected)
     .option('--days <number>', 'how long the document is good', '365')
     .option('--version <number>', 'its version where the document in force is not at hand')
     .addOption(passphrase())
@@ -241,7 +236,6 @@ function addBundleCommands(
   api: () => Option,
 ): void {
   const bundle = tree.command('bundle').description('Versions with everything that devices without a network need.');
-  const collect = (value: string, before: readonly string[] = []): readonly string[] => [...before, value];
   command(
     'create <resources...>',
     'Write versions, and grants for named devices, into a directory or a .tar file.',
@@ -249,7 +243,7 @@ function addBundleCommands(
   )
     .addOption(api())
     .requiredOption('-o, --output <path>', 'the directory, or the file when it ends with .tar')
-    .requiredOption('--device <serial>', 'a device that shall open them; may be repeated', collect)
+    .requiredOption('--device <serial>', 'a device that shall open them; may be repeated', collected)
     .action((resources: string[], options: CreateBundleOptions) => createBundle(context, resources, options));
   command('inspect <bundle>', 'Show what a bundle holds, and until when.', bundle).action((path: string) =>
     inspectBundle(context, path),
@@ -260,4 +254,9 @@ function addBundleCommands(
   command('verify <directory>', 'Check a pre-deployed disk or a bundle: every byte of it, without a network.').action(
     (path: string) => verifyDisk(context, path),
   );
+}
+
+/** Gathers an option that may be repeated. */
+function collected(value: string, before: readonly string[] | undefined): readonly string[] {
+  return [...(before ?? []), value];
 }
