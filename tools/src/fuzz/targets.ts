@@ -310,8 +310,10 @@ async function files(): Promise<FuzzTarget[]> {
       name: 'legacy',
       seeds: [Buffer.concat(legacy)],
       read: async (bytes) => {
+        let sizeBytes = 0;
         for await (const part of Readable.from([bytes]).pipe(legacyDecrypt(legacyKey)) as AsyncIterable<Buffer>)
-          void part;
+          sizeBytes += part.length;
+        return sizeBytes;
       },
     },
     {
@@ -323,9 +325,9 @@ async function files(): Promise<FuzzTarget[]> {
 }
 
 async function seedArchives(): Promise<Buffer[]> {
-  const { open } = await imageArchive([{ name: 'azaion/fuzz:1', layers: [{ seed: 'fuzz', sizeBytes: 600 }] }]);
+  const archive = await imageArchive([{ name: 'azaion/fuzz:1', layers: [{ seed: 'fuzz', sizeBytes: 600 }] }]);
   const parts: Buffer[] = [];
-  for await (const part of open() as AsyncIterable<Buffer>) parts.push(Buffer.from(part));
+  for await (const part of archive.open() as AsyncIterable<Buffer>) parts.push(Buffer.from(part));
   return [Buffer.concat(parts)];
 }
 
