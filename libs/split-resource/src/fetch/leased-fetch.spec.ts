@@ -251,6 +251,25 @@ describe('FetchResource with leases', () => {
       expect(await device.fetch()).toEqual(second);
     });
 
+    it('goes back to what an administrator has pinned, for as long as it is', async () => {
+      const first = await held();
+      const second = await held();
+      const granted = async (): Promise<void> => {
+        for (const each of [clock, apiClock]) each.advance(1000);
+        link.failure = undefined;
+        await device.fetch();
+        cut();
+      };
+      for (let turn = 0; turn < 2; turn += 1) {
+        world.admin.pinned = 1;
+        await granted();
+        expect(await device.fetch()).toEqual(first);
+        world.admin.pinned = undefined;
+        await granted();
+        expect(await device.fetch()).toEqual(second);
+      }
+    });
+
     it('never goes back behind one that was used', async () => {
       const first = await held();
       await held();

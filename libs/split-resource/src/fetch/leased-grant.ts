@@ -20,6 +20,7 @@ interface Grant {
   readonly statement: Statement;
   readonly recipient: Recipient;
   readonly leased: boolean;
+  readonly pinned?: boolean;
 }
 
 /** Chooses between the Admin API and what is at hand (docs/formats/sealed-resource.md, "Leases"). */
@@ -59,11 +60,16 @@ export class LeasedGrant {
    */
   async find({ resource, version, recipient }: Wanted): Promise<Grant | undefined> {
     const held: HeldLease[] = [];
-    for (const lease of await this.leases.of(resource)) {
+    const all = await this.leases.of(resource);
+    // What an administrator has pinned counts as long as nothing was granted since that is not.
+    const last = all.toSorted((left, right) => right.token.issuedAt - left.token.issuedAt)[0];
+    const pinned = version === undefined && last?.token.pinned === true ? last.version : undefined;
+    for (const lease of all) {
       const { folderId, resourceId, scope } = lease.statement;
       const mayRead = scope === 'fleet' || recipient.serial !== undefined; // a lease never widens a person's rights
       const lowest = version ?? (await this.trust.highestVersion(folderId, resourceId));
-      const isRight = version === undefined ? lease.version >= lowest : lease.version === version;
+      const exactly = version ?? pinned;
+      const isRight = exactly === undefined ? lease.version >= lowest : lease.version === exactly;
       if (mayRead && isRight) held.push(lease);
     }
     const lease = held.length > 1 ? ((await this.newestComplete(held)) ?? held[0]) : held[0];
@@ -74,6 +80,7 @@ export class LeasedGrant {
           statement: lease.statement,
           recipient: await this.leases.recipient(),
           leased: true,
+          pinned: pinned !== undefined,
         };
   }
 

@@ -48,6 +48,9 @@ export class HeldLeases {
   /** Tokens of the leases that this process kept. */
   private readonly kept = new Map<string, { readonly token: GrantToken; readonly verified: boolean }>();
 
+  /** Which version of a resource was kept last: the order of leases says what is pinned. */
+  private readonly lastKept = new Map<string, number>();
+
   constructor(private readonly using: HeldLeasesDependencies) {}
 
   /** The leases of a resource that hold now, the highest version first. @throws as {@link StatementTrust.keys}. */
@@ -88,6 +91,7 @@ export class HeldLeases {
     try {
       await this.using.store.keep({ ...name, grant });
       this.kept.set(keyOf(name), { token, verified });
+      this.lastKept.set(`${resource.folder}/${resource.name}`, name.version);
       const kept = await this.using.store.of(resource);
       for (const [place, { version }] of kept.entries())
         if (version < token.minVersion || place >= MAX_PER_RESOURCE) await this.drop({ resource, version });
@@ -134,7 +138,7 @@ export class HeldLeases {
 
   private isKept(
     name: LeaseName,
-    { issuedAt, notAfter, statementHash, minVersion }: GrantToken,
+    { issuedAt, notAfter, statementHash, minVersion, pinned }: GrantToken,
     verified: boolean,
   ): boolean {
     const kept = this.kept.get(keyOf(name));
@@ -144,6 +148,8 @@ export class HeldLeases {
       kept?.verified === verified &&
       before.statementHash === statementHash &&
       before.minVersion === minVersion &&
+      before.pinned === pinned &&
+      this.lastKept.get(`${name.resource.folder}/${name.resource.name}`) === name.version &&
       before.notAfter <= notAfter && // a shortened life counts at once
       issuedAt - before.issuedAt < (before.notAfter - before.issuedAt) * REWRITE_AFTER
     );
