@@ -1,4 +1,4 @@
-import { readFile, stat } from 'node:fs/promises';
+import { open, readFile } from 'node:fs/promises';
 
 import { LegacyArchiveSource, parseAllowList } from '@azaion/adapters/legacy-archive';
 import { type ArchiveSource, type ExpectedImage, type KeySource, UnlockError } from '@azaion/unlock';
@@ -6,23 +6,23 @@ import { type ArchiveSource, type ExpectedImage, type KeySource, UnlockError } f
 import { type LoaderConfig } from '../config.js';
 import { type OpenSealedArchive, SealedArchiveSource } from './sealed-archive-source.js';
 
+/** POSIX ustar. */
+const TAR_MAGIC = Buffer.from('ustar');
+const TAR_MAGIC_AT = 257;
+
 /** How one caller opens either kind of archive. */
 export interface ArchiveKeys {
   readonly openSealed: OpenSealedArchive;
   readonly fragments: KeySource;
 }
 
-/** Which archive is unlocked: the file of the older format at `IMAGES_PATH`, if there is one, else the sealed resource. */
+/** Which archive is unlocked: the encrypted file of the older format at `IMAGES_PATH`, if there is one, else the sealed resource. */
 export class ArchiveChoice {
   constructor(private readonly config: LoaderConfig) {}
 
   async sourceFor({ openSealed, fragments }: ArchiveKeys): Promise<ArchiveSource> {
     const { imagesPath: path, legacyArchiveName: name } = this.config;
-    const isFile = await stat(path).then(
-      (found) => found.isFile(),
-      () => false,
-    );
-    return isFile
+    return (await isEncryptedFile(path))
       ? new LegacyArchiveSource({ path, name, images: () => this.expectedInLegacy() }, fragments)
       : new SealedArchiveSource(openSealed);
   }
@@ -35,6 +35,20 @@ export class ArchiveChoice {
       configDigest: null,
       manifestDigest: null,
     }));
+  }
+}
+
+/** A file that is no tar: a tar at this place is a bundle, whose archive is sealed. */
+async function isEncryptedFile(path: string): Promise<boolean> {
+  const file = await open(path, 'r').catch((error: unknown) => (error as NodeJS.ErrnoException).code);
+  // Something that cannot be opened is there: reading it will say why.
+  if (file === undefined || typeof file === 'string') return file !== 'ENOENT';
+  try {
+    if (!(await file.stat()).isFile()) return false;
+    const { buffer } = await file.read(Buffer.alloc(TAR_MAGIC.length), 0, TAR_MAGIC.length, TAR_MAGIC_AT);
+    return !buffer.equals(TAR_MAGIC);
+  } finally {
+    await file.close();
   }
 }
 

@@ -34,7 +34,7 @@ import {
 } from '@azaion/split-resource/testing';
 import { tempDirectory, type TempDirectory } from '@azaion/testing';
 import { type KeySource, type UnlockStatus } from '@azaion/unlock';
-import { dockerArchive, InMemoryKeySource, type TestArchive } from '@azaion/unlock/testing';
+import { dockerArchive, InMemoryKeySource, tar, type TestArchive } from '@azaion/unlock/testing';
 import { type NestFastifyApplication } from '@nestjs/platform-fastify';
 
 import { readLoaderConfig } from '../config.js';
@@ -468,6 +468,15 @@ describe('the unlock routes (F4, F5)', () => {
       expect(await loader.until('ready', 'error')).toMatchObject({ state: 'ready', error: null });
       expect((await readFile(images())).equals(archive.bytes)).toBe(true);
       expect(await (await loader.post('/unlock', { email: 'operator@azaion.com' })).json()).toEqual({ state: 'ready' });
+    });
+
+    it('takes a tar at that place for a bundle of the sealed archive, not for one of the older format', async () => {
+      await loader.publish(archive);
+      const path = join(loader.directory.path, 'bundle.tar');
+      await writeFile(path, tar([{ name: 'bundle.json', bytes: Buffer.from('{}') }]));
+      await loader.restart({ IMAGES_PATH: path });
+      await loader.post('/unlock', { email: 'operator@azaion.com' });
+      expect(await loader.until('ready', 'error')).toMatchObject({ state: 'ready' });
     });
 
     it('says that the Admin API has no key for it', async () => {
