@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
 import { asResult, type BenchResult, type Measurement } from './bench/bench-result.js';
+import { adminBenchmarks } from './bench/admin-benchmarks.js';
 import { largeBenchmarks } from './bench/large-benchmarks.js';
 import { linkBenchmarks } from './bench/link-benchmarks.js';
 import { loaderBenchmarks } from './bench/loader-benchmarks.js';
@@ -24,6 +25,7 @@ const groups: readonly {
   { ids: ['P7'], run: updateBenchmarks },
   { ids: ['P8'], run: unlockBenchmarks },
   { ids: ['P10'], run: publishBenchmarks },
+  { ids: ['P11'], run: adminBenchmarks },
 ];
 const { values } = parseArgs({ options: { only: { type: 'string' }, json: { type: 'boolean', default: false } } });
 const known = groups.flatMap(({ ids }) => ids);

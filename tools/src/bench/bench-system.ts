@@ -33,7 +33,7 @@ export interface BenchSystem {
   stop(): Promise<void>;
 }
 
-/** Starts the built services with a file store. */
+/** Starts the built services, with a file store unless the options say otherwise. */
 export async function startBenchSystem(options: SystemOptions = {}): Promise<BenchSystem> {
   const directory = await tempDirectory('azaion-bench');
   const system = await startSystem(options);

@@ -67,6 +67,8 @@ export interface SystemOptions {
   readonly linked?: boolean;
   /** Two Admin APIs behind one address on this database, instead of one with its own; needs `s3`. */
   readonly databaseUrl?: string;
+  /** More settings for the Admin API. */
+  readonly adminEnv?: Readonly<Record<string, string>>;
   /** More settings for the Loader. */
   readonly loaderEnv?: Readonly<Record<string, string>>;
 }
@@ -92,6 +94,7 @@ export async function startSystem(options: SystemOptions = {}): Promise<StartedS
       BOOTSTRAP_ADMIN_EMAIL: ADMINISTRATOR.email,
       BOOTSTRAP_ADMIN_PASSWORD_FILE: passwordFile,
       ...(options.s3 === undefined ? {} : s3Settings(options.s3)),
+      ...options.adminEnv,
     };
     let replicas: AdminReplicas | undefined;
     let admin: RunningProcess;

@@ -1,0 +1,277 @@
+import { createECDH, randomBytes } from 'node:crypto';
+import { createWriteStream } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+
+import { ApiClient, HttpAuthApi } from '@azaion/adapters/resource-api';
+import { generateSoftwareKeys, proveEnrolment, signDeviceAssertion, SoftwareDeviceIdentity } from '@azaion/identity';
+import { Secret, SystemClock } from '@azaion/kernel';
+import { pseudoRandomStream, startPostgres, whyUnavailable } from '@azaion/testing';
+import { hash, verify } from '@node-rs/argon2';
+import { Client } from 'pg';
+
+import { connectToDemoDatabase } from '../demo/demo-database.js';
+import { type Person, postJson, type StartedSystem } from '../e2e/started-system.js';
+import { type BenchSystem, startBenchSystem } from './bench-system.js';
+import { type Measurement, median, rounded } from './bench-result.js';
+import { generateLoad, type Load, percentile } from './http-load.js';
+
+const RESOURCE_BYTES = 200 * 1000 * 1000;
+const USERS = 10_000;
+const DEVICES = 10_000;
+/** 10,000 devices that ask every five minutes. */
+const POLLS_PER_SECOND = DEVICES / 300;
+const LOGINS = 10;
+const TIMES = 5;
+const GRANTS_BAR = 200;
+/** As the Admin API computes them by default. */
+const ARGON2ID = { algorithm: 2, memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const;
+const HASHES_AT_ONCE = 2;
+
+/** P11: grants, logins and lists of the Admin API, on the embedded PostgreSQL and on the machine's own. */
+export async function adminBenchmarks(): Promise<readonly Measurement[]> {
+  const embedded = await measureOn('embedded PostgreSQL', undefined);
+  const missing = whyUnavailable('postgresql');
+  if (missing !== undefined) {
+    console.error(missing);
+    return embedded;
+  }
+  const postgres = await startPostgres();
+  try {
+    const release = (await postgres.client('psql', ['-Atc', 'show server_version'])).split(' ')[0] ?? '';
+    return [...embedded, ...(await measureOn(`PostgreSQL ${release.trim()}`, postgres.url()))];
+  } finally {
+    await postgres.stop();
+  }
+}
+
+async function measureOn(database: string, databaseUrl: string | undefined): Promise<readonly Measurement[]> {
+  const bench = await startBenchSystem({
+    adminEnv: {
+      LOGIN_ATTEMPTS_PER_ADDRESS: '1000000',
+      LOGIN_ATTEMPTS_PER_ACCOUNT: '1000000',
+      ...(databaseUrl === undefined ? {} : { DATABASE_URL: databaseUrl }),
+    },
+  });
+  try {
+    const { system } = bench;
+    const client =
+      databaseUrl === undefined
+        ? await connectToDemoDatabase(system.adminDataDir)
+        : new Client({ connectionString: databaseUrl });
+    if (databaseUrl !== undefined) await client.connect();
+    try {
+      await fill(client);
+    } finally {
+      await client.end();
+    }
+    return [
+      ...(await grants(bench, database)),
+      await logins(bench, database),
+      await userList(bench, database),
+      await polls(bench, database),
+    ];
+  } finally {
+    await bench.stop();
+  }
+}
+
+/** Accounts and devices as a large installation has them. */
+async function fill(client: Client): Promise<void> {
+  await client.query(
+    `insert into users (id, email, password_hash, role)
+     select gen_random_uuid(), 'person-' || number || '@example.com', '', 'Operator' from generate_series(1, ${USERS}) number`,
+  );
+  await client.query(
+    `with made as (
+       insert into users (id, email, password_hash, role)
+       select gen_random_uuid(), 'bench-' || number || '@azaion.com', '', 'CompanionPC' from generate_series(1, ${DEVICES}) number
+       returning id, email)
+     insert into devices (id, serial, user_id, status, created_at)
+     select gen_random_uuid(), split_part(email, '@', 1), id, 'registered', now() from made`,
+  );
+  await client.query('analyze');
+}
+
+async function grants(bench: BenchSystem, database: string): Promise<readonly Measurement[]> {
+  const file = join(bench.directory.path, 'model.bin');
+  await pipeline(pseudoRandomStream('grants', RESOURCE_BYTES), createWriteStream(file));
+  await bench.azaion('publish', file);
+  const ecdh = createECDH('prime256v1');
+  const recipientPublicKey = ecdh.generateKeys('base64url');
+  const load: Load = {
+    method: 'POST',
+    url: `${bench.system.adminUrl}/sealed/models/model.bin/grants`,
+    headers: { authorization: `Bearer ${await bench.token()}` },
+    body: () => JSON.stringify({ recipientPublicKey, nonce: randomBytes(16).toString('base64url') }),
+    expect: 201,
+    requests: 2_000,
+    atOnce: 16,
+  };
+  await generateLoad({ ...load, requests: 500 }); // warm
+  const bare = await generateLoad({
+    method: 'GET',
+    url: `${bench.system.adminUrl}/health/live`,
+    expect: 200,
+    requests: 2_000,
+    atOnce: 16,
+  });
+  const rates: number[] = [];
+  for (let time = 0; time < TIMES; time += 1) rates.push((await generateLoad(load)).perSecond);
+  const half = GRANTS_BAR / 2;
+  const paced: number[] = [];
+  for (let time = 0; time < TIMES; time += 1) {
+    const { latenciesMs } = await generateLoad({ ...load, requests: half * 10, perSecond: half, atOnce: 64 });
+    paced.push(percentile(latenciesMs, 0.99));
+  }
+  const rate = median(rates);
+  const latency = median(paced);
+  return [
+    {
+      id: 'P11',
+      bar: `grants for a 200 MB resource, ${database}: at least ${GRANTS_BAR}/s`,
+      value: rounded(rate),
+      unit: '/s',
+      ok: rate >= GRANTS_BAR,
+      peers: { 'GET /health/live per second': rounded(bare.perSecond) },
+    },
+    {
+      id: 'P11',
+      bar: `p99 at ${half} grants/s, ${database}: at most 60 ms`,
+      value: rounded(latency),
+      unit: 'ms',
+      ok: latency <= 60,
+      peers: { 'GET /health/live p99 ms': rounded(percentile(bare.latenciesMs, 0.99)) },
+    },
+  ];
+}
+
+/** Ten logins at once beside the same ten hashes alone, as many at a time, in turn. */
+async function logins(bench: BenchSystem, database: string): Promise<Measurement> {
+  const person: Person = await bench.system.createPerson('Operator');
+  const stored = await hash(person.password, ARGON2ID);
+  const alone: number[] = [];
+  const whole: number[] = [];
+  for (let time = 0; time <= TIMES; time += 1) {
+    const hashes = await hashesAlone(stored, person.password);
+    const { latenciesMs } = await generateLoad({
+      method: 'POST',
+      url: `${bench.system.adminUrl}/login`,
+      body: () => JSON.stringify(person),
+      expect: 200,
+      requests: LOGINS,
+      atOnce: LOGINS,
+    });
+    if (time === 0) continue; // warm
+    alone.push(percentile(hashes, 0.95));
+    whole.push(percentile(latenciesMs, 0.95));
+  }
+  const ratio = median(whole) / median(alone);
+  return {
+    id: 'P11',
+    bar: `ten logins at once, ${database}: p95 at most 2.5 × the same ten hashes alone`,
+    value: rounded(ratio),
+    unit: '×',
+    ok: ratio <= 2.5,
+    peers: { 'logins p95 ms': rounded(median(whole)), 'hashes p95 ms': rounded(median(alone)) },
+  };
+}
+
+async function hashesAlone(stored: string, password: string): Promise<readonly number[]> {
+  const startMs = performance.now();
+  const latenciesMs: number[] = [];
+  let next = 0;
+  const worker = async (): Promise<void> => {
+    while (next++ < LOGINS) {
+      await verify(stored, password);
+      latenciesMs.push(performance.now() - startMs);
+    }
+  };
+  await Promise.all(Array.from({ length: HASHES_AT_ONCE }, worker));
+  return latenciesMs;
+}
+
+async function userList(bench: BenchSystem, database: string): Promise<Measurement> {
+  const token = await tokenOf(bench.system, bench.system.administrator);
+  const measure = async (query: string): Promise<number> => {
+    const { latenciesMs } = await generateLoad({
+      method: 'GET',
+      url: `${bench.system.adminUrl}/users?${query}`,
+      headers: { authorization: `Bearer ${token}` },
+      expect: 200,
+      requests: 300,
+      atOnce: 4,
+    });
+    return percentile(latenciesMs, 0.95);
+  };
+  await measure('limit=200');
+  const page = await measure('limit=200');
+  const later = await measure('limit=200&cursor=person-5000%40example.com');
+  const search = await measure('searchEmail=son-9999');
+  return {
+    id: 'P11',
+    bar: `GET /users with ${USERS + DEVICES} accounts, ${database}: p95 at most 200 ms`,
+    value: rounded(Math.max(page, later, search)),
+    unit: 'ms',
+    ok: Math.max(page, later, search) <= 200,
+    peers: { 'first page': rounded(page), 'a later page': rounded(later), search: rounded(search) },
+  };
+}
+
+/** What a fleet costs that asks for its desired state: no bar, but what docs/scale.md counts with. */
+async function polls(bench: BenchSystem, database: string): Promise<Measurement> {
+  const { system } = bench;
+  const token = await deviceToken(bench.system);
+  const url = `${system.adminUrl}/devices/me/desired`;
+  const first = await fetch(url, { headers: { authorization: `Bearer ${token}` } });
+  const headers = { authorization: `Bearer ${token}`, 'if-none-match': first.headers.get('etag') ?? '' };
+  const load: Load = { method: 'GET', url, headers, expect: 304, requests: 2_000, atOnce: 16 };
+  await generateLoad({ ...load, requests: 300 });
+  const fastest = await generateLoad(load);
+  const beforeSeconds = await cpuSeconds(system.admin.pid);
+  const startMs = performance.now();
+  const paced = await generateLoad({ ...load, requests: 600, perSecond: POLLS_PER_SECOND });
+  const share = (await cpuSeconds(system.admin.pid)) - beforeSeconds;
+  const percent = (share * 100_000) / (performance.now() - startMs);
+  return {
+    id: 'P11',
+    bar: `desired state, ${DEVICES} devices every 5 minutes, ${database}: at most a quarter of a core`,
+    value: rounded(percent),
+    unit: '% of a core',
+    ok: percent <= 25,
+    peers: { 'p99 ms': rounded(percentile(paced.latenciesMs, 0.99)), 'most per second': rounded(fastest.perSecond) },
+  };
+}
+
+async function tokenOf(system: StartedSystem, person: Person): Promise<string> {
+  return (await postJson<{ access_token: string }>(`${system.adminUrl}/login`, person)).access_token;
+}
+
+/** A device of its own, enrolled and logged in by its key. */
+async function deviceToken(system: StartedSystem): Promise<string> {
+  const administrator = await tokenOf(system, system.administrator);
+  const device = await postJson<{ Serial: string; Email: string; Password: string }>(
+    `${system.adminUrl}/devices`,
+    {},
+    administrator,
+  );
+  const client = new ApiClient({ baseUrl: system.adminUrl });
+  try {
+    const auth = new HttpAuthApi(client);
+    const identity = new SoftwareDeviceIdentity('credentials', await generateSoftwareKeys());
+    const challenge = await auth.enrolmentChallenge(device.Serial, device.Email, new Secret(device.Password));
+    await auth.enrol(device.Serial, await proveEnrolment(identity, device.Serial, challenge));
+    const assertion = await signDeviceAssertion(identity, device.Serial, 'azaion', new SystemClock());
+    return (await auth.loginDevice(assertion)).accessToken.reveal();
+  } finally {
+    await client.close();
+  }
+}
+
+/** User and system time of a process so far (proc(5): fields 14 and 15, in hundredths of a second). */
+async function cpuSeconds(pid: number): Promise<number> {
+  const text = await readFile(`/proc/${pid}/stat`, 'utf8');
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}
