@@ -27,7 +27,7 @@ import { StrictValidationPipe } from './validation.js';
 
 /** What differs between the applications. Sizes in bytes, times in milliseconds. */
 export interface AppOptions {
-  readonly api: ApiDescription;
+  readonly api: Omit<ApiDescription, 'validationStatus'>;
   /** Status of a request that does not match its class. */
   readonly validationStatus: 400 | 422;
   /** Largest JSON body; 1 MiB unless given. Binary and multipart bodies are streams with limits of their own. */
@@ -112,7 +112,7 @@ export async function createApp(module: Type | DynamicModule, options: AppOption
   app.useGlobalPipes(new StrictValidationPipe(options.validationStatus));
   app.useGlobalFilters(filter);
   app.enableShutdownHooks(['SIGTERM', 'SIGINT']);
-  serveOpenApi(app, options.api);
+  serveOpenApi(app, { ...options.api, validationStatus: options.validationStatus });
   return app;
 }
 

@@ -39,6 +39,7 @@ export {
   PROBLEMS,
   type ProblemSpec,
 } from './problem.js';
+export { ProblemResponses } from './problem-responses.js';
 export { answeredProblem } from './problem-filter.js';
 export { BINARY_MEDIA_TYPE, BodyStream, bodyStreamOf, readAtMost } from './raw-body.js';
 export { REQUEST_ID_HEADER, requestIdOf } from './request-id.js';

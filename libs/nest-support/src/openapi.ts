@@ -1,7 +1,7 @@
 import { type INestApplication } from '@nestjs/common';
 import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
 
-import { PROBLEM_MEDIA_TYPE } from './problem.js';
+import { commonProblems, type DocumentedOperation, problemResponse } from './problem-responses.js';
 import { listRoutes } from './routes.js';
 
 /** How an API presents itself in its description. */
@@ -9,6 +9,8 @@ export interface ApiDescription {
   readonly title: string;
   readonly description: string;
   readonly version: string;
+  /** Status of a request that does not match its class. */
+  readonly validationStatus: 400 | 422;
 }
 
 /** Content security policy of everything but the documentation. */
@@ -41,12 +43,12 @@ export function openApiDocument(app: INestApplication, api: ApiDescription): Ope
     schemas: { ...document.components?.schemas, Problem: PROBLEM_SCHEMA },
   };
   for (const path of Object.values(document.paths))
-    for (const operation of Object.values(path) as { responses?: Record<string, unknown> }[])
-      if (typeof operation === 'object' && operation.responses !== undefined)
-        operation.responses['default'] ??= {
-          description: 'A problem document (RFC 9457)',
-          content: { [PROBLEM_MEDIA_TYPE]: { schema: { $ref: '#/components/schemas/Problem' } } },
-        };
+    for (const operation of Object.values(path) as (DocumentedOperation & { responses?: Record<string, unknown> })[]) {
+      if (typeof operation !== 'object' || operation.responses === undefined) continue;
+      for (const status of commonProblems(operation, api.validationStatus))
+        operation.responses[status] ??= problemResponse(status);
+      operation.responses['default'] ??= problemResponse(0);
+    }
   describeAccess(app, document);
   return document;
 }

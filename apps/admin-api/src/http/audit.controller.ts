@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 
 import { type Caller } from '@azaion/identity';
-import { AllowRoles, CurrentCaller, invalidRequest } from '@azaion/nest-support';
+import { AllowRoles, CurrentCaller, invalidRequest, ProblemResponses } from '@azaion/nest-support';
 import { Controller, Get, Ip, Query, Res } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiProduces, ApiProperty, ApiPropertyOptional, ApiTags } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
@@ -13,7 +13,6 @@ import { AuditLog } from '../audit/audit-log.js';
 import { type AuditEntry, ReadAudit } from '../audit/read-audit.js';
 import { Database } from '../persistence/database.js';
 import { type AnswerOf } from './dto.js';
-import { ProblemResponses } from './problems.js';
 
 const JSON_LINES = 'application/x-ndjson';
 const MAX_TEXT_CHARS = 320;

@@ -1,5 +1,5 @@
 import { type Caller } from '@azaion/identity';
-import { AllowRoles, CurrentCaller } from '@azaion/nest-support';
+import { AllowRoles, CurrentCaller, ProblemResponses } from '@azaion/nest-support';
 import { Body, Controller, Get, Headers, HttpCode, Ip, Param, Post, Put, Req, Res, UseGuards } from '@nestjs/common';
 import {
   ApiExtraModels,
@@ -31,7 +31,6 @@ import {
   ToldResourceAnswer,
 } from './desired.dto.js';
 import { type AnswerOf, SerialParams } from './dto.js';
-import { ProblemResponses } from './problems.js';
 import { CallerStanding, StandingGuard } from './standing.js';
 
 class DeviceDesiredAnswer extends DesiredAnswer {

@@ -1,7 +1,7 @@
 import { isPublicJwk } from '@azaion/crypto';
 import { type Caller } from '@azaion/identity';
 import { Secret, toBase64Url } from '@azaion/kernel';
-import { AllowRoles, CurrentCaller, invalidRequest, Public } from '@azaion/nest-support';
+import { AllowRoles, CurrentCaller, invalidRequest, Public, ProblemResponses } from '@azaion/nest-support';
 import { Body, Controller, Get, Headers, HttpCode, Ip, Param, Post, Query, Res } from '@nestjs/common';
 import {
   ApiAcceptedResponse,
@@ -25,7 +25,6 @@ import { MAX_PASSWORD_CHARS } from '../tokens/password-hasher.js';
 import { type AnswerOf, bytesOf, IsBase64UrlBytes, PageQuery, SERIAL_PATTERN, SerialParams } from './dto.js';
 import { EmptyBody } from './empty-body.js';
 import { EvidenceBody, evidenceOf } from './evidence.dto.js';
-import { ProblemResponses } from './problems.js';
 
 const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,128}$/;
 

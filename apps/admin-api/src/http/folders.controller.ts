@@ -9,7 +9,7 @@ import {
   WORKING_ROLES,
 } from '@azaion/identity';
 import { NAME_PATTERN } from '@azaion/kernel';
-import { AllowRoles, CurrentCaller, invalidRequest } from '@azaion/nest-support';
+import { AllowRoles, CurrentCaller, invalidRequest, ProblemResponses } from '@azaion/nest-support';
 import { Body, Controller, Get, Ip, Param, Put } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiProperty, ApiPropertyOptional, ApiTags } from '@nestjs/swagger';
 import {
@@ -28,7 +28,6 @@ import {
 import { FolderPolicies } from '../sealed/folder-policies.js';
 import { type AnswerOf } from './dto.js';
 import { IsRole } from './is-role.js';
-import { ProblemResponses } from './problems.js';
 
 const MAX_QUOTA_BYTES = 2 ** 50;
 const MAX_ROLES = 16;

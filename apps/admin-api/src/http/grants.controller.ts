@@ -1,5 +1,5 @@
 import { isValidName, NameError, resourceName, toBase64Url } from '@azaion/kernel';
-import { AllowRoles, AnyRole, BINARY_MEDIA_TYPE } from '@azaion/nest-support';
+import { AllowRoles, AnyRole, BINARY_MEDIA_TYPE, ProblemResponses } from '@azaion/nest-support';
 import { MAX_PACK_URLS, PACK_ID_PATTERN } from '@azaion/split-resource';
 import { Body, Controller, Get, HttpCode, Param, Post, Res, UseGuards } from '@nestjs/common';
 import {
@@ -12,7 +12,17 @@ import {
   ApiPropertyOptional,
   ApiTags,
 } from '@nestjs/swagger';
-import { ArrayMaxSize, ArrayMinSize, ArrayUnique, IsArray, IsInt, IsOptional, Matches, Max, Min } from 'class-validator';
+import {
+  ArrayMaxSize,
+  ArrayMinSize,
+  ArrayUnique,
+  IsArray,
+  IsInt,
+  IsOptional,
+  Matches,
+  Max,
+  Min,
+} from 'class-validator';
 import { type FastifyReply } from 'fastify';
 
 import { type Standing } from '../sealed/current-standing.js';
@@ -20,7 +30,6 @@ import { GrantForDevices, MAX_BATCH_DEVICES } from '../sealed/grant-for-devices.
 import { GrantResource } from '../sealed/grant-resource.js';
 import { ReadCatalogue } from '../sealed/read-catalogue.js';
 import { type AnswerOf, IdParams, IsBase64UrlBytes, SegmentParams, SERIAL_PATTERN, bytesOf } from './dto.js';
-import { ProblemResponses } from './problems.js';
 import { CallerStanding, CARRIER, StandingGuard } from './standing.js';
 
 class GrantBody {

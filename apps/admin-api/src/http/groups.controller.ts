@@ -1,5 +1,5 @@
 import { type Caller } from '@azaion/identity';
-import { AllowRoles, CurrentCaller } from '@azaion/nest-support';
+import { AllowRoles, CurrentCaller, ProblemResponses } from '@azaion/nest-support';
 import { Body, Controller, Delete, Get, Headers, HttpCode, Ip, Param, Put, Query, Req, Res } from '@nestjs/common';
 import {
   ApiExtraModels,
@@ -27,7 +27,6 @@ import {
   MemberParams,
 } from './desired.dto.js';
 import { type AnswerOf, PageQuery } from './dto.js';
-import { ProblemResponses } from './problems.js';
 
 class GroupAnswer {
   @ApiProperty({ example: 'canary' })

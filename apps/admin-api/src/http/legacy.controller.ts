@@ -9,6 +9,7 @@ import {
   CurrentCaller,
   HttpProblem,
   invalidRequest,
+  ProblemResponses,
 } from '@azaion/nest-support';
 import { type Multipart } from '@fastify/multipart';
 import { Body, Controller, Get, HttpCode, Param, Post, Put, Query, Req, Res } from '@nestjs/common';
@@ -35,7 +36,6 @@ import { Folders } from '../sealed/folders.js';
 import { MAX_PASSWORD_CHARS } from '../tokens/password-hasher.js';
 import { type AnswerOf } from './dto.js';
 import { EmptyBody } from './empty-body.js';
-import { ProblemResponses } from './problems.js';
 import { CallerStanding } from './standing.js';
 
 /** Where older clients keep what has no folder. */

@@ -1,6 +1,6 @@
 import { type Caller } from '@azaion/identity';
 import { Secret } from '@azaion/kernel';
-import { AnyRole, CurrentCaller, Public } from '@azaion/nest-support';
+import { AnyRole, CurrentCaller, Public, ProblemResponses } from '@azaion/nest-support';
 import { Body, Controller, Get, Header, HttpCode, Ip, Post } from '@nestjs/common';
 import { ApiNoContentResponse, ApiOkResponse, ApiOperation, ApiProperty, ApiTags } from '@nestjs/swagger';
 import { IsNotEmpty, IsString, MaxLength } from 'class-validator';
@@ -12,7 +12,6 @@ import { MAX_PASSWORD_CHARS } from '../tokens/password-hasher.js';
 import { type IssuedTokens, Sessions } from '../tokens/sessions.js';
 import { type AnswerOf } from './dto.js';
 import { EmptyBody } from './empty-body.js';
-import { ProblemResponses } from './problems.js';
 
 const MAX_TOKEN_CHARS = 512;
 

@@ -1,7 +1,5 @@
 import { type DomainError } from '@azaion/kernel';
-import { PROBLEM_MEDIA_TYPE, type ProblemOptions, type ProblemSpec } from '@azaion/nest-support';
-import { applyDecorators } from '@nestjs/common';
-import { ApiResponse } from '@nestjs/swagger';
+import { type ProblemOptions, type ProblemSpec } from '@azaion/nest-support';
 
 import { type AdminErrorCode, BUSINESS_ERROR_NUMBERS } from '../errors.js';
 
@@ -47,32 +45,4 @@ export const adminProblemOptions: ProblemOptions = {
 function numbersForOlderClients(error: DomainError): Readonly<Record<string, unknown>> {
   const number = (BUSINESS_ERROR_NUMBERS as Readonly<Record<string, number | undefined>>)[error.code];
   return number === undefined ? {} : { ErrorCode: number, Message: error.message };
-}
-
-/** What each status means to a caller. */
-const MEANINGS: Readonly<Record<number, string>> = {
-  400: 'The request is not valid; every refused field is listed in `errors`',
-  401: 'No token, one that is not accepted, or wrong credentials',
-  403: 'The role, folder or device does not allow this',
-  404: 'There is no such thing, or not for this caller',
-  409: 'It exists already, or its state does not allow this',
-  412: 'It was changed in the meantime',
-  413: 'The body is too large',
-  415: 'The body is of another media type',
-  422: 'Understood, but refused: a proof, name or check failed',
-  429: 'Too many attempts; see `Retry-After`',
-  503: 'Not available right now; see `Retry-After`',
-};
-
-/** Documents which problem documents an operation may answer with. */
-export function ProblemResponses(...statuses: readonly number[]): MethodDecorator {
-  return applyDecorators(
-    ...statuses.map((status) =>
-      ApiResponse({
-        status,
-        description: MEANINGS[status] ?? '',
-        content: { [PROBLEM_MEDIA_TYPE]: { schema: { $ref: '#/components/schemas/Problem' } } },
-      }),
-    ),
-  );
 }

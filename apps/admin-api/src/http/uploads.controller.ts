@@ -2,7 +2,14 @@ import { type Readable } from 'node:stream';
 
 import { type ResourceKind } from '@azaion/crypto';
 import { NameError, resourceName, toBase64Url } from '@azaion/kernel';
-import { AnyRole, BINARY_MEDIA_TYPE, BodyStream, invalidRequest, readAtMost } from '@azaion/nest-support';
+import {
+  AnyRole,
+  BINARY_MEDIA_TYPE,
+  BodyStream,
+  invalidRequest,
+  readAtMost,
+  ProblemResponses,
+} from '@azaion/nest-support';
 import {
   type CommitRequest,
   MAX_CHUNK_SEGMENTS,
@@ -46,7 +53,6 @@ import { type Standing } from '../sealed/current-standing.js';
 import { MAX_CHUNK_TABLE_BYTES, Packs } from '../sealed/packs.js';
 import { Uploads } from '../sealed/uploads.js';
 import { type AnswerOf, bytesOf, IdParams, IsBase64UrlBytes, PackParams, SegmentParams } from './dto.js';
-import { ProblemResponses } from './problems.js';
 import { EmptyBody } from './empty-body.js';
 import { CallerStanding, CARRIER, StandingGuard } from './standing.js';
 

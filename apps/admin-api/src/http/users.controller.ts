@@ -1,6 +1,6 @@
 import { type Caller, IdentityError, parseRole, type Role, ROLES } from '@azaion/identity';
 import { Secret } from '@azaion/kernel';
-import { AllowRoles, AnyRole, CurrentCaller, invalidRequest } from '@azaion/nest-support';
+import { AllowRoles, AnyRole, CurrentCaller, invalidRequest, ProblemResponses } from '@azaion/nest-support';
 import { Body, Controller, Delete, Get, HttpCode, Ip, Param, Patch, Post, Put, Query } from '@nestjs/common';
 import {
   ApiCreatedResponse,
@@ -20,7 +20,6 @@ import { ManageUsers } from '../users/manage-users.js';
 import { type AnswerOf, PageQuery } from './dto.js';
 import { EmptyBody } from './empty-body.js';
 import { IsRole } from './is-role.js';
-import { ProblemResponses } from './problems.js';
 
 class CreateUserBody {
   @ApiProperty({ example: 'publisher@example.com' })

@@ -1,5 +1,5 @@
 import { resourceName } from '@azaion/kernel';
-import { AllowRoles, AnyRole } from '@azaion/nest-support';
+import { AllowRoles, AnyRole, ProblemResponses } from '@azaion/nest-support';
 import { MAX_CHUNK_SEGMENTS, RECORDS_PER_SEGMENT } from '@azaion/split-resource';
 import { Body, Controller, Delete, HttpCode, Param, Post, UseGuards } from '@nestjs/common';
 import {
@@ -20,7 +20,6 @@ import { ManageVersions } from '../sealed/manage-versions.js';
 import { ReportBadChunk } from '../sealed/report-bad-chunk.js';
 import { type AnswerOf } from './dto.js';
 import { EmptyBody } from './empty-body.js';
-import { ProblemResponses } from './problems.js';
 import { CallerStanding, CARRIER, StandingGuard } from './standing.js';
 
 const MAX_VERSION = 0x7fff_ffff;

@@ -1,4 +1,4 @@
-import { AnyRole, invalidRequest, OptionalCaller } from '@azaion/nest-support';
+import { AnyRole, invalidRequest, OptionalCaller, ProblemResponses } from '@azaion/nest-support';
 import { type OpenedResource } from '@azaion/split-resource';
 import { Body, Controller, Get, Head, HttpCode, Param, Post, Query, Req, Res, UseGuards } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
@@ -23,6 +23,7 @@ export class ResourcesController {
     private readonly bearer: RequestBearer,
   ) {}
 
+  @ProblemResponses(404, 409, 416, 429, 502, 504, 507)
   @Post('load/:filename')
   @HttpCode(200)
   @OptionalCaller()
@@ -61,6 +62,7 @@ export class ResourcesController {
     await reply.send();
   }
 
+  @ProblemResponses(404, 409, 416, 429, 502, 504, 507)
   @Get('resources/:folder/:filename')
   @ApiOperation({ summary: 'Download a resource or a range of it, opened' })
   @ApiProduces('application/octet-stream')
@@ -81,6 +83,7 @@ export class ResourcesController {
     await sendResource(reply, resource, wanted.kind === 'range' ? wanted.range : undefined, signal);
   }
 
+  @ProblemResponses(429, 502, 504)
   @Get('resources/:folder')
   @ApiOperation({ summary: 'List a folder' })
   async list(

@@ -1,6 +1,6 @@
 import { ROLES, type Role } from '@azaion/identity';
 import { Secret } from '@azaion/kernel';
-import { AllowRoles, Public } from '@azaion/nest-support';
+import { AllowRoles, Public, ProblemResponses } from '@azaion/nest-support';
 import { Body, Controller, HttpCode, Post, Req } from '@nestjs/common';
 import { ApiNoContentResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { type FastifyRequest } from 'fastify';
@@ -21,6 +21,7 @@ export class SessionController {
     private readonly logOut: LogOut,
   ) {}
 
+  @ProblemResponses(401, 429, 502, 504)
   @Post('login')
   @HttpCode(200)
   @Public()
@@ -37,6 +38,7 @@ export class SessionController {
     };
   }
 
+  @ProblemResponses(502, 504)
   @Post('logout')
   @HttpCode(204)
   @AllowRoles(...EVERY_ROLE)

@@ -1,6 +1,6 @@
 import { type IncomingMessage } from 'node:http';
 
-import { OptionalCaller } from '@azaion/nest-support';
+import { OptionalCaller, ProblemResponses } from '@azaion/nest-support';
 import { Controller, HttpCode, Param, Post, Query, Req, UseGuards } from '@nestjs/common';
 import { ApiBody, ApiConsumes, ApiOkResponse, ApiOperation, ApiProperty, ApiTags } from '@nestjs/swagger';
 import { type FastifyRequest } from 'fastify';
@@ -43,6 +43,7 @@ export class UploadController {
     private readonly bearer: RequestBearer,
   ) {}
 
+  @ProblemResponses(404, 409, 413, 429, 502, 504, 507)
   @Post('upload/:filename')
   @HttpCode(200)
   @ApiOperation({ summary: 'Publish a file: nothing is visible until it is complete' })

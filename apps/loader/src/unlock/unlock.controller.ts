@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 
 import { Secret } from '@azaion/kernel';
-import { callerOf, OptionalCaller, Public } from '@azaion/nest-support';
+import { callerOf, OptionalCaller, Public, ProblemResponses } from '@azaion/nest-support';
 import { UnlockImages, type UnlockState, type UnlockStatus } from '@azaion/unlock';
 import { Body, Controller, Get, Headers, HttpCode, Post, Req, Res } from '@nestjs/common';
 import { ApiAcceptedResponse, ApiOkResponse, ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
@@ -27,6 +27,7 @@ export class UnlockController {
     private readonly unlockEvents: UnlockEvents,
   ) {}
 
+  @ProblemResponses(401, 404, 409, 429, 502, 504)
   @Post()
   @HttpCode(200)
   @OptionalCaller(...UNLOCK_ROLES)
@@ -36,6 +37,7 @@ export class UnlockController {
     return { state: await this.forCaller.start(await this.caller(body, request)) };
   }
 
+  @ProblemResponses(409)
   @Post('cancel')
   @HttpCode(202)
   @OptionalCaller(...UNLOCK_ROLES)
