@@ -5,13 +5,13 @@ import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 
 import { ApiClient, HttpAuthApi } from '@azaion/adapters/resource-api';
+import { connectToEmbeddedDatabase } from '@azaion/adapters/split-evidence';
 import { generateSoftwareKeys, proveEnrolment, signDeviceAssertion, SoftwareDeviceIdentity } from '@azaion/identity';
 import { Secret, SystemClock } from '@azaion/kernel';
 import { pseudoRandomStream, startPostgres, whyUnavailable } from '@azaion/testing';
 import { hash, verify } from '@node-rs/argon2';
 import { Client } from 'pg';
 
-import { connectToDemoDatabase } from '../demo/demo-database.js';
 import { type Person, postJson, type StartedSystem } from '../e2e/started-system.js';
 import { type BenchSystem, startBenchSystem } from './bench-system.js';
 import { type Measurement, median, rounded } from './bench-result.js';
@@ -58,7 +58,7 @@ async function measureOn(database: string, databaseUrl: string | undefined): Pro
     const { system } = bench;
     const client =
       databaseUrl === undefined
-        ? await connectToDemoDatabase(system.adminDataDir)
+        ? await connectToEmbeddedDatabase(system.adminDataDir)
         : new Client({ connectionString: databaseUrl });
     if (databaseUrl !== undefined) await client.connect();
     try {
