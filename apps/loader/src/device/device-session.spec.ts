@@ -4,6 +4,7 @@ import { type IssuedTokens } from '@azaion/adapters/resource-api';
 import { type EcdhP256, ephemeralRecipient, type PublicJwk, type SigningKey } from '@azaion/crypto';
 import {
   AccessTokenIssuer,
+  type Caller,
   type EnrolmentChallenge,
   type EnrolmentProof,
   generateSoftwareKeys,
@@ -17,7 +18,7 @@ import { InMemoryJwksSource } from '@azaion/identity/testing';
 import { ManualClock, Secret } from '@azaion/kernel';
 import { ResourceError } from '@azaion/split-resource';
 
-import { DeviceSession } from './device-session.js';
+import { type DeviceOffline, DeviceSession, type DeviceSessionDependencies } from './device-session.js';
 
 const AUDIENCE = 'azaion';
 const LIFETIME_SECONDS = 900;
@@ -96,6 +97,7 @@ let clock: ManualClock;
 let api: DeviceAuthority;
 let session: DeviceSession;
 let messages: string[];
+let dependencies: DeviceSessionDependencies;
 
 beforeEach(async () => {
   clock = new ManualClock(Date.now());
@@ -103,13 +105,14 @@ beforeEach(async () => {
   api = new DeviceAuthority(clock, await jwks.publish());
   messages = [];
   const collect = (message: string): void => void messages.push(message);
-  session = new DeviceSession(ACCOUNT, {
+  dependencies = {
     auth: api,
     identity: new SoftwareDeviceIdentity('credentials', await generateSoftwareKeys()),
     verifier: new JwksTokenVerifier(jwks, clock, { issuer: 'azaion-admin-api', audience: AUDIENCE }),
     clock,
     log: { log: collect, warn: collect },
-  });
+  };
+  session = new DeviceSession(ACCOUNT, dependencies);
 });
 
 describe('DeviceSession (F1)', () => {
@@ -181,5 +184,71 @@ describe('DeviceSession (F1)', () => {
     await session.bearer();
     expect(messages.join()).not.toContain(ACCOUNT.password.reveal());
     expect(messages.join()).not.toContain(await session.current());
+  });
+});
+
+describe('DeviceSession without the Admin API', () => {
+  const LOCAL = { caller: { local: true } as unknown as Caller, token: 'local' };
+  const UNREACHABLE = new ResourceError('api.unreachable', 'down');
+  let holds: boolean;
+  let observed: number[];
+  let forgotten: number;
+  let remembered: number;
+  let patienceMs: number;
+
+  function offlineSession(): DeviceSession {
+    const offline: DeviceOffline = {
+      observe: (signedSeconds) => observed.push(signedSeconds),
+      remember: () => {
+        remembered += 1;
+        return Promise.resolve();
+      },
+      bearer: () => Promise.resolve(holds ? LOCAL : undefined),
+      patienceMs: () => patienceMs,
+      late: () => undefined,
+      forget: () => {
+        forgotten += 1;
+        return Promise.resolve();
+      },
+    };
+    return new DeviceSession(ACCOUNT, { ...dependencies, offline });
+  }
+
+  beforeEach(() => {
+    [holds, observed, forgotten, remembered, patienceMs] = [true, [], 0, 0, 60_000];
+  });
+
+  it('is a caller that may use its leases, and only while one holds', async () => {
+    const offline = offlineSession();
+    api.failure = UNREACHABLE;
+    expect(await offline.bearer()).toBe(LOCAL);
+    await expect(offline.current()).rejects.toBe(UNREACHABLE); // never sent to the Admin API
+    holds = false;
+    await expect(offline.bearer()).rejects.toBe(UNREACHABLE);
+  });
+
+  it('does not wait for a login that does not come', async () => {
+    const offline = offlineSession();
+    patienceMs = 0;
+    api.loginDevice = () => new Promise(() => undefined);
+    expect(await offline.bearer()).toBe(LOCAL);
+  });
+
+  it('is itself again as soon as it can log in, and remembers what it was accepted with', async () => {
+    const offline = offlineSession();
+    api.failure = UNREACHABLE;
+    await offline.bearer();
+    expect(remembered).toBe(0);
+    api.failure = undefined;
+    expect((await offline.bearer()).caller.deviceSerial).toBe(ACCOUNT.serial);
+    expect(remembered).toBe(1);
+    expect(observed).toEqual([Math.floor(clock.nowMs() / 1000)]);
+  });
+
+  it('forgets everything when it learns that it was revoked, and uses no lease then', async () => {
+    const offline = offlineSession();
+    api.failure = new IdentityError('device.revoked', 'revoked');
+    await expect(offline.bearer()).rejects.toMatchObject({ code: 'device.revoked' });
+    expect(forgotten).toBe(1);
   });
 });
