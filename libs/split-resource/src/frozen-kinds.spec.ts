@@ -17,15 +17,15 @@ interface FrozenStatement {
   readonly statementJws: string;
 }
 
-function fixture<T>(name: string): T {
-  return JSON.parse(readFileSync(new URL(`./fixtures/${name}.json`, import.meta.url), 'utf8')) as T;
+function fixture(name: string): unknown {
+  return JSON.parse(readFileSync(new URL(`./fixtures/${name}.json`, import.meta.url), 'utf8')) as unknown;
 }
 
-const keys = fixture<{ nowSeconds: number; rootPublicJwk: PublicJwk; keyDocument: string }>('sealed-resource-v2');
-const kinds = fixture<{
+const keys = fixture('sealed-resource-v2') as { nowSeconds: number; rootPublicJwk: PublicJwk; keyDocument: string };
+const kinds = fixture('sealed-kinds-v2') as {
   empty: FrozenStatement & { readonly recipeKey: string; readonly segments: Readonly<Record<string, string>> };
   images: FrozenStatement;
-}>('sealed-kinds-v2');
+};
 
 async function verified(jws: string): Promise<Statement> {
   const root = await importVerificationKey('root-1', keys.rootPublicJwk);
