@@ -97,6 +97,7 @@ class FrozenApi extends GrantApi {
       grantToken,
       sealedRecipeKey: await sealRecipeKey(recipeKey, rootHash, recipientPoint, grantToken),
       urls: [],
+      verified: false,
     };
   }
 

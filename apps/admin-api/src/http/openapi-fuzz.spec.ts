@@ -168,7 +168,7 @@ describe('every operation of the Admin API, by its own description', () => {
           numRuns: CASES,
           endOnFailure: true,
         });
-        if (outcome.error !== null && outcome.error !== undefined) failures.push(`${path}: ${String(outcome.error)}`);
+        if (outcome.failed) failures.push(`${path}: ${String(outcome.errorInstance)}`);
       }
     }
     expect(failures).toEqual([]);
@@ -183,7 +183,8 @@ interface GeneratedRequest {
 }
 
 function textOf(value: unknown): string {
-  return typeof value === 'string' ? value : String(JSON.stringify(value));
+  if (value === undefined) return 'undefined';
+  return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
 /** As a client sends it that encodes whatever it is given. Dots alone it would take for a way up, and nothing for another address. */

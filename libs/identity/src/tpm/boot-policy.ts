@@ -129,11 +129,6 @@ export function parseBootPolicies(text: string): readonly SignedBootPolicy[] {
   return entries.map(parsePolicy);
 }
 
-/** Whether two boot policies are for the same state, whoever signed them and when. */
-export function isSameBootState(one: BootState, other: BootState): boolean {
-  return one.model === other.model && equalBytes(bootPolicyDigest(one), bootPolicyDigest(other));
-}
-
 function parsePolicy(entry: unknown): SignedBootPolicy {
   if (typeof entry !== 'object' || entry === null) throw unreadable();
   const { model, epoch, pcrs, pcrDigest, signature } = entry as Record<string, unknown>;

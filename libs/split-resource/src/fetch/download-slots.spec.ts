@@ -28,13 +28,13 @@ describe('DownloadSlots', () => {
 
   it('halves what runs at once with each failure, down to one, and grows by one after as many successes', () => {
     const slots = new DownloadSlots();
-    const limits = [];
+    const limits: number[] = [];
     for (let failure = 0; failure < 5; failure++) {
       slots.failed();
       limits.push(slots.current);
     }
     expect(limits).toEqual([4, 2, 1, 1, 1]);
-    const grown = [];
+    const grown: number[] = [];
     for (let success = 0; success < 1 + 2 + 3 + 4 + 5 + 6 + 7 + 100; success++) {
       slots.succeeded(1000, 10);
       if (grown.at(-1) !== slots.current) grown.push(slots.current);
