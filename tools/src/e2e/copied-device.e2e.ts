@@ -97,7 +97,10 @@ describeWith('tpm', "a copy of a device's data directory, on another machine", (
     expect(await foreign.handles()).toEqual([]);
   }, 120_000);
 
-  it.each([['in reach of the Admin API', (): string => system.adminUrl]])(
+  it.each([
+    ['in reach of the Admin API', (): string => system.adminUrl],
+    ['out of its reach, with a lease that holds', (): string => 'http://127.0.0.1:9'],
+  ])(
     'opens nothing with new keys in the place of the old, %s',
     async (_, apiUrl) => {
       const dataDir = await copy(String(apiUrl().length));

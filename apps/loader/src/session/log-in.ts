@@ -67,8 +67,8 @@ export class LogIn {
   /** Where there is something to go on with, a link that brings nothing is not waited for. */
   private async loginInTime(email: string, password: Secret<string>): Promise<IssuedTokens> {
     const logging = this.auth.login(email, password);
+    logging.catch(() => undefined); // it may fail while the leases are looked up, or lose the race
     if (this.offline === undefined || !(await this.offline.holdsLease().catch(() => false))) return logging;
-    logging.catch(() => undefined); // it may lose the race
     let timer: NodeJS.Timeout | undefined;
     const waited = new Promise<never>((_, reject) => {
       const late = new ResourceError('api.unreachable', 'The Admin API does not answer: check the network.');
