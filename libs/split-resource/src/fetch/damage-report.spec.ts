@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 
 import { type ResourceName } from '@azaion/kernel';
 
+import { InlineChunkOpener, type OpenedChunks, type SealedRun } from '../chunk-work.js';
 import { ResourceError } from '../errors.js';
 import { InMemoryGrantApi } from '../testing/in-memory-admin-api.js';
 import { InMemoryPackStore } from '../testing/in-memory-pack-store.js';
@@ -44,6 +45,33 @@ describe('a chunk that does not open twice', () => {
     const api = new NotingApi(world);
     await expect(world.fetch({ api })).rejects.toMatchObject({ code: 'resource.integrity' });
     expect(api.reports).toEqual([{ resource: RESOURCE, version: 1, chunk: 5 }]);
+  });
+
+  it('was opened by the opener both times, the second time alone', async () => {
+    const { world } = await damaged();
+    const runs: number[] = [];
+    class NotingOpener extends InlineChunkOpener {
+      override open(run: SealedRun): AsyncGenerator<OpenedChunks, void> {
+        runs.push(run.chunks.length);
+        return super.open(run);
+      }
+    }
+    await expect(world.fetch({ opener: new NotingOpener() })).rejects.toMatchObject({ code: 'resource.integrity' });
+    expect(runs).toEqual([10, 1]);
+  });
+
+  it('is not reported when no thread could open it the second time', async () => {
+    const { world } = await damaged();
+    const api = new NotingApi(world);
+    const ended = new Error('A worker thread ended.');
+    class EndingOpener extends InlineChunkOpener {
+      override open(run: SealedRun): AsyncGenerator<OpenedChunks, void> {
+        if (run.chunks.length === 1) throw ended;
+        return super.open(run);
+      }
+    }
+    await expect(world.fetch({ api, opener: new EndingOpener() })).rejects.toBe(ended);
+    expect(api.reports).toEqual([]);
   });
 
   it('is the same failure when nobody takes the report', async () => {

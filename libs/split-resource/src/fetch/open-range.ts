@@ -1,4 +1,4 @@
-import { CryptoError, openChunk } from '@azaion/crypto';
+import { CryptoError } from '@azaion/crypto';
 import { type ByteRange, releaseBytes } from '@azaion/kernel';
 
 import { type ChunkOpener, type OpenedChunks } from '../chunk-work.js';
@@ -148,11 +148,9 @@ export class OpenRange {
     for (let index = planned.from; index < planned.to;) {
       let { plaintext, count }: OpenedChunks = { plaintext: Buffer.alloc(0), count: 0 };
       try {
-        const next = await opened.next();
-        if (next.done) throw new Error('An opener left chunks out.');
-        ({ plaintext, count } = next.value);
+        ({ plaintext, count } = await nextOf(opened));
       } catch (error) {
-        if (!(error instanceof CryptoError) || error.code !== 'chunk.invalid') throw error;
+        if (!isBadChunk(error)) throw error;
         await loaded.stored;
         plaintext = await this.openAnew(range, index);
         count = 1;
@@ -185,9 +183,12 @@ export class OpenRange {
     const range = { start, end: start + segment.sealedBytes(index) };
     await this.context.reader.store.discard(folderId, pack, range);
     const again = await this.readPack(planned, pack, upcoming, range, true);
+    const chunks = [{ at: 0, sealedBytes: range.end - range.start, secrets: segment.secrets(index) }];
+    const opened = this.context.opener.open({ bytes: again.bytes, movable: again.movable, chunks });
     try {
-      return openChunk(again.bytes, segment.secrets(index));
+      return (await nextOf(opened)).plaintext;
     } catch (cause) {
+      if (!isBadChunk(cause)) throw cause;
       await again.stored;
       await this.context.reader.store.discard(folderId, pack, range);
       const chunk = planned.segmentIndex * RECORDS_PER_SEGMENT + index;
@@ -241,6 +242,16 @@ export class OpenRange {
       upcoming.push(segment.pack(other).packId);
     return { pack: segment.pack(index), upcoming };
   }
+}
+
+async function nextOf(opened: AsyncGenerator<OpenedChunks, void>): Promise<OpenedChunks> {
+  const next = await opened.next();
+  if (next.done) throw new Error('An opener left chunks out.');
+  return next.value;
+}
+
+function isBadChunk(error: unknown): boolean {
+  return error instanceof CryptoError && error.code === 'chunk.invalid';
 }
 
 /** What is left of a planned range once the chunks before `from` have been handed out. */
