@@ -1,6 +1,6 @@
 import { type Readable } from 'node:stream';
 
-import { type SegmentKind } from '@azaion/crypto';
+import { CryptoError, type SegmentKind } from '@azaion/crypto';
 import { type ByteRange, DomainError, type ResourceName } from '@azaion/kernel';
 import {
   ChunkOpener,
@@ -143,7 +143,7 @@ class MeteredChunkOpener extends ChunkOpener {
     try {
       yield* opened;
     } catch (error) {
-      this.metrics.chunkFailed();
+      if (error instanceof CryptoError && error.code === 'chunk.invalid') this.metrics.chunkFailed();
       throw error;
     }
   }
