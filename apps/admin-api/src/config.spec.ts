@@ -50,6 +50,12 @@ describe('readAdminConfig', () => {
     { S3_SECRET_ACCESS_KEY: 'secret' },
     { PASSWORD_HASH_MEMORY_KIB: '19455' },
     { PASSWORD_HASH_PASSES: '1' },
+    { DATABASE_CONNECTIONS: '3' },
+    { DATABASE_CONNECTIONS: '501' },
+    { CORS_ORIGINS: '*' },
+    { CORS_ORIGINS: 'https://console.example.com/' },
+    { CORS_ORIGINS: 'console.example.com' },
+    { CORS_ORIGINS: 'https://console.example.com,null' },
   ])('refuses %j alone', (env) => {
     expect(problemsOf(env)).toHaveLength(1);
   });

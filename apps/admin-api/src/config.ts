@@ -76,6 +76,13 @@ export class AdminConfig {
   @IsString()
   readonly databaseMigrationUrl?: Secret<string>;
 
+  /** Connections to the database that this replica holds at most. Over all replicas they must stay below the server's `max_connections`. */
+  @EnvInteger('DATABASE_CONNECTIONS')
+  @IsInt()
+  @Min(4)
+  @Max(500)
+  readonly databaseConnections: number = 20;
+
   /** Base URL of the object store as this service reaches it. */
   @EnvText('S3_ENDPOINT')
   @IsOptional()
@@ -212,6 +219,12 @@ export class AdminConfig {
   @EnvList('TRUSTED_PROXIES')
   @ArrayMaxSize(64)
   readonly trustedProxies: readonly string[] = [];
+
+  /** Origins whose pages may call the API from a browser, such as `https://console.example.com`; none unless given. */
+  @EnvList('CORS_ORIGINS')
+  @ArrayMaxSize(64)
+  @Matches(/^https?:\/\/(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::\d{1,5})?$/, { each: true })
+  readonly corsOrigins: readonly string[] = [];
 
   /** Whether this replica takes part in checking what was published. At least one should. */
   @EnvFlag('VERIFIER')

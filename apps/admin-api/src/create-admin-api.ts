@@ -39,6 +39,7 @@ export async function createAdminApi(
     retiredPaths: RETIRED_PATHS,
     problems: adminProblemOptions,
     metrics: { registry: options.metrics ?? new Metrics(), scrapeToken: config.metricsToken },
+    allowedOrigins: config.corsOrigins,
     ...(config.trustedProxies.length === 0 ? {} : { trustedProxies: config.trustedProxies }),
     ...(options.log === undefined ? {} : { log: options.log }),
   });

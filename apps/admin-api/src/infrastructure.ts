@@ -58,11 +58,11 @@ export async function openInfrastructure(
   const logger = new Logger('Database');
   const connection = embedded?.connection ?? { connectionString: (config.databaseUrl ?? new Secret('')).reveal() };
   const owner = config.databaseMigrationUrl;
-  const database = new Database(
-    connection,
-    (code) => logger.warn(`A connection was lost while idle (${code}).`),
-    SERVICE_ROLE,
-  );
+  const database = new Database(connection, {
+    onLostConnection: (code) => logger.warn(`A connection was lost while idle (${code}).`),
+    role: SERVICE_ROLE,
+    connections: config.databaseConnections,
+  });
   const close = async (): Promise<void> => {
     await database.close();
     await embedded?.stop();

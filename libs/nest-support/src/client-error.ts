@@ -4,12 +4,17 @@ import { type Duplex } from 'node:stream';
 
 import { HttpProblem, PROBLEM_MEDIA_TYPE, problemOf } from './problem.js';
 
-/** Answers what Node's HTTP parser refused: there is no request yet, so the answer is written by hand. */
+/**
+ * Answers what Node's HTTP parser refused: there is no request yet, so the answer is written by hand.
+ *
+ * @param itsTurn - Whether it is known that no answer is under way.
+ */
 export function answerClientError(
   error: NodeJS.ErrnoException,
   socket: Duplex & { readonly bytesWritten?: number },
+  itsTurn = false,
 ): void {
-  if (error.code === 'ECONNRESET' || !socket.writable || (socket.bytesWritten ?? 0) > 0) {
+  if (error.code === 'ECONNRESET' || !socket.writable || (!itsTurn && (socket.bytesWritten ?? 0) > 0)) {
     socket.destroy(); // nobody listens, or an answer is under way already
     return;
   }

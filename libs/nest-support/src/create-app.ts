@@ -9,6 +9,7 @@ import { Logger } from 'nestjs-pino';
 
 import { AllowedMethods } from './allowed-methods.js';
 import { answerClientError } from './client-error.js';
+import { allowOrigins } from './cross-origin.js';
 import { BearerGuard, RolesGuard } from './guards.js';
 import { measureRequests } from './http-metrics.js';
 import { createLogger, logAnswers, loggerModule, type LogOptions } from './logging.js';
@@ -21,6 +22,7 @@ import { BINARY_MEDIA_TYPE } from './raw-body.js';
 import { rebindingProblem } from './rebinding.js';
 import { REQUEST_ID_HEADER, requestIdOf } from './request-id.js';
 import { SilentConnections } from './silent-connections.js';
+import { DEFAULT_SLOW_REQUEST_LIMITS, type SlowRequestLimits, SlowRequests } from './slow-requests.js';
 import { followTraces } from './trace-context.js';
 import { cameOverUnixSocket, serveOnUnixSocket, type UnixSocket } from './unix-socket.js';
 import { StrictValidationPipe } from './validation.js';
@@ -32,8 +34,10 @@ export interface AppOptions {
   readonly validationStatus: 400 | 422;
   /** Largest JSON body; 1 MiB unless given. Binary and multipart bodies are streams with limits of their own. */
   readonly jsonBodyLimitBytes?: number;
-  /** Time for a whole request to arrive, its body included; 0 (none) unless given, because uploads may take long. */
-  readonly requestTimeoutMs?: number;
+  /** How slow requests may arrive; {@link DEFAULT_SLOW_REQUEST_LIMITS} unless given. */
+  readonly slowRequests?: Partial<SlowRequestLimits>;
+  /** Origins whose pages may call with a bearer token and read the answers (CORS). None unless given. */
+  readonly allowedOrigins?: readonly string[];
   /** Proxies whose `X-Forwarded-For` is believed: addresses or networks. None unless given. */
   readonly trustedProxies?: readonly string[];
   /** Accepts multipart bodies, as streams that the handler reads with `request.parts()`. */
@@ -72,9 +76,12 @@ class ApplicationRoot {}
  */
 export async function createApp(module: Type | DynamicModule, options: AppOptions): Promise<NestFastifyApplication> {
   const filter = new ProblemFilter(options.problems);
+  const limits = { ...DEFAULT_SLOW_REQUEST_LIMITS, ...options.slowRequests };
+  // No time for a whole request: uploads may take long. How slow their bodies may be is watched for.
+  const timeouts = { headersTimeout: limits.headersMs, requestTimeout: 0, connectionsCheckingInterval: limits.checkMs };
   const adapter = new FastifyAdapter({
     bodyLimit: options.jsonBodyLimitBytes ?? 1024 * 1024,
-    requestTimeout: options.requestTimeoutMs ?? 0,
+    requestTimeout: timeouts.requestTimeout,
     trustProxy: options.trustedProxies === undefined ? false : [...options.trustedProxies],
     genReqId: requestIdOf,
     requestIdHeader: false,
@@ -86,11 +93,11 @@ export async function createApp(module: Type | DynamicModule, options: AppOption
       setCommonHeaders(request, reply);
       filter.answer(error, request, reply);
     },
-    ...(options.tls === undefined ? {} : { https: { ...options.tls } }),
+    ...(options.tls === undefined ? { http: timeouts } : { https: { ...options.tls, ...timeouts } }),
   } as ConstructorParameters<typeof FastifyAdapter>[0]);
   const fastify = adapter.getInstance<FastifyInstance>();
   const logger = createLogger(options.log);
-  configureFastify(fastify, options);
+  configureFastify(fastify, options, limits);
   followTraces(fastify);
   logAnswers(fastify, logger);
   if (options.metrics !== undefined) measureRequests(fastify, options.metrics.registry);
@@ -116,17 +123,23 @@ export async function createApp(module: Type | DynamicModule, options: AppOption
   return app;
 }
 
-function configureFastify(fastify: FastifyInstance, options: AppOptions): void {
+function configureFastify(fastify: FastifyInstance, options: AppOptions, limits: SlowRequestLimits): void {
+  const slow = new SlowRequests(limits);
+  slow.watch(fastify.server);
   const allowed = new AllowedMethods();
   let closing = false;
   fastify.addHook('onRoute', ({ method, url }) => allowed.add(method, url));
   fastify.addHook('onRequest', (request, reply, done) => {
     setCommonHeaders(request, reply);
     if (closing) void reply.header('connection', 'close');
-    done(earlyProblem(request, options, allowed, closing));
+    done();
   });
+  if (options.allowedOrigins !== undefined && options.allowedOrigins.length > 0)
+    allowOrigins(fastify, options.allowedOrigins, (url) => allowed.of(pathOf(url)));
+  fastify.addHook('onRequest', (request, _reply, done) => done(earlyProblem(request, options, allowed, closing)));
   const graceMs = options.shutdownGraceMs ?? DEFAULT_SHUTDOWN_GRACE_MS;
-  if (options.unixSocket !== undefined) serveOnUnixSocket(fastify, options.unixSocket, graceMs);
+  if (options.unixSocket !== undefined)
+    slow.watch(serveOnUnixSocket(fastify, options.unixSocket, graceMs, limits.headersMs));
   const silent = new SilentConnections(fastify.server);
   fastify.addHook('preClose', (done) => {
     closing = true;

@@ -26,9 +26,17 @@ export function cameOverUnixSocket(request: FastifyRequest): boolean {
  * killed process left behind is taken over. It makes `ready` fail when the path is taken by something else.
  *
  * @param graceMs - Time that running requests get at shutdown before their connections are cut.
+ * @param headersMs - Time for the headers of a request to arrive.
  */
-export function serveOnUnixSocket(fastify: FastifyInstance, socket: UnixSocket, graceMs: number): void {
-  const server = createServer({ requestTimeout: 0 }, (request, response) => fastify.routing(request, response));
+export function serveOnUnixSocket(
+  fastify: FastifyInstance,
+  socket: UnixSocket,
+  graceMs: number,
+  headersMs: number,
+): Server {
+  const server = createServer({ requestTimeout: 0, headersTimeout: headersMs }, (request, response) =>
+    fastify.routing(request, response),
+  );
   server.on('connection', (connection: Socket) => local.add(connection));
   server.on('clientError', (error, connection) => answerClientError(error, connection));
   const silent = new SilentConnections(server);
@@ -41,6 +49,7 @@ export function serveOnUnixSocket(fastify: FastifyInstance, socket: UnixSocket, 
     done();
   });
   fastify.addHook('onClose', () => closed);
+  return server;
 }
 
 async function listen(server: Server, { path, mode }: UnixSocket): Promise<void> {

@@ -20,7 +20,6 @@ import { grantServiceRole, type SERVICE_ROLE } from './service-role.js';
 export type Queries = Kysely<Schema> | Transaction<Schema>;
 
 const INT8_OID = 20;
-const CONNECTIONS = 20;
 /** What holds locks longer than this has lost its way. */
 const MAX_WAIT_MS = 120_000;
 
@@ -37,22 +36,36 @@ export type ConnectionSettings =
       readonly database: string;
     };
 
+/** What an operator may tell. */
+export interface DatabaseOptions {
+  /** Told the code of an error that ended an idle connection. */
+  readonly onLostConnection?: (code: string) => void;
+  /** What every connection may do; whatever the login may unless given. */
+  readonly role?: typeof SERVICE_ROLE;
+  /** Connections at most; 4 unless given. Who finds all of them busy waits for ten seconds, then fails. */
+  readonly connections?: number;
+}
+
+const FEW_CONNECTIONS = 4;
+
+/** Connections of a pool at one moment. */
+export interface PoolState {
+  readonly busy: number;
+  readonly idle: number;
+  /** Work that waits for one. */
+  readonly waiting: number;
+}
+
 /** The Admin API's PostgreSQL. */
 export class Database {
   readonly queries: Kysely<Schema>;
 
-  /**
-   * @param onLostConnection - Told the code of an error that ended an idle connection.
-   * @param role - What every connection may do; whatever the login may unless given.
-   */
-  constructor(
-    settings: ConnectionSettings,
-    onLostConnection: (code: string) => void = () => undefined,
-    role?: typeof SERVICE_ROLE,
-  ) {
+  private readonly pool: pg.Pool;
+
+  constructor(settings: ConnectionSettings, { onLostConnection, role, connections }: DatabaseOptions = {}) {
     const pool = new pg.Pool({
       ...settings,
-      max: CONNECTIONS,
+      max: connections ?? FEW_CONNECTIONS,
       connectionTimeoutMillis: 10_000,
       statement_timeout: MAX_WAIT_MS,
       idle_in_transaction_session_timeout: MAX_WAIT_MS,
@@ -65,7 +78,8 @@ export class Database {
       },
     });
     // A connection that breaks while idle is replaced by the pool; without a listener it would end the process.
-    pool.on('error', (error) => onLostConnection(codeOf(error)));
+    pool.on('error', (error) => onLostConnection?.(codeOf(error)));
+    this.pool = pool;
     this.queries = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
   }
 
@@ -104,6 +118,12 @@ export class Database {
     const { error } = await migrator.migrateToLatest();
     if (error !== undefined) throw new Error('The database schema could not be brought up to date.', { cause: error });
     await this.transaction(grantServiceRole);
+  }
+
+  /** How busy it is. */
+  get poolState(): PoolState {
+    const { totalCount, idleCount: idle, waitingCount: waiting } = this.pool;
+    return { busy: totalCount - idle, idle, waiting };
   }
 
   /** Whether the database answers. */
