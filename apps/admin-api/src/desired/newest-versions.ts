@@ -1,6 +1,6 @@
 import { type ResourceKind } from '@azaion/crypto';
 import { type ResourceName } from '@azaion/kernel';
-import { type Expression, expressionBuilder, type SqlBool } from 'kysely';
+import { type Expression, expressionBuilder, sql, type SqlBool } from 'kysely';
 
 import { type Queries } from '../persistence/database.js';
 import { type Schema } from '../persistence/schema.js';
@@ -13,7 +13,8 @@ export interface AvailableVersion extends ResourceName {
 }
 
 /**
- * The newest versions of resources that may be granted to a device: the fleet's and its own.
+ * The versions of resources that a device is granted when it names none: what an administrator has pinned, else the newest of the fleet's and
+ * its own.
  *
  * @param serial - `undefined` for what every device may have.
  * @returns By `folder/name`; what has no such version is missing.
@@ -35,6 +36,7 @@ export async function newestVersions(
     )
     .orderBy('folders.name')
     .orderBy('resources.name')
+    .orderBy(sql`versions.version is not distinct from resources.pinned_version`, 'desc')
     .orderBy('versions.version', 'desc')
     .execute();
   return new Map(rows.map((row) => [pathOf(row), row]));

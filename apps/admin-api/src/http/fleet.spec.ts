@@ -94,6 +94,27 @@ describe('desired state and reports over HTTP', () => {
       expect((await ask(await other.token())).json.resources[0].newest).toBe(2);
     });
 
+    it('tells the version that an administrator has pinned where "latest" is wanted, until the pin is taken away', async () => {
+      const device = await TestDevice.enrolled(api);
+      const token = await device.token();
+      await publish('engines/pinned.engine');
+      await publish('engines/pinned.engine');
+      const wanted = { resources: [{ folder: 'engines', name: 'pinned.engine', version: 'latest' }] };
+      await asAdministrator('PUT', `/devices/${device.serial}/desired`, wanted);
+      const first = await ask(token);
+      expect(first.json.resources[0].newest).toBe(2);
+      expect((await asAdministrator('POST', '/sealed/engines/pinned.engine/pin', { version: 1 })).status).toBe(204);
+      const pinned = await ask(token, tagOf(first));
+      expect({ status: pinned.status, newest: pinned.json.resources?.[0].newest as number }).toEqual({
+        status: 200,
+        newest: 1,
+      });
+      await publish('engines/pinned.engine', { token });
+      expect((await ask(token, tagOf(pinned))).status).toBe(304);
+      expect((await asAdministrator('DELETE', '/sealed/engines/pinned.engine/pin')).status).toBe(204);
+      expect((await ask(token)).json.resources[0].newest).toBe(3);
+    });
+
     it('is for enrolled devices in good standing only', async () => {
       const device = await TestDevice.enrolled(api);
       const token = await device.token();
