@@ -249,7 +249,7 @@ function useCases(config: AdminConfig): Provider[] {
     ]),
     made(GrantForDevices, [Database, GrantResource]),
     made(ReadCatalogue, [Database, Folders]),
-    made(ManageVersions, [Database, StatementAuthority, AuditLog]),
+    made(ManageVersions, [Database, StatementAuthority, TrustedStatements, AuditLog]),
     made(ReportBadChunk, [Database, Folders, Clock]),
     made(CollectPacks, [Database, ObjectStore, Clock]),
     made(VerifyVersions, [Database, ObjectStore, KeyVault, AuditLog, Clock]),

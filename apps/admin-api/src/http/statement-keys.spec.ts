@@ -26,6 +26,7 @@ import { InMemoryPackStore, InMemorySegmentStore, softwareRecipient } from '@aza
 import { maintenanceCommands } from '../maintenance.js';
 import { readAdminConfig } from '../config.js';
 import { EmbeddedPostgres } from '../persistence/embedded-postgres.js';
+import { TestDevice } from '../testing/device.js';
 import { DraftUpload } from '../testing/draft-upload.js';
 import { type Account, startApi, type StartedApi } from '../testing/started-api.js';
 
@@ -234,6 +235,31 @@ describe('statement keys under an offline root', () => {
     expect(await storedStatement()).not.toBe(before);
   });
 
+  it('lets a device’s version be promoted whose statement such a run has not come to', async () => {
+    const builder = await TestDevice.enrolled(api);
+    const upload = await DraftUpload.open(api, { token: await builder.token() }, 'engines/built.engine');
+    expect((await upload.commit(upload.draft(await upload.pack(content)))).status).toBe(201);
+    const { queries } = api.infrastructure.database;
+    const built = await queries
+      .selectFrom('versions')
+      .select(['resource_id', 'statement'])
+      .where('scope', '=', `device:${builder.serial}`)
+      .executeTakeFirstOrThrow();
+    const next = await make();
+    expect((await put(await signed(6, [next]))).status).toBe(200);
+    await queries
+      .updateTable('versions')
+      .set({ statement: built.statement })
+      .where('resource_id', '=', built.resource_id)
+      .execute();
+    const promoted = await api.call('POST', '/sealed/engines/built.engine/versions/1/promote', {
+      token: api.administrator.token,
+      body: {},
+    });
+    expect(promoted.status).toBe(204);
+    expect(await fetched(await device('reads what was promoted'), 'engines/built.engine')).toEqual(content);
+  });
+
   it('gives no new signature to a statement that says something else than its row', async () => {
     const good = await storedStatement();
     await api.infrastructure.database.queries
@@ -242,7 +268,7 @@ describe('statement keys under an offline root', () => {
       .where('statement', '=', good)
       .execute();
     const next = await make();
-    const { status } = await put(await signed(6, [next]));
+    const { status } = await put(await signed(7, [next]));
     expect(status).toBe(200);
     expect(await storedStatement()).toBe(good);
     await expect(fetched(await device('is refused'))).rejects.toMatchObject({ code: 'api.unexpected' });
@@ -251,7 +277,7 @@ describe('statement keys under an offline root', () => {
   it('keeps the newest document over a restart, also with an older one in the configuration', async () => {
     await api.app.close();
     api = await startApi({ ...env, STATEMENT_KEY_DOCUMENT_FILE: join(directory, 'keys.jws') });
-    expect((await list()).documentVersion).toBe(6);
+    expect((await list()).documentVersion).toBe(7);
   });
 });
 

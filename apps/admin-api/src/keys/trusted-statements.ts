@@ -9,7 +9,7 @@ import {
 import { type Selectable, sql } from 'kysely';
 
 import { type AuditLog } from '../audit/audit-log.js';
-import { type Database } from '../persistence/database.js';
+import { type Database, type Queries } from '../persistence/database.js';
 import { type VersionsTable } from '../persistence/schema.js';
 import { type SigningKeys } from './signing-keys.js';
 import { type StatementAuthority } from './statement-authority.js';
@@ -107,10 +107,16 @@ export class TrustedStatements {
     return numUpdatedRows > 0n;
   }
 
-  /** A statement by one of this API's own keys, of any age, that says what the row says: nothing else gets a new signature. */
-  private async checked(version: Version): Promise<Statement> {
+  /**
+   * What the statement of a version says, when one of this API's own keys, of any age, has signed it and it agrees with its row: nothing else
+   * gets a new signature.
+   *
+   * @param on - The caller's transaction, so that it needs no second connection.
+   * @throws CryptoError `statement.invalid`.
+   */
+  async checked(version: Version, on?: Queries): Promise<Statement> {
     const [header = ''] = version.statement.split('.', 1);
-    const own = (await this.keys.published('statement')).find(({ kid }) => statementHeader(kid) === header);
+    const own = (await this.keys.published('statement', on)).find(({ kid }) => statementHeader(kid) === header);
     const statement = await readStatement(
       version.statement,
       own === undefined ? undefined : await importVerificationKey(own.kid, own.key),

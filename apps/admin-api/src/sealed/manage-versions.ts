@@ -1,4 +1,4 @@
-import { signStatement, verifyStatement } from '@azaion/crypto';
+import { signStatement } from '@azaion/crypto';
 import { type ResourceName } from '@azaion/kernel';
 import { ResourceError } from '@azaion/split-resource';
 import { type Selectable } from 'kysely';
@@ -6,6 +6,7 @@ import { type Selectable } from 'kysely';
 import { type AuditLog } from '../audit/audit-log.js';
 import { AdminError } from '../errors.js';
 import { type StatementAuthority } from '../keys/statement-authority.js';
+import { type TrustedStatements } from '../keys/trusted-statements.js';
 import { type Database, type Queries } from '../persistence/database.js';
 import { type VersionsTable } from '../persistence/schema.js';
 import { actorOf, type Standing } from './current-standing.js';
@@ -22,20 +23,22 @@ export class ManageVersions {
   constructor(
     private readonly database: Database,
     private readonly authority: StatementAuthority,
+    private readonly statements: TrustedStatements,
     private readonly audit: AuditLog,
   ) {}
 
   /**
    * Gives a version that a device published for itself to the fleet: the same version, its statement signed anew. A repeat changes nothing.
    *
-   * @throws ResourceError `resource.not-found`; AdminError `version.withdrawn`; CryptoError `statement.*` when the kept statement is not this API's.
+   * @throws ResourceError `resource.not-found`; AdminError `version.withdrawn`; CryptoError `statement.invalid` when the kept statement is not this API's.
    */
   async promote(resource: ResourceName, number: number, standing: Standing): Promise<void> {
-    const [trusted, signing] = [await this.authority.trustedKeys(), await this.authority.signingKey()];
     await this.decide(resource, number, standing, 'version.promoted', async (on, { version }) => {
       if (version.state === 'withdrawn') throw withdrawn();
       if (version.scope === 'fleet') return false;
-      const statement = await verifyStatement(version.statement, trusted);
+      // By any key of this API's: a run that signs anew after a stolen key may not have come to it.
+      const statement = await this.statements.checked(version, on);
+      const signing = await this.authority.signingKey(on);
       await update(on, version, {
         scope: 'fleet',
         statement: await signStatement({ ...statement, scope: 'fleet' }, signing),
