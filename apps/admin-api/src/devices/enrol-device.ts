@@ -149,7 +149,8 @@ export class EnrolDevice {
         'attestation.activation-failed',
         'The TPM has not shown that it holds both keys: start the enrolment again.',
       );
-      await this.recordRefusal(serial, error, address);
+      // What was invented is nobody's attempt yet: strangers must not fill the log.
+      if (pending !== undefined) await this.recordRefusal(serial, error, address);
       throw error;
     }
     const keys = {

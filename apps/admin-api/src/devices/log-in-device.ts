@@ -1,6 +1,7 @@
 import { type PublicJwk } from '@azaion/crypto';
 import { type DeviceAssertion, IdentityError, readDeviceAssertion, verifyDeviceAssertion } from '@azaion/identity';
 import { type Clock } from '@azaion/kernel';
+import { sql } from 'kysely';
 
 import { type AuditLog } from '../audit/audit-log.js';
 import { type Database, isUniqueViolation } from '../persistence/database.js';
@@ -81,7 +82,7 @@ export class LogInDevice {
 
   private open(
     { jti, rememberUntilSeconds, serial }: DeviceAssertion,
-    user: { readonly id: string; readonly email: string },
+    device: KnownDevice,
     address: string,
   ): Promise<IssuedTokens> {
     return this.database.transaction(async (on) => {
@@ -94,14 +95,22 @@ export class LogInDevice {
           expires_at: new Date(rememberUntilSeconds * 1000),
         })
         .execute();
-      await on.updateTable('devices').set({ last_seen_at: now }).where('serial', '=', serial).execute();
-      await on.updateTable('users').set({ last_login: now }).where('id', '=', user.id).execute();
+      // The row's lock: whoever revokes or resets the device ends the session that begins here, or forestalls it.
+      const { numUpdatedRows } = await on
+        .updateTable('devices')
+        .set({ last_seen_at: now })
+        .where('serial', '=', serial)
+        .where('status', '=', 'enrolled')
+        .where(sql<boolean>`signing_key = ${JSON.stringify(device.signing_key)}::jsonb`)
+        .executeTakeFirstOrThrow();
+      if (numUpdatedRows === 0n) throw wrongCredentials();
+      await on.updateTable('users').set({ last_login: now }).where('id', '=', device.id).execute();
       await this.audit.record(on, {
         event: 'device.logged-in',
-        actor: { id: user.id, address },
+        actor: { id: device.id, address },
         subject: serial,
       });
-      return this.sessions.open(on, { ...user, role: 'CompanionPC', deviceSerial: serial });
+      return this.sessions.open(on, { id: device.id, email: device.email, role: 'CompanionPC', deviceSerial: serial });
     });
   }
 }

@@ -2,9 +2,11 @@
 import { randomBytes } from 'node:crypto';
 
 import { generateP256KeyPair } from '@azaion/crypto';
+import { toBase64Url } from '@azaion/kernel';
+import { sql } from 'kysely';
 
 import { type EnrolmentBody, TestDevice } from '../testing/device.js';
-import { type StartedApi, startApi } from '../testing/started-api.js';
+import { type Answer, type StartedApi, startApi } from '../testing/started-api.js';
 
 describe('devices over HTTP', () => {
   let api: StartedApi;
@@ -208,7 +210,52 @@ describe('devices over HTTP', () => {
     });
   });
 
+  it('an invented activation is refused and fills no log', async () => {
+    const { serial } = await TestDevice.register(api);
+    const invented = () => toBase64Url(randomBytes(32));
+    const { status, json } = await api.call('POST', `/devices/${serial}/enrolment/activation`, {
+      body: { activation: invented(), secret: invented() },
+    });
+    expect({ status, code: json.code as string }).toEqual({ status: 422, code: 'attestation.activation-failed' });
+    const recorded = await api.infrastructure.database.queries
+      .selectFrom('audit_events')
+      .select('event')
+      .where('subject', '=', serial)
+      .where('event', '=', 'device.attestation-refused')
+      .execute();
+    expect(recorded).toEqual([]);
+  });
+
   describe('POST /devices/:serial/revoke and reset', () => {
+    /** Lets a login run into a revocation that has not ended yet. */
+    const duringRevocation = async (serial: string, logIn: () => Promise<Answer>): Promise<Answer> => {
+      const { database } = api.infrastructure;
+      const { answer } = await database.transaction(async (on) => {
+        await on.updateTable('devices').set({ status: 'revoked' }).where('serial', '=', serial).execute();
+        let answered = false;
+        const answer = logIn().finally(() => (answered = true));
+        while (!answered) {
+          const { rows } = await sql<{
+            waiting: number;
+          }>`select count(*) as waiting from pg_locks where not granted`.execute(database.queries);
+          if ((rows[0]?.waiting ?? 0) > 0) break;
+        }
+        return { answer };
+      });
+      return answer;
+    };
+
+    it('end a login with the password that is under way', async () => {
+      const { serial, email, password } = await TestDevice.register(api);
+      expect((await duringRevocation(serial, () => api.logIn(email, password))).status).toBe(401);
+    });
+
+    it('end a login with the key that is under way', async () => {
+      const device = await TestDevice.enrolled(api);
+      const assertion = await device.assertion();
+      expect((await duringRevocation(device.serial, () => device.logIn(assertion))).status).toBe(401);
+    });
+
     it('ends logins and refreshes at once; a reset lets the device enrol again', async () => {
       const device = await TestDevice.enrolled(api);
       const { json } = await device.logIn(await device.assertion());

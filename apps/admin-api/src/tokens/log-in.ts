@@ -57,6 +57,14 @@ export class LogIn {
     const user = await this.attempt(credentials, 'login');
     if (typeof user === 'string') throw this.settings.legacyErrors ? legacyError(user) : wrongCredentials();
     return this.database.transaction(async (on) => {
+      // Whoever revokes or enrols the device meanwhile ends the session that begins here, or forestalls it.
+      const device = await on
+        .selectFrom('devices')
+        .select('status')
+        .where('user_id', '=', user.id)
+        .forShare()
+        .executeTakeFirst();
+      if (!isPasswordArmed(device?.status ?? null)) return undefined;
       // The row's lock: whoever disables the account or changes its role or password ends the session that begins here, or forestalls it.
       const current = await on
         .updateTable('users')
