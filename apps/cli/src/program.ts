@@ -244,6 +244,7 @@ function addBundleCommands(
     .addOption(api())
     .requiredOption('-o, --output <path>', 'the directory, or the file when it ends with .tar')
     .requiredOption('--device <serial>', 'a device that shall open them; may be repeated', collected)
+    .option('--days <number>', 'how long the devices may open them, 1 to 90; what the folder says when left out')
     .action((resources: string[], options: CreateBundleOptions) => createBundle(context, resources, options));
   command('inspect <bundle>', 'Show what a bundle holds, and until when.', bundle).action((path: string) =>
     inspectBundle(context, path),

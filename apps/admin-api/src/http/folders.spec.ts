@@ -30,7 +30,7 @@ describe('the rules of folders', () => {
     operator = await api.account('Operator');
     device = await TestDevice.enrolled(api);
     key = await generateP256KeyPair();
-    for (const folder of ['secret', 'quiet', 'leased']) {
+    for (const folder of ['secret', 'quiet', 'leased', 'carried']) {
       const upload = await DraftUpload.open(api, publisher, `${folder}/model`);
       await upload.commit(upload.draft(await upload.pack(randomBytes(100))));
     }
@@ -128,6 +128,27 @@ describe('the rules of folders', () => {
     };
     expect(life(await grant('leased', await device.token(), device.agreement.point))).toBe(3600);
     expect(life(await grant('leased', operator.token))).toBe(900);
+  });
+
+  it('leave an administrator who makes grants for devices the word on how long they hold, within the same bounds', async () => {
+    await put('carried', { leaseSeconds: 7200 });
+    const batch = (body: object): Promise<Answer> =>
+      api.call('POST', '/sealed/carried/model/grants/batch', {
+        token: api.administrator.token,
+        body: { serials: [device.serial], version: 1, ...body },
+      });
+    const life = async (body: object): Promise<number> => {
+      const { json } = await batch(body);
+      const claims = JSON.parse(
+        Buffer.from((json.grants[0].grantToken as string).split('.')[1]!, 'base64url').toString(),
+      ) as Record<string, number>;
+      return claims['notAfter']! - claims['issuedAt']!;
+    };
+    expect(await life({})).toBe(7200);
+    expect(await life({ leaseSeconds: 3600 })).toBe(3600);
+    expect(await life({ leaseSeconds: 90 * 86_400 })).toBe(90 * 86_400);
+    for (const leaseSeconds of [3599, 90 * 86_400 + 1, 3600.5, '3600'])
+      expect((await batch({ leaseSeconds })).status).toBe(400);
   });
 
   it('keep people and unattested devices out where attestation is required', async () => {

@@ -1,3 +1,4 @@
+import { MAX_LEASE_SECONDS, MIN_LEASE_SECONDS } from '@azaion/identity';
 import { isValidName, NameError, resourceName, toBase64Url } from '@azaion/kernel';
 import { AllowRoles, AnyRole, BINARY_MEDIA_TYPE, ProblemResponses } from '@azaion/nest-support';
 import { MAX_PACK_URLS, PACK_ID_PATTERN } from '@azaion/split-resource';
@@ -92,6 +93,18 @@ class BatchBody {
   @Min(1)
   @Max(0x7fff_ffff)
   readonly version!: number;
+
+  @ApiPropertyOptional({
+    minimum: MIN_LEASE_SECONDS,
+    maximum: MAX_LEASE_SECONDS,
+    example: 2592000,
+    description: 'How long the leases hold; what the folder says when left out',
+  })
+  @IsOptional()
+  @IsInt()
+  @Min(MIN_LEASE_SECONDS)
+  @Max(MAX_LEASE_SECONDS)
+  readonly leaseSeconds?: number;
 }
 
 class DeviceGrantAnswer {
@@ -289,11 +302,15 @@ export class GrantsController {
   async batch(
     @Param('folder') folder: string,
     @Param('name') name: string,
-    @Body() { serials, version }: BatchBody,
+    @Body() { serials, version, leaseSeconds }: BatchBody,
     @CallerStanding() standing: Standing,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<AnswerOf<BatchAnswer>> {
-    const grants = await this.forDevices.run(resourceName(folder, name), version, serials, standing);
+    const grants = await this.forDevices.run(
+      { resource: resourceName(folder, name), version, leaseSeconds },
+      serials,
+      standing,
+    );
     void reply.header('cache-control', 'no-store');
     return {
       grants: grants.map(({ serial, grant: { grantId, statement, grantToken, sealedRecipeKey } }) => ({

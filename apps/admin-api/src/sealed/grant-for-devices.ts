@@ -1,13 +1,13 @@
 import { randomBytes } from 'node:crypto';
 
 import { IdentityError, parseRole } from '@azaion/identity';
-import { type ResourceName, toBase64Url } from '@azaion/kernel';
+import { toBase64Url } from '@azaion/kernel';
 import { type GrantAnswer } from '@azaion/split-resource';
 
 import { AdminError } from '../errors.js';
 import { type Database } from '../persistence/database.js';
 import { type Standing } from './current-standing.js';
-import { type GrantResource } from './grant-resource.js';
+import { type GrantRequest, type GrantResource } from './grant-resource.js';
 
 /** Most devices of one call. */
 export const MAX_BATCH_DEVICES = 256;
@@ -29,14 +29,14 @@ export class GrantForDevices {
   ) {}
 
   /**
+   * @param granted - What they are granted, and for how long.
    * @param serials - 1 to {@link MAX_BATCH_DEVICES}, different.
    * @param actor - An ApiAdmin.
    * @throws AdminError `device.not-found`; IdentityError `device.not-enrolled` | `device.revoked` | `folder.forbidden` | `folder.attestation-required`;
    *   ResourceError `resource.not-found`. No device's grant is given out then.
    */
   async run(
-    resource: ResourceName,
-    version: number,
+    granted: Pick<GrantRequest, 'resource' | 'version' | 'leaseSeconds'>,
     serials: readonly string[],
     actor: Standing,
   ): Promise<readonly DeviceGrant[]> {
@@ -44,7 +44,7 @@ export class GrantForDevices {
     const grants: DeviceGrant[] = [];
     for (const { standing, recipientPoint } of devices) {
       const nonce = toBase64Url(randomBytes(32)); // nobody asked, so nobody compares it
-      const grant = await this.grants.run({ resource, version, recipientPoint, nonce }, standing, actor);
+      const grant = await this.grants.run({ ...granted, recipientPoint, nonce }, standing, actor);
       grants.push({ serial: standing.deviceSerial ?? '', grant });
     }
     return grants;

@@ -52,6 +52,8 @@ export interface GrantRequest {
   /** 65 bytes, untrusted. */
   readonly recipientPoint: Uint8Array;
   readonly nonce: string;
+  /** How long a device's lease holds: an administrator's word, within the bounds of folders. What the folder says when left out. */
+  readonly leaseSeconds?: number | undefined;
 }
 
 /** F2: gives one caller one version, sealed to one key. */
@@ -74,7 +76,8 @@ export class GrantResource {
    *   CryptoError `grant.foreign-recipient`.
    */
   async run(request: GrantRequest, standing: Standing, actor: Standing = standing): Promise<GrantAnswer> {
-    const { leaseSeconds } = await this.folders.assertMayOpen(request.resource.folder, standing);
+    const policy = await this.folders.assertMayOpen(request.resource.folder, standing);
+    const leaseSeconds = request.leaseSeconds ?? policy.leaseSeconds;
     await this.assertRecipient(request.recipientPoint, standing);
     const { version, latest, pinned } = await this.find(request, standing);
     const nowSeconds = Math.floor(this.clock.nowMs() / 1000);

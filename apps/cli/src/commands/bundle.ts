@@ -22,6 +22,8 @@ import { formatBytes } from '../format.js';
 import { profileTrust, pinnedKeys } from '../profile-trust.js';
 import { parseResourceReference, parseVersion } from '../resource-reference.js';
 
+const DAY_SECONDS = 86_400;
+const MAX_DAYS = 90;
 const SERIAL = /^[a-z0-9][a-z0-9._-]{0,63}$/;
 
 /** Options of `azaion bundle create`. */
@@ -29,6 +31,7 @@ export interface CreateBundleOptions {
   readonly api?: string;
   readonly output: string;
   readonly device: readonly string[];
+  readonly days?: string;
 }
 
 /** Options of `azaion bundle import`. */
@@ -46,6 +49,7 @@ export async function createBundle(
   const serials = [...new Set(options.device)];
   for (const serial of serials) if (!SERIAL.test(serial)) throw usageFailure(`"${serial}" is not a serial number.`);
   const wanted = references.map(parseVersioned);
+  const leaseSeconds = options.days === undefined ? undefined : daysOf(options.days) * DAY_SECONDS;
   const isTar = options.output.endsWith('.tar');
   const directory = isTar ? `${options.output}.parts` : options.output;
   if (isTar) await assertFree(options.output);
@@ -66,7 +70,7 @@ export async function createBundle(
       const found = await exporting.run(resource, version, recipient, writer);
       const { statement } = found;
       // Asked for before the packs are fetched: what is refused is refused at once.
-      const made = await forDevices.of(resource, statement.version, serials);
+      const made = await forDevices.of(resource, statement.version, serials, leaseSeconds);
       for (const [serial, grant] of made) await writer.grant(serial, statement.rootHash, grant);
       await writer.statement(statement.rootHash, [...made.values()][0]?.statement ?? found.statementJws);
       for (const pack of found.packs) {
@@ -186,6 +190,13 @@ function parseVersioned(text: string): {
   if (rest.length > 0)
     throw usageFailure(`"${text}" does not name a resource.`, 'Write FOLDER/NAME or FOLDER/NAME@VERSION.');
   return { resource: parseResourceReference(name), version: version === undefined ? undefined : parseVersion(version) };
+}
+
+function daysOf(text: string): number {
+  const days = Number(text);
+  if (!/^[0-9]{1,2}$/.test(text) || days < 1 || days > MAX_DAYS)
+    throw usageFailure(`"${text}" is not a number of days.`, `Give 1 to ${MAX_DAYS}.`);
+  return days;
 }
 
 function bundled({ statement }: ExportedResource): BundledResource {

@@ -23,16 +23,23 @@ export class HttpDeviceGrants {
   /**
    * Asks for grants, in batches. Nothing in them has been verified.
    *
+   * @param leaseSeconds - How long they hold, an hour to 90 days; what the folder says when left out.
    * @throws ResourceError `resource.not-found` | `resource.forbidden` and as every call; IdentityError `device.not-enrolled` | `device.revoked`.
    */
   async of(
     resource: ResourceName,
     version: number,
     serials: readonly string[],
+    leaseSeconds?: number,
   ): Promise<ReadonlyMap<string, Omit<GrantAnswer, 'urls'>>> {
     const grants = new Map<string, Omit<GrantAnswer, 'urls'>>();
     for (let from = 0; from < serials.length; from += MAX_BATCH)
-      for (const [serial, grant] of await this.batch(resource, version, serials.slice(from, from + MAX_BATCH)))
+      for (const [serial, grant] of await this.batch(
+        resource,
+        version,
+        serials.slice(from, from + MAX_BATCH),
+        leaseSeconds,
+      ))
         grants.set(serial, grant);
     return grants;
   }
@@ -41,6 +48,7 @@ export class HttpDeviceGrants {
     resource: ResourceName,
     version: number,
     serials: readonly string[],
+    leaseSeconds: number | undefined,
   ): Promise<readonly (readonly [string, Omit<GrantAnswer, 'urls'>])[]> {
     return this.client.json(
       {
@@ -48,7 +56,7 @@ export class HttpDeviceGrants {
         path: apiPath('sealed', resource.folder, resource.name, 'grants', 'batch'),
         tokens: this.tokens,
         signal: this.signal,
-        json: { version, serials },
+        json: { version, serials, ...(leaseSeconds === undefined ? {} : { leaseSeconds }) },
         expect: [200],
         maxBytes: MAX_ANSWER_BYTES,
       },
