@@ -173,15 +173,27 @@ describe('FileStatementTrust on a device', () => {
     expect(await reopened.highestVersion('f', 'r')).toBe(7);
   });
 
-  it('does not start with a record that was changed, or that is another device’s', async () => {
+  it('does not start with a record that was changed, or that is another device’s, and says so', async () => {
     await (await open({ key })).accept('f', 'r', 7);
     const text = await readFile(path(), 'utf8');
-    await writeFile(path(), text.replace('7', '6'));
-    await expect(open({ key })).rejects.toThrow('damaged');
+    await writeFile(path(), text.replace('"f/r":7', '"f/r":6'));
+    const notItsOwn =
+      /statement-trust\.json was written by another device.*restore the data directory.*delete the file/;
+    await expect(open({ key })).rejects.toThrow(notItsOwn);
     await writeFile(path(), text);
     const other = await DeviceStateKey.of(await InMemoryDeviceIdentity.create());
-    await expect(open({ key: other })).rejects.toThrow('damaged');
+    await expect(open({ key: other })).rejects.toThrow(notItsOwn);
+    await expect(open()).rejects.toThrow(notItsOwn); // a machine without device.conf
     expect(await (await open({ key })).highestVersion('f', 'r')).toBe(7);
+  });
+
+  it('calls a record damaged that was cut', async () => {
+    await (await open({ key })).accept('f', 'r', 7);
+    const text = await readFile(path(), 'utf8');
+    for (const cut of [text.slice(0, -1), text.slice(1), text.slice(0, 43), text.slice(0, 44)]) {
+      await writeFile(path(), cut);
+      await expect(open({ key })).rejects.toThrow('damaged');
+    }
   });
 
   it('takes from a record without a MAC what refuses more, never what accepts more', async () => {

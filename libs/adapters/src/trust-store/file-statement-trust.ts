@@ -60,7 +60,7 @@ export class FileStatementTrust extends StatementTrust {
   /**
    * Opens the marks.
    *
-   * @throws Error when there is no root and none may be trusted on first sight, or when the marks are damaged.
+   * @throws Error when there is no root and none may be trusted on first sight, or when the marks are damaged or another device's.
    */
   static async open(options: StatementTrustOptions): Promise<FileStatementTrust> {
     if (options.root === undefined && !options.trustOnFirstUse)

@@ -32,7 +32,7 @@ export class TrustStateFile {
   /**
    * Reads the state; a missing file is an empty one.
    *
-   * @throws Error when it is damaged: going on without the marks would accept what they refuse.
+   * @throws Error when it is damaged or another device's: going on without the marks would accept what they refuse.
    */
   async read(): Promise<TrustState> {
     let text: string;
@@ -45,7 +45,9 @@ export class TrustStateFile {
     const state = this.stateIn(text);
     if (state === undefined)
       throw new Error(
-        'The record of accepted versions in the data directory is damaged: restore it, or delete it to start afresh.',
+        isAuthenticatedRecord(text)
+          ? `${this.path} was written by another device, by this one with other keys, or changed by hand: restore the data directory of this device, or delete the file to start afresh.`
+          : `The record of accepted versions ${this.path} is damaged: restore it, or delete it to start afresh.`,
       );
     return state;
   }
@@ -74,6 +76,12 @@ export class TrustStateFile {
     this.writing = done.catch(() => undefined);
     return done;
   }
+}
+
+/** Whole, but not under the MAC of the key at hand: who looks for damage would find none. @param text - Untrusted. */
+function isAuthenticatedRecord(text: string): boolean {
+  const [mac = '', record] = text.split('\n', 2);
+  return /^[\w-]{43}$/.test(mac) && record !== undefined && parse(record) !== undefined;
 }
 
 function parse(text: string): TrustState | undefined {
