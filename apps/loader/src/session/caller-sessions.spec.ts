@@ -1,5 +1,6 @@
 import { type Caller } from '@azaion/identity';
 import { ManualClock } from '@azaion/kernel';
+import { ResourceError, type ResourceErrorCode } from '@azaion/split-resource';
 
 import { CallerSessions } from './caller-sessions.js';
 
@@ -47,5 +48,42 @@ describe('CallerSessions', () => {
     expect(() => sessions.assertOpen(caller('1'))).toThrow('has ended');
     await expect(sessions.recipientOf(caller('1'))).rejects.toMatchObject({ code: 'token.invalid' });
     expect(() => sessions.assertOpen(caller('2'))).not.toThrow();
+  });
+
+  describe('learns from a refusal of the Admin API', () => {
+    const ended = async (code: ResourceErrorCode, cause: unknown, deviceIsGood: boolean): Promise<boolean> => {
+      const sessions = new CallerSessions(new ManualClock(NOW_SECONDS * 1000));
+      for (const id of ['1', '2']) await sessions.recipientOf(caller(id));
+      sessions.learn(caller('1'), new ResourceError(code, 'refused', { cause }), deviceIsGood);
+      expect(() => sessions.assertOpen(caller('2'))).not.toThrow();
+      const end = await sessions.recipientOf(caller('1')).then(
+        () => false,
+        () => true,
+      );
+      expect(sessions.size).toBe(end ? 1 : 2);
+      return end;
+    };
+
+    it.each([true, false])(
+      'that the account was disabled, whether the device’s proof was good (%s) or not',
+      async (good) => expect(await ended('api.forbidden', { status: 403, code: 'user.disabled' }, good)).toBe(true),
+    );
+
+    it('that the session has ended, where the device’s proof beside it was good', async () => {
+      expect(await ended('api.unauthorized', { status: 401, code: 'token.invalid' }, true)).toBe(true);
+      expect(await ended('api.unauthorized', { status: 401, code: 'token.invalid' }, false)).toBe(false);
+    });
+
+    it.each([
+      ['api.forbidden', { status: 403, code: 'role.forbidden' }],
+      ['resource.forbidden', { status: 403, code: 'resource.forbidden' }],
+      ['resource.not-found', { status: 404, code: 'resource.not-found' }],
+      ['api.unreachable', new Error('down')],
+      ['api.unexpected', undefined],
+      ['api.forbidden', 'user.disabled'],
+      ['api.forbidden', null],
+    ] as const)('nothing about the session from %s with the cause %j', async (code, cause) => {
+      expect(await ended(code, cause, true)).toBe(false);
+    });
   });
 });

@@ -11,6 +11,7 @@ import {
   fixedToken,
   HttpAuthApi,
   HttpCatalogue,
+  HttpDesiredApi,
   HttpGrantApi,
   HttpUploadApi,
 } from './index.js';
@@ -396,5 +397,109 @@ describe('HttpCatalogue', () => {
     await expect(new HttpCatalogue(client, fixedToken('t')).list('models')).rejects.toMatchObject({
       code: 'api.unexpected',
     });
+  });
+});
+
+describe('HttpDesiredApi', () => {
+  const { signal } = new AbortController();
+  const api = (): HttpDesiredApi => new HttpDesiredApi(client, fixedToken('device'), 'azj-0001');
+  const model = { folder: 'models', name: 'detector.onnx' };
+  const images = { folder: 'images', name: 'field' };
+
+  it('reads what is wanted, and asks with the tag of what it has', async () => {
+    const json = {
+      resources: [
+        { ...model, version: 3 },
+        { ...model, name: 'b.onnx', version: 'latest', newest: 7 },
+        { ...model, name: 'c.onnx', version: 'latest', added: 'by a newer API' },
+      ],
+      images: { ...images, version: 2 },
+    };
+    server.reply = () => ({ status: 200, json, headers: { etag: '"7"' } });
+    expect(await api().desired(undefined, signal)).toEqual({
+      etag: '"7"',
+      state: {
+        resources: [
+          { ...model, version: 3, latest: false },
+          { ...model, name: 'b.onnx', version: 7, latest: true },
+          { ...model, name: 'c.onnx', version: undefined, latest: true },
+        ],
+        images: { ...images, version: 2, latest: false },
+      },
+    });
+    server.reply = () => ({ status: 304, headers: { etag: '"7"' } });
+    expect(await api().desired('"7"', signal)).toBeUndefined();
+    expect(server.seen.map(({ method, url, headers }) => [method, url, headers['if-none-match']])).toEqual([
+      ['GET', '/base/devices/me/desired', undefined],
+      ['GET', '/base/devices/me/desired', '"7"'],
+    ]);
+    expect(server.seen[0]?.headers.authorization).toBe('Bearer device');
+  });
+
+  it('reads that nothing is wanted, from an API that sends no tag', async () => {
+    server.reply = () => ({ status: 200, json: { resources: [], images: null } });
+    expect(await api().desired(undefined, signal)).toEqual({
+      etag: undefined,
+      state: { resources: [], images: undefined },
+    });
+  });
+
+  it('does not take "unchanged" for an answer when it has nothing', async () => {
+    server.reply = () => ({ status: 304 });
+    await expect(api().desired(undefined, signal)).rejects.toMatchObject({ code: 'api.unexpected' });
+  });
+
+  it.each([
+    ['no resources', { images: null }],
+    ['no images member', { resources: [] }],
+    ['a version of 0', { resources: [{ ...model, version: 0 }], images: null }],
+    ['a version out of bounds', { resources: [{ ...model, version: 2 ** 31 }], images: null }],
+    ['a version in words', { resources: [{ ...model, version: 'newest' }], images: null }],
+    ['a number that is a text', { resources: [{ ...model, version: '3' }], images: null }],
+    ['a newest of 0', { resources: [{ ...model, version: 'latest', newest: 0 }], images: null }],
+    ['a path in a name', { resources: [{ folder: 'models', name: '../x', version: 1 }], images: null }],
+    ['a path in a folder', { resources: [{ folder: '..', name: 'x', version: 1 }], images: null }],
+    ['images without a version', { resources: [], images }],
+    ['more than 256 resources', { resources: Array(257).fill({ ...model, version: 1 }), images: null }],
+    ['a list', []],
+  ])('refuses an answer with %s', async (_, json) => {
+    server.reply = () => ({ status: 200, json });
+    await expect(api().desired(undefined, signal)).rejects.toMatchObject({ code: 'api.unexpected' });
+  });
+
+  it('takes 256 resources', async () => {
+    server.reply = () => ({
+      status: 200,
+      json: { resources: Array(256).fill({ ...model, version: 1 }), images: null },
+    });
+    expect((await api().desired(undefined, signal))?.state.resources).toHaveLength(256);
+  });
+
+  it('reports under its own serial, and wants to hear that nothing came back', async () => {
+    const report = {
+      loaderVersion: '1.2.3',
+      binding: 'tpm',
+      resources: [{ ...model, version: 3 }],
+      images: { ...images, version: 2, state: 'ready' },
+    };
+    server.reply = () => ({ status: 204 });
+    await api().report(report, signal);
+    expect(server.seen[0]).toMatchObject({ method: 'POST', url: '/base/devices/azj-0001/report' });
+    expect(JSON.parse(server.seen[0]?.body.toString() ?? '')).toEqual(report);
+    server.reply = () => ({ status: 200, json: {} });
+    await expect(api().report(report, signal)).rejects.toMatchObject({ code: 'api.unexpected' });
+  });
+
+  it.each([
+    [401, 'api.unauthorized'],
+    [403, 'api.forbidden'],
+  ])('says of a refusal with %i what it is', async (status, code) => {
+    server.reply = () => ({ status, json: {} });
+    await expect(api().desired(undefined, signal)).rejects.toMatchObject({ code });
+  });
+
+  it('is ended by its signal', async () => {
+    await expect(api().desired(undefined, AbortSignal.abort(new Error('stopping')))).rejects.toThrow();
+    expect(server.seen).toEqual([]);
   });
 });

@@ -222,6 +222,38 @@ describe('FetchResource with leases', () => {
       await held();
     });
 
+    it('is forgotten once the Admin API itself has signed a time after its end, to the second', async () => {
+      await held();
+      for (const [elapsedMs, kept] of [
+        [7 * DAY_MS - 1000, 1],
+        [7 * DAY_MS, 0],
+      ] as const) {
+        device.time.observe((START_MS + elapsedMs) / 1000);
+        await device.leases.dropExpired();
+        expect(await device.store.names()).toHaveLength(kept);
+      }
+    });
+
+    it('is not forgotten by the clock alone, which may have jumped', async () => {
+      const plaintext = await held();
+      clock.setWall(START_MS + 300 * DAY_MS);
+      await device.leases.dropExpired();
+      clock.setWall(START_MS);
+      cut();
+      expect(await device.fetch()).toEqual(plaintext);
+    });
+
+    it('is forgotten alone: what was granted later stays', async () => {
+      await held();
+      for (const each of [clock, apiClock]) each.advance(3 * DAY_MS);
+      const newer = await held();
+      clock.advance(4 * DAY_MS);
+      await device.leases.dropExpired();
+      expect((await device.store.names()).map(({ version }) => version)).toEqual([2]);
+      cut();
+      expect(await device.fetch()).toEqual(newer);
+    });
+
     it('is renewed by each grant', async () => {
       const plaintext = await held();
       for (const each of [clock, apiClock]) each.advance(6 * DAY_MS);
