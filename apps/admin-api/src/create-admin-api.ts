@@ -1,3 +1,4 @@
+import { CryptoError } from '@azaion/crypto';
 import { type Secret } from '@azaion/kernel';
 import { createApp, type LogOptions, Metrics } from '@azaion/nest-support';
 import { type NestFastifyApplication } from '@nestjs/platform-fastify';
@@ -58,11 +59,25 @@ export async function prepareAdminApi(
   config: AdminConfig,
   tell: (email: string, password: Secret<string>) => void,
 ): Promise<void> {
+  for (const name of SERVICE_SECRETS) await openedByKek(app.get(ServiceSecrets).get(name));
   const first = { email: config.bootstrapEmail, password: config.bootstrapPassword };
   await app.get(BootstrapAdministrator).run(first, tell);
   await app.get(StatementAuthority).start();
   await app.get(TrustedStatements).signAll();
   // Made or opened now: inside a request's transaction it would need a second connection.
   await app.get(TokenKeys).signing();
-  for (const name of SERVICE_SECRETS) await app.get(ServiceSecrets).get(name);
+}
+
+/** Says what to do when the database and the key file do not belong together: after a restore, mostly. */
+async function openedByKek(secret: Promise<unknown>): Promise<void> {
+  try {
+    await secret;
+  } catch (cause) {
+    if (!(cause instanceof CryptoError) || cause.code !== 'keys.wrapped-invalid') throw cause;
+    throw new CryptoError(
+      'keys.kek-invalid',
+      'The key-encryption keys do not open what the database holds (keys.kek-invalid): give the service the KEK file that belongs to this database. Without it nothing in it can be opened.',
+      { cause },
+    );
+  }
 }

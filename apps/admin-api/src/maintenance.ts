@@ -9,6 +9,7 @@ import { type Infrastructure, kekFileOf, openInfrastructure } from './infrastruc
 import { RotateKek } from './keys/rotate-kek.js';
 import { SigningKeys } from './keys/signing-keys.js';
 import { TokenKeys } from './keys/token-keys.js';
+import { settleRestoredDatabase, SKIPPED_VERSIONS } from './persistence/after-restore.js';
 
 /** What an operator may run beside the service. */
 interface MaintenanceCommand {
@@ -55,6 +56,17 @@ const COMMANDS: readonly MaintenanceCommand[] = [
     words: ['rotate-token-key'],
     help: 'publish a new key for access tokens, which signs a quarter of an hour later; nobody has to log in again',
     run: rotateTokenKey,
+  },
+  {
+    words: ['after-restore'],
+    help: 'once after a dump was restored: version numbers that it does not know are never given again, and everybody logs in anew',
+    run: async ({ database, clock }, tell) => {
+      const { resources, sessions } = await settleRestoredDatabase(database, new AuditLog(clock));
+      tell(
+        `${resources} resources go on ${SKIPPED_VERSIONS} version numbers further, ${sessions} sessions were ended.`,
+      );
+      return 0;
+    },
   },
 ];
 
