@@ -867,6 +867,24 @@ describe('POST /upload/{filename} (F3)', () => {
     expect(loader.admin.latestVersion({ folder: 'models', name: 'a.onnx' })).toBe(more === 0 ? 1 : 0);
   });
 
+  it.each([
+    ['no boundary', 'multipart/form-data', ''],
+    ['no part', 'multipart/form-data; boundary=x', 'nothing of the kind'],
+    [
+      'no end',
+      'multipart/form-data; boundary=x',
+      '--x\r\ncontent-disposition: form-data; name="data"; filename="a.onnx"\r\n\r\nsome bytes',
+    ],
+  ])('refuses a multipart body with %s and publishes nothing', async (_, type, body) => {
+    const response = await fetch(`${loader.url}/upload/malformed.onnx`, {
+      method: 'POST',
+      headers: { ...bearer(uploader), 'content-type': type },
+      body,
+    });
+    expect(await problem(response)).toMatchObject({ status: 400, code: 'request.malformed' });
+    expect((await loader.load(uploader, 'malformed.onnx')).status).toBe(404);
+  });
+
   it('publishes nothing of an upload that was cut off', async () => {
     const { hostname, port } = new URL(loader.url);
     const socket = connect(Number(port), hostname);

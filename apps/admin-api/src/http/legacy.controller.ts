@@ -9,9 +9,11 @@ import {
   CurrentCaller,
   HttpProblem,
   invalidRequest,
+  multipartContent,
+  type MultipartPart,
+  multipartParts,
   ProblemResponses,
 } from '@azaion/nest-support';
-import { type Multipart } from '@fastify/multipart';
 import { Body, Controller, Get, HttpCode, Param, Post, Put, Query, Req, Res } from '@nestjs/common';
 import {
   ApiBody,
@@ -219,7 +221,7 @@ export class LegacyResourcesController {
         'request.unsupported-media-type',
         'Send the file as multipart/form-data, in the part "data".',
       );
-    const parts = request.parts({ preservePath: true });
+    const parts = multipartParts(request, { preservePath: true });
     const first = await parts.next();
     if (first.done === true) throw invalidRequest(400, [{ field: 'data', messages: ['is required'] }]);
     const part = first.value;
@@ -329,15 +331,15 @@ function membersInAnyCase(body: unknown): { readonly password: string; readonly 
   return { password, fileName };
 }
 
-async function* onlyPart(file: Readable, parts: AsyncIterator<Multipart>): AsyncGenerator<Buffer> {
-  for await (const chunk of file as AsyncIterable<Buffer>) yield chunk;
+async function* onlyPart(file: Readable, parts: AsyncIterator<MultipartPart>): AsyncGenerator<Buffer> {
+  yield* multipartContent(file);
   const next = await parts.next();
   if (next.done === true) return;
   if (next.value.type === 'file') next.value.file.resume();
   throw unknownPart(next.value);
 }
 
-function unknownPart({ fieldname }: Multipart): HttpProblem {
+function unknownPart({ fieldname }: MultipartPart): HttpProblem {
   return invalidRequest(400, [
     { field: fieldname.slice(0, 100), messages: ['is not known here: send one part, "data"'] },
   ]);

@@ -1,8 +1,13 @@
 import { type Readable } from 'node:stream';
 
 import { isValidName } from '@azaion/kernel';
-import { bodyStreamOf, invalidRequest } from '@azaion/nest-support';
-import { type Multipart } from '@fastify/multipart';
+import {
+  bodyStreamOf,
+  invalidRequest,
+  multipartContent,
+  type MultipartPart,
+  multipartParts,
+} from '@azaion/nest-support';
 import { type FastifyRequest } from 'fastify';
 
 import { DEFAULT_FOLDER } from './names.dto.js';
@@ -27,7 +32,7 @@ export interface UploadBody {
  */
 export async function readUploadBody(request: FastifyRequest, queryFolder: string | undefined): Promise<UploadBody> {
   if (!request.isMultipart()) return { folder: queryFolder ?? DEFAULT_FOLDER, content: bodyStreamOf(request) };
-  const parts = request.parts();
+  const parts = multipartParts(request);
   let folder = queryFolder;
   for (let next = await parts.next(); next.done !== true; next = await parts.next()) {
     const part = next.value;
@@ -48,8 +53,8 @@ export async function readUploadBody(request: FastifyRequest, queryFolder: strin
   throw invalidRequest(422, [{ field: 'data', messages: ['is required: send the file as this part'] }]);
 }
 
-async function* fileThenNothing(file: Readable, parts: AsyncIterator<Multipart>): AsyncGenerator<Buffer> {
-  for await (const chunk of file as AsyncIterable<Buffer>) yield chunk;
+async function* fileThenNothing(file: Readable, parts: AsyncIterator<MultipartPart>): AsyncGenerator<Buffer> {
+  yield* multipartContent(file);
   const next = await parts.next();
   if (next.done === true) return;
   if (next.value.type === 'file') next.value.file.resume();
