@@ -232,9 +232,9 @@ describe('devices over HTTP', () => {
       const { database } = api.infrastructure;
       const { answer } = await database.transaction(async (on) => {
         await on.updateTable('devices').set({ status: 'revoked' }).where('serial', '=', serial).execute();
-        let answered = false;
-        const answer = logIn().finally(() => (answered = true));
-        while (!answered) {
+        const over = new AbortController();
+        const answer = logIn().finally(() => over.abort());
+        while (!over.signal.aborted) {
           const { rows } = await sql<{
             waiting: number;
           }>`select count(*) as waiting from pg_locks where not granted`.execute(database.queries);

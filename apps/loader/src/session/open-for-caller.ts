@@ -18,7 +18,7 @@ import {
 
 import { type CallerApis, type DeviceRecipient, isDevice, recipientFor, type TokenBearer } from './caller-apis.js';
 import { type CallerSessions } from './caller-sessions.js';
-import { FolderAnswers } from './folder-answers.js';
+import { FolderAnswers, type FolderRight } from './folder-answers.js';
 import { NoGrantApi } from './no-api.js';
 
 /** What opening works with, the same for every caller. */
@@ -95,8 +95,8 @@ export class OpenForCaller {
     const recipient = await recipientFor(caller, sessions, device);
     const api = caller.local === true ? new NoGrantApi() : apis.grants(bearer, signal);
     const fetch = new FetchResource({ trust, segments, clock, opener, leases, api, reader: this.reader });
-    const lease = opening.lease ?? this.leaseUse(bearer, resource.folder);
-    return this.asFolderAnswer(bearer, resource.folder, () =>
+    const lease = opening.lease ?? this.leaseUse(bearer, resource.folder, 'open');
+    return this.asFolderAnswer(bearer, resource.folder, 'open', () =>
       fetch.run({ ...opening, resource, recipient, signal, lease }),
     );
   }
@@ -110,7 +110,7 @@ export class OpenForCaller {
     const held = await this.cached(folder, bearer);
     if (bearer.caller.local === true) return listed(held);
     try {
-      const entries = await this.asFolderAnswer(bearer, folder, () => this.using.apis.list(bearer, folder));
+      const entries = await this.asFolderAnswer(bearer, folder, 'see', () => this.using.apis.list(bearer, folder));
       return entries.map(({ name, kind, latestVersion, totalBytes }) => {
         const cachedVersions = held.get(name)?.map(({ version }) => version) ?? [];
         return {
@@ -124,7 +124,7 @@ export class OpenForCaller {
       });
     } catch (error) {
       const offline = error instanceof ResourceError && error.code === 'api.unreachable';
-      if (offline && this.leaseUse(bearer, folder) !== 'never') return listed(held);
+      if (offline && this.leaseUse(bearer, folder, 'see') !== 'never') return listed(held);
       throw error;
     }
   }
@@ -148,22 +148,23 @@ export class OpenForCaller {
     return packs;
   }
 
-  /** A lease serves the device itself; a person as far as the Admin API let this very token read in the folder. */
-  private leaseUse({ caller }: TokenBearer, folder: string): LeaseUse {
+  /** A lease serves the device itself; a person as far as the Admin API let this very token do the same in the folder. */
+  private leaseUse({ caller }: TokenBearer, folder: string, right: FolderRight): LeaseUse {
     if (caller.local === true) return 'only';
-    return isDevice(caller, this.using.device) || this.folders.allows(caller, folder) ? 'offline' : 'never';
+    return isDevice(caller, this.using.device) || this.folders.allows(caller, folder, right) ? 'offline' : 'never';
   }
 
   /** Takes note of what the Admin API's answer says about the caller. */
   private async asFolderAnswer<Answer>(
     { caller }: TokenBearer,
     folder: string,
+    right: FolderRight,
     ask: () => Promise<Answer>,
   ): Promise<Answer> {
     const { sessions, device } = this.using;
     try {
       const answer = await ask();
-      if (caller.local !== true) this.folders.allowed(caller, folder);
+      if (caller.local !== true) this.folders.allowed(caller, folder, right);
       return answer;
     } catch (error) {
       if (!(error instanceof ResourceError)) throw error;

@@ -1,0 +1,150 @@
+import { randomBytes } from 'node:crypto';
+import { Readable } from 'node:stream';
+
+import { type Caller } from '@azaion/identity';
+import { ManualClock } from '@azaion/kernel';
+import {
+  type GrantApi,
+  HeldLeases,
+  InlineChunkOpener,
+  PublishResource,
+  ResourceError,
+  TrustedTime,
+  type UploadApi,
+} from '@azaion/split-resource';
+import {
+  InMemoryAdminApi,
+  InMemoryGrantApi,
+  InMemoryLeaseStore,
+  InMemoryObjectStore,
+  InMemoryPackSink,
+  InMemoryPackSource,
+  InMemoryPackStore,
+  InMemorySegmentStore,
+  InMemoryStatementTrust,
+  InMemoryTimeMarkStore,
+  InMemoryUploadApi,
+  softwareRecipient,
+} from '@azaion/split-resource/testing';
+import { type KeySource } from '@azaion/unlock';
+
+import { type CallerApis, type TokenBearer } from './caller-apis.js';
+import { CallerSessions } from './caller-sessions.js';
+import { OpenForCaller } from './open-for-caller.js';
+import { NoGrantApi } from './no-api.js';
+
+const NOW_MS = 1_800_000_000_000;
+const SERIAL = 'azj-0001';
+const MODEL = { folder: 'models', name: 'detector.onnx' };
+const CONTENT = randomBytes(5_000);
+
+function bearer(deviceSerial?: string): TokenBearer {
+  const caller: Caller = {
+    userId: deviceSerial ?? 'person',
+    email: 'somebody@azaion.com',
+    role: deviceSerial === undefined ? 'Operator' : 'CompanionPC',
+    sessionId: deviceSerial ?? 'session',
+    tokenId: deviceSerial ?? 'token',
+    expiresAt: NOW_MS / 1000 + 900,
+    deviceSerial,
+  };
+  return { caller, token: 'token' };
+}
+
+/** An Admin API whose folder people may look into, and open only if it says so; and which can be out of reach. */
+class Apis implements CallerApis {
+  reachable = true;
+  peopleMayOpen = true;
+
+  constructor(private readonly admin: InMemoryAdminApi) {}
+
+  grants({ caller }: TokenBearer): GrantApi {
+    if (!this.reachable) return new NoGrantApi();
+    const grants = new InMemoryGrantApi(this.admin);
+    if (caller.deviceSerial === undefined && !this.peopleMayOpen)
+      grants.grant = () => Promise.reject(new ResourceError('resource.forbidden', 'Devices only.'));
+    return grants;
+  }
+
+  uploads(): UploadApi {
+    return new InMemoryUploadApi(this.admin);
+  }
+
+  archiveKeys(): KeySource {
+    throw new Error('not asked for here');
+  }
+
+  list(): ReturnType<CallerApis['list']> {
+    if (!this.reachable) return Promise.reject(new ResourceError('api.unreachable', 'The link is down.'));
+    return Promise.resolve([{ name: MODEL.name, kind: 'file', latestVersion: 1, totalBytes: CONTENT.length }]);
+  }
+}
+
+describe('OpenForCaller on a link that went away', () => {
+  const signal = new AbortController().signal;
+  let apis: Apis;
+  let open: OpenForCaller;
+
+  const opened = async (by: TokenBearer): Promise<Buffer> => {
+    const parts: Buffer[] = [];
+    for await (const part of (await open.newest(MODEL, by, signal)).read()) parts.push(part);
+    return Buffer.concat(parts);
+  };
+  const listed = async (by: TokenBearer): Promise<readonly string[]> =>
+    (await open.list(MODEL.folder, by)).map(({ name }) => name);
+
+  beforeEach(async () => {
+    const clock = new ManualClock(NOW_MS);
+    const objects = new InMemoryObjectStore(clock);
+    const admin = await InMemoryAdminApi.create(objects, { clock });
+    await new PublishResource(new InMemoryUploadApi(admin), new InMemoryPackSink(objects)).run({
+      resource: MODEL,
+      kind: 'file',
+      content: Readable.from([CONTENT]),
+      maxBytes: 10_000,
+    });
+    apis = new Apis(admin);
+    const trust = new InMemoryStatementTrust(() => admin.statementKeys());
+    const recipient = (): Promise<ReturnType<typeof softwareRecipient>> => Promise.resolve(device);
+    const device = softwareRecipient(SERIAL);
+    const time = await TrustedTime.open(new InMemoryTimeMarkStore(), clock);
+    open = new OpenForCaller({
+      apis,
+      sessions: new CallerSessions(clock),
+      device: { serial: SERIAL, recipient, authenticated: true },
+      trust,
+      sources: [new InMemoryPackSource(objects)],
+      store: new InMemoryPackStore(),
+      segments: new InMemorySegmentStore(),
+      clock,
+      opener: new InlineChunkOpener(),
+      leases: new HeldLeases({ store: new InMemoryLeaseStore(), trust, time, recipient }),
+    });
+    expect(await opened(bearer(SERIAL))).toEqual(CONTENT);
+  });
+
+  it('serves the device, and a person whom the Admin API had let open something in the folder', async () => {
+    expect(await opened(bearer())).toEqual(CONTENT);
+    apis.reachable = false;
+    for (const by of [bearer(SERIAL), bearer()]) {
+      expect(await opened(by)).toEqual(CONTENT);
+      expect(await listed(by)).toEqual([MODEL.name]);
+    }
+  });
+
+  it('opens nothing for a person who was let look into the folder only: a lease never widens a person’s rights', async () => {
+    apis.peopleMayOpen = false;
+    expect(await listed(bearer())).toEqual([MODEL.name]);
+    apis.reachable = false;
+    await expect(opened(bearer())).rejects.toMatchObject({ code: 'api.unreachable' });
+    expect(await listed(bearer())).toEqual([MODEL.name]);
+  });
+
+  it('takes a person’s right back with the Admin API’s refusal', async () => {
+    expect(await opened(bearer())).toEqual(CONTENT);
+    apis.peopleMayOpen = false;
+    await expect(opened(bearer())).rejects.toMatchObject({ code: 'resource.forbidden' });
+    apis.reachable = false;
+    await expect(opened(bearer())).rejects.toMatchObject({ code: 'api.unreachable' });
+  });
+});
