@@ -157,7 +157,7 @@ async function takeUpBundles(
     segments,
     recipient,
     clock: time,
-    observe: (signedSeconds) => time.observe(signedSeconds),
+    observe: (signedSeconds) => time.raise(signedSeconds),
   });
   const places = [config.importDir ?? join(config.dataDir, 'import'), config.imagesPath];
   const taking = new TakeUpBundles({ importing, packs, log: new Logger('Bundles'), places });

@@ -22,7 +22,7 @@ export interface ImportBundleDependencies {
   readonly recipient: Recipient & { readonly serial: string };
   /** Effective time. */
   readonly clock: Clock;
-  /** Told every moment that the Admin API has signed, in seconds since 1970. */
+  /** Told every moment that the Admin API has signed, some time ago, in seconds since 1970. */
   readonly observe: (signedSeconds: number) => void;
 }
 

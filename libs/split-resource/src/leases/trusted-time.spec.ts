@@ -73,6 +73,19 @@ describe('TrustedTime', () => {
     expect(time.signedMs()).toBe((SIGNED + 3600) * 1000);
   });
 
+  it('is raised by what was signed some time ago, and never takes that for now', async () => {
+    const time = await TrustedTime.open(marks, clock);
+    clock.setWall((SIGNED + 3600) * 1000);
+    time.raise(SIGNED);
+    expect([time.nowMs(), time.signedMs()]).toEqual([(SIGNED + 3600) * 1000, SIGNED * 1000]);
+    time.observe(SIGNED + 3600);
+    clock.setWall(0);
+    time.raise(SIGNED + 60);
+    expect([time.nowMs(), time.signedMs()]).toEqual([(SIGNED + 3600) * 1000, (SIGNED + 3600) * 1000]);
+    time.raise(SIGNED + 7200);
+    expect(time.effectiveMs()).toBe((SIGNED + 7200) * 1000);
+  });
+
   it.each([0, -1, NaN, Infinity, 253_402_300_800])('ignores %d, which is no time', async (seconds) => {
     const time = await TrustedTime.open(marks, clock);
     time.observe(seconds);

@@ -78,12 +78,16 @@ export class TrustedTime extends Clock {
    * @param signedSeconds - Seconds since 1970; what cannot be a time is ignored.
    */
   observe(signedSeconds: number): void {
-    if (!Number.isFinite(signedSeconds) || signedSeconds <= 0 || signedSeconds > LATEST_SECONDS) return;
-    const upMs = this.uptimeMs();
-    this.seen = { signedMs: signedSeconds * 1000, atMs: upMs };
-    if (signedSeconds * 1000 <= this.signedMs()) return; // the mark only rises
+    if (!isTime(signedSeconds)) return;
+    this.seen = { signedMs: signedSeconds * 1000, atMs: this.uptimeMs() };
+    this.raise(signedSeconds);
+  }
+
+  /** Takes note of a time that the Admin API signed some time ago, in a grant that was carried here: it is not earlier than that now. */
+  raise(signedSeconds: number): void {
+    if (!isTime(signedSeconds) || signedSeconds * 1000 <= this.signedMs()) return; // the mark only rises
     this.mark = { signedSeconds, runningMs: 0 };
-    this.markedAtMs = upMs;
+    this.markedAtMs = this.uptimeMs();
   }
 
   /** Writes the mark down when that has not been done for {@link MARK_INTERVAL_MS}. To be called now and then. @throws as the store. */
@@ -104,4 +108,8 @@ export class TrustedTime extends Clock {
   private runningMs(): number {
     return this.mark.runningMs + Math.max(0, this.uptimeMs() - this.markedAtMs);
   }
+}
+
+function isTime(seconds: number): boolean {
+  return Number.isFinite(seconds) && seconds > 0 && seconds <= LATEST_SECONDS;
 }
