@@ -4,6 +4,7 @@ import { createApp, type LogOptions, Metrics } from '@azaion/nest-support';
 import { type NestFastifyApplication } from '@nestjs/platform-fastify';
 
 import { AdminApiModule } from './admin-api.module.js';
+import { watchAdminApi } from './admin-metrics.js';
 import { type AdminConfig } from './config.js';
 import { adminProblemOptions } from './http/problems.js';
 import { AccountGuard } from './http/standing.js';
@@ -27,6 +28,8 @@ export async function createAdminApi(
   version: string,
   options: { readonly log?: LogOptions; readonly metrics?: Metrics } = {},
 ): Promise<NestFastifyApplication> {
+  const metrics = options.metrics ?? new Metrics();
+  watchAdminApi(metrics, infrastructure.database);
   const app = await createApp(AdminApiModule.register(config, infrastructure), {
     api: {
       title: 'Azaion Admin API',
@@ -39,7 +42,7 @@ export async function createAdminApi(
     multipart: { limits: { fileSize: MAX_LEGACY_FILE_BYTES + 1, files: 2, fields: 4, fieldSize: 1024, parts: 6 } },
     retiredPaths: RETIRED_PATHS,
     problems: adminProblemOptions,
-    metrics: { registry: options.metrics ?? new Metrics(), scrapeToken: config.metricsToken },
+    metrics: { registry: metrics, scrapeToken: config.metricsToken },
     allowedOrigins: config.corsOrigins,
     ...(config.trustedProxies.length === 0 ? {} : { trustedProxies: config.trustedProxies }),
     ...(options.log === undefined ? {} : { log: options.log }),

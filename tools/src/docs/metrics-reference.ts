@@ -4,6 +4,7 @@ import { join } from 'node:path';
 /** Where services define what they count. */
 export const METRIC_SOURCES = [
   { title: 'Both services', path: 'libs/nest-support/src/http-metrics.ts' },
+  { title: 'Admin API', path: 'apps/admin-api/src/admin-metrics.ts' },
   { title: 'Loader', path: 'apps/loader/src/metrics/loader-metrics.ts' },
 ] as const;
 
@@ -37,8 +38,8 @@ export function workspaceMetricsPage(workspace: string): string {
     '# Metrics',
     '',
     'Both services answer `GET /metrics` in the Prometheus text format: to a scraper that sends the token of `METRICS_TOKEN_FILE` as bearer token, and to the roles Admin and',
-    'ApiAdmin. Labels hold closed sets only, never a name, an address or a path. Beside these there are what Node knows of its process (`process_…`, `nodejs_…`). This page is made from',
-    'the definitions by `npm run docs`; a test fails when it is out of date.',
+    'ApiAdmin. Labels hold closed sets only, never a name, an address or a path. Beside these there are what Node knows of its process (`process_…`, `nodejs_…`). Logins and grants',
+    'are counted by route and status: failed logins of the Admin API have `route="/login"` and `status="401"`. This page is made from the definitions by `npm run docs`; a test fails when it is out of date.',
     '',
     sections.join('\n\n'),
     '',
