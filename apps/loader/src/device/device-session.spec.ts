@@ -169,6 +169,19 @@ describe('DeviceSession (F1)', () => {
     expect(messages).toHaveLength(1);
   });
 
+  it('asks once for many calls of a device that is refused', async () => {
+    const login = api.loginDevice.bind(api);
+    let asked = 0;
+    api.loginDevice = (assertion) => {
+      asked++;
+      return login(assertion);
+    };
+    api.failure = new IdentityError('device.revoked', 'This device has been revoked.');
+    for (let call = 0; call < 20; call++)
+      await expect(session.bearer()).rejects.toMatchObject({ code: 'device.revoked' });
+    expect(asked).toBe(1);
+  });
+
   it('with keys that were lost says that it must be reset', async () => {
     api.enrolled = (await generateSoftwareKeys()).signing;
     await expect(session.bearer()).rejects.toMatchObject({ code: 'device.already-enrolled' });

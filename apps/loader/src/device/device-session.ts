@@ -17,6 +17,8 @@ import { type DeviceTokens } from '../session/http-caller-apis.js';
 const RENEW_BEFORE_SECONDS = 120;
 const FIRST_RETRY_MS = 1_000;
 const LONGEST_RETRY_MS = 60_000;
+/** Calls of a device that is refused must not become as many logins: for this long the refusal is the answer. */
+const REFUSAL_KEPT_MS = 5_000;
 
 /** Who the device is and how it logs in. */
 export interface DeviceAccount {
@@ -72,6 +74,7 @@ export class DeviceSession implements DeviceTokens, DeviceRecipient {
   private retryMs = FIRST_RETRY_MS;
   private stopped = false;
   private reportedCode: string | undefined;
+  private refusal: { readonly error: IdentityError; readonly untilMs: number } | undefined;
 
   constructor(
     private readonly account: DeviceAccount,
@@ -164,12 +167,15 @@ export class DeviceSession implements DeviceTokens, DeviceRecipient {
   private online(): Promise<Token> {
     const known = this.token;
     if (known !== undefined && this.isFresh()) return Promise.resolve(known);
+    if (this.refusal !== undefined && performance.now() < this.refusal.untilMs)
+      return Promise.reject(this.refusal.error);
     return (this.loggingIn ??= this.login().finally(() => (this.loggingIn = undefined)));
   }
 
   private async login(): Promise<Token> {
     try {
       const token = await this.loginEnrollingFirst();
+      this.refusal = undefined;
       this.token = token;
       if (this.reportedCode !== '') this.using.log.log(`The device ${this.serial} is logged in.`);
       this.reportedCode = '';
@@ -180,6 +186,7 @@ export class DeviceSession implements DeviceTokens, DeviceRecipient {
       });
       return token;
     } catch (error) {
+      if (error instanceof IdentityError) this.refusal = { error, untilMs: performance.now() + REFUSAL_KEPT_MS };
       if (error instanceof IdentityError && error.code === 'device.revoked') {
         this.token = undefined;
         await this.using.offline?.forget();
