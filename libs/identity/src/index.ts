@@ -43,9 +43,9 @@ export {
   type GuessCost,
   LOCKED_SECRET_BYTES,
   lockToComponents,
-  MIN_COMPONENTS,
   openWithComponents,
   parseComponentLock,
+  whyNotLockable,
 } from './hardware/component-lock.js';
 export { type HardwareFacts, HardwareProbe } from './hardware/hardware-probe.js';
 export { legacyFingerprint } from './hardware/legacy-fingerprint.js';

@@ -93,12 +93,39 @@ describe('HardwareDeviceIdentity', () => {
 
   it('takes in a part that the machine names only later', async () => {
     const path = place();
-    const silent = { ...MACHINE, boardSerial: '-' };
+    const silent = { ...MACHINE, memoryKib: 0 };
     const point = await (await opened(path, silent)).agreementPoint();
     expect(await (await opened(path)).agreementPoint()).toEqual(point);
     expect(log).toEqual([expect.stringContaining('more of its parts')]);
     expect(await (await opened(path, changedIn('mac'))).agreementPoint()).toEqual(point);
   });
+
+  it.each(['boardSerial', 'mac'] as const)(
+    'makes no keys without the %s: all other parts but one are those of any machine of the model',
+    async (part) => {
+      const path = place();
+      const machine = { ...MACHINE, [part]: '-' };
+      await expect(opened(path, machine)).rejects.toMatchObject({
+        code: 'device.hardware-unknown',
+        message: expect.stringContaining('like any other of its model') as string,
+      });
+      await expect(stat(path)).rejects.toMatchObject({ code: 'ENOENT' });
+    },
+  );
+
+  it.each(['boardSerial', 'mac'] as const)(
+    'is not tied anew to what is left when the %s is not named any more, so that a copy opens on no machine of the model',
+    async (part) => {
+      const path = place();
+      const point = await (await opened(path)).agreementPoint();
+      const before = await readFile(path, 'utf8');
+      expect(await (await opened(path, { ...MACHINE, [part]: '-' })).agreementPoint()).toEqual(point);
+      expect(log).toEqual([expect.stringContaining('any more')]);
+      expect(await readFile(path, 'utf8')).toBe(before);
+      const sameModel = { ...changedIn('boardSerial', 'mac'), [part]: '-' };
+      await expect(opened(path, sameModel)).rejects.toMatchObject({ code: 'device.hardware-changed' });
+    },
+  );
 
   it('makes no keys on a machine that names too few parts', async () => {
     const machine = { cpuModel: 'Xeon', memoryKib: 1024, isVirtual: true };
@@ -149,6 +176,8 @@ describe('whyNoHardwareBinding', () => {
     expect(await why({ ...MACHINE, isVirtual: true })).toContain('virtual machine');
     expect(await why({ mac: MACHINE.mac!, isVirtual: false })).toContain('only 1 of its parts (network-port)');
     expect(await why({ isVirtual: false })).toContain('(none)');
+    expect(await why({ ...MACHINE, boardSerial: '-' })).toContain('does not name its board');
+    expect(await why({ ...MACHINE, mac: '-' })).toContain('does not name its network-port');
   });
 });
 

@@ -10,12 +10,12 @@ import {
   isSoftwareKeys,
   LOCKED_SECRET_BYTES,
   lockToComponents,
-  MIN_COMPONENTS,
   openWithComponents,
   parseComponentLock,
   SoftwareDeviceIdentity,
   type SoftwareKeys,
   stableComponents,
+  whyNotLockable,
 } from '@azaion/identity';
 import { concatBytes, fromBase64Url, toBase64Url, utf8 } from '@azaion/kernel';
 
@@ -73,24 +73,22 @@ export class HardwareDeviceIdentity extends SoftwareDeviceIdentity {
   }
 }
 
-/** Whether a machine names enough parts of its own for the binding `hardware`. @returns What is missing; `undefined` when it will do. */
+/** Whether a machine names enough parts of its own for the binding `hardware`. @returns What stands in the way; `undefined` when it will do. */
 export async function whyNoHardwareBinding(probe: HardwareProbe, timeoutMs: number): Promise<string | undefined> {
   const facts = await probe.facts(timeoutMs);
   if (facts.isVirtual) return 'this is a virtual machine or a container, and its parts are settings';
-  const found = stableComponents(facts).map(({ kind }) => kind);
-  return found.length >= MIN_COMPONENTS
-    ? undefined
-    : `the machine names only ${String(found.length)} of its parts (${found.join(', ') || 'none'}), ${String(MIN_COMPONENTS)} are needed`;
+  return whyNotLockable(stableComponents(facts));
 }
 
 async function create(
   options: HardwareIdentityOptions,
   components: readonly HardwareComponent[],
 ): Promise<SoftwareKeys> {
-  if (components.length < MIN_COMPONENTS)
+  const why = whyNotLockable(components);
+  if (why !== undefined)
     throw new IdentityError(
       'device.hardware-unknown',
-      'This machine names too few of its parts to tie keys to them: use LOADER_BINDING=tpm, or credentials.',
+      `No keys can be tied to the parts of this machine, because ${why}. Let the Loader see them (the serial of the board is root's to read, and hidden in containers), or use LOADER_BINDING=tpm, or credentials.`,
       { details: { found: components.map(({ kind }) => kind) } },
     );
   const keys = await generateSoftwareKeys();
@@ -115,10 +113,16 @@ async function unlocked(
   if (!isSoftwareKeys(opened.value)) throw damagedKeyFile();
   const known = new Set(lock.shares.map(({ kind }) => kind));
   const isGrown = components.some(({ kind }) => !known.has(kind));
-  if ((opened.changed.length > 0 || isGrown) && components.length >= MIN_COMPONENTS) {
+  const isChanged = opened.changed.length > 0;
+  if (whyNotLockable(components) !== undefined) {
+    if (isChanged)
+      log(
+        `This machine does not name its ${opened.changed.join(', ')} any more: the device keys still open, but not after a further change.`,
+      );
+  } else if (isChanged || isGrown) {
     await replaceDurably(path, await lockedText(opened.value, components, cost));
     log(
-      opened.changed.length > 0
+      isChanged
         ? `A part of this machine was replaced (${opened.changed.join(', ')}): the device keys are tied to the new one now.`
         : 'This machine names more of its parts than before: the device keys are tied to them too.',
     );

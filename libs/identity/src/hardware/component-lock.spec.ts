@@ -8,6 +8,7 @@ import {
   lockToComponents,
   openWithComponents,
   parseComponentLock,
+  whyNotLockable,
 } from './component-lock.js';
 import { type HardwareComponent } from './stable-components.js';
 
@@ -60,6 +61,15 @@ describe('a secret locked to the parts of a machine', () => {
     expect(await open(three.slice(0, 1))).toBeUndefined();
     await expect(lockToComponents(secret, three.slice(0, 2), COST)).rejects.toThrow(RangeError);
   });
+
+  it.each([['board'], ['network-port'], ['board', 'network-port']])(
+    'is made of no parts without %s %s: all but one of the rest would be those of every machine of the model',
+    async (...kinds) => {
+      const rest = COMPONENTS.filter(({ kind }) => !kinds.includes(kind));
+      expect(whyNotLockable(rest)).toBeDefined();
+      await expect(lockToComponents(secret, rest, COST)).rejects.toThrow(RangeError);
+    },
+  );
 
   it('is another lock each time, over the same parts and the same secret', async () => {
     const again = await lockToComponents(secret, COMPONENTS, COST);

@@ -4,10 +4,10 @@ import { promisify } from 'node:util';
 import { concatBytes, fromBase64Url, toBase64Url, utf8 } from '@azaion/kernel';
 import { combine, split } from 'shamir-secret-sharing';
 
-import { COMPONENT_KINDS, type ComponentKind, type HardwareComponent } from './stable-components.js';
+import { COMPONENT_KINDS, type ComponentKind, type HardwareComponent, UNIT_KINDS } from './stable-components.js';
 
 /** Fewest parts: with fewer, all-but-one would be a single one, and that could be guessed by itself. */
-export const MIN_COMPONENTS = 3;
+const MIN_COMPONENTS = 3;
 /** Length of the secret that is locked. */
 export const LOCKED_SECRET_BYTES = 32;
 const SALT_BYTES = 16;
@@ -52,18 +52,35 @@ export interface OpenedLock<T> {
 const hashOf = promisify<'argon2id', Argon2Parameters, Buffer>(argon2);
 
 /**
+ * Why nothing can be locked to these parts. All but one of them open a lock: with fewer than two that differ within a model, a copied disk
+ * would open on every machine of that model.
+ *
+ * @returns `undefined` when they will do.
+ */
+export function whyNotLockable(components: readonly HardwareComponent[]): string | undefined {
+  const found = components.map(({ kind }) => kind);
+  if (found.length < MIN_COMPONENTS)
+    return `the machine names only ${String(found.length)} of its parts (${found.join(', ') || 'none'}), ${String(MIN_COMPONENTS)} are needed`;
+  const missing = UNIT_KINDS.filter((kind) => !found.includes(kind));
+  return missing.length === 0
+    ? undefined
+    : `the machine does not name its ${missing.join(' and ')}, without which it is like any other of its model`;
+}
+
+/**
  * Locks a secret to the parts of this machine.
  *
  * @param secret - {@link LOCKED_SECRET_BYTES} random bytes: anything that can be recognised would let parts be guessed one by one.
- * @param components - At least {@link MIN_COMPONENTS}, each kind once.
- * @throws RangeError for fewer.
+ * @param components - Parts that {@link whyNotLockable} has nothing against, each kind once.
+ * @throws RangeError for others.
  */
 export async function lockToComponents(
   secret: Uint8Array,
   components: readonly HardwareComponent[],
   cost: GuessCost = GUESS_COST,
 ): Promise<ComponentLock> {
-  if (components.length < MIN_COMPONENTS) throw new RangeError('too few components to lock a secret to');
+  const why = whyNotLockable(components);
+  if (why !== undefined) throw new RangeError(why);
   const pieces = await split(secret, components.length, components.length - 1);
   const shares = await Promise.all(
     components.map(async (component, at) => {

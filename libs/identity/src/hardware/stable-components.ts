@@ -2,6 +2,8 @@ import { type HardwareFacts } from './hardware-probe.js';
 
 /** Parts of a machine that do not lie with its disk and stay the same over years. */
 export const COMPONENT_KINDS = ['board', 'processor', 'network-port', 'memory'] as const;
+/** Those that differ between two machines of one model. */
+export const UNIT_KINDS: readonly ComponentKind[] = ['board', 'network-port'];
 /** One of {@link COMPONENT_KINDS}. */
 export type ComponentKind = (typeof COMPONENT_KINDS)[number];
 
