@@ -9,7 +9,7 @@ const MAX_TAG_LENGTH = 128;
 /** What {@link StartServices} works with. */
 export interface StartServicesDependencies {
   readonly stack: ServiceStack;
-  readonly runtime: ImageRuntime;
+  readonly runtime: Pick<ImageRuntime, 'assign'>;
   readonly healthTimeoutMs: number;
   readonly signal: AbortSignal;
   /** The new images were given up: the previous ones are being brought back. */

@@ -890,6 +890,37 @@ describe('UnlockImages (F4)', () => {
       expect(setup.unlock.status().error).toBe('unlock.services-failed');
     });
 
+    it('are not replaced in the air: a gate that closed while the last bytes went over is waited for', async () => {
+      const services = new InMemoryServices();
+      const gate = new ManualFlightGate(false);
+      const engine = new InMemoryImageRuntime();
+      const load: ImageRuntime['load'] = async (bytes, signal) => {
+        const loaded = await engine.load(bytes, signal);
+        gate.closed = true;
+        return loaded;
+      };
+      const setup = await setUp({ services, gate, runtime: new OddRuntime({ load }, engine) });
+      const phases: (string | undefined)[] = [];
+      setup.unlock.subscribe(() => phases.push(setup.unlock.status().progress?.phase));
+      let runningInTheAir: readonly string[] | undefined;
+      void gate.lookedAt(20).then(() => {
+        runningInTheAir = services.running;
+        gate.closed = false;
+      });
+      expect(await run(setup)).toBe('ready');
+      expect(runningInTheAir).toEqual([]);
+      expect(distinct(phases)).toEqual(expect.arrayContaining(['waiting_for_flight_gate', 'starting_services']));
+      expect(services.running).toEqual(idsOf(archive));
+    });
+
+    it('says so when the engine hangs while the good images get their tag', async () => {
+      const engine = new InMemoryImageRuntime();
+      const runtime = new OddRuntime({ assign: () => new Promise(() => undefined) }, engine);
+      const setup = await setUp({ services: new InMemoryServices(), runtime, limits: { ...PATIENT, engine: 20 } });
+      expect(await run(setup)).toBe('error');
+      expect(setup.unlock.status().error).toBe('unlock.engine-stalled');
+    });
+
     it('is not ready by its images alone while a cut-off run left the services to be brought up', async () => {
       const services = new InMemoryServices();
       const setup = await setUp({ services });

@@ -326,16 +326,19 @@ export class UnlockImages {
     throw mismatch(references(foreign).join(', '));
   }
 
-  private async startServices(images: readonly EngineImage[], { meter, abort: { signal } }: Run): Promise<void> {
+  private async startServices(images: readonly EngineImage[], run: Run): Promise<void> {
     const { services: stack, limits } = this.using;
     if (stack === undefined) return;
+    await this.passGate(run);
+    const { meter } = run;
+    const { signal } = run.abort;
     meter.enter('starting_services');
     await this.save();
     this.tell();
     const { lastGood } = this.kept;
     await new StartServices({
       stack,
-      runtime: this.engine,
+      runtime: { assign: (assignments, either) => this.assign(assignments, either) },
       healthTimeoutMs: limits.healthTimeoutMs,
       signal,
       onRollBack: () => {
@@ -345,6 +348,18 @@ export class UnlockImages {
       },
     }).run(images, lastGood);
     this.kept = { ...this.kept, lastGood: images, servicesDue: false };
+  }
+
+  /** Services are not replaced in the air either, when the gate was closed while the last bytes went over. */
+  private async passGate({ meter, abort: { signal } }: Run): Promise<void> {
+    const { gate, limits } = this.using;
+    for (let waited = false; gate !== undefined && (await gate.isClosed()); waited = true) {
+      if (!waited) {
+        meter.enter('waiting_for_flight_gate');
+        this.tell();
+      }
+      await pause(limits.gatePollMs, signal);
+    }
   }
 
   private expect(images: readonly ExpectedImage[]): void {

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { chmod, mkdir, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import {
@@ -151,6 +151,23 @@ describe('ComposeServiceStack without compose', () => {
     const missing = join(directory.path, 'missing');
     const stack = new ComposeServiceStack({ file: 'x.yml', compose: [missing], containerCli: 'docker' });
     await expect(stack.up(IMAGES, 1000, NEVER)).rejects.toThrow('COMPOSE_CLI');
+  });
+
+  it.each([
+    ['compose', 'exec tail -f /dev/null'],
+    ['compose with a process of its own that a kill does not reach', 'tail -f /dev/null & echo $! > "$0.pid"; wait'],
+    ['the engine', 'case "$*" in *ps*) echo 0123456789ab;; *inspect*) exec tail -f /dev/null;; esac'],
+  ])('gives up on %s that hangs', async (_, script) => {
+    const command = join(directory.path, 'docker');
+    await writeFile(command, `#!/bin/sh\n${script}\n`);
+    await chmod(command, 0o755);
+    const stack = new ComposeServiceStack({ file: 'x.yml', compose: [command, 'compose'], containerCli: command });
+    await expect(stack.up(IMAGES, 300, NEVER)).rejects.toMatchObject({
+      code: 'unlock.services-failed',
+      message: expect.stringContaining('in time') as string,
+    });
+    const left = await readFile(`${command}.pid`, 'utf8').catch(() => undefined);
+    if (left !== undefined) process.kill(Number(left), 'SIGKILL');
   });
 
   it('calls the plugin with the words that it was given, the version of the images, and the directory of the file', async () => {

@@ -1,6 +1,6 @@
 import { dirname } from 'node:path';
 
-import { canonicalReference, type EngineImage, pause, ServiceStack, UnlockError } from '@azaion/unlock';
+import { canonicalReference, type EngineImage, orAborted, pause, ServiceStack, UnlockError } from '@azaion/unlock';
 
 import { type CliResult, ContainerCli } from '../docker-cli/index.js';
 
@@ -37,13 +37,18 @@ export class ComposeServiceStack extends ServiceStack {
   }
 
   override async up(images: readonly EngineImage[], healthTimeoutMs: number, signal: AbortSignal): Promise<void> {
+    const containers = await inTime(healthTimeoutMs, signal, (either) => this.started(images, either));
+    await this.untilHealthy(containers, healthTimeoutMs, signal);
+  }
+
+  private async started(images: readonly EngineImage[], signal: AbortSignal): Promise<readonly string[]> {
     const compose = this.composeFor(images);
     await this.run(compose, ['up', '--detach', '--remove-orphans', '--no-build'], signal);
     const listed = await this.run(compose, ['ps', '--quiet'], signal);
     const containers = listed.stdout.split('\n').filter((line) => CONTAINER_ID.test(line));
     if (containers.length === 0 || containers.length > MAX_SERVICES)
       throw failed(listed, 'The compose file starts no service, or too many.');
-    await this.untilHealthy(containers, healthTimeoutMs, signal);
+    return containers;
   }
 
   private async untilHealthy(containers: readonly string[], timeoutMs: number, signal: AbortSignal): Promise<void> {
@@ -52,7 +57,7 @@ export class ComposeServiceStack extends ServiceStack {
     // A service that is started again and again runs whenever it is looked at: what counts is one start that lasts.
     const starts = new Map<string, { readonly startedAt: string | undefined; readonly seenMs: number }>();
     for (;;) {
-      const services = await this.inspect(containers, signal);
+      const services = await inTime(timeoutMs, signal, (either) => this.inspect(containers, either));
       const nowMs = performance.now();
       const sick = services.find(({ state }) => hasFailed(state));
       if (sick !== undefined) throw unhealthy(sick.name);
@@ -130,6 +135,29 @@ function isHealthy({ Status: status, ExitCode: exitCode, Health: health }: Conta
 
 function hasFailed({ Status: status, ExitCode: exitCode, Health: health }: ContainerState): boolean {
   return health?.Status === 'unhealthy' || status === 'dead' || (status === 'exited' && exitCode !== 0);
+}
+
+/** Compose and the engine behind it may hang; also a process of compose's own that a kill does not reach is not waited for. */
+async function inTime<T>(
+  timeoutMs: number,
+  signal: AbortSignal,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(stuck()), timeoutMs);
+  const either = AbortSignal.any([signal, late.signal]);
+  try {
+    return await orAborted(work(either), either);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function stuck(): UnlockError {
+  return new UnlockError(
+    'unlock.services-failed',
+    'Compose or the container engine did not answer in time while the services were started. Restart the engine, then start the unlock again.',
+  );
 }
 
 function unhealthy(service: string): UnlockError {
