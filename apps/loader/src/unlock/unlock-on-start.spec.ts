@@ -74,6 +74,16 @@ describe('UnlockOnStart', () => {
     expect([attempts, warnings]).toEqual([2, [refusal, refusal]]);
   });
 
+  it.each<Outcome>([
+    READY,
+    { state: 'error', error: 'unlock.cancelled' },
+    { state: 'error', error: 'unlock.services-unhealthy' },
+  ])('goes on after a refusal although an earlier process ended in %j', async (before) => {
+    await unlockingWith([before], true, new Error('no archive yet')).run();
+    await jest.advanceTimersByTimeAsync(5_000);
+    expect(attempts).toBe(2);
+  });
+
   it.each(['unlock.cancelled', 'unlock.services-unhealthy'])(
     'does not take up again what ended in %s',
     async (error) => {

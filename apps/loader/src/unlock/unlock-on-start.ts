@@ -22,14 +22,18 @@ export class UnlockOnStart {
   /** Begins, when it is enabled; never rejects. */
   async run(): Promise<void> {
     if (!this.enabled) return;
-    try {
-      await this.startForDevice();
-    } catch (error) {
-      this.warn(error);
-    }
+    const isRefused = await this.startForDevice().then(
+      () => false,
+      (error: unknown) => {
+        this.warn(error);
+        return true;
+      },
+    );
     await this.unlock.settled();
     const { state, error } = this.unlock.status();
-    if (this.stopped || state === 'ready' || FINAL.includes(error)) return;
+    // After a refusal the state is that of an earlier run, perhaps of an earlier process: it says nothing about this attempt.
+    const isOver = !isRefused && (state === 'ready' || FINAL.includes(error));
+    if (this.stopped || isOver) return;
     this.timer = setTimeout(() => void this.run(), this.retryMs * (0.5 + Math.random() / 2)).unref();
     this.retryMs = Math.min(this.retryMs * 2, LONGEST_RETRY_MS);
   }
