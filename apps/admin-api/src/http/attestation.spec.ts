@@ -134,6 +134,26 @@ describeWith('tpm', 'an enrolment with evidence of a TPM', () => {
     expect(await stored(device.serial)).toEqual({ status: 'registered', attested_at: null });
   });
 
+  it('records no activation that nobody began: the audit is not for strangers to fill', async () => {
+    const device = await account();
+    const refusals = (): Promise<readonly object[]> =>
+      api.infrastructure.database.queries
+        .selectFrom('audit_events')
+        .select('details')
+        .where('subject', '=', device.serial)
+        .where('event', '=', 'device.attestation-refused')
+        .execute();
+    const stranger = auth.activateEnrolment(device.serial, new Uint8Array(32), new Uint8Array(32));
+    await expect(stranger).rejects.toMatchObject(refused('activation-failed'));
+    expect(await refusals()).toEqual([]);
+    const wrong = {
+      activateEnrolment: (serial: string, token: Uint8Array) =>
+        auth.activateEnrolment(serial, token, new Uint8Array(32)),
+    };
+    await expect(enrol(device, identity, wrong)).rejects.toMatchObject(refused('activation-failed'));
+    expect(await refusals()).toEqual([{ details: { code: 'attestation.activation-failed' } }]);
+  });
+
   it('lets an activation be tried once, for its own device only', async () => {
     const [device, other] = [await account(), await account()];
     const twice: Partial<EnrolmentApi> = {
