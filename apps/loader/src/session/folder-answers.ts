@@ -11,32 +11,34 @@ export type FolderRight = 'see' | 'open';
  * gives nobody more than the Admin API gave, and a newer refusal takes it back. In memory only.
  */
 export class FolderAnswers {
-  private readonly until = new Map<string, number>();
+  private readonly answers = new Map<string, { readonly expiresAt: number; readonly mayOpen: boolean }>();
 
   constructor(private readonly clock: Clock) {}
 
   /** Whether the Admin API has let this very token do so in the folder. @param caller - Verified. */
   allows(caller: Caller, folder: string, right: FolderRight): boolean {
-    return (this.until.get(keyOf(caller, folder, right)) ?? 0) > this.clock.nowMs() / 1000;
+    const answer = this.answers.get(keyOf(caller, folder));
+    if (answer === undefined || answer.expiresAt <= this.clock.nowMs() / 1000) return false;
+    return right === 'see' || answer.mayOpen;
   }
 
   /** The Admin API has just let the caller do so in the folder. */
   allowed(caller: Caller, folder: string, right: FolderRight): void {
-    if (right === 'open') this.allowed(caller, folder, 'see');
-    const key = keyOf(caller, folder, right);
-    this.until.delete(key); // to the end: what was asked for longest ago is forgotten first
-    this.until.set(key, caller.expiresAt);
-    const oldest = this.until.keys().next().value;
-    if (this.until.size > MAX_ANSWERS && oldest !== undefined) this.until.delete(oldest);
+    const key = keyOf(caller, folder);
+    const mayOpen = right === 'open' || this.answers.get(key)?.mayOpen === true;
+    this.answers.delete(key); // to the end: what was asked for longest ago is forgotten first
+    this.answers.set(key, { expiresAt: caller.expiresAt, mayOpen });
+    const oldest = this.answers.keys().next().value;
+    if (this.answers.size > MAX_ANSWERS && oldest !== undefined) this.answers.delete(oldest);
   }
 
   /** The Admin API has just refused. */
   refused(caller: Caller, folder: string): void {
-    for (const right of ['see', 'open'] as const) this.until.delete(keyOf(caller, folder, right));
+    this.answers.delete(keyOf(caller, folder));
   }
 }
 
 /** Names hold no slash; a token id of the Admin API's is a UUID. */
-function keyOf({ userId, tokenId }: Caller, folder: string, right: FolderRight): string {
-  return JSON.stringify([userId, tokenId, folder, right]);
+function keyOf({ userId, tokenId }: Caller, folder: string): string {
+  return JSON.stringify([userId, tokenId, folder]);
 }

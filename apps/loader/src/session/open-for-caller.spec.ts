@@ -28,7 +28,7 @@ import {
 } from '@azaion/split-resource/testing';
 import { type KeySource } from '@azaion/unlock';
 
-import { type CallerApis, type TokenBearer } from './caller-apis.js';
+import { CallerApis, type TokenBearer } from './caller-apis.js';
 import { CallerSessions } from './caller-sessions.js';
 import { OpenForCaller } from './open-for-caller.js';
 import { NoGrantApi } from './no-api.js';
@@ -52,13 +52,15 @@ function bearer(deviceSerial?: string): TokenBearer {
 }
 
 /** An Admin API whose folder people may look into, and open only if it says so; and which can be out of reach. */
-class Apis implements CallerApis {
+class Apis extends CallerApis {
   reachable = true;
   peopleMayOpen = true;
 
-  constructor(private readonly admin: InMemoryAdminApi) {}
+  constructor(private readonly admin: InMemoryAdminApi) {
+    super();
+  }
 
-  grants({ caller }: TokenBearer): GrantApi {
+  override grants({ caller }: TokenBearer): GrantApi {
     if (!this.reachable) return new NoGrantApi();
     const grants = new InMemoryGrantApi(this.admin);
     if (caller.deviceSerial === undefined && !this.peopleMayOpen)
@@ -66,15 +68,15 @@ class Apis implements CallerApis {
     return grants;
   }
 
-  uploads(): UploadApi {
+  override uploads(): UploadApi {
     return new InMemoryUploadApi(this.admin);
   }
 
-  archiveKeys(): KeySource {
+  override archiveKeys(): KeySource {
     throw new Error('not asked for here');
   }
 
-  list(): ReturnType<CallerApis['list']> {
+  override list(): ReturnType<CallerApis['list']> {
     if (!this.reachable) return Promise.reject(new ResourceError('api.unreachable', 'The link is down.'));
     return Promise.resolve([{ name: MODEL.name, kind: 'file', latestVersion: 1, totalBytes: CONTENT.length }]);
   }
