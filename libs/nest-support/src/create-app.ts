@@ -97,10 +97,10 @@ export async function createApp(module: Type | DynamicModule, options: AppOption
   } as ConstructorParameters<typeof FastifyAdapter>[0]);
   const fastify = adapter.getInstance<FastifyInstance>();
   const logger = createLogger(options.log);
-  configureFastify(fastify, options, limits);
-  followTraces(fastify);
   logAnswers(fastify, logger);
   if (options.metrics !== undefined) measureRequests(fastify, options.metrics.registry);
+  configureFastify(fastify, options, limits);
+  followTraces(fastify);
 
   const imports = [loggerModule(logger), module];
   if (options.metrics !== undefined) imports.push(MetricsModule.register(options.metrics.registry));

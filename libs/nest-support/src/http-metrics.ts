@@ -1,6 +1,7 @@
 import { type FastifyInstance } from 'fastify';
 
 import { type Metrics } from './metrics.js';
+import { whenAnswered } from './when-answered.js';
 
 const DURATION_BUCKETS_SECONDS = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120, 600];
 /** Label of what no route knows: paths are the callers' choice, and every value of a label is kept. */
@@ -29,12 +30,11 @@ export function measureRequests(fastify: FastifyInstance, metrics: Metrics): voi
     open += 1;
     done();
   });
-  fastify.addHook('onResponse', (request, reply, done) => {
+  whenAnswered(fastify, (request, reply) => {
     open -= 1;
     const route = request.is404 ? NO_ROUTE : (request.routeOptions.url ?? NO_ROUTE);
     const { method } = request;
     requests.inc({ method, route, status: String(reply.statusCode) });
     durations.observe({ method, route }, reply.elapsedTime / 1000);
-    done();
   });
 }

@@ -41,6 +41,7 @@ export {
 } from './problem.js';
 export { ProblemResponses } from './problem-responses.js';
 export { answeredProblem } from './problem-filter.js';
+export { whenAnswered } from './when-answered.js';
 export { multipartContent, type MultipartPart, multipartParts } from './multipart-parts.js';
 export { BINARY_MEDIA_TYPE, BodyStream, bodyStreamOf, readAtMost } from './raw-body.js';
 export { REQUEST_ID_HEADER, requestIdOf } from './request-id.js';

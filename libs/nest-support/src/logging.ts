@@ -3,7 +3,8 @@ import { type FastifyInstance } from 'fastify';
 import { LoggerModule } from 'nestjs-pino';
 import { type DestinationStream, type Logger as PinoLogger, type LoggerOptions, pino } from 'pino';
 
-import { currentTraceId } from './trace-context.js';
+import { traceIdOf } from './trace-context.js';
+import { whenAnswered } from './when-answered.js';
 
 /** Members whose values never reach a log, wherever they stand in the first levels of an entry. */
 const SECRET_MEMBERS = [
@@ -97,14 +98,14 @@ export function loggerModule(logger: PinoLogger): DynamicModule {
 
 /** Writes one entry for every answer, also to requests that no handler saw. Probes and scrapes are left out: they come every few seconds. */
 export function logAnswers(fastify: FastifyInstance, logger: PinoLogger): void {
-  fastify.addHook('onResponse', (request, reply, done) => {
+  whenAnswered(fastify, (request, reply) => {
     const path = request.url.split('?', 1)[0] ?? '';
     const { statusCode } = reply;
     if (!path.startsWith('/health') && path !== '/metrics')
       logger[statusCode >= 500 ? 'error' : 'info'](
         {
           requestId: request.id,
-          traceId: currentTraceId(),
+          traceId: traceIdOf(request),
           method: request.method,
           path,
           status: statusCode,
@@ -112,6 +113,5 @@ export function logAnswers(fastify: FastifyInstance, logger: PinoLogger): void {
         },
         'request answered',
       );
-    done();
   });
 }

@@ -18,6 +18,7 @@ interface RequestTrace {
 const TRACEPARENT = /^00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})$/;
 const TRACESTATE = /^[\x20-\x7e]{1,512}$/;
 const current = new AsyncLocalStorage<RequestTrace>();
+const traces = new WeakMap<FastifyRequest, RequestTrace>();
 
 /**
  * Headers for a call that is made while a request is being answered: its id, and the W3C trace context with a span of its own
@@ -35,7 +36,6 @@ export function outgoingTraceHeaders(): Readonly<Record<string, string>> {
 
 /** Remembers the trace of every request for as long as it is answered. */
 export function followTraces(fastify: FastifyInstance): void {
-  const traces = new WeakMap<FastifyRequest, RequestTrace>();
   fastify.addHook('onRequest', (request, _reply, done) => {
     const trace = traceOf(request);
     traces.set(request, trace);
@@ -49,9 +49,9 @@ export function followTraces(fastify: FastifyInstance): void {
   });
 }
 
-/** The trace id of the request that is being answered, for the log. */
-export function currentTraceId(): string | undefined {
-  return current.getStore()?.traceId;
+/** The trace id of a request, for the log; none for what was refused before it was looked at. */
+export function traceIdOf(request: FastifyRequest): string | undefined {
+  return traces.get(request)?.traceId;
 }
 
 /** The caller's own trace when it is well formed, else a new one that nobody records. */

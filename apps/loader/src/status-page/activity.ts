@@ -1,6 +1,6 @@
 import { type Role } from '@azaion/identity';
 import { type Clock } from '@azaion/kernel';
-import { answeredProblem, callerOf } from '@azaion/nest-support';
+import { answeredProblem, callerOf, whenAnswered } from '@azaion/nest-support';
 import { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 
 /** Somebody who called with a good token. */
@@ -51,10 +51,7 @@ export class Activity {
 
   /** Watches every answer of an application. Call it before the application is initialised. */
   watch(fastify: FastifyInstance): void {
-    fastify.addHook('onResponse', (request, reply, done) => {
-      this.record(request, reply);
-      done();
-    });
+    whenAnswered(fastify, (request, reply) => this.record(request, reply));
   }
 
   /** People whose token is good still, the one seen last first. */
