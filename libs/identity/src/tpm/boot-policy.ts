@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 
 import { type PrivateJwk, type PublicJwk, signRaw, verifyRaw } from '@azaion/crypto';
-import { concatBytes, equalBytes, fromBase64Url, isValidName, toBase64Url, u32be, utf8 } from '@azaion/kernel';
+import { concatBytes, fromBase64Url, isValidName, toBase64Url, u32be, utf8 } from '@azaion/kernel';
 
 import { IdentityError } from '../errors.js';
 import {
