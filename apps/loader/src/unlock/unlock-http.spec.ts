@@ -441,7 +441,9 @@ describe('the unlock routes (F4, F5)', () => {
       loadedBytes: archive.bytes.length,
       reusedBytes: 0,
     });
-    expect(report!.downloadedBytes).toBeGreaterThan(archive.bytes.length);
+    // Its layers are random; headers and padding compress where they fall into one chunk.
+    expect(report!.downloadedBytes).toBeGreaterThan(0.95 * archive.bytes.length);
+    expect(report!.downloadedBytes).toBeLessThan(1.05 * archive.bytes.length);
   });
 
   describe('with an archive file of the older format', () => {
