@@ -221,7 +221,7 @@ function describeResourceFlows(
         let status = await ask();
         // A Loader that looked while a replica died says so until it looks again.
         while (disturb !== undefined && probe === 'ready' && status === 503) {
-          await delay(500);
+          await setTimeout(500);
           status = await ask();
         }
         expect(status).toBe(200);
