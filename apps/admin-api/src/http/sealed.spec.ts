@@ -20,6 +20,7 @@ import {
   InMemoryStatementTrust,
   softwareRecipient,
 } from '@azaion/split-resource/testing';
+import { pseudoRandomBytes } from '@azaion/testing';
 
 import { sql } from 'kysely';
 
@@ -132,7 +133,7 @@ describe('sealed resources over HTTP', () => {
     });
 
     it('is not made again of the same bytes; a small change costs a small transfer', async () => {
-      const content = randomBytes(3 * MIB);
+      const content = pseudoRandomBytes('repeated', 3 * MIB);
       const first = await publish(publisher.token, 'models', 'repeated', content);
       const again = await publish(publisher.token, 'models', 'repeated', content);
       expect(again).toMatchObject({ version: 1, created: false, uploadedBytes: 0 });
