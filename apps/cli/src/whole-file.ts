@@ -8,6 +8,13 @@ export function partialPath(path: string): string {
   return `${path}.partial`;
 }
 
+/** What was said when a file could not be made, in words where the place is the reason. */
+export function unwritable(path: string, error: unknown): unknown {
+  if (['ENOENT', 'EACCES', 'EISDIR', 'ENOTDIR', 'EROFS', 'EPERM'].includes(systemErrorCode(error) ?? ''))
+    return usageFailure(`The file ${path} cannot be written.`, 'Choose another place with -o.');
+  return error;
+}
+
 /**
  * Writes a file that appears under its name only once it is complete and on the disk. When anything fails, an existing file of that name is
  * untouched and the partial one is removed.
@@ -27,9 +34,7 @@ export async function writeWholeFile(
     throw usageFailure(`${path} is a directory.`, 'Name a file with -o.');
   const partial = partialPath(path);
   const file = await open(partial, 'w', 0o600).catch((error: unknown) => {
-    if (['ENOENT', 'EACCES', 'EISDIR', 'ENOTDIR', 'EROFS', 'EPERM'].includes(systemErrorCode(error) ?? ''))
-      throw usageFailure(`The file ${path} cannot be written.`, 'Choose another place with -o.');
-    throw error;
+    throw unwritable(path, error);
   });
   try {
     let writtenBytes = 0;

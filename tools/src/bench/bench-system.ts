@@ -1,15 +1,12 @@
-import { execFile } from 'node:child_process';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 
 import { type TempDirectory, tempDirectory } from '@azaion/testing';
 
 import { WORKSPACE } from '../started-service.js';
-import { type TimedCommand } from './timed-process.js';
+import { outputOf, type TimedCommand } from './timed-process.js';
 import { postJson, startSystem, type StartedSystem, type SystemOptions } from '../e2e/started-system.js';
 
 const CLI = join(WORKSPACE, 'apps', 'cli', 'dist', 'main.js');
-const run = promisify(execFile);
 /** Tokens are asked for anew well before their 15 minutes are over. */
 const TOKEN_LIFE_MS = 8 * 60_000;
 
@@ -48,10 +45,8 @@ export async function startBenchSystem(options: SystemOptions = {}): Promise<Ben
     args: [CLI, ...args, '--json'],
     env,
   });
-  const azaion = async (...args: string[]): Promise<Readonly<Record<string, number>>> => {
-    const { stdout } = await run(process.execPath, command(...args).args, { env: { ...process.env, ...env } });
-    return JSON.parse(stdout) as Record<string, number>;
-  };
+  const azaion = async (...args: string[]): Promise<Readonly<Record<string, number>>> =>
+    JSON.parse(await outputOf(command(...args))) as Record<string, number>;
   await azaion('login', '--api', system.adminUrl, '--email', publisher.email);
   return {
     system,

@@ -8,7 +8,7 @@ import { processTreeMemory, pseudoRandomStream } from '@azaion/testing';
 
 import { type Measurement, median, rounded } from './bench-result.js';
 import { type BenchSystem, compiled, startBenchSystem } from './bench-system.js';
-import { outputOf } from './timed-process.js';
+import { outputOf, type TimedCommand } from './timed-process.js';
 
 const MIB = 1024 ** 2;
 const GIB = 1024 ** 3;
@@ -52,10 +52,12 @@ async function firstByte(bench: BenchSystem): Promise<readonly Measurement[]> {
     const work = join(bench.directory.path, 'first-byte');
     const what = ['--token', await bench.token(), '--work', work, '--resource', `models/${name}`];
     // The second run finds recipe and packs in the caches of the device.
-    await outputOf(process.execPath, [compiled('first-byte'), ...where, ...what, '--rounds', '1']);
-    return median(
-      JSON.parse(await outputOf(process.execPath, [compiled('first-byte'), ...where, ...what])) as number[],
-    );
+    const command = (...more: string[]): TimedCommand => ({
+      command: process.execPath,
+      args: [compiled('first-byte'), ...where, ...what, ...more],
+    });
+    await outputOf(command('--rounds', '1'));
+    return median(JSON.parse(await outputOf(command())) as number[]);
   };
   const small = await taken('small.bin');
   const large = await taken('ten.bin');

@@ -50,8 +50,8 @@ export async function watchProcess(command: TimedCommand): Promise<ProcessCost> 
 }
 
 /** Runs a command and returns what it printed. @throws Error when it does not end with status 0. */
-export async function outputOf(command: string, args: readonly string[]): Promise<string> {
-  return (await promisify(execFile)(command, args)).stdout;
+export async function outputOf({ command, args, env }: TimedCommand): Promise<string> {
+  return (await promisify(execFile)(command, args, { env: { ...process.env, ...env } })).stdout;
 }
 
 async function runToEnd(

@@ -59,8 +59,8 @@ export class MemberParams extends GroupParams {
   readonly serial!: string;
 }
 
-/** A resource in the version that is wanted. */
-export class DesiredResourceBody {
+/** Which resource. */
+class ResourceNameBody {
   @ApiProperty({ example: 'models', pattern: NAME_PATTERN.source })
   @Matches(NAME_PATTERN)
   readonly folder!: string;
@@ -68,7 +68,10 @@ export class DesiredResourceBody {
   @ApiProperty({ example: 'detector.onnx', pattern: NAME_PATTERN.source })
   @Matches(NAME_PATTERN)
   readonly name!: string;
+}
 
+/** A resource in the version that is wanted. */
+export class DesiredResourceBody extends ResourceNameBody {
   @ApiProperty({ ...WANTED_VERSION, example: 'latest' })
   @IsWantedVersion()
   readonly version!: WantedVersion;
@@ -111,14 +114,18 @@ export class GroupDesiredBody extends DesiredBody {
   readonly priority?: number;
 }
 
-/** A resource that is wanted, as a device is told. */
-export class ToldResourceAnswer {
+/** A resource that is wanted. */
+export class DesiredResourceAnswer {
   @ApiProperty({ example: 'models' })
   readonly folder!: string;
   @ApiProperty({ example: 'detector.onnx' })
   readonly name!: string;
   @ApiProperty({ ...WANTED_VERSION, example: 'latest' })
   readonly version!: WantedVersion;
+}
+
+/** A resource that is wanted, as a device is told. */
+export class ToldResourceAnswer extends DesiredResourceAnswer {
   @ApiPropertyOptional({ description: 'For `latest`: which version that is now; missing while there is none' })
   readonly newest?: number;
 }
@@ -129,16 +136,6 @@ export class ToldAnswer {
   readonly resources!: readonly AnswerOf<ToldResourceAnswer>[];
   @ApiProperty({ oneOf: [{ $ref: '#/components/schemas/ToldResourceAnswer' }, { type: 'null' }] })
   readonly images!: AnswerOf<ToldResourceAnswer> | null;
-}
-
-/** A resource that is wanted. */
-export class DesiredResourceAnswer {
-  @ApiProperty({ example: 'models' })
-  readonly folder!: string;
-  @ApiProperty({ example: 'detector.onnx' })
-  readonly name!: string;
-  @ApiProperty({ ...WANTED_VERSION, example: 'latest' })
-  readonly version!: WantedVersion;
 }
 
 /** A resource that is wanted, and by whom. */
@@ -170,15 +167,7 @@ export class GroupDesiredAnswer extends DesiredAnswer {
 }
 
 /** A version that a device holds. */
-export class HeldVersionBody {
-  @ApiProperty({ example: 'models', pattern: NAME_PATTERN.source })
-  @Matches(NAME_PATTERN)
-  readonly folder!: string;
-
-  @ApiProperty({ example: 'detector.onnx', pattern: NAME_PATTERN.source })
-  @Matches(NAME_PATTERN)
-  readonly name!: string;
-
+export class HeldVersionBody extends ResourceNameBody {
   @ApiProperty({ example: 1, minimum: 1, maximum: MAX_VERSION })
   @IsInt()
   @Min(1)

@@ -26,6 +26,7 @@ import { type CommandContext, serviceUrl } from '../command-context.js';
 import { failure, systemErrorCode } from '../failure-table.js';
 import { callJson } from '../http.js';
 import { readPassword } from '../password.js';
+import { unwritable } from '../whole-file.js';
 
 const DAY_SECONDS = 86_400;
 const MAX_DAYS = 3650;
@@ -294,8 +295,6 @@ async function writeNew(path: string, text: string, mode: number): Promise<void>
   } catch (error) {
     if (systemErrorCode(error) === 'EEXIST')
       throw usageFailure(`${path} is there already: it is not written over.`, 'Choose another name with -o.');
-    if (['ENOENT', 'EACCES', 'EISDIR', 'ENOTDIR', 'EROFS', 'EPERM'].includes(systemErrorCode(error) ?? ''))
-      throw usageFailure(`The file ${path} cannot be written.`, 'Choose another place with -o.');
-    throw error;
+    throw unwritable(path, error);
   }
 }

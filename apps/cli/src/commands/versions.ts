@@ -20,10 +20,7 @@ export async function promote(
   number: string,
   { api }: VersionOptions,
 ): Promise<void> {
-  const { folder, name } = parseResourceReference(reference);
-  const version = parseVersion(number);
-  const service = await FleetApi.open(context, api);
-  await service.send('POST', ['sealed', folder, name, 'versions', String(version), 'promote'], {});
+  const { folder, name, version } = await changeVersion(context, reference, number, 'promote', api);
   context.output.result({ folder, name, version }, [
     `Version ${String(version)} of ${folder}/${name} is the fleet's: every device that may read the folder can fetch it.`,
   ]);
@@ -36,10 +33,7 @@ export async function withdraw(
   number: string,
   { api }: VersionOptions,
 ): Promise<void> {
-  const { folder, name } = parseResourceReference(reference);
-  const version = parseVersion(number);
-  const service = await FleetApi.open(context, api);
-  await service.send('POST', ['sealed', folder, name, 'versions', String(version), 'withdraw'], {});
+  const { folder, name, version } = await changeVersion(context, reference, number, 'withdraw', api);
   context.output.result({ folder, name, version }, [
     `Withdrew version ${String(version)} of ${folder}/${name}: nobody is granted it any more, and what only it needed is deleted after two days.`,
     `Devices that used it refuse an older version unless it is named; to roll back: azaion pin ${folder}/${name} VERSION.`,
@@ -74,4 +68,18 @@ export async function rotateDedupKey(context: CommandContext, folder: string, { 
   context.output.result({ folder, domain: facts['domain'] }, [
     `${folder} has a new dedup key. What is there stays readable; the next publish of each resource sends all of it once.`,
   ]);
+}
+
+async function changeVersion(
+  context: CommandContext,
+  reference: string,
+  number: string,
+  change: 'promote' | 'withdraw',
+  api: string | undefined,
+): Promise<{ readonly folder: string; readonly name: string; readonly version: number }> {
+  const { folder, name } = parseResourceReference(reference);
+  const version = parseVersion(number);
+  const service = await FleetApi.open(context, api);
+  await service.send('POST', ['sealed', folder, name, 'versions', String(version), change], {});
+  return { folder, name, version };
 }

@@ -3,7 +3,6 @@ import {
   appendFile,
   mkdir,
   open,
-  readdir,
   readFile,
   rename,
   rm,
@@ -27,6 +26,7 @@ import {
 
 import { ignoreMissing, noSpace, orNoSpace, systemCode } from './file-errors.js';
 import { assertPackNames, isFolderId } from './pack-names.js';
+import { namesIn } from './read-if-there.js';
 import { JOURNAL_RECORD_BYTES, journalHeader, journalRecord, replayJournal } from './presence-journal.js';
 
 const JOURNAL_SUFFIX = '.present';
@@ -326,15 +326,6 @@ function keyOf(folderId: string, packId: string): string {
 
 function sizeOf(ranges: readonly ByteRange[]): number {
   return ranges.reduce((sum, { start, end }) => sum + end - start, 0);
-}
-
-async function namesIn(directory: string): Promise<readonly string[]> {
-  try {
-    return await readdir(directory);
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return [];
-    throw error;
-  }
 }
 
 async function freeBytesOf(directory: string): Promise<number> {

@@ -20,7 +20,7 @@ import {
 import { concatBytes, fromBase64Url, toBase64Url, utf8 } from '@azaion/kernel';
 
 import { replaceDurably } from '../file-store/replace-durably.js';
-import { createKeyFile, damagedKeyFile, keyStoreError, readKeyFile } from '../software-identity/private-file.js';
+import { createKeyFile, damagedKeyFile, keyStoreError, readKeyJson } from '../software-identity/private-file.js';
 
 const FORMAT = 1;
 const MAX_FILE_BYTES = 16 * 1024;
@@ -131,15 +131,9 @@ async function unlocked(
 }
 
 async function readFile(path: string): Promise<KeyFile | undefined> {
-  const text = await readKeyFile(path, MAX_FILE_BYTES);
-  if (text === undefined) return undefined;
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    throw damagedKeyFile();
-  }
-  const { format, lock, sealed } = Object(value) as Record<string, unknown>;
+  const json = await readKeyJson(path, MAX_FILE_BYTES);
+  if (json === undefined) return undefined;
+  const { format, lock, sealed } = Object(json.value) as Record<string, unknown>;
   const parsed = parseComponentLock(lock);
   const bytes = typeof sealed === 'string' ? fromBase64Url(sealed, MAX_SEALED_BYTES) : undefined;
   if (format !== FORMAT || parsed === undefined || bytes === undefined) throw damagedKeyFile();

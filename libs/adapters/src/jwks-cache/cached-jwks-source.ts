@@ -1,8 +1,6 @@
-import { readFile } from 'node:fs/promises';
-
 import { type DeviceStateKey, JwksSource, parseJwks } from '@azaion/identity';
 
-import { replaceDurably, systemCode } from '../file-store/index.js';
+import { readTextIfThere, replaceDurably } from '../file-store/index.js';
 
 /** How long the source is waited for when a copy is at hand. */
 const PATIENCE_MS = 2_000;
@@ -48,13 +46,8 @@ export class CachedJwksSource extends JwksSource {
   }
 
   private async kept(): Promise<unknown> {
-    let text: string;
-    try {
-      text = await readFile(this.path, 'utf8');
-    } catch (error) {
-      if (systemCode(error) === 'ENOENT') return undefined;
-      throw error;
-    }
+    const text = await readTextIfThere(this.path);
+    if (text === undefined) return undefined;
     const authentic = this.key.authentic('jwks', text);
     return authentic === undefined ? undefined : (JSON.parse(authentic) as unknown);
   }

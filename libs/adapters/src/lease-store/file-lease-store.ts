@@ -1,11 +1,11 @@
-import { readdir, readFile, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { P256_POINT_BYTES } from '@azaion/crypto';
 import { fromBase64Url, isValidName, type ResourceName, resourceName, toBase64Url, UUID_PATTERN } from '@azaion/kernel';
 import { type Lease, type LeaseName, LeaseStore } from '@azaion/split-resource';
 
-import { replaceDurably, systemCode } from '../file-store/index.js';
+import { namesIn, readTextIfThere, replaceDurably } from '../file-store/index.js';
 
 const FILE_NAME = /^([1-9][0-9]{0,9})\.json$/;
 const JWS = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
@@ -31,7 +31,7 @@ export class FileLeaseStore extends LeaseStore {
   override async of(resource: ResourceName): Promise<readonly Lease[]> {
     const leases: Lease[] = [];
     for (const version of await this.versions(resource)) {
-      const grant = parseGrant(await textOf(this.pathOf({ resource, version })));
+      const grant = parseGrant(await readTextIfThere(this.pathOf({ resource, version })));
       // A damaged file is no lease: the next grant takes its place.
       if (grant !== undefined)
         leases.push({ resource: { folder: resource.folder, name: resource.name }, version, grant });
@@ -97,22 +97,4 @@ function matches(value: unknown, pattern: RegExp): value is string {
 
 function bytes(value: unknown, maxBytes: number): Uint8Array | undefined {
   return typeof value === 'string' ? fromBase64Url(value, maxBytes) : undefined;
-}
-
-async function textOf(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return undefined; // dropped in between
-    throw error;
-  }
-}
-
-async function namesIn(directory: string): Promise<readonly string[]> {
-  try {
-    return await readdir(directory);
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return [];
-    throw error;
-  }
 }

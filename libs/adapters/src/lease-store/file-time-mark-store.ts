@@ -1,9 +1,7 @@
-import { readFile } from 'node:fs/promises';
-
 import { type DeviceStateKey } from '@azaion/identity';
 import { type TimeMark, TimeMarkStore } from '@azaion/split-resource';
 
-import { replaceDurably, systemCode } from '../file-store/index.js';
+import { readTextIfThere, replaceDurably } from '../file-store/index.js';
 
 /** Keeps the mark in one file under a MAC by the device's key. One that was changed counts as none. */
 export class FileTimeMarkStore extends TimeMarkStore {
@@ -15,13 +13,8 @@ export class FileTimeMarkStore extends TimeMarkStore {
   }
 
   override async read(): Promise<TimeMark | undefined> {
-    let text: string;
-    try {
-      text = await readFile(this.path, 'utf8');
-    } catch (error) {
-      if (systemCode(error) === 'ENOENT') return undefined;
-      throw error;
-    }
+    const text = await readTextIfThere(this.path);
+    if (text === undefined) return undefined;
     const authentic = this.key.authentic('time-mark', text);
     return authentic === undefined ? undefined : (JSON.parse(authentic) as TimeMark);
   }

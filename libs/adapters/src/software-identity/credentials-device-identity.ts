@@ -6,7 +6,7 @@ import {
   type SoftwareKeys,
 } from '@azaion/identity';
 
-import { createKeyFile, damagedKeyFile, keyStoreError, readKeyFile } from './private-file.js';
+import { createKeyFile, damagedKeyFile, keyStoreError, readKeyJson } from './private-file.js';
 
 const MAX_FILE_BYTES = 4096;
 
@@ -33,14 +33,9 @@ export class CredentialsDeviceIdentity extends SoftwareDeviceIdentity {
 }
 
 async function readKeys(path: string): Promise<SoftwareKeys | undefined> {
-  const text = await readKeyFile(path, MAX_FILE_BYTES);
-  if (text === undefined) return undefined;
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    throw damagedKeyFile();
-  }
+  const json = await readKeyJson(path, MAX_FILE_BYTES);
+  if (json === undefined) return undefined;
+  const { value } = json;
   if (!isSoftwareKeys(value)) throw damagedKeyFile();
   return value;
 }

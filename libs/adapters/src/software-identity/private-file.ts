@@ -14,7 +14,7 @@ const OTHERS = 0o077;
  * @returns `undefined` when there is none.
  * @throws IdentityError `device.key-store` for a file that is too long, open to other users or no file; what the file system says as it is.
  */
-export async function readKeyFile(path: string, mostBytes: number): Promise<string | undefined> {
+async function readKeyFile(path: string, mostBytes: number): Promise<string | undefined> {
   let file: FileHandle;
   try {
     file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
@@ -30,6 +30,17 @@ export async function readKeyFile(path: string, mostBytes: number): Promise<stri
     return await file.readFile('utf8');
   } finally {
     await file.close();
+  }
+}
+
+/** The JSON value in a file with keys, unchecked. @returns `undefined` when there is none. @throws as {@link readKeyFile}; `device.key-store` for no JSON. */
+export async function readKeyJson(path: string, mostBytes: number): Promise<{ readonly value: unknown } | undefined> {
+  const text = await readKeyFile(path, mostBytes);
+  if (text === undefined) return undefined;
+  try {
+    return { value: JSON.parse(text) };
+  } catch {
+    throw damagedKeyFile();
   }
 }
 
