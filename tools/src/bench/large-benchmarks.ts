@@ -42,7 +42,7 @@ export async function largeBenchmarks(only: ReadonlySet<string>): Promise<readon
 async function publish(bench: BenchSystem, name: string, sizeBytes: number): Promise<void> {
   const plain = join(bench.directory.path, 'plain.bin');
   await pipeline(pseudoRandomStream(name, sizeBytes), createWriteStream(plain));
-  await bench.azaion('publish', plain, '--name', name);
+  await bench.publish(plain, name);
   await rm(plain);
 }
 

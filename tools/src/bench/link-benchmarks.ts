@@ -32,7 +32,7 @@ export async function linkBenchmarks(): Promise<readonly Measurement[]> {
   try {
     const plain = join(bench.directory.path, 'plain.bin');
     await pipeline(pseudoRandomStream('link', RESOURCE_BYTES), createWriteStream(plain));
-    await bench.azaion('publish', plain, '--name', 'link.bin');
+    await bench.publish(plain, 'link.bin');
     const [ours, theirs]: [number[], number[]] = [[], []];
     for (let round = 0; round < ROUNDS; round++) {
       ours.push(await timeProcess(await fetchCommand(bench, link)));

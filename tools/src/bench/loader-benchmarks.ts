@@ -108,7 +108,7 @@ async function serving(only: ReadonlySet<string>): Promise<readonly Measurement[
   let server: RunningProcess | undefined;
   try {
     await pipeline(pseudoRandomStream('bench', GIB), createWriteStream(plain));
-    await bench.azaion('publish', plain, '--name', 'bench.bin');
+    await bench.publish(plain, 'bench.bin');
     const { loaderUrl } = bench.system;
     const body = JSON.stringify({ filename: 'bench.bin', folder: 'models' });
     const headers = ['-H', `authorization: Bearer ${await bench.token()}`, '-H', 'content-type: application/json'];

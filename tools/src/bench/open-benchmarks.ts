@@ -20,7 +20,7 @@ export async function openBenchmarks(only: ReadonlySet<string>): Promise<readonl
   try {
     const plain = join(bench.directory.path, 'plain.bin');
     await pipeline(pseudoRandomStream('bench', GIB), createWriteStream(plain));
-    await bench.azaion('publish', plain, '--name', 'bench.bin');
+    await bench.publish(plain, 'bench.bin');
     const token = await bench.token();
     const commands = new Map<string, TimedCommand>([['two cores', openCommand(bench, token, 2)]]);
     if (only.has('P1')) for (const [name, peer] of await peers(bench, plain)) commands.set(name, peer);

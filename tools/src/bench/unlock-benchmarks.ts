@@ -160,7 +160,7 @@ async function writeArchive(path: string, seeds: readonly string[]): Promise<str
 /** Publishes an archive and puts its packs where the device finds them, as a factory would. */
 async function publish(bench: BenchSystem, path: string): Promise<void> {
   const { system } = bench;
-  await bench.azaion('publish', path, '--folder', 'images', '--name', 'azaion-latest', '--kind', 'images');
+  await bench.publish(path, 'azaion-latest', 'images', '--kind', 'images');
   const packs = join(system.imagesDir, 'packs');
   await mkdir(packs, { recursive: true });
   await cp(join(system.adminDataDir, 'objects', 'packs'), packs, { recursive: true });
