@@ -2,6 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
+import { RESULTS_DIRECTORY, writeReport } from './bench/bench-report.js';
 import { asResult, type BenchResult, type Measurement } from './bench/bench-result.js';
 import { adminBenchmarks } from './bench/admin-benchmarks.js';
 import { largeBenchmarks } from './bench/large-benchmarks.js';
@@ -13,7 +14,7 @@ import { unlockBenchmarks } from './bench/unlock-benchmarks.js';
 import { updateBenchmarks } from './bench/update-benchmarks.js';
 import { WORKSPACE } from './started-service.js';
 
-/** `npm run bench [-- --only P1,P7] [--json]`: measures the bars and writes each result to bench/results. Ends with 1 when a bar is missed. */
+/** `npm run bench [-- --only P1,P7] [--json]`: measures the bars, writes each result to bench/results, and chart and table anew. Ends with 1 when a bar is missed. */
 const groups: readonly {
   readonly ids: readonly string[];
   readonly run: (only: ReadonlySet<string>) => Promise<readonly Measurement[]>;
@@ -41,17 +42,18 @@ for (const { ids, run } of groups) {
   if (!ids.some((id) => only.has(id))) continue;
   for (const measurement of await run(only)) results.push(asResult(measurement));
 }
-const directory = join(WORKSPACE, 'bench', 'results');
+const directory = join(WORKSPACE, RESULTS_DIRECTORY);
 await mkdir(directory, { recursive: true });
 for (const id of only) {
   const mine = results.filter((result) => result.id === id);
   await writeFile(join(directory, `${id}.json`), `${JSON.stringify(mine, null, 2)}\n`);
 }
+writeReport(WORKSPACE);
 if (values.json) console.log(JSON.stringify(results));
 else
   for (const { id, bar, value, unit, ok, peers } of results)
     console.log(
-      `${id}  ${ok ? 'ok    ' : 'MISSED'}  ${bar}: ${value} ${unit}  (${Object.entries(peers)
+      `${id}  ${ok ? 'ok    ' : 'MISSED'}  ${bar}: ${value ?? 'not measured,'} ${unit}  (${Object.entries(peers)
         .map(([name, figure]) => `${name} ${figure}`)
         .join(', ')})`,
     );

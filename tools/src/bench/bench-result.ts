@@ -6,8 +6,14 @@ export interface BenchResult {
   readonly id: string;
   /** What must hold, in words. */
   readonly bar: string;
-  readonly value: number;
+  /** Three significant digits; `null` when it could not be measured, because a peer is not installed. */
+  readonly value: number | null;
   readonly unit: string;
+  /** What the value is held against, in its unit. */
+  readonly limit: number;
+  /** Whether the value may be at most the limit (`max`) or must be at least that (`min`). */
+  readonly direction: 'max' | 'min';
+  /** Whether the bar holds; what could not be measured does not count as missed. */
   readonly ok: boolean;
   /** What it was compared with, measured in the same run; a peer that is not installed is named with why. */
   readonly peers: Readonly<Record<string, number | string>>;
@@ -18,13 +24,20 @@ export interface BenchResult {
 }
 
 /** A figure before it is known where and when it was measured. */
-export type Measurement = Pick<BenchResult, 'id' | 'bar' | 'value' | 'unit' | 'ok' | 'peers'>;
+export interface Measurement extends Pick<BenchResult, 'id' | 'bar' | 'unit' | 'limit' | 'direction' | 'peers'> {
+  /** Not rounded; `NaN` when it could not be measured. */
+  readonly value: number;
+}
 
-/** Adds machine, date and command. */
+/** Holds a figure against its limit and adds machine, date and command. */
 export function asResult(measurement: Measurement): BenchResult {
   const [cpu] = cpus();
+  const { value, limit, direction } = measurement;
+  const measured = !Number.isNaN(value);
   return {
     ...measurement,
+    value: measured ? rounded(value) : null,
+    ok: !measured || (direction === 'max' ? value <= limit : value >= limit),
     machine: `${cpus().length} × ${cpu?.model.trim() ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.version}`,
     date: new Date().toISOString(),
     command: `npm run bench -- --only ${measurement.id} --json`,

@@ -47,13 +47,13 @@ function againstPeers(ours: number, medianOf: (name: string) => number | undefin
     { peer: 'rclone', most: 0.5 },
   ].map(({ peer, most }) => {
     const theirs = medianOf(peer);
-    const ratio = theirs === undefined ? NaN : ours / theirs;
     return {
       id: 'P1',
       bar: `open 1 GiB, wall ≤ ${most} × ${peer}`,
-      value: theirs === undefined ? -1 : rounded(ratio),
+      value: theirs === undefined ? NaN : ours / theirs,
       unit: `× ${peer}`,
-      ok: ratio <= most,
+      limit: most,
+      direction: 'max',
       peers: {
         'ours, seconds': rounded(ours),
         [`${peer}, seconds`]: theirs === undefined ? NOT_INSTALLED : rounded(theirs),
@@ -66,9 +66,10 @@ function againstOneCore(two: number, one: number): Measurement {
   return {
     id: 'P2',
     bar: 'two cores ≥ 1.5 × one core',
-    value: rounded(one / two),
+    value: one / two,
     unit: '×',
-    ok: one / two >= 1.5,
+    limit: 1.5,
+    direction: 'min',
     peers: { 'one core, seconds': rounded(one), 'two cores, seconds': rounded(two) },
   };
 }

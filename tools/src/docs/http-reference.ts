@@ -1,3 +1,5 @@
+import { withBlock } from './generated-block.js';
+
 /** What the page needs of an OpenAPI document. */
 export interface OpenApiDocument {
   readonly paths: Readonly<Record<string, Readonly<Record<string, OpenApiOperation>>>>;
@@ -25,17 +27,11 @@ export function routeTable(document: OpenApiDocument): string {
   return ['| route | who | what | answers |', '|---|---|---|---|', ...rows].join('\n');
 }
 
-const BEGIN = '<!-- routes: made by `npm run docs`, checked by the end-to-end tests -->';
-const END = '<!-- end of routes -->';
-
 /**
  * Puts a table of routes into its page.
  *
  * @throws Error when the page has no place for it.
  */
 export function withRouteTable(page: string, table: string): string {
-  const from = page.indexOf(BEGIN);
-  const to = page.indexOf(END);
-  if (from < 0 || to < from) throw new Error('The page has no place for a table of routes.');
-  return `${page.slice(0, from)}${BEGIN}\n${table}\n${page.slice(to)}`;
+  return withBlock(page, 'routes', table);
 }
