@@ -47,7 +47,7 @@ const boundaries = (depConstraints) => [
 const specs = ['**/*.spec.ts', '**/*.e2e.ts', '**/*.crash.ts', '**/*.images.ts', '**/testing/**/*.ts'];
 
 export default tseslint.config(
-  { ignores: ['**/dist/**', '**/dist-spec/**', '**/coverage/**', '.nx/**', '.azaion/**'] },
+  { ignores: ['**/dist/**', '**/dist-spec/**', '**/coverage/**', '**/generated/**', '.nx/**', '.azaion/**'] },
   {
     files: ['**/*.ts'],
     extends: [...tseslint.configs.strictTypeChecked],

@@ -11,6 +11,7 @@ const steps = [
     'architecture',
     async () => (await run('jest', ['--config', 'tools/jest.config.mjs', 'architecture'], jestEnvironment)).status,
   ],
+  ['OpenAPI documents', async () => (await run('node', ['tools/scripts/check-openapi.mjs'])).status],
   ['links in documents', async () => (await run('node', ['tools/scripts/check-links.mjs'])).status],
 ];
 

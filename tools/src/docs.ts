@@ -1,5 +1,5 @@
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 
 import { type DescribedAccess } from '@azaion/nest-support';
@@ -7,24 +7,37 @@ import { type DescribedAccess } from '@azaion/nest-support';
 import { ACCESS_PAGE, accessPage } from './docs/access-page.js';
 import { type OpenApiDocument, routeTable, withRouteTable } from './docs/http-reference.js';
 import { METRICS_PAGE, workspaceMetricsPage } from './docs/metrics-reference.js';
+import { clientTypes, DESCRIBED_SERVICES, documentText } from './docs/openapi-client.js';
 import { CONFIGURATION_PAGE, workspaceConfigurationPage } from './docs/workspace-configuration.js';
+import { startSystem } from './e2e/started-system.js';
+import { WORKSPACE } from './started-service.js';
 
 /**
- * `npm run docs`: writes the generated pages. The tables of routes come from running services:
- * `npm run docs -- --admin-api http://127.0.0.1:8081 --loader http://127.0.0.1:8080`, with the demo up.
+ * `npm run docs`: writes the generated pages. What services say about themselves (routes, access, OpenAPI documents, types of clients) comes from
+ * services that are started for it, or from running ones: `--admin-api http://127.0.0.1:8081 --loader http://127.0.0.1:8080`.
  */
-const workspace = join(import.meta.dirname, '..', '..');
-writeFileSync(join(workspace, CONFIGURATION_PAGE), workspaceConfigurationPage(workspace));
-writeFileSync(join(workspace, METRICS_PAGE), workspaceMetricsPage(workspace));
-
 const { values } = parseArgs({ options: { 'admin-api': { type: 'string' }, loader: { type: 'string' } } });
-for (const [page, url] of [
-  ['admin-http.md', values['admin-api']],
-  ['loader-http.md', values.loader],
-] as const) {
-  if (url === undefined) continue;
-  const path = join(workspace, 'docs', 'reference', page);
+
+function write(path: string, text: string): void {
+  mkdirSync(dirname(join(WORKSPACE, path)), { recursive: true });
+  writeFileSync(join(WORKSPACE, path), text);
+}
+
+async function describe(service: keyof typeof DESCRIBED_SERVICES, url: string): Promise<void> {
+  const { page, document: path, types } = DESCRIBED_SERVICES[service];
   const document = (await (await fetch(new URL('/docs/json', url))).json()) as OpenApiDocument & DescribedAccess;
-  writeFileSync(path, withRouteTable(readFileSync(path, 'utf8'), routeTable(document)));
-  if (page === 'admin-http.md') writeFileSync(join(workspace, ACCESS_PAGE), accessPage(document));
+  write(page, withRouteTable(readFileSync(join(WORKSPACE, page), 'utf8'), routeTable(document)));
+  write(path, await documentText(document, join(WORKSPACE, path)));
+  write(types, await clientTypes(document, join(WORKSPACE, types)));
+  if (service === 'admin-api') write(ACCESS_PAGE, accessPage(document));
+}
+
+write(CONFIGURATION_PAGE, workspaceConfigurationPage(WORKSPACE));
+write(METRICS_PAGE, workspaceMetricsPage(WORKSPACE));
+const system = values['admin-api'] === undefined || values.loader === undefined ? await startSystem() : undefined;
+try {
+  await describe('admin-api', values['admin-api'] ?? system?.adminUrl ?? '');
+  await describe('loader', values.loader ?? system?.loaderUrl ?? '');
+} finally {
+  await system?.stop();
 }

@@ -35,6 +35,7 @@ export function openApiDocument(app: INestApplication, api: ApiDescription): Ope
     .setTitle(api.title)
     .setDescription(api.description)
     .setVersion(api.version)
+    .addServer('/', 'This service')
     .addBearerAuth({ type: 'http', scheme: 'bearer', bearerFormat: 'JWT' })
     .build();
   const document = SwaggerModule.createDocument(app, config);
@@ -48,6 +49,7 @@ export function openApiDocument(app: INestApplication, api: ApiDescription): Ope
       for (const status of commonProblems(operation, api.validationStatus))
         operation.responses[status] ??= problemResponse(status);
       operation.responses['default'] ??= problemResponse(0);
+      Object.assign(operation, { security: operation.security ?? [] }); // open to all, said expressly
     }
   describeAccess(app, document);
   return document;

@@ -8,6 +8,8 @@ import { describeWith, pseudoRandomBytes, pseudoRandomStream, startPostgres, sta
 
 import { readDemoModel } from '../demo/demo-model.js';
 import { type OpenApiDocument, routeTable } from '../docs/http-reference.js';
+import { DESCRIBED_SERVICES } from '../docs/openapi-client.js';
+import { WORKSPACE } from '../started-service.js';
 import { bodyOf, digestOf } from './streams.js';
 import { type Person, postJson, startSystem, type StartedSystem, type SystemOptions } from './started-system.js';
 
@@ -239,13 +241,15 @@ function describeResourceFlows(
     });
 
     it('documents every route, as the pages in docs/reference have them', async () => {
-      for (const [url, page] of [
-        [system.adminUrl, 'admin-http.md'],
-        [system.loaderUrl, 'loader-http.md'],
+      const { 'admin-api': adminApi, loader } = DESCRIBED_SERVICES;
+      for (const [url, { page, document: path }] of [
+        [system.adminUrl, adminApi],
+        [system.loaderUrl, loader],
       ] as const) {
         const document = (await (await fetch(`${url}/docs/json`)).json()) as OpenApiDocument;
-        const text = await readFile(join(import.meta.dirname, '..', '..', '..', 'docs', 'reference', page), 'utf8');
-        expect(text).toContain(routeTable(document));
+        const read = (file: string): Promise<string> => readFile(join(WORKSPACE, file), 'utf8');
+        expect(await read(page)).toContain(routeTable(document));
+        expect(JSON.parse(await read(path))).toEqual(document);
       }
     });
 

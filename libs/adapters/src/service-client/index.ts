@@ -1,0 +1,7 @@
+export {
+  adminApiClient,
+  type AdminApiClient,
+  loaderClient,
+  type LoaderClient,
+  type ServiceClientOptions,
+} from './service-clients.js';
