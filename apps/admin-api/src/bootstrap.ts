@@ -25,7 +25,6 @@ export async function run(): Promise<void> {
   const code = await runService(
     {
       name: 'Admin API',
-      command: 'apps/admin-api/dist/main.js',
       settings:
         'Settings are environment variables, all with defaults in development. See docs/reference/configuration.md.',
       manifest: new URL('../package.json', import.meta.url),

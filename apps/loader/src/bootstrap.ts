@@ -13,7 +13,6 @@ export async function run(): Promise<void> {
   const code = await runService(
     {
       name: 'Loader',
-      command: 'apps/loader/dist/main.js',
       settings:
         'Settings are environment variables; RESOURCE_API_URL is required. See docs/reference/configuration.md.',
       manifest: new URL('../package.json', import.meta.url),

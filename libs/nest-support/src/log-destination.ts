@@ -1,5 +1,4 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 
 import { type DestinationStream } from 'pino';
@@ -24,14 +23,6 @@ export interface OpenLog extends DestinationStream {
   close(): void;
 }
 
-type Roll = (options: {
-  readonly file: string;
-  readonly frequency: 'daily';
-  readonly dateFormat: string;
-  readonly sync: boolean;
-  readonly limit: { readonly count: number; readonly removeOtherLogFiles: boolean };
-}) => Promise<DestinationStream & { end(): void }>;
-
 /**
  * Opens the places that a log is written to. Files are JSON lines whatever the terminal shows.
  *
@@ -45,7 +36,7 @@ export async function openLog(places: LogPlaces, nowMs: number): Promise<OpenLog
   await mkdir(places.directory, { recursive: true, mode: 0o750 });
   await deleteOld(places.directory, places.name, nowMs);
   // Loaded when it is needed: a service that logs to standard output alone starts without it.
-  const roll = createRequire(import.meta.url)('pino-roll') as Roll;
+  const { default: roll } = await import('pino-roll');
   const file = await roll({
     file: join(places.directory, places.name),
     frequency: 'daily',

@@ -30,7 +30,6 @@ async function run(
   };
   const program: ServiceProgram<ThingConfig> = {
     name: 'Thing',
-    command: 'thing.js',
     settings: 'Settings are in the sky.',
     manifest: new URL('../package.json', import.meta.url),
     readConfig: (given) => readConfig(ThingConfig, given),
@@ -44,6 +43,7 @@ async function run(
     ],
   };
   const host: ProgramHost = {
+    script: 'thing.js',
     args,
     env,
     print: (text) => (printed += text),

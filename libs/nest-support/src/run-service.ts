@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { relative } from 'node:path';
 
 import { ConfigError, type Environment, printConfig } from './config.js';
 
@@ -6,8 +7,6 @@ import { ConfigError, type Environment, printConfig } from './config.js';
 export interface ServiceProgram<Config extends object> {
   /** Named in messages: `The Loader cannot start: …`. */
   readonly name: string;
-  /** File that is started, as a person types it. */
-  readonly command: string;
   /** One sentence on where its settings are described. */
   readonly settings: string;
   /** Its package.json, for the version. */
@@ -34,6 +33,8 @@ const PRINT_CONFIG = '--print-config';
 
 /** The process a program speaks to. */
 export interface ProgramHost {
+  /** File that was started, as a person types it. */
+  readonly script: string;
   readonly args: readonly string[];
   readonly env: Environment;
   readonly print: (text: string) => void;
@@ -42,7 +43,10 @@ export interface ProgramHost {
 
 /** This process. */
 export function thisProcess(): ProgramHost {
+  const [, script = ''] = process.argv;
+  const below = relative(process.cwd(), script);
   return {
+    script: below.startsWith('..') ? script : below,
     args: process.argv.slice(2),
     env: process.env,
     print: (text) => void process.stdout.write(text),
@@ -62,12 +66,12 @@ export async function runService<Config extends object>(
 ): Promise<number> {
   const words = host.args.join(' ');
   if (host.args.includes('--help')) {
-    host.print(usage(program));
+    host.print(usage(program, host));
     return 0;
   }
   const command = program.commands?.find((one) => one.words === words);
   if (command === undefined && host.args.length > 0 && words !== PRINT_CONFIG) {
-    host.complain(usage(program));
+    host.complain(usage(program, host));
     return 2;
   }
   let config: Config;
@@ -93,13 +97,16 @@ export async function runService<Config extends object>(
   }
 }
 
-function usage<Config extends object>({ command, settings, commands = [] }: ServiceProgram<Config>): string {
+function usage<Config extends object>(
+  { settings, commands = [] }: ServiceProgram<Config>,
+  { script }: ProgramHost,
+): string {
   const own = commands.map(({ words, summary }) => `  ${words.padEnd(24)} ${summary}`);
   const lines = [
-    `Usage: node ${command} [${PRINT_CONFIG} | --help]`,
+    `Usage: node ${script} [${PRINT_CONFIG} | --help]`,
     ...(own.length === 0
       ? []
-      : [`       node ${command} COMMAND`, '', 'Commands, beside the running service with the same settings:', ...own]),
+      : [`       node ${script} COMMAND`, '', 'Commands, beside the running service with the same settings:', ...own]),
     '',
     settings,
     '',
