@@ -47,7 +47,17 @@ const boundaries = (depConstraints) => [
 const specs = ['**/*.spec.ts', '**/*.e2e.ts', '**/*.crash.ts', '**/*.images.ts', '**/testing/**/*.ts'];
 
 export default tseslint.config(
-  { ignores: ['**/dist/**', '**/dist-spec/**', '**/coverage/**', '**/generated/**', '.nx/**', '.azaion/**'] },
+  {
+    ignores: [
+      '**/dist/**',
+      '**/dist-spec/**',
+      '**/coverage/**',
+      '**/generated/**',
+      'release/**',
+      '.nx/**',
+      '.azaion/**',
+    ],
+  },
   {
     files: ['**/*.ts'],
     extends: [...tseslint.configs.strictTypeChecked],
