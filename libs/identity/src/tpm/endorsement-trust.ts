@@ -10,6 +10,8 @@ const PEM = /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g;
 const NAME = /^[0-9a-f]{68}$/;
 const MAX_CERTIFICATES = 256;
 const MAX_DEPTH = 6;
+/** `tcg-kp-EKCertificate`, the extended key usage of an endorsement key's certificate (TCG EK Credential Profile 2.5, 3.2.16). */
+const EK_CERTIFICATE_USAGE = '2.23.133.8.1';
 /** Longest certificate of an endorsement key that is read. */
 export const MAX_CERTIFICATE_BYTES = 4096;
 
@@ -50,6 +52,11 @@ export class EndorsementTrust {
     if (this.allowed.has(toHex(endorsement.name))) return;
     if (certificateDer === undefined) throw untrusted('has no certificate and is not on the list');
     const leaf = parsed(certificateDer);
+    // A maker's authority certifies other things too: platforms, attestation keys, its own services.
+    if (leaf.ca || !extendedKeyUsages(leaf).includes(EK_CERTIFICATE_USAGE))
+      throw untrusted(
+        'has a certificate that was made for something else (its extended key usage is not 2.23.133.8.1)',
+      );
     if (!leaf.publicKey.equals(keyObjectOf(endorsement))) throw untrusted('is not the one in its certificate');
     this.checkChain(leaf, nowMs);
   }
@@ -70,6 +77,11 @@ export class EndorsementTrust {
           'The certificate of the TPM, or one of its issuers, is not valid at this time.',
         );
   }
+}
+
+/** Node calls them `keyUsage`; a certificate without any has none, whatever its type says. */
+function extendedKeyUsages({ keyUsage }: { readonly keyUsage: readonly string[] | undefined }): readonly string[] {
+  return keyUsage ?? [];
 }
 
 function isRoot(certificate: X509Certificate, trusted: readonly X509Certificate[]): boolean {
