@@ -248,7 +248,7 @@ export class AdminConfig {
   @Matches(/^sha256:\d{1,2}(?:,\d{1,2}){0,23}$/)
   readonly tpmPcrs: string = 'sha256:0,2,4,7';
 
-  /** Which boot states may enrol: whatever a device starts with, or those on the list. */
+  /** Which boot states may enrol: what a device was first attested in, until a reset for a new one; or those on the list. */
   @EnvText('TPM_PCR_POLICY')
   @IsIn(['accept-first', 'allow-list'])
   readonly tpmPcrPolicy: 'accept-first' | 'allow-list' = 'accept-first';

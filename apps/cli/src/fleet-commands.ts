@@ -12,6 +12,7 @@ import {
 import { provisionDevice, type ProvisionOptions } from './commands/device-provision.js';
 import {
   type DeviceListOptions,
+  type DeviceResetOptions,
   type DeviceOptions,
   listDevices,
   resetDevice,
@@ -55,9 +56,9 @@ export function addDeviceCommands(device: Command, make: CommandMaker, context: 
   command('revoke <serial>', 'Revoke a device: it gets nothing from now on.').action(
     (serial: string, options: DeviceOptions) => revokeDevice(context, serial, options),
   );
-  command('reset <serial>', 'Forget a device’s keys and let it enrol again.').action(
-    (serial: string, options: DeviceOptions) => resetDevice(context, serial, options),
-  );
+  command('reset <serial>', 'Forget a device’s keys and let it enrol again.')
+    .option('--new-boot-state', 'also accept another boot state than the one it was first attested in')
+    .action((serial: string, options: DeviceResetOptions) => resetDevice(context, serial, options));
 }
 
 /** `azaion group`: groups and which devices belong to them. */

@@ -22,6 +22,7 @@ import { type Database, isUniqueViolation, type Queries } from '../persistence/d
 import { type DeviceAttestationsTable, type DeviceChallengesTable } from '../persistence/schema.js';
 import { type Credentials, type LogIn, wrongCredentials } from '../tokens/log-in.js';
 import { type Sessions } from '../tokens/sessions.js';
+import { keepReference, type Registers, registersOf } from './reference-boot-state.js';
 
 const CHALLENGE_SECONDS = 5 * 60;
 /** Length of an activation's token and of the secret that its credential holds. */
@@ -32,6 +33,11 @@ export interface Activation {
   /** Names this activation. */
   readonly token: Uint8Array;
   readonly credential: TpmCredential;
+}
+
+/** What the evidence of a device has shown. */
+interface Attested extends Pick<Selectable<DeviceAttestationsTable>, 'endorsement_name' | 'pcrs' | 'pcr_digest'> {
+  readonly registers: Registers;
 }
 
 interface EnrolledKeys {
@@ -132,7 +138,8 @@ export class EnrolDevice {
   /**
    * Ends an enrolment with the answer that only the TPM of the evidence can give. It may be tried once.
    *
-   * @throws IdentityError `attestation.activation-failed` | `attestation.tpm-taken` | `device.already-enrolled` | `device.revoked`.
+   * @throws IdentityError `attestation.activation-failed` | `attestation.tpm-taken` | `attestation.pcr-refused` | `device.already-enrolled` |
+   *   `device.revoked`.
    */
   async activate(serial: string, token: Uint8Array, secret: Uint8Array, address: string): Promise<void> {
     const pending = await this.database.queries
@@ -158,7 +165,13 @@ export class EnrolDevice {
       signingKey: pending.signing_key,
       agreementKey: new Uint8Array(pending.agreement_key),
     };
-    await this.register(serial, keys, pending, address);
+    try {
+      await this.register(serial, keys, pending, address);
+    } catch (error) {
+      if (error instanceof IdentityError && error.code.startsWith('attestation.'))
+        await this.recordRefusal(serial, error, address);
+      throw error;
+    }
   }
 
   private async takeChallenge(nonceHash: Buffer): Promise<Selectable<DeviceChallengesTable> | undefined> {
@@ -189,7 +202,7 @@ export class EnrolDevice {
 
   private async awaitActivation(
     keys: EnrolledKeys,
-    { endorsement, attestation, pcrs, pcrDigest }: CheckedEvidence,
+    { endorsement, attestation, pcrs, pcrValues, pcrDigest }: CheckedEvidence,
   ): Promise<Activation> {
     const token = randomBytes(ACTIVATION_BYTES);
     const secret = randomBytes(ACTIVATION_BYTES);
@@ -207,6 +220,7 @@ export class EnrolDevice {
           endorsement_name: Buffer.from(endorsement.name),
           pcrs: pcrSelectionText(pcrs),
           pcr_digest: Buffer.from(pcrDigest),
+          registers: JSON.stringify(registersOf(pcrs, pcrValues)),
           expires_at: new Date(nowMs + CHALLENGE_SECONDS * 1000),
         })
         .execute();
@@ -227,7 +241,7 @@ export class EnrolDevice {
   private async register(
     serial: string,
     { deviceId, signingKey, agreementKey }: EnrolledKeys,
-    attested: Pick<Selectable<DeviceAttestationsTable>, 'endorsement_name' | 'pcrs' | 'pcr_digest'> | undefined,
+    attested: Attested | undefined,
     address: string,
   ): Promise<void> {
     const now = new Date(this.clock.nowMs());
@@ -252,7 +266,7 @@ export class EnrolDevice {
           })
           .where('id', '=', deviceId)
           .execute();
-        if (attested !== undefined) await this.attest(on, deviceId, attested);
+        if (attested !== undefined) await this.attest(on, deviceId, attested, now);
         // Sessions from before were got with the password.
         await this.sessions.endAll(on, device.user_id);
         await this.audit.record(on, {
@@ -272,11 +286,8 @@ export class EnrolDevice {
   private async attest(
     on: Queries,
     deviceId: string,
-    {
-      endorsement_name,
-      pcrs,
-      pcr_digest,
-    }: Pick<Selectable<DeviceAttestationsTable>, 'endorsement_name' | 'pcrs' | 'pcr_digest'>,
+    { endorsement_name, pcrs, pcr_digest, registers }: Attested,
+    now: Date,
   ): Promise<void> {
     const { numInsertedOrUpdatedRows } = await on
       .insertInto('device_attestations')
@@ -288,6 +299,8 @@ export class EnrolDevice {
         'attestation.tpm-taken',
         'This TPM stands for another device already: an administrator must reset that one first.',
       );
+    if (this.rules !== undefined)
+      await keepReference(on, { deviceId, endorsementName: endorsement_name, registers }, this.rules, now);
   }
 }
 

@@ -11,10 +11,23 @@ export interface DeviceView {
   readonly status: 'registered' | 'enrolled' | 'revoked';
   readonly createdAt: Date;
   readonly enrolledAt: Date | undefined;
+  /** What its TPM has proven; `undefined` for a device that is not attested. */
+  readonly attestation: DeviceAttestation | undefined;
   readonly lastSeenAt: Date | undefined;
   /** In the order of names. */
   readonly groups: readonly string[];
   readonly report: (DeviceReport & { readonly reportedAt: Date }) | undefined;
+}
+
+/** What the evidence of a device's TPM has shown at its enrolment. */
+export interface DeviceAttestation {
+  readonly attestedAt: Date;
+  /** `Name` of the TPM's endorsement key, hexadecimal: what stands in a list of allowed ones. */
+  readonly endorsementName: string;
+  /** Registers of the quote, as tpm2-tools write them. */
+  readonly pcrs: string;
+  /** Digest of their values, hexadecimal: what stands in a list of accepted boot states. */
+  readonly pcrDigest: string;
 }
 
 /** Which devices to list. */
@@ -74,12 +87,23 @@ export class ManageDevices {
     await this.change(serial, 'revoked', 'device.revoked', actor);
   }
 
-  /** Forgets the device's keys and re-arms its password. @throws AdminError `device.not-found`. */
-  async reset(serial: string, actor: Actor): Promise<void> {
-    await this.change(serial, 'registered', 'device.reset', actor);
+  /**
+   * Forgets the device's keys and re-arms its password.
+   *
+   * @param newBootState - Forgets the boot state that it was first attested in, too: the next one counts.
+   * @throws AdminError `device.not-found`.
+   */
+  async reset(serial: string, newBootState: boolean, actor: Actor): Promise<void> {
+    await this.change(serial, 'registered', 'device.reset', actor, { newBootState });
   }
 
-  private async change(serial: string, status: 'registered' | 'revoked', event: string, actor: Actor): Promise<void> {
+  private async change(
+    serial: string,
+    status: 'registered' | 'revoked',
+    event: string,
+    actor: Actor,
+    details?: { readonly newBootState: boolean },
+  ): Promise<void> {
     await this.database.transaction(async (on) => {
       const device = await on
         .updateTable('devices')
@@ -96,8 +120,10 @@ export class ManageDevices {
       await on.deleteFrom('pending_attestations').where('device_id', '=', device.id).execute();
       if (status === 'registered')
         await on.deleteFrom('device_attestations').where('device_id', '=', device.id).execute();
+      if (details?.newBootState === true)
+        await on.deleteFrom('reference_boot_states').where('device_id', '=', device.id).execute();
       await this.sessions.endAll(on, device.user_id);
-      await this.audit.record(on, { event, actor, subject: serial });
+      await this.audit.record(on, { event, actor, subject: serial, ...(details && { details }) });
     });
   }
 
@@ -106,6 +132,7 @@ export class ManageDevices {
       .selectFrom('devices')
       .innerJoin('users', 'users.id', 'devices.user_id')
       .leftJoin('device_reports', 'device_reports.device_id', 'devices.id')
+      .leftJoin('device_attestations', 'device_attestations.device_id', 'devices.id')
       .select((eb) =>
         eb
           .selectFrom('group_members')
@@ -119,6 +146,10 @@ export class ManageDevices {
         'devices.status',
         'devices.created_at',
         'devices.enrolled_at',
+        'devices.attested_at',
+        'device_attestations.endorsement_name',
+        'device_attestations.pcrs',
+        'device_attestations.pcr_digest',
         'devices.last_seen_at',
         'device_reports.loader_version',
         'device_reports.binding',
@@ -135,6 +166,10 @@ function toView(row: {
   status: DeviceView['status'];
   created_at: Date;
   enrolled_at: Date | null;
+  attested_at: Date | null;
+  endorsement_name: Buffer | null;
+  pcrs: string | null;
+  pcr_digest: Buffer | null;
   last_seen_at: Date | null;
   groups: readonly string[] | null;
   loader_version: string | null;
@@ -149,6 +184,15 @@ function toView(row: {
     status: row.status,
     createdAt: row.created_at,
     enrolledAt: row.enrolled_at ?? undefined,
+    attestation:
+      row.attested_at === null
+        ? undefined
+        : {
+            attestedAt: row.attested_at,
+            endorsementName: row.endorsement_name?.toString('hex') ?? '',
+            pcrs: row.pcrs ?? '',
+            pcrDigest: row.pcr_digest?.toString('hex') ?? '',
+          },
     lastSeenAt: row.last_seen_at ?? undefined,
     groups: (row.groups ?? []).toSorted(),
     report:

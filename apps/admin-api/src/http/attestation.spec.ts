@@ -3,9 +3,9 @@ import { join } from 'node:path';
 
 import { ApiClient, enrolDevice, type EnrolmentApi, HttpAuthApi } from '@azaion/adapters/resource-api';
 import { TpmDeviceIdentity } from '@azaion/adapters/tpm';
-import { type DeviceIdentity, proveEnrolment, type TpmEvidence } from '@azaion/identity';
+import { type DeviceIdentity, EndorsementTrust, pcrDigestOf, proveEnrolment, type TpmEvidence } from '@azaion/identity';
 import { InMemoryDeviceIdentity } from '@azaion/identity/testing';
-import { Secret } from '@azaion/kernel';
+import { Secret, toHex } from '@azaion/kernel';
 import {
   describeWith,
   type SoftwareTpm,
@@ -16,6 +16,7 @@ import {
   type TestTpmAuthority,
 } from '@azaion/testing';
 
+import { keepReference, type Registers } from '../devices/reference-boot-state.js';
 import { type StartedApi, startApi } from '../testing/started-api.js';
 
 interface Account {
@@ -69,8 +70,11 @@ describeWith('tpm', 'an enrolment with evidence of a TPM', () => {
     const { Serial, Email, Password } = answer.json as Record<'Serial' | 'Email' | 'Password', string>;
     return { serial: Serial, email: Email, password: new Secret(Password) };
   };
-  const reset = async (serial: string): Promise<void> => {
-    const { status } = await api.call('POST', `/devices/${serial}/reset`, { token: api.administrator.token });
+  const reset = async (serial: string, body?: { readonly newBootState: boolean }): Promise<void> => {
+    const { status } = await api.call('POST', `/devices/${serial}/reset`, {
+      token: api.administrator.token,
+      ...(body && { body }),
+    });
     expect(status).toBe(204);
   };
   const stored = (serial: string): Promise<{ readonly status: string; readonly attested_at: Date | null }> =>
@@ -115,6 +119,98 @@ describeWith('tpm', 'an enrolment with evidence of a TPM', () => {
     expect(await stored(device.serial)).toEqual({ status: 'registered', attested_at: null });
     expect(await enrol(device, identity)).toMatchObject({ attested: true });
     await reset(device.serial);
+  });
+
+  it('shows administrators what the TPM has proven, while that holds', async () => {
+    const device = await account();
+    const shown = async (): Promise<unknown> =>
+      (
+        (await api.call('GET', `/devices/${device.serial}`, { token: api.administrator.token })).json as Record<
+          string,
+          unknown
+        >
+      )['attestation'];
+    expect(await shown()).toBeUndefined();
+    await enrol(device, identity);
+    expect(await shown()).toEqual({
+      attestedAt: expect.any(String) as string,
+      endorsementName: expect.stringMatching(/^000b[0-9a-f]{64}$/) as string,
+      pcrs: 'sha256:0,2,4,7',
+      pcrDigest: toHex(pcrDigestOf([0, 2, 4, 7].map(() => new Uint8Array(32)))),
+    });
+    await reset(device.serial);
+    expect(await shown()).toBeUndefined();
+  });
+
+  describe('by the policy accept-first', () => {
+    it('holds a device to the boot state that it was first attested in, over resets, until one says otherwise', async () => {
+      const device = await account();
+      const refusal = { event: 'device.attestation-refused', details: { code: 'attestation.pcr-refused' } };
+      expect(await enrol(device, identity)).toMatchObject({ attested: true });
+      await reset(device.serial);
+      await tpm.extendPcr(7); // other firmware
+      const changed = await identityIn(tpm);
+      try {
+        await expect(enrol(device, changed)).rejects.toMatchObject(refused('pcr-refused'));
+        expect(await stored(device.serial)).toEqual({ status: 'registered', attested_at: null });
+        await reset(device.serial);
+        await expect(enrol(device, changed)).rejects.toMatchObject(refused('pcr-refused'));
+        await reset(device.serial, { newBootState: true });
+        expect(await enrol(device, changed)).toMatchObject({ attested: true });
+      } finally {
+        await changed.close();
+        await tpm.restart();
+      }
+      await reset(device.serial);
+      await expect(enrol(device, identity)).rejects.toMatchObject(refused('pcr-refused')); // the old firmware
+      const events = await api.infrastructure.database.queries
+        .selectFrom('audit_events')
+        .select(['event', 'details'])
+        .where('subject', '=', device.serial)
+        .where('event', '!=', 'device.enrolled')
+        .orderBy('id')
+        .execute();
+      const resetWith = (newBootState: boolean): object => ({ event: 'device.reset', details: { newBootState } });
+      expect(events.filter(({ event }) => event !== 'device.registered')).toEqual([
+        resetWith(false),
+        refusal,
+        resetWith(false),
+        refusal,
+        resetWith(true),
+        resetWith(false),
+        refusal,
+      ]);
+    });
+
+    it('compares what is required and known, for the TPM that it was recorded for', async () => {
+      const { serial } = await account();
+      const { queries } = api.infrastructure.database;
+      const { id } = await queries
+        .selectFrom('devices')
+        .select('id')
+        .where('serial', '=', serial)
+        .executeTakeFirstOrThrow();
+      const keep = (
+        registers: Registers,
+        { pcrs = [0, 7], its = 'a', allowed }: { pcrs?: number[]; its?: string; allowed?: ReadonlySet<string> } = {},
+      ): Promise<void> =>
+        keepReference(
+          queries,
+          { deviceId: id, endorsementName: Buffer.from(its), registers },
+          { endorsement: EndorsementTrust.of('', ''), pcrs, allowedPcrDigests: allowed, policies: undefined },
+          new Date(),
+        );
+      await keep({ 0: 'aa', 7: 'bb', 9: 'cc' });
+      await keep({ 0: 'aa', 7: 'bb', 9: 'changed, and not required' });
+      await keep({ 0: 'aa', 7: 'bb', 8: 'dd' }, { pcrs: [0, 7, 8] }); // required from now on
+      await expect(keep({ 0: 'aa', 7: 'bb', 8: 'ee' }, { pcrs: [0, 7, 8] })).rejects.toMatchObject(
+        refused('pcr-refused'),
+      );
+      await expect(keep({ 0: 'aa' })).rejects.toMatchObject(refused('pcr-refused'));
+      await keep({ 0: 'ff', 7: 'ff' }, { allowed: new Set() }); // the list has decided
+      await expect(keep({ 0: 'aa', 7: 'bb' })).rejects.toMatchObject(refused('pcr-refused'));
+      await keep({ 0: '11', 7: '22' }, { its: 'another TPM' });
+    });
   });
 
   it('takes a device without a TPM in, not attested', async () => {

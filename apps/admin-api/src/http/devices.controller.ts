@@ -5,6 +5,7 @@ import { AllowRoles, CurrentCaller, invalidRequest, Public, ProblemResponses } f
 import { Body, Controller, Get, Headers, HttpCode, Ip, Param, Post, Query, Res } from '@nestjs/common';
 import {
   ApiAcceptedResponse,
+  ApiBody,
   ApiCreatedResponse,
   ApiExtraModels,
   ApiHeader,
@@ -16,7 +17,17 @@ import {
   ApiTags,
 } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
-import { IsIn, IsObject, IsOptional, IsString, Matches, MaxLength, NotEquals, ValidateNested } from 'class-validator';
+import {
+  IsBoolean,
+  IsIn,
+  IsObject,
+  IsOptional,
+  IsString,
+  Matches,
+  MaxLength,
+  NotEquals,
+  ValidateNested,
+} from 'class-validator';
 
 import { ACTIVATION_BYTES, EnrolDevice } from '../devices/enrol-device.js';
 import { type DeviceView, ManageDevices } from '../devices/manage-devices.js';
@@ -106,6 +117,16 @@ class EnrolmentBody {
   readonly evidence?: EvidenceBody;
 }
 
+class ResetBody {
+  @ApiPropertyOptional({
+    description: 'Also forget the boot state that it was first attested in: after an update of its firmware',
+    example: false,
+  })
+  @IsOptional()
+  @IsBoolean()
+  readonly newBootState?: boolean;
+}
+
 class HeldVersionAnswer {
   @ApiProperty({ example: 'models' })
   readonly folder!: string;
@@ -152,6 +173,17 @@ class ActivationBody {
   readonly secret!: string;
 }
 
+class AttestationAnswer {
+  @ApiProperty({ format: 'date-time' })
+  readonly attestedAt!: string;
+  @ApiProperty({ description: 'Name of the endorsement key of its TPM, hexadecimal' })
+  readonly endorsementName!: string;
+  @ApiProperty({ example: 'sha256:0,2,4,7', description: 'Registers of the TPM that it quoted' })
+  readonly pcrs!: string;
+  @ApiProperty({ description: 'Digest of their values: the boot state that it enrolled in, hexadecimal' })
+  readonly pcrDigest!: string;
+}
+
 class DeviceAnswer {
   @ApiProperty({ example: 'azj-0000' })
   readonly serial!: string;
@@ -163,6 +195,11 @@ class DeviceAnswer {
   readonly createdAt!: string;
   @ApiPropertyOptional({ format: 'date-time' })
   readonly enrolledAt?: string;
+  @ApiPropertyOptional({
+    type: AttestationAnswer,
+    description: 'What its TPM has proven at its enrolment; missing for a device that is not attested',
+  })
+  readonly attestation?: AnswerOf<AttestationAnswer>;
   @ApiPropertyOptional({ format: 'date-time' })
   readonly lastSeenAt?: string;
   @ApiProperty({ type: [String], example: ['canary'] })
@@ -250,18 +287,19 @@ export class DevicesController {
   }
 
   @Post(':serial/reset')
-  @EmptyBody()
   @HttpCode(204)
   @AllowRoles('ApiAdmin')
   @ApiOperation({ summary: 'Forget a device’s keys and let it enrol again' })
+  @ApiBody({ type: ResetBody, required: false })
   @ApiNoContentResponse({ description: 'May enrol again with its password' })
   @ProblemResponses(400, 401, 403, 404)
   async reset(
     @Param() { serial }: SerialParams,
+    @Body() { newBootState = false }: ResetBody,
     @CurrentCaller() caller: Caller,
     @Ip() address: string,
   ): Promise<void> {
-    await this.manageDevices.reset(serial, { id: caller.userId, address });
+    await this.manageDevices.reset(serial, newBootState, { id: caller.userId, address });
   }
 
   @Post(':serial/enrolment/challenge')
@@ -339,6 +377,9 @@ function toAnswer(device: DeviceView): AnswerOf<DeviceAnswer> {
     status: device.status,
     createdAt: device.createdAt.toISOString(),
     ...(device.enrolledAt === undefined ? {} : { enrolledAt: device.enrolledAt.toISOString() }),
+    ...(device.attestation === undefined
+      ? {}
+      : { attestation: { ...device.attestation, attestedAt: device.attestation.attestedAt.toISOString() } }),
     ...(device.lastSeenAt === undefined ? {} : { lastSeenAt: device.lastSeenAt.toISOString() }),
     groups: device.groups,
     ...(device.report === undefined

@@ -13,6 +13,7 @@ import { keySchedule } from './migrations/0022-key-schedule.js';
 import { legacyResources } from './migrations/0023-legacy-resources.js';
 import { fleet } from './migrations/0030-fleet.js';
 import { attestation } from './migrations/0050-attestation.js';
+import { referenceBootStates } from './migrations/0051-reference-boot-states.js';
 import { type Schema } from './schema.js';
 import { grantServiceRole, type SERVICE_ROLE } from './service-role.js';
 
@@ -112,6 +113,7 @@ export class Database {
             '0023-legacy-resources': legacyResources,
             '0030-fleet': fleet,
             '0050-attestation': attestation,
+            '0051-reference-boot-states': referenceBootStates,
           }),
       },
     });

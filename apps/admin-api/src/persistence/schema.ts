@@ -140,7 +140,17 @@ export interface PendingAttestationsTable {
   endorsement_name: Buffer;
   pcrs: string;
   pcr_digest: Buffer;
+  /** Values of the registers in hexadecimal, by their numbers. */
+  registers: JSONColumnType<Readonly<Record<string, string>>>;
   expires_at: Date;
+}
+
+/** The boot state that a device was first attested in. */
+export interface ReferenceBootStatesTable {
+  device_id: string;
+  endorsement_name: Buffer;
+  registers: JSONColumnType<Readonly<Record<string, string>>>;
+  recorded_at: Date;
 }
 
 /** Nonces of enrolments that have been answered, until they would have expired. */
@@ -392,6 +402,7 @@ export interface Schema {
   device_challenges: DeviceChallengesTable;
   device_attestations: DeviceAttestationsTable;
   pending_attestations: PendingAttestationsTable;
+  reference_boot_states: ReferenceBootStatesTable;
   used_challenges: UsedChallengesTable;
   used_assertions: UsedAssertionsTable;
   folders: FoldersTable;

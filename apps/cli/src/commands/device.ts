@@ -13,6 +13,11 @@ export interface DeviceListOptions extends DeviceOptions {
   readonly group?: string;
 }
 
+/** Options of `azaion device reset`. */
+export interface DeviceResetOptions extends DeviceOptions {
+  readonly newBootState?: boolean;
+}
+
 /** `azaion device list`: the fleet, what it runs, and when it was last seen. */
 export async function listDevices(context: CommandContext, { api, status, group }: DeviceListOptions): Promise<void> {
   const fleet = await FleetApi.open(context, api);
@@ -47,6 +52,7 @@ export async function showDevice(context: CommandContext, serial: string, { api 
     `  groups: ${groupsOf(device).join(', ') || '-'}`,
     `  created: ${shown(device['createdAt'])}`,
     `  enrolled: ${shown(device['enrolledAt'])}`,
+    ...attestationOf(device),
     `  last seen: ${shown(device['lastSeenAt'])}`,
     `  last report: ${shown(report['reportedAt'])}`,
     `  loader: ${shown(report['loaderVersion'])}`,
@@ -67,12 +73,28 @@ export async function revokeDevice(context: CommandContext, serial: string, { ap
 }
 
 /** `azaion device reset`: the device may enrol again. */
-export async function resetDevice(context: CommandContext, serial: string, { api }: DeviceOptions): Promise<void> {
+export async function resetDevice(
+  context: CommandContext,
+  serial: string,
+  { api, newBootState = false }: DeviceResetOptions,
+): Promise<void> {
   const fleet = await FleetApi.open(context, api);
-  await fleet.send('POST', ['devices', serial, 'reset']);
-  context.output.result({ serial, status: 'registered' }, [
+  await fleet.send('POST', ['devices', serial, 'reset'], newBootState ? { newBootState } : undefined);
+  context.output.result({ serial, status: 'registered', newBootState }, [
     `${serial} may enrol again, with the password in its device.conf. Restart its Loader.`,
+    ...(newBootState ? ['The boot state of its next enrolment with a TPM will be the one it is held to.'] : []),
   ]);
+}
+
+/** What the Admin API has checked; `keys bound by` is only what the device says. */
+function attestationOf({ attestation }: Facts): string[] {
+  if (typeof attestation !== 'object' || attestation === null) return ['  attested: no'];
+  const { attestedAt, endorsementName, pcrs, pcrDigest } = attestation as Facts;
+  return [
+    `  attested: ${shown(attestedAt)}`,
+    `    TPM: ${shown(endorsementName)}`,
+    `    boot state: ${shown(pcrs)} = ${shown(pcrDigest)}`,
+  ];
 }
 
 function reportOf(device: Facts): Facts {

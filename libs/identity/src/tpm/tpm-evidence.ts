@@ -81,6 +81,8 @@ export interface CheckedEvidence {
   readonly endorsement: TpmPublic;
   readonly attestation: TpmPublic;
   readonly pcrs: PcrSelection;
+  /** Of the registers, in their order. */
+  readonly pcrValues: readonly Uint8Array[];
   /** SHA-256 over the values of the registers. */
   readonly pcrDigest: Uint8Array;
 }
@@ -132,7 +134,7 @@ export function checkEvidence(
     rules,
   });
   const pcrDigest = checkQuote(evidence, enrolment, keyOfStatements, rules);
-  return { endorsement, attestation, pcrs: evidence.pcrs, pcrDigest };
+  return { endorsement, attestation, pcrs: evidence.pcrs, pcrValues: evidence.pcrValues, pcrDigest };
 }
 
 function checkDeviceKey(

@@ -1,0 +1,19 @@
+import { type Kysely, sql } from 'kysely';
+import { type Migration } from 'kysely/migration';
+
+/** The boot state that a device was first attested in, for the policy `accept-first`; it outlives a reset. */
+export const referenceBootStates: Migration = {
+  async up(db: Kysely<unknown>): Promise<void> {
+    for (const statement of STATEMENTS) await sql.raw(statement).execute(db);
+  },
+};
+
+const STATEMENTS = [
+  `create table reference_boot_states (
+    device_id uuid primary key references devices (id) on delete cascade,
+    endorsement_name bytea not null,
+    registers jsonb not null,
+    recorded_at timestamptz not null
+  )`,
+  `alter table pending_attestations add column registers jsonb not null default '{}'`,
+];
