@@ -48,6 +48,7 @@ describeWith(['docker', 'compose', 'busybox'], 'ComposeServiceStack with docker-
       containerCli: 'docker',
       env: { DOCKER_HOST: docker.dockerHost },
       settledMs: 1500,
+      answerTimeoutMs: PATIENT_MS,
     });
 
   /** A compose file with services of one image; each runs a shell script. */
@@ -155,7 +156,8 @@ describe('ComposeServiceStack without compose', () => {
 
   it.each([
     ['compose', 'exec tail -f /dev/null'],
-    ['compose with a process of its own that a kill does not reach', 'tail -f /dev/null & echo $! > "$0.pid"; wait'],
+    ['compose with a process of its own', 'tail -f /dev/null & wait'],
+    ['compose with a process that has left its group', 'setsid tail -f /dev/null & echo $! > "$0.pid"; wait'],
     ['the engine', 'case "$*" in *ps*) echo 0123456789ab;; *inspect*) exec tail -f /dev/null;; esac'],
   ])('gives up on %s that hangs', async (_, script) => {
     const command = join(directory.path, 'docker');
@@ -167,7 +169,7 @@ describe('ComposeServiceStack without compose', () => {
       message: expect.stringContaining('in time') as string,
     });
     const left = await readFile(`${command}.pid`, 'utf8').catch(() => undefined);
-    if (left !== undefined) process.kill(Number(left), 'SIGKILL');
+    if (Number(left) > 0) process.kill(Number(left), 'SIGKILL');
   });
 
   it('calls the plugin with the words that it was given, the version of the images, and the directory of the file', async () => {

@@ -22,6 +22,8 @@ export interface ComposeOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Default 5 s. */
   readonly settledMs?: number;
+  /** How long compose and the engine may take for one answer; default: as long as the services may take to become healthy. */
+  readonly answerTimeoutMs?: number;
 }
 
 /**
@@ -37,8 +39,12 @@ export class ComposeServiceStack extends ServiceStack {
   }
 
   override async up(images: readonly EngineImage[], healthTimeoutMs: number, signal: AbortSignal): Promise<void> {
-    const containers = await inTime(healthTimeoutMs, signal, (either) => this.started(images, either));
+    const containers = await inTime(this.patienceMs(healthTimeoutMs), signal, (either) => this.started(images, either));
     await this.untilHealthy(containers, healthTimeoutMs, signal);
+  }
+
+  private patienceMs(healthTimeoutMs: number): number {
+    return this.options.answerTimeoutMs ?? healthTimeoutMs;
   }
 
   private async started(images: readonly EngineImage[], signal: AbortSignal): Promise<readonly string[]> {
@@ -57,7 +63,7 @@ export class ComposeServiceStack extends ServiceStack {
     // A service that is started again and again runs whenever it is looked at: what counts is one start that lasts.
     const starts = new Map<string, { readonly startedAt: string | undefined; readonly seenMs: number }>();
     for (;;) {
-      const services = await inTime(timeoutMs, signal, (either) => this.inspect(containers, either));
+      const services = await inTime(this.patienceMs(timeoutMs), signal, (either) => this.inspect(containers, either));
       const nowMs = performance.now();
       const sick = services.find(({ state }) => hasFailed(state));
       if (sick !== undefined) throw unhealthy(sick.name);
@@ -137,7 +143,7 @@ function hasFailed({ Status: status, ExitCode: exitCode, Health: health }: Conta
   return health?.Status === 'unhealthy' || status === 'dead' || (status === 'exited' && exitCode !== 0);
 }
 
-/** Compose and the engine behind it may hang; also a process of compose's own that a kill does not reach is not waited for. */
+/** Compose and the engine behind it may hang. */
 async function inTime<T>(
   timeoutMs: number,
   signal: AbortSignal,

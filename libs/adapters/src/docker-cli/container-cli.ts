@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type Writable } from 'node:stream';
 
@@ -48,7 +48,7 @@ export interface CliProcess {
   readonly stdin: Writable;
   /** Rejects with an UnlockError when the command could not be started at all. */
   readonly ended: Promise<CliResult>;
-  /** Ends it at once: its peer sees a broken connection, never a normal end. */
+  /** Ends it and whatever it has started, at once: its peer sees a broken connection, never a normal end. */
   kill(): void;
 }
 
@@ -60,15 +60,20 @@ export class ContainerCli {
     return this.options.command;
   }
 
-  /** Starts a command; an abort of `signal` kills it. @param env - Added to its environment. */
+  /** Starts a command; an abort of `signal` kills it with all its processes. @param env - Added to its environment. */
   start(args: readonly string[], signal: AbortSignal, env: Readonly<Record<string, string>> = {}): CliProcess {
     const child = spawn(this.options.command, [...(this.options.globalArguments ?? []), ...args], {
       env: { ...this.environment(), ...env },
       stdio: ['pipe', 'pipe', 'pipe'],
       windowsHide: true,
+      // A process group of its own: plugins and helpers of a CLI are other processes, and must not go on feeding the engine, or hold a pipe.
+      detached: true,
     });
     const kill = (): void => {
-      child.kill('SIGKILL');
+      killGroup(child);
+      // A process that has left the group may hold them still: nobody waits for what it prints.
+      child.stdout.destroy();
+      child.stderr.destroy();
     };
     // A command that ends before it has read everything is reported by its exit, not by its pipe.
     child.stdin.on('error', () => undefined);
@@ -116,6 +121,16 @@ export class ContainerCli {
           'The container CLI could not be started. Install it, or name another one with CONTAINER_CLI.',
           { cause },
         );
+  }
+}
+
+/** Once the command itself has ended its group lives on with the processes that it has left; a group that is empty is no error. */
+function killGroup({ pid }: ChildProcess): void {
+  if (pid === undefined) return; // it never started
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }
 }
 
