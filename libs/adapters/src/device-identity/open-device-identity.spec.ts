@@ -76,6 +76,15 @@ describe('the choice of a binding', () => {
     await expect(opened({ binding: 'tpm' })).rejects.toMatchObject({ code: 'device.tpm-absent' });
   });
 
+  it.each([
+    ['the key of the fleet without its policies', ['tpmPolicyKeyFile']],
+    ['policies without the key of the fleet', ['tpmPolicyFile']],
+    ['files that are not there', ['tpmPolicyKeyFile', 'tpmPolicyFile']],
+  ])('makes no keys in a TPM with %s', async (_, members) => {
+    const files = Object.fromEntries(members.map((member) => [member, join(directory.path, 'missing.json')]));
+    await expect(opened({ binding: 'tpm', ...files })).rejects.toMatchObject({ code: 'device.tpm-policy' });
+  });
+
   describeWith('tpm', 'with a TPM', () => {
     let tpm: SoftwareTpm;
     beforeAll(async () => {

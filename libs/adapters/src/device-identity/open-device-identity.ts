@@ -9,6 +9,7 @@ import {
   type Binding,
   type DeviceIdentity,
   type HardwareProbe,
+  IdentityError,
   parseBootPolicies,
   parsePcrSelection,
 } from '@azaion/identity';
@@ -101,12 +102,27 @@ const WHERE: Readonly<Record<Binding, string>> = {
 
 async function fleetPolicy(settings: IdentitySettings): Promise<FleetBootPolicy | undefined> {
   const { tpmPolicyKeyFile, tpmPolicyFile } = settings;
-  if (tpmPolicyKeyFile === undefined || tpmPolicyFile === undefined) return undefined;
-  const text = await readFile(tpmPolicyKeyFile, 'utf8');
+  if (tpmPolicyKeyFile === undefined && tpmPolicyFile === undefined) return undefined;
+  // With one of them alone the keys would be made for today's boot state, for good: nobody meant that.
+  if (tpmPolicyKeyFile === undefined || tpmPolicyFile === undefined)
+    throw unusable('TPM_POLICY_KEY_FILE and TPM_POLICY_FILE belong together: set both, or neither.');
+  const text = await textOf('TPM_POLICY_KEY_FILE', tpmPolicyKeyFile);
   const { kty, crv, x, y } = parsedObject(text.length > MAX_POLICY_KEY_CHARS ? '' : text);
   const key = { kty, crv, x, y };
-  if (!isPublicJwk(key)) throw new Error('TPM_POLICY_KEY_FILE does not hold a P-256 JWK.');
-  return { key, policies: async () => parseBootPolicies(await readFile(tpmPolicyFile, 'utf8')) };
+  if (!isPublicJwk(key)) throw unusable('TPM_POLICY_KEY_FILE does not hold a P-256 JWK.');
+  return { key, policies: async () => parseBootPolicies(await textOf('TPM_POLICY_FILE', tpmPolicyFile)) };
+}
+
+async function textOf(variable: string, path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (cause) {
+    throw unusable(`The file that ${variable} names cannot be read.`, cause);
+  }
+}
+
+function unusable(message: string, cause?: unknown): IdentityError {
+  return new IdentityError('device.tpm-policy', message, cause === undefined ? {} : { cause });
 }
 
 function parsedObject(text: string): Record<string, unknown> {
