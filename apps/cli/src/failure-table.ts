@@ -157,6 +157,7 @@ const EXITS = {
   'unlock.engine-forbidden': 'unlock-failed',
   'unlock.engine-failed': 'unlock-failed',
   'unlock.engine-stalled': 'unlock-failed',
+  'unlock.plaintext-on-disk': 'unlock-failed',
   'unlock.no-space': 'no-space',
   'unlock.interrupted': 'unlock-failed',
   'unlock.cancelled': 'unlock-failed',

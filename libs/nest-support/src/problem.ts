@@ -142,6 +142,7 @@ export const PROBLEMS = {
   'unlock.engine-forbidden': { status: 503, title: 'Container engine not available' },
   'unlock.engine-failed': { status: 502, title: 'Container engine failed' },
   'unlock.engine-stalled': { status: 504, title: 'Container engine stalled' },
+  'unlock.plaintext-on-disk': { status: 503, title: 'Container engine not usable' },
   'unlock.no-space': { status: 507, title: 'No space left' },
   'unlock.forbidden': { status: 403, title: 'Access denied' },
   'unlock.interrupted': { status: 503, title: 'Unlock interrupted' },

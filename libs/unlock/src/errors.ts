@@ -20,6 +20,7 @@ export const UNLOCK_ERRORS = {
   'unlock.engine-forbidden': 'operator', // this process may not use the engine
   'unlock.engine-failed': 'operator',
   'unlock.engine-stalled': 'operator', // the engine took nothing for too long
+  'unlock.plaintext-on-disk': 'operator', // the engine would copy the archive onto a disk
   'unlock.no-space': 'operator',
   'unlock.services-failed': 'operator', // the services could not be started: the compose file, or the engine
   'unlock.services-unhealthy': 'publisher', // the new images run and are not healthy: the previous ones are back

@@ -131,7 +131,7 @@ export class LoadArchive {
   ): Promise<LoadOutcome> {
     const { runtime, inspector, meter } = this.using;
     meter.expect(parts.bytes);
-    this.watch.waitFor('archive');
+    this.watch.waitFor('engine');
     const plaintext = complete(abortable(this.bytesOf(archive, parts), this.signal), parts.bytes);
     const inspected = inspector.passThrough(plaintext, (images) => {
       assertArchiveExpected(images, expected);
@@ -148,6 +148,7 @@ export class LoadArchive {
   /** What the engine pulls from: it moves the progress on, and knows who is being waited for. */
   private async *handedOver(plaintext: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
     const { meter, onFirstByte } = this.using;
+    this.watch.waitFor('archive');
     for await (const bytes of plaintext) {
       await this.passGate();
       this.watch.waitFor('engine');

@@ -1,5 +1,4 @@
-import { existsSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 
 import { DockerCliImageRuntime } from '@azaion/adapters/docker-cli';
 import { DirectoryImageRuntime } from '@azaion/adapters/image-directory';
@@ -12,8 +11,6 @@ import { type LoaderConfig } from '../config.js';
 const PROBE_TIMEOUT_MS = 5000;
 /** An engine that answered is believed for so long: asking it starts a process. */
 const BELIEVED_MS = 30_000;
-/** `podman load` keeps the archive in a temporary file while it works: plaintext, which belongs on no disk. */
-const MEMORY_DIRECTORY = '/dev/shm';
 /** A name that no image has. */
 const PROBE_REFERENCE = 'azaion/no-such-image:probe';
 
@@ -34,11 +31,7 @@ export class ImageRuntimeChoice implements HealthCheck {
     private readonly log: (message: string) => void,
   ) {
     this.mode = config.unlockRuntime;
-    const isPodman = basename(config.containerCli) === 'podman';
-    this.engine = new DockerCliImageRuntime(
-      { command: config.containerCli },
-      isPodman && existsSync(MEMORY_DIRECTORY) ? MEMORY_DIRECTORY : undefined,
-    );
+    this.engine = new DockerCliImageRuntime({ command: config.containerCli });
     this.directory = new DirectoryImageRuntime(config.unlockDirectory ?? join(config.dataDir, 'images'));
   }
 

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 
 import { describeWith, type DockerDaemon, startDockerd, tempDirectory, type TempDirectory } from '@azaion/testing';
 import { dockerArchive, describeImageRuntime, inPieces } from '@azaion/unlock/testing';
@@ -59,63 +60,96 @@ describeWith('podman', 'DockerCliImageRuntime with podman', () => {
     'DockerCliImageRuntime (podman)',
     async () => {
       directory = await tempDirectory('azaion-podman');
-      return new DockerCliImageRuntime(
-        {
-          command: 'podman',
-          globalArguments: [
-            ...['--root', join(directory.path, 'root'), '--runroot', join(directory.path, 'run')],
-            ...['--storage-driver', 'vfs'],
-          ],
-        },
-        directory.path,
-      );
+      return new DockerCliImageRuntime({
+        command: 'podman',
+        globalArguments: [
+          ...['--root', join(directory.path, 'root'), '--runroot', join(directory.path, 'run')],
+          ...['--storage-driver', 'vfs'],
+        ],
+      });
     },
     () => directory.remove(),
   );
+
+  it('hands no byte to it where its copy of the archive would lie on a disk', async () => {
+    const onDisk = new DockerCliImageRuntime({ command: 'podman' }, ['/proc', '/no/such/directory']);
+    await expect(onDisk.load(neverRead(), NEVER)).rejects.toMatchObject({ code: 'unlock.plaintext-on-disk' });
+  });
 });
 
-describe('DockerCliImageRuntime with a CLI that keeps the archive in a file while it loads', () => {
+describe('DockerCliImageRuntime with a CLI that copies the archive into a file while it loads', () => {
   let directory: TempDirectory;
-  let command: string;
+  let root: string;
   beforeEach(async () => {
     directory = await tempDirectory('azaion-load');
-    command = join(directory.path, 'cli');
-    // As podman does: the file stays when the process is killed.
-    await writeFile(command, '#!/bin/sh\ncat > "$TMPDIR/archive"\necho "no space left on device" >&2\nexit 1\n');
-    await chmod(command, 0o755);
-    await mkdir(join(directory.path, 'root'));
+    root = await mkdtemp('/dev/shm/azaion-test-');
   });
-  afterEach(() => directory.remove());
+  afterEach(async () => {
+    await rm(root, { recursive: true });
+    await directory.remove();
+  });
 
-  const left = (): Promise<string[]> => readdir(join(directory.path, 'root'));
-  const runtime = (): DockerCliImageRuntime => new DockerCliImageRuntime({ command }, join(directory.path, 'root'));
+  /** A command of any name that answers as podman does; its file stays when the process is killed. */
+  const cli = async (more = ''): Promise<DockerCliImageRuntime> => {
+    const command = join(directory.path, `docker-${randomBytes(4).toString('hex')}`);
+    const script = [
+      'case "$1" in',
+      more,
+      '--version) echo "podman version 4.3.1"; exit;;',
+      'info) echo false; exit;;',
+      'esac',
+      'cat > "$TMPDIR/archive"; echo "no space left on device" >&2; exit 1',
+    ];
+    await writeFile(command, `#!/bin/sh\n${script.join('\n')}\n`);
+    await chmod(command, 0o755);
+    return new DockerCliImageRuntime({ command }, [root]);
+  };
 
   it('leaves nothing of it behind when the load ends, however it ends', async () => {
     let during: string[] = [];
     const watched = async function* (): AsyncGenerator<Uint8Array> {
-      during = await left();
+      during = await readdir(root);
       yield* inPieces(archive.bytes, 65_536);
     };
-    await expect(runtime().load(watched(), NEVER)).rejects.toMatchObject({ code: 'unlock.no-space' });
+    await expect((await cli()).load(watched(), NEVER)).rejects.toMatchObject({ code: 'unlock.no-space' });
     expect(during).toHaveLength(1);
-    expect(await left()).toEqual([]);
+    expect(await readdir(root)).toEqual([]);
     const abort = new AbortController();
     const aborting = async function* (): AsyncGenerator<Uint8Array> {
       yield* inPieces(archive.bytes.subarray(0, 1_000_000), 65_536);
       abort.abort(new Error('enough'));
     };
-    await expect(runtime().load(aborting(), abort.signal)).rejects.toThrow('enough');
-    expect(await left()).toEqual([]);
+    await expect((await cli()).load(aborting(), abort.signal)).rejects.toThrow('enough');
+    expect(await readdir(root)).toEqual([]);
   });
 
-  it('takes away what a killed process left, and nothing of others', async () => {
-    const root = join(directory.path, 'root');
-    const ended = 2 ** 22 + 1; // no kernel gives out larger ones than 2^22
-    for (const name of [`azaion-load-${ended}-abc`, `azaion-load-${process.pid}-abc`, 'other'])
-      await mkdir(join(root, name));
-    await writeFile(join(root, `azaion-load-${ended}-abc`, 'archive'), 'plaintext');
-    await expect(runtime().load(inPieces(archive.bytes, 65_536), NEVER)).rejects.toThrow();
-    expect((await left()).toSorted()).toEqual([`azaion-load-${process.pid}-abc`, 'other'].toSorted());
+  it('takes away what a killed process left, and nothing of those at work', async () => {
+    await mkdir(join(root, 'azaion-load-killed'));
+    await writeFile(join(root, 'azaion-load-killed', 'archive'), 'plaintext');
+    await mkdir(join(root, 'other'));
+    let beside: string[] = [];
+    const meanwhile = async function* (): AsyncGenerator<Uint8Array> {
+      const before = await readdir(root);
+      await expect((await cli()).load(inPieces(archive.bytes, 65_536), NEVER)).rejects.toThrow();
+      beside = before.filter((name) => name.startsWith('azaion-load-'));
+      expect(await readdir(root)).toEqual(expect.arrayContaining(beside) as string[]);
+      yield* inPieces(archive.bytes, 65_536);
+    };
+    await expect((await cli()).load(meanwhile(), NEVER)).rejects.toThrow('full');
+    expect(beside).toHaveLength(1);
+    expect(await readdir(root)).toEqual(['other']);
+  });
+
+  it.each([
+    ['podman speaks to a service that copies it where it likes', 'info) echo true; exit;;'],
+    [
+      "docker's CLI speaks to podman's service",
+      '--version) echo "Docker version 28.2.2, build e6534b4"; exit;;\nversion) echo "Podman Engine Conmon"; exit;;',
+    ],
+  ])('hands no byte over when %s', async (_, answers) => {
+    await expect((await cli(answers)).load(neverRead(), NEVER)).rejects.toMatchObject({
+      code: 'unlock.plaintext-on-disk',
+    });
   });
 });
 
@@ -129,7 +163,7 @@ describe('DockerCliImageRuntime without a usable engine', () => {
   /** A CLI that does what the shell script says. */
   const cli = async (script: string): Promise<DockerCliImageRuntime> => {
     const command = join(directory.path, `cli-${randomBytes(4).toString('hex')}`);
-    await writeFile(command, `#!/bin/sh\n${script}\n`);
+    await writeFile(command, `#!/bin/sh\n[ "$1" = --version ] && exit\n${script}\n`);
     await chmod(command, 0o755);
     return new DockerCliImageRuntime({ command });
   };
@@ -198,6 +232,22 @@ describe('DockerCliImageRuntime without a usable engine', () => {
     await expect(runtime.load(endless(), abort.signal)).rejects.toBe(reason);
   });
 
+  it('stops the processes that a CLI has started, not the CLI alone, when it is aborted', async () => {
+    const pids = join(directory.path, 'pids');
+    // The CLI, a plugin of it, and what that has started; as "docker compose" and "podman" have them.
+    const runtime = await cli(`sh -c 'sleep 1000 & echo $! > ${pids}.new; mv ${pids}.new ${pids}; wait' & wait`);
+    const abort = new AbortController();
+    const reason = new Error('enough');
+    const untilStarted = async function* (): AsyncGenerator<Uint8Array> {
+      yield* inPieces(archive.bytes.subarray(0, 100), 50);
+      while ((await readFile(pids, 'utf8').catch(() => '')) === '') await setImmediate();
+      abort.abort(reason);
+      yield* inPieces(archive.bytes, 65_536);
+    };
+    await expect(runtime.load(untilStarted(), abort.signal)).rejects.toBe(reason);
+    await untilGone(Number(await readFile(pids, 'utf8')));
+  });
+
   it('never lets a reference become an option', async () => {
     const runtime = await cli('echo used > used; exit 0');
     for (const reference of ['--help', '-a', '', 'a b', 'a;b', '$(x)'])
@@ -216,3 +266,18 @@ describe('DockerCliImageRuntime without a usable engine', () => {
     }
   });
 });
+
+/** An archive that fails the test when anybody reads it. */
+// eslint-disable-next-line @typescript-eslint/require-await -- it never gets so far
+async function* neverRead(): AsyncGenerator<Uint8Array> {
+  throw new Error('somebody read the archive');
+}
+
+/** Waits until a process has ended; one that nobody has waited for yet has, too. */
+async function untilGone(pid: number): Promise<void> {
+  for (;;) {
+    const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined);
+    if (stat === undefined || / Z /.test(stat)) return;
+    await setImmediate();
+  }
+}

@@ -4,9 +4,9 @@ import { type Writable } from 'node:stream';
 import { abortable, type EngineImage, type ImageAssignment, ImageRuntime, UnlockError } from '@azaion/unlock';
 
 import { chainIdsOf } from '../image-archive/index.js';
+import { type ArchiveCopy, archiveCopyOf, withArchiveCopy } from './archive-copy.js';
 import { type CliResult, ContainerCli, type ContainerCliOptions } from './container-cli.js';
 import { engineError } from './engine-error.js';
-import { withLoadDirectory } from './load-directory.js';
 
 const LOADED = /^Loaded image(?:\(s\)| ID)?: (.+)$/gm;
 const NO_SUCH_IMAGE = /no such (?:image|object)|image not known|unable to find/i;
@@ -21,14 +21,15 @@ const REFERENCE = /^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,511}$/;
 /** Container engines that are driven through a CLI with docker's arguments: docker, podman, nerdctl. Tried with docker 20.10 and podman 4.3. */
 export class DockerCliImageRuntime extends ImageRuntime {
   private readonly cli: ContainerCli;
+  private copy: ArchiveCopy | undefined;
 
   /**
-   * @param loadRoot - Where the CLI may keep what it writes while it loads, for those that do, such as podman; best in memory.
-   *   Nothing in it outlives a load.
+   * @param memoryRoots - Directories in memory for the copy of the archive that podman makes while it loads; nothing in them outlives a load.
+   *   Default: where systems have one.
    */
   constructor(
     options: ContainerCliOptions,
-    private readonly loadRoot?: string,
+    private readonly memoryRoots?: readonly string[],
   ) {
     super();
     this.cli = new ContainerCli(options);
@@ -45,11 +46,11 @@ export class DockerCliImageRuntime extends ImageRuntime {
 
   override async load(archive: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<readonly EngineImage[]> {
     signal.throwIfAborted();
-    const { loadRoot } = this;
-    const result =
-      loadRoot === undefined
-        ? await this.feed(archive, signal, {})
-        : await withLoadDirectory(loadRoot, (directory) => this.feed(archive, signal, { TMPDIR: directory }));
+    this.copy ??= await archiveCopyOf(this.cli, signal);
+    // An engine that does not say what it is does not answer, which the load itself will tell.
+    const result = await withArchiveCopy(this.copy ?? 'none', this.memoryRoots, (env) =>
+      this.feed(archive, signal, env),
+    );
     signal.throwIfAborted();
     const loaded = [...result.stdout.matchAll(LOADED)].flatMap((match) => (match[1] ?? '').split(','));
     // docker ends with status 0 although the engine reported an error inside its answer: without a loaded image there was no success.

@@ -1,10 +1,8 @@
-import { rm } from 'node:fs/promises';
-
 import { IdentityError, PCR_BYTES, pcrDigestOf, type PcrSelection, pcrSelectionText } from '@azaion/identity';
 
 import { takeFile } from './tpm-files.js';
-import { type TpmAccess, TpmTools } from './tpm-tools.js';
-import { openWorkDirectory } from './tpm-work-directory.js';
+import { type TpmAccess } from './tpm-tools.js';
+import { openTpmWork } from './tpm-work-directory.js';
 
 /** What a TPM says about the boot and about itself. */
 export interface TpmInspection {
@@ -18,8 +16,7 @@ export interface TpmInspection {
 
 /** Looks at a TPM without changing it. @throws IdentityError `device.tpm-…`. */
 export async function inspectTpm(access: TpmAccess, pcrs: PcrSelection): Promise<TpmInspection> {
-  const { directory } = await openWorkDirectory('inspect');
-  const tools = new TpmTools(access, directory);
+  const { tools, close } = await openTpmWork(access, 'inspect');
   try {
     return await tools.exclusive(async () => {
       const properties = await tools.run('getcap', ['properties-variable']);
@@ -38,6 +35,6 @@ export async function inspectTpm(access: TpmAccess, pcrs: PcrSelection): Promise
       };
     });
   } finally {
-    await rm(directory, { recursive: true, force: true });
+    await close();
   }
 }

@@ -1,21 +1,20 @@
-import { rm } from 'node:fs/promises';
-
 import { IdentityError } from '@azaion/identity';
 
-import { type TpmAccess, TpmTools } from './tpm-tools.js';
-import { openWorkDirectory } from './tpm-work-directory.js';
+import { type TpmAccess } from './tpm-tools.js';
+import { openTpmWork } from './tpm-work-directory.js';
 
 /** Asks whether a TPM answers. @returns Why none can be used; `undefined` when one can. */
 export async function probeTpm(access: TpmAccess): Promise<IdentityError | undefined> {
-  const { directory } = await openWorkDirectory('probe');
-  const tools = new TpmTools(access, directory);
   try {
-    await tools.exclusive(() => tools.run('getcap', ['properties-fixed']));
-    return undefined;
+    const { tools, close } = await openTpmWork(access, 'probe');
+    try {
+      await tools.exclusive(() => tools.run('getcap', ['properties-fixed']));
+      return undefined;
+    } finally {
+      await close();
+    }
   } catch (error) {
     if (error instanceof IdentityError) return error;
     throw error;
-  } finally {
-    await rm(directory, { recursive: true, force: true });
   }
 }

@@ -1,7 +1,8 @@
 import { spawnSync } from 'node:child_process';
-import { cp, mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { createConnection, type Socket } from 'node:net';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 
 import { generateP256KeyPair, hpkeOpen, hpkeSeal, type P256KeyPair } from '@azaion/crypto';
 import { parseTpmPublic, pcrDigestOf, publicAreaOf, type SignedBootPolicy, signBootPolicy } from '@azaion/identity';
@@ -9,6 +10,7 @@ import { describeDeviceIdentity } from '@azaion/identity/testing';
 import { utf8 } from '@azaion/kernel';
 import { describeWith, type SoftwareTpm, startSoftwareTpm, type TempDirectory, tempDirectory } from '@azaion/testing';
 
+import { probeTpm } from './probe-tpm.js';
 import { readTpmKeys } from './tpm-key-file.js';
 import { TpmDeviceIdentity, type TpmIdentityOptions } from './tpm-device-identity.js';
 
@@ -328,18 +330,19 @@ describeWith('tpm', 'TpmDeviceIdentity', () => {
       }
     }, 600_000);
 
-    it('after a process that died in the middle of its work', async () => {
-      const path = place();
-      await identityAt(path);
-      const [own] = (await readdir('/dev/shm')).filter((name) => name.includes(`-${String(process.pid)}-`));
-      const dead = spawnSync('true').pid;
-      const abandoned = join('/dev/shm', own!.replace(`-${String(process.pid)}-`, `-${String(dead)}-`));
-      await rename(join('/dev/shm', own!), abandoned);
+    it('after a process that was killed in the middle of its work', async () => {
+      const abandoned = `/dev/shm/azaion-tpm-killed-${randomUUID().slice(0, 8)}`;
+      await mkdir(abandoned);
+      // Its socket stays, and nobody listens: as after SIGKILL.
+      spawnSync(process.execPath, [
+        '--eval',
+        `require('node:net').createServer().listen('${abandoned}/alive', () => process.kill(process.pid, 'SIGKILL'))`,
+      ]);
       await tpm.tool('startauthsession', '--policy-session', '-S', join(abandoned, 'session.ctx'));
       expect(await tpm.handles()).toHaveLength(1);
-      await identityAt(path);
+      await probeTpm({ tcti: tpm.tcti, timeoutMs: TIMEOUT_MS });
       expect(await tpm.handles()).toEqual([]);
-      expect(await readdir('/dev/shm')).not.toContain(abandoned);
+      expect(await readdir('/dev/shm')).not.toContain(basename(abandoned));
     });
   });
 });

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { access, rm, writeFile } from 'node:fs/promises';
+import { access, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { type EcdhP256, generateP256KeyPair, jwkFromPoint, type PrivateJwk, type PublicJwk } from '@azaion/crypto';
@@ -39,8 +39,8 @@ import { equalBytes, toHex } from '@azaion/kernel';
 import { makeEvidence, openCredential } from './tpm-attestation.js';
 import { takeFile } from './tpm-files.js';
 import { readTpmKeys, type TpmKeyBlobs, type TpmKeys, writeTpmKeys } from './tpm-key-file.js';
-import { type TpmAccess, TpmTools } from './tpm-tools.js';
-import { openWorkDirectory } from './tpm-work-directory.js';
+import { type TpmAccess, type TpmTools } from './tpm-tools.js';
+import { openTpmWork, type TpmWork } from './tpm-work-directory.js';
 
 const COUNTER = `0x${EPOCH_COUNTER_INDEX.toString(16)}`;
 const COUNTER_DEFINITION = 'ownerread|authread|ownerwrite|authwrite|no_da|nt=counter';
@@ -86,12 +86,15 @@ export class TpmDeviceIdentity extends DeviceIdentity implements EvidenceSource 
   /** Contexts of the loaded keys; lost when the TPM restarts. */
   private loaded = false;
 
+  private readonly tools: TpmTools;
+
   private constructor(
-    private readonly tools: TpmTools,
+    private readonly work: TpmWork,
     private readonly options: TpmIdentityOptions,
     private keys: TpmKeys,
   ) {
     super();
+    this.tools = work.tools;
   }
 
   /**
@@ -101,18 +104,13 @@ export class TpmDeviceIdentity extends DeviceIdentity implements EvidenceSource 
    *   fits this boot state) | `device.tpm-foreign` (keys of another TPM) | `device.tpm-failed`.
    */
   static async open(options: TpmIdentityOptions): Promise<TpmDeviceIdentity> {
-    const { directory, left } = await openWorkDirectory(options.directory);
-    const tools = new TpmTools(options, directory);
-    for (const { directory: abandoned, discard } of left) {
-      const its = new TpmTools(options, abandoned);
-      await its.exclusive(() => Promise.resolve());
-      await discard();
-    }
+    const work = await openTpmWork(options, options.directory);
+    const { tools } = work;
     const path = keyFileOf(options.directory);
     try {
       const known = await readTpmKeys(path);
       const identity = new TpmDeviceIdentity(
-        tools,
+        work,
         options,
         known ?? (await tools.exclusive(() => createKeys(tools, options))),
       );
@@ -123,7 +121,7 @@ export class TpmDeviceIdentity extends DeviceIdentity implements EvidenceSource 
       });
       return identity;
     } catch (error) {
-      await rm(directory, { recursive: true, force: true });
+      await work.close();
       throw error;
     }
   }
@@ -159,8 +157,8 @@ export class TpmDeviceIdentity extends DeviceIdentity implements EvidenceSource 
   }
 
   /** Removes what the process keeps in memory. The keys stay. */
-  async close(): Promise<void> {
-    await rm(this.tools.directory, { recursive: true, force: true });
+  close(): Promise<void> {
+    return this.work.close();
   }
 
   private async agree(point: Uint8Array): Promise<Uint8Array> {

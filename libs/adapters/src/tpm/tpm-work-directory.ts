@@ -1,49 +1,38 @@
-import { hash, randomUUID } from 'node:crypto';
-import { access, constants, mkdir, readdir, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { hash } from 'node:crypto';
 
-/** In memory, so that what passes through a file here never lies on the disk. */
-const IN_MEMORY = '/dev/shm';
+import { IdentityError } from '@azaion/identity';
 
-/** What earlier processes that worked for the same device left behind. */
-export interface LeftWork {
-  readonly directory: string;
-  /** Removes it. */
-  readonly discard: () => Promise<void>;
+import { memoryDirectory, openWorkDirectory } from '../work-directory/index.js';
+import { type TpmAccess, TpmTools } from './tpm-tools.js';
+
+const PREFIX = 'azaion-tpm-';
+
+/** A TPM and the place in memory for one process's contexts, sessions, inputs and outputs. */
+export interface TpmWork {
+  readonly tools: TpmTools;
+  /** Removes the place. */
+  readonly close: () => Promise<void>;
 }
 
 /**
- * Makes a directory for contexts, sessions, inputs and outputs of one process, in memory where the machine allows.
+ * Begins to work with a TPM. What processes that were killed have left in memory is removed, and their sessions are taken out of the TPM.
  *
  * @param owner - Whose work it is: the directory of the key files.
- * @returns The new directory, and those of processes that have died since.
+ * @param roots - Where to look for memory; default: where systems have it.
+ * @throws IdentityError `device.tpm-failed` where there is no place in memory: what passes through a file here, such as the secret of a grant,
+ *   must not lie on a disk.
  */
-export async function openWorkDirectory(
-  owner: string,
-): Promise<{ readonly directory: string; readonly left: readonly LeftWork[] }> {
-  const root = await access(IN_MEMORY, constants.W_OK).then(
-    () => IN_MEMORY,
-    () => tmpdir(),
-  );
-  const prefix = `azaion-tpm-${hash('sha256', owner).slice(0, 16)}-`;
-  const left: LeftWork[] = [];
-  for (const name of await readdir(root)) {
-    const pid = name.startsWith(prefix) ? Number(name.slice(prefix.length).split('-')[0]) : NaN;
-    if (!Number.isSafeInteger(pid) || isAlive(pid)) continue;
-    const directory = join(root, name);
-    left.push({ directory, discard: () => rm(directory, { recursive: true, force: true }) });
+export async function openTpmWork(access: TpmAccess, owner: string, roots?: readonly string[]): Promise<TpmWork> {
+  const root = await memoryDirectory(roots);
+  if (root === undefined)
+    throw new IdentityError(
+      'device.tpm-failed',
+      'There is no writable directory in memory for what passes to and from the TPM: mount a tmpfs at /dev/shm.',
+    );
+  const { directory, left, remove } = await openWorkDirectory(root, PREFIX, `${hash('sha256', owner).slice(0, 16)}-`);
+  for (const { directory: abandoned, discard } of left) {
+    await new TpmTools(access, abandoned).exclusive(() => Promise.resolve());
+    await discard();
   }
-  const directory = join(root, `${prefix}${String(process.pid)}-${randomUUID().slice(0, 8)}`);
-  await mkdir(directory, { mode: 0o700 });
-  return { directory, left };
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
+  return { tools: new TpmTools(access, directory), close: remove };
 }

@@ -1,0 +1,63 @@
+import { UnlockError } from '@azaion/unlock';
+
+import { memoryDirectory, openWorkDirectory } from '../work-directory/index.js';
+import { type ContainerCli } from './container-cli.js';
+
+const PREFIX = 'azaion-load-';
+
+/** Whether, and where, an engine copies the archive into a temporary file before it looks at it. */
+export type ArchiveCopy = 'none' | 'by-the-cli' | 'by-a-service';
+
+/**
+ * Asks an engine what it does. podman copies; docker and nerdctl do not. A command named `docker` may be podman's, and one of docker's
+ * own may speak to podman's service.
+ *
+ * @returns `undefined` when the engine does not say.
+ */
+export async function archiveCopyOf(cli: ContainerCli, signal: AbortSignal): Promise<ArchiveCopy | undefined> {
+  const own = await cli.run(['--version'], signal);
+  if (own.exitCode !== 0) return undefined;
+  if (/podman/i.test(own.stdout)) {
+    const remote = await cli.run(['info', '--format', '{{.Host.ServiceIsRemote}}'], signal);
+    if (remote.exitCode !== 0) return undefined;
+    return remote.stdout.trim() === 'false' ? 'by-the-cli' : 'by-a-service';
+  }
+  if (!/^docker/i.test(own.stdout)) return 'none';
+  const served = await cli.run(['version', '--format', '{{range .Server.Components}}{{.Name}} {{end}}'], signal);
+  if (served.exitCode !== 0) return undefined;
+  return /podman/i.test(served.stdout) ? 'by-a-service' : 'none';
+}
+
+/**
+ * Gives a CLI a place in memory for its copy of the archive: plaintext that must not outlive the load, also when the CLI is killed. What
+ * processes that were killed have left is taken away first.
+ *
+ * @param roots - Where to look for such a place; default: where systems have one.
+ * @param load - Gets what the CLI must find in its environment.
+ * @throws UnlockError `unlock.plaintext-on-disk` when the copy would lie on a disk.
+ */
+export async function withArchiveCopy<T>(
+  copy: ArchiveCopy,
+  roots: readonly string[] | undefined,
+  load: (env: Readonly<Record<string, string>>) => Promise<T>,
+): Promise<T> {
+  if (copy === 'none') return load({});
+  if (copy === 'by-a-service')
+    throw new UnlockError(
+      'unlock.plaintext-on-disk',
+      "podman's service copies the decrypted archive onto a disk. Let the Loader start podman itself: CONTAINER_CLI=podman, without CONTAINER_HOST or DOCKER_HOST.",
+    );
+  const root = await memoryDirectory(roots);
+  if (root === undefined)
+    throw new UnlockError(
+      'unlock.plaintext-on-disk',
+      'podman copies the decrypted archive into a temporary file, and there is no writable directory in memory for it. Mount a tmpfs at /dev/shm that has room for the archive.',
+    );
+  const { directory, left, remove } = await openWorkDirectory(root, PREFIX);
+  try {
+    for (const { discard } of left) await discard();
+    return await load({ TMPDIR: directory });
+  } finally {
+    await remove();
+  }
+}
