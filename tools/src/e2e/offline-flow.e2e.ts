@@ -3,7 +3,7 @@ import { join } from 'node:path';
 
 import { pseudoRandomBytes } from '@azaion/testing';
 
-import { type Person, startSystem, type StartedSystem } from './started-system.js';
+import { type Person, postJson, startSystem, type StartedSystem } from './started-system.js';
 
 const NAME = 'detector.bin';
 const CONTENT = pseudoRandomBytes('offline', 3_000_000);
@@ -12,21 +12,28 @@ describe('a Loader whose network goes away', () => {
   let system: StartedSystem;
   let person: Person;
   let personToken: string;
+  let publisher: string;
+  let administrator: string;
 
   beforeAll(async () => {
     system = await startSystem({ linked: true, loaderEnv: { LOADER_LOCAL_TRUST: 'session' } });
     person = await system.createPerson('Operator');
     personToken = await system.login(person);
-    const publisher = await system.login(await system.createPerson('ResourceUploader'));
-    const published = await fetch(`${system.loaderUrl}/upload/${NAME}?folder=models`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${publisher}`, 'content-type': 'application/octet-stream' },
-      body: new Uint8Array(CONTENT),
-    });
-    expect(published.status).toBe(200);
+    administrator = (await postJson<{ access_token: string }>(`${system.adminUrl}/login`, system.administrator))
+      .access_token;
+    publisher = await system.login(await system.createPerson('ResourceUploader'));
+    await publish(NAME, CONTENT);
   }, 180_000);
   afterAll(() => system.stop());
 
+  const publish = async (name: string, content: Uint8Array): Promise<void> => {
+    const published = await fetch(`${system.loaderUrl}/upload/${name}?folder=models`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${publisher}`, 'content-type': 'application/octet-stream' },
+      body: new Uint8Array(content),
+    });
+    expect(published.status).toBe(200);
+  };
   const load = (token?: string, name = NAME): Promise<Response> =>
     fetch(`${system.loaderUrl}/load/${name}`, {
       method: 'POST',
@@ -139,6 +146,35 @@ describe('a Loader whose network goes away', () => {
     expect((await load()).status).toBe(200);
   });
 
+  it('refuses offline what was withdrawn before the network went, also when its old lease is put back', async () => {
+    const name = 'withdrawn.bin';
+    const leasesOf = join(system.loaderDataDir, 'leases', 'models', name);
+    await publish(name, pseudoRandomBytes('first', 50_000));
+    expect((await load(undefined, name)).status).toBe(200);
+    const old = await readFile(join(leasesOf, '1.json'), 'utf8');
+    const second = pseudoRandomBytes('second', 50_000);
+    await publish(name, second);
+    const withdrawn = await fetch(`${system.adminUrl}/sealed/models/${name}/versions/1/withdraw`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${administrator}`, 'content-type': 'application/json' },
+      body: '{}',
+    });
+    expect(withdrawn.status).toBe(204);
+    expect((await bytesOf(await load(undefined, name))).equals(second)).toBe(true);
+    expect(await readdir(leasesOf)).toEqual(['2.json']);
+
+    cut();
+    await writeFile(join(leasesOf, '1.json'), old);
+    const token = await offlineToken();
+    const opened = async (version: number): Promise<number> => {
+      const headers = { authorization: `Bearer ${token}` };
+      const url = `${system.loaderUrl}/resources/models/${name}?version=${String(version)}`;
+      return (await fetch(url, { headers })).status;
+    };
+    expect([await opened(1), await opened(2)]).toEqual([403, 200]);
+    mend();
+  });
+
   it('opens nothing with a lease that was changed, and keeps no other secret on the disk', async () => {
     cut();
     const path = join(system.loaderDataDir, 'leases', 'models', NAME, '1.json');
@@ -159,16 +195,9 @@ describe('a Loader whose network goes away', () => {
 
   it('forgets its leases when it learns that the device was revoked', async () => {
     mend();
-    const { access_token: token } = (await (
-      await fetch(`${system.adminUrl}/login`, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify(system.administrator),
-      })
-    ).json()) as { access_token: string };
     const revoked = await fetch(`${system.adminUrl}/devices/${system.serial}/revoke`, {
       method: 'POST',
-      headers: { authorization: `Bearer ${token}` },
+      headers: { authorization: `Bearer ${administrator}` },
     });
     expect(revoked.status).toBeLessThan(300);
     // While it was not sure of the link it serves from the lease and asks beside: the refusal comes with the answer.

@@ -41,6 +41,8 @@ interface Found {
   readonly version: Version;
   /** The newest that the caller may use. */
   readonly latest: number;
+  /** The oldest of all that have not been withdrawn, whoever may use it: it never falls, so no grant contradicts an earlier one. */
+  readonly lowest: number;
   /** Whether an administrator has pinned the resource to this version. */
   readonly pinned: boolean;
 }
@@ -79,7 +81,7 @@ export class GrantResource {
     const policy = await this.folders.assertMayOpen(request.resource.folder, standing);
     const leaseSeconds = request.leaseSeconds ?? policy.leaseSeconds;
     await this.assertRecipient(request.recipientPoint, standing);
-    const { version, latest, pinned } = await this.find(request, standing);
+    const { version, latest, lowest, pinned } = await this.find(request, standing);
     const nowSeconds = Math.floor(this.clock.nowMs() / 1000);
     const lease = standing.deviceSerial !== undefined;
     const notAfter = nowSeconds + (lease ? leaseSeconds : PERSON_GRANT_SECONDS);
@@ -95,7 +97,7 @@ export class GrantResource {
         issuedAt: nowSeconds,
         notAfter,
         latestVersion: latest,
-        minVersion: 0,
+        minVersion: lowest,
         nonce: request.nonce,
         lease,
         ...(pinned ? { pinned } : {}),
@@ -178,6 +180,14 @@ export class GrantResource {
       .innerJoin('folders', 'folders.id', 'resources.folder_id')
       .selectAll('versions')
       .select('resources.pinned_version')
+      .select((of) =>
+        of
+          .selectFrom('versions as kept')
+          .select((kept) => kept.fn.min('kept.version').as('version'))
+          .whereRef('kept.resource_id', '=', 'resources.id')
+          .where('kept.state', '=', 'live')
+          .as('lowest_version'),
+      )
       .where('folders.name', '=', resource.folder)
       .where('resources.name', '=', resource.name)
       .where('versions.state', '=', 'live');
@@ -193,6 +203,7 @@ export class GrantResource {
     return {
       version,
       latest: latest?.version ?? version.version,
+      lowest: version.lowest_version ?? version.version,
       pinned: version.pinned_version === version.version,
     };
   }

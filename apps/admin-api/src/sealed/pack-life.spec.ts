@@ -473,6 +473,37 @@ describe('what becomes of packs and versions', () => {
       expect([await stateOf(pack), await isStored(upload, pack)]).toEqual(['live', true]);
     });
 
+    it('signs into every grant the oldest version that is not withdrawn, which never falls', async () => {
+      const { path } = await committed();
+      for (let version = 2; version <= 4; version++) {
+        const upload = await DraftUpload.open(api, publisher, path);
+        await upload.commit(upload.draft(await upload.pack(randomBytes(3000))));
+      }
+      const lowest = async (version?: number): Promise<unknown> =>
+        claimsOf((await grant(reader.token, path, { version })).json.grantToken).minVersion;
+      expect([await lowest(), await lowest(1)]).toEqual([1, 1]);
+      const seen: unknown[] = [];
+      for (const version of [2, 1, 4]) {
+        await asAdministrator('POST', `${path}/versions/${String(version)}/withdraw`);
+        seen.push(await lowest());
+      }
+      expect(seen).toEqual([1, 3, 3]);
+    });
+
+    it('does not sign away what another device published and the fleet may get later', async () => {
+      const [device, stranger] = [await TestDevice.enrolled(api), await TestDevice.enrolled(api)];
+      const path = `engines/${fresh()}`;
+      await committed({ token: await device.token() }, path);
+      const upload = await DraftUpload.open(api, publisher, path);
+      await upload.commit(upload.draft(await upload.pack(randomBytes(3000))));
+      const foreign = { recipientPublicKey: toBase64Url(stranger.agreement.point) };
+      const before = claimsOf((await grant(await stranger.token(), path, foreign)).json.grantToken);
+      expect(before).toMatchObject({ latestVersion: 2, minVersion: 1 });
+      await asAdministrator('POST', `${path}/versions/1/promote`);
+      const named = await grant(await stranger.token(), path, { ...foreign, version: 1 });
+      expect(claimsOf(named.json.grantToken)).toMatchObject({ minVersion: 1 });
+    });
+
     it('pins a resource to a version: requests without one get it, signed as such, until the pin is gone', async () => {
       const { path } = await committed();
       const next = await DraftUpload.open(api, publisher, path);
