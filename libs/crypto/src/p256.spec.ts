@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+
 import { CryptoError } from './errors.js';
 import {
   ephemeralRecipient,
@@ -170,5 +172,33 @@ describe('importSigningKey and importVerificationKey', () => {
     const other = await generateP256KeyPair();
     await expect(importSigningKey('1', { ...privateJwk, d: other.privateJwk.d })).rejects.toThrow(INVALID);
     await expect(importVerificationKey('1', { ...publicJwk, y: other.publicJwk.y })).rejects.toThrow(INVALID);
+  });
+});
+
+describe('verifyRaw on Wycheproof’s signatures', () => {
+  /** Published vectors: see `origin` in the file. */
+  const { groups } = JSON.parse(readFileSync(new URL('./fixtures/wycheproof-es256.json', import.meta.url), 'utf8')) as {
+    readonly groups: readonly {
+      readonly key: string;
+      readonly tests: readonly {
+        readonly id: number;
+        readonly comment: string;
+        readonly message: string;
+        readonly signature: string;
+        readonly valid: boolean;
+      }[];
+    }[];
+  };
+
+  it('accepts the valid ones and refuses the others, each by itself', () => {
+    const wrong: string[] = [];
+    for (const { key, tests } of groups) {
+      const jwk = jwkFromPoint(Buffer.from(key, 'hex'));
+      for (const { id, comment, message, signature, valid } of tests)
+        if (verifyRaw(jwk, Buffer.from(message, 'hex'), Buffer.from(signature, 'hex')) !== valid)
+          wrong.push(`${String(id)}: ${comment}`);
+    }
+    expect(wrong).toEqual([]);
+    expect(groups.flatMap(({ tests }) => tests)).toHaveLength(262);
   });
 });

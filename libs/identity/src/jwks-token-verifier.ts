@@ -1,10 +1,11 @@
 import { type KeyObject } from 'node:crypto';
 
 import { type Clock } from '@azaion/kernel';
-import { compactVerify, decodeProtectedHeader } from 'jose';
+import { decodeProtectedHeader } from 'jose';
 
 import { ACCESS_TOKEN_TYPE } from './access-token.js';
 import { IdentityError } from './errors.js';
+import { es256Payload } from './es256.js';
 import { type JwksKey, type JwksSource, parseJwks } from './jwks.js';
 import { ROLES, type Role } from './roles.js';
 import { type Caller, TokenVerifier } from './token-verifier.js';
@@ -80,13 +81,7 @@ export class JwksTokenVerifier extends TokenVerifier {
 
   private async signedClaims(token: string): Promise<Record<string, unknown>> {
     const key = await this.keyFor(token);
-    let payload: Uint8Array;
-    try {
-      ({ payload } = await compactVerify(token, key, { algorithms: ['ES256'] }));
-    } catch (cause) {
-      throw invalid('The signature of the access token is wrong.', cause);
-    }
-    return parseClaims(payload);
+    return parseClaims(await es256Payload(token, key));
   }
 
   private assertMeant({ iss, aud }: Record<string, unknown>): void {

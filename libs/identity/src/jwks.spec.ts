@@ -11,9 +11,11 @@ describe('parseJwks', () => {
         { ...publicJwk, kid: 'b', use: 'enc' },
         { ...publicJwk, kid: 'c', alg: 'ES384' },
         { ...publicJwk },
+        { ...publicJwk, kid: 'g', key_ops: ['encrypt'] },
+        { ...publicJwk, kid: 'h', key_ops: 'verify' },
         { kty: 'RSA', kid: 'd', n: 'AQAB', e: 'AQAB' },
         { ...publicJwk, kid: 'e', x: publicJwk.y },
-        { ...publicJwk, kid: 'f', use: 'sig', alg: 'ES256', more: 'ignored' },
+        { ...publicJwk, kid: 'f', use: 'sig', alg: 'ES256', key_ops: ['verify'], more: 'ignored' },
       ],
     };
     expect(parseJwks(set)?.map(({ kid }) => kid)).toEqual(['a', 'f']);

@@ -42,9 +42,10 @@ export function parseJwks(value: unknown): readonly JwksKey[] | undefined {
 }
 
 function parseKey(jwk: Record<string, unknown>): JwksKey | undefined {
-  const { kid, kty, crv, x, y, use, alg } = jwk;
+  const { kid, kty, crv, x, y, use, alg, key_ops: operations } = jwk;
   if (typeof kid !== 'string' || kid === '' || kid.length > MAX_KEY_ID_CHARS) return undefined;
   if (kty !== 'EC' || crv !== 'P-256' || typeof x !== 'string' || typeof y !== 'string') return undefined;
+  if (operations !== undefined && !(Array.isArray(operations) && operations.includes('verify'))) return undefined;
   if ((use !== undefined && use !== 'sig') || (alg !== undefined && alg !== 'ES256')) return undefined;
   try {
     return { kid, publicKey: createPublicKey({ key: { kty, crv, x, y }, format: 'jwk' }) };
