@@ -21,6 +21,7 @@ export {
   isBundlePath,
   KEY_DOCUMENT_PATH,
   MANIFEST_PATH,
+  MAX_MANIFEST_BYTES,
   packPath,
   parseManifest,
   segmentPath,

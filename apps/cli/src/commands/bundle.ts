@@ -1,8 +1,8 @@
 import { createReadStream } from 'node:fs';
-import { cp, mkdir, mkdtemp, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 
-import { BundleWriter, DirectoryBundle, packBundle, unpackBundle } from '@azaion/adapters/bundle';
+import { BundleWriter, copyBundle, DirectoryBundle, packBundle, unpackBundle } from '@azaion/adapters/bundle';
 import { HttpPackSource } from '@azaion/adapters/http-packs';
 import { ApiClient, HttpDeviceGrants, HttpGrantApi, HttpWellKnown } from '@azaion/adapters/resource-api';
 import { ephemeralRecipient } from '@azaion/crypto';
@@ -138,10 +138,6 @@ export async function importBundle(context: CommandContext, path: string, option
     await rm(draft, { recursive: true, force: true });
     throw error;
   }
-}
-
-async function copyBundle(from: string, to: string): Promise<void> {
-  await cp(from, to, { recursive: true, dereference: false });
 }
 
 async function checked(

@@ -7,7 +7,7 @@ import { pipeline } from 'node:stream/promises';
 import { isBundlePath, MANIFEST_PATH, parseManifest, ResourceError } from '@azaion/split-resource';
 import { extract, pack } from 'tar-stream';
 
-const MAX_ENTRY_BYTES = 64 * 1024 * 1024;
+import { MAX_BUNDLED_FILE_BYTES } from './directory-bundle.js';
 
 /**
  * Writes a bundle's directory into one file, manifest first. The same bundle gives the same bytes.
@@ -60,7 +60,7 @@ export async function unpackBundle(archive: Readable, directory: string): Promis
       if (
         type !== 'file' ||
         (name !== MANIFEST_PATH && !isBundlePath(name)) ||
-        size > MAX_ENTRY_BYTES ||
+        size > MAX_BUNDLED_FILE_BYTES ||
         seen.has(name)
       )
         throw new ResourceError('bundle.invalid', 'The file holds something that no bundle has.');

@@ -1,25 +1,32 @@
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { type FileHandle, lstat, open } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { BundleReader, isBundlePath, MANIFEST_PATH, ResourceError } from '@azaion/split-resource';
 
 import { systemCode } from '../file-store/index.js';
 
-/** A bundle in a directory. Links are not followed: what it hands out lies in it. */
+/** Longest file that a bundle may hold; longer than any that this product writes. */
+export const MAX_BUNDLED_FILE_BYTES = 64 * 1024 * 1024;
+// Without waiting: opening a named pipe would otherwise last until somebody writes into it.
+const PLAIN = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+
+/**
+ * A bundle in a directory that somebody has carried here. Whatever lies in it, only plain files in plain directories are read: a link at any
+ * level, a named pipe, a device or a socket is refused, and reading never waits for anybody.
+ */
 export class DirectoryBundle extends BundleReader {
   constructor(private readonly directory: string) {
     super();
   }
 
   override async read(path: string, maxBytes: number): Promise<Buffer> {
-    const file = await open(this.pathOf(path), constants.O_RDONLY | constants.O_NOFOLLOW).catch((cause: unknown) => {
-      throw isMissing(cause) ? missing(path) : cause;
-    });
+    const file = await this.open(path);
+    if (file === undefined) throw missing(path);
     try {
-      const stats = await file.stat();
-      if (!stats.isFile() || stats.size > maxBytes) throw missing(path);
+      const { size } = await file.stat();
+      if (size > maxBytes) throw missing(path);
       return await file.readFile();
     } finally {
       await file.close();
@@ -27,30 +34,43 @@ export class DirectoryBundle extends BundleReader {
   }
 
   override async digest(path: string): Promise<{ readonly sizeBytes: number; readonly sha256: string } | undefined> {
+    const file = await this.open(path);
+    if (file === undefined) return undefined;
     const digest = createHash('sha256');
     let sizeBytes = 0;
-    try {
-      const file = await open(this.pathOf(path), constants.O_RDONLY | constants.O_NOFOLLOW);
-      // The stream closes the file, also after an error.
-      for await (const part of file.createReadStream({ highWaterMark: 256 * 1024 }) as AsyncIterable<Buffer>) {
-        digest.update(part);
-        sizeBytes += part.length;
-      }
-    } catch (error) {
-      if (isMissing(error)) return undefined;
-      throw error;
+    // The stream closes the file, also after an error.
+    for await (const part of file.createReadStream({ highWaterMark: 256 * 1024 }) as AsyncIterable<Buffer>) {
+      digest.update(part);
+      sizeBytes += part.length;
     }
     return { sizeBytes, sha256: digest.digest('hex') };
   }
 
-  private pathOf(path: string): string {
+  /**
+   * Opens one of its files, for whoever closes it again.
+   *
+   * @returns `undefined` when it is not there.
+   * @throws ResourceError `bundle.invalid` when it is no plain file in plain directories, or longer than {@link MAX_BUNDLED_FILE_BYTES}.
+   */
+  async open(path: string): Promise<FileHandle | undefined> {
     if (path !== MANIFEST_PATH && !isBundlePath(path)) throw missing(path);
-    return join(this.directory, path);
+    try {
+      const parts = path.split('/');
+      for (let depth = 1; depth < parts.length; depth++)
+        if (!(await lstat(join(this.directory, ...parts.slice(0, depth)))).isDirectory()) throw notPlain(path);
+      const file = await open(join(this.directory, path), PLAIN);
+      const stats = await file.stat();
+      if (stats.isFile() && stats.size <= MAX_BUNDLED_FILE_BYTES) return file;
+      await file.close();
+      throw notPlain(path);
+    } catch (error) {
+      const code = systemCode(error) ?? '';
+      if (['ENOENT', 'ENOTDIR'].includes(code)) return undefined;
+      // Of a link; of a socket.
+      if (['ELOOP', 'ENXIO'].includes(code)) throw notPlain(path);
+      throw error;
+    }
   }
-}
-
-function isMissing(error: unknown): boolean {
-  return ['ENOENT', 'ENOTDIR', 'ELOOP', 'EISDIR'].includes(systemCode(error) ?? '');
 }
 
 function missing(path: string): ResourceError {
@@ -60,5 +80,13 @@ function missing(path: string): ResourceError {
     {
       details: { path: path.slice(0, 200) },
     },
+  );
+}
+
+function notPlain(path: string): ResourceError {
+  return new ResourceError(
+    'bundle.invalid',
+    `${path.slice(0, 200)} in the bundle is no plain file in plain directories: links and special files are refused.`,
+    { details: { path: path.slice(0, 200) } },
   );
 }

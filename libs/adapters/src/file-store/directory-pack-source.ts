@@ -1,3 +1,4 @@
+import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Readable } from 'node:stream';
@@ -39,10 +40,11 @@ export class DirectoryPackSource extends PackSource {
 
 async function openIfThere(path: string): Promise<FileHandle | undefined> {
   try {
-    return await open(path, 'r');
+    // Without waiting: a named pipe of that name would hold the reader for ever.
+    return await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (cause) {
     const code = systemCode(cause);
-    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+    if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'ENXIO') return undefined; // the last one: a socket
     throw new ResourceError('pack.unavailable', 'The directory cannot be read.', { cause });
   }
 }
