@@ -154,6 +154,16 @@ function row(what, small, when) {
   return item;
 }
 
+function heldRow({ folder, name, version, kind, totalBytes, presentBytes, complete, leasedUntil }) {
+  const size = complete ? bytes(totalBytes) : `${bytes(presentBytes)} of ${bytes(totalBytes)}`;
+  const what = `version ${version}, ${kind === 'images' ? 'images, ' : ''}${size}`;
+  const pill = node('span', complete ? 'Complete' : presentBytes === 0 ? 'Not fetched yet' : 'Partly here', 'pill');
+  pill.dataset.level = complete ? 'good' : 'idle';
+  const item = row([`${folder}/${name}`], `${what}, offline until ${new Date(leasedUntil).toLocaleString()}`, '');
+  item.lastElementChild.append(pill);
+  return item;
+}
+
 function showSession() {
   show(element('sign-in'), session === undefined);
   show(element('sign-out'), session !== undefined);
@@ -176,6 +186,11 @@ async function refreshOverview() {
   if (!ok) throw new Error('no overview');
   if (body.serial !== null)
     element('subtitle').textContent += ` · ${body.serial}${body.deviceLoggedIn ? '' : ' (not logged in)'}`;
+  rows(
+    'held',
+    body.held.map(heldRow),
+    body.serial === null ? 'Nothing by name: this is no device, it holds no leases.' : 'Nothing yet.',
+  );
   rows(
     'people',
     // One row for everybody, however often they logged in; the newest comes first.

@@ -59,6 +59,8 @@ export interface LoaderAdapters {
   readonly offline?: OfflineLogin | undefined;
   /** Whether the Admin API was out of reach when it was last asked. */
   readonly isOffline?: () => boolean;
+  /** Waits for an answer of the Admin API, but not for long once that is out of reach; for whoever has nothing else to go on with. */
+  readonly whileReached?: (<Answer>(answer: Promise<Answer>) => Promise<Answer>) | undefined;
   /** `undefined` where this machine is no device. */
   readonly device: LoaderDevice | undefined;
   /** What the device's keys are tied to, for people to read. */

@@ -1008,6 +1008,12 @@ describe('GET /overview', () => {
     expect((await overview()).people.map(({ email }) => email)).toEqual(['operator@azaion.com']);
   });
 
+  it('names nothing that lies here where there is no device: nothing is leased', async () => {
+    await loader.publish('a.onnx', randomBytes(100));
+    await (await loader.load(operator, 'a.onnx')).arrayBuffer();
+    expect(await overview()).toMatchObject({ serial: null, held: [] });
+  });
+
   it('names what was served, whole or in part, the last first', async () => {
     for (const name of ['a.onnx', 'b.onnx']) await loader.publish(name, randomBytes(100));
     await (await loader.load(operator, 'a.onnx')).arrayBuffer();

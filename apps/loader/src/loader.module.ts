@@ -25,6 +25,7 @@ import { LoginLimiter } from './session/login-limiter.js';
 import { OpenForCaller } from './session/open-for-caller.js';
 import { OpenSessionVerifier } from './session/open-session-verifier.js';
 import { PublishForCaller } from './session/publish-for-caller.js';
+import { HeldResources } from './status-page/held-resources.js';
 import { LoaderStatus } from './status/loader-status.js';
 
 /** Injection token of the {@link LoaderAdapters}. */
@@ -80,19 +81,28 @@ export class LoaderModule implements OnApplicationBootstrap, OnApplicationShutdo
 }
 
 function coreModule(config: LoaderConfig, adapters: LoaderAdapters, metrics: LoaderMetrics): DynamicModule {
-  const { apis, auth, clock, sessions, sink, inspector, sealer } = adapters;
+  const { apis, auth, clock, sessions, sink, inspector, sealer, whileReached } = adapters;
   const verifier = new OpenSessionVerifier(adapters.verifier, sessions);
   const logger = new Logger('Session');
+  const opening = new OpenForCaller(adapters);
+  adapters.leasedPacks?.from(() => opening.leasedPacks());
   const providers = [
     { provide: LOADER_CONFIG, useValue: config },
     { provide: LOADER_ADAPTERS, useValue: adapters },
     { provide: LoaderMetrics, useValue: metrics },
     { provide: TokenVerifier, useValue: verifier },
     { provide: CallerSessions, useValue: sessions },
-    { provide: LogIn, useValue: new LogIn(auth, verifier, new LoginLimiter(clock), adapters.offline) },
+    { provide: LogIn, useValue: new LogIn(auth, verifier, new LoginLimiter(clock), adapters.offline, whileReached) },
     { provide: LogOut, useValue: new LogOut(auth, sessions, (message) => logger.warn(message)) },
     { provide: RequestBearer, useValue: new RequestBearer(adapters.device, config.localTrust === 'session') },
-    { provide: OpenForCaller, useValue: adapters.legacy?.open ?? new OpenForCaller(adapters) },
+    { provide: OpenForCaller, useValue: adapters.legacy?.open ?? opening },
+    {
+      provide: HeldResources,
+      useValue: new HeldResources(
+        () => opening.held(),
+        () => clock.monotonicMs(),
+      ),
+    },
     {
       provide: PublishForCaller,
       useValue: adapters.legacy?.publish ?? new PublishForCaller(apis, sink, inspector, config.maxUploadBytes, sealer),

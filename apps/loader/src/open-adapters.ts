@@ -98,7 +98,7 @@ export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters
     async () => (await device?.offline.holdsLease()) ?? false,
     (reached) => device?.leases.reached(reached),
   );
-  const leasedPacks = new LeasedPacks();
+  const leasedPacks = new LeasedPacks(() => clock.monotonicMs());
   const modelCacheDir = join(config.dataDir, 'packs');
   const legacy = config.legacyApi ? await legacyAdapters(config, client, provisioned, clock) : undefined;
   return {
@@ -117,7 +117,7 @@ export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters
     store: new DirectoryPackStore({
       directory: modelCacheDir,
       limitBytes: config.cacheLimitBytes,
-      isLeased: (folderId, packId) => leasedPacks.has(folderId, packId),
+      leased: () => leasedPacks.now(),
     }),
     leasedPacks,
     segments,
@@ -134,7 +134,7 @@ export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters
     modelCacheDir,
     dataDirectory: { name: 'data-directory', check: () => access(config.dataDir, constants.W_OK) },
     adminApi: reach.check,
-    ...(legacy ?? { isOffline: reach.isOffline }),
+    ...(legacy ?? { isOffline: reach.isOffline, whileReached: (answer) => reach.whileReached(answer) }),
     close: async () => {
       bundles?.stop();
       await time?.close();

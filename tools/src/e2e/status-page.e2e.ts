@@ -1,8 +1,15 @@
-import { randomBytes } from 'node:crypto';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 
-import { describeWith, imageArchive, startBrowser, type TestBrowser, type WatchedPage } from '@azaion/testing';
+import {
+  describeWith,
+  imageArchive,
+  pseudoRandomBytes,
+  startBrowser,
+  type TestBrowser,
+  type WatchedPage,
+} from '@azaion/testing';
 
 import { type Person, type StartedSystem, startSystem } from './started-system.js';
 
@@ -19,7 +26,7 @@ describeWith('browser', 'the status page', () => {
   beforeAll(async () => {
     [browser, system] = await Promise.all([
       startBrowser(),
-      startSystem({ loaderEnv: { UNLOCK_RUNTIME: 'directory' } }),
+      startSystem({ loaderEnv: { UNLOCK_RUNTIME: 'directory', LOADER_LOCAL_TRUST: 'session' } }),
     ]);
     operator = await system.createPerson('Operator');
   });
@@ -77,7 +84,7 @@ describeWith('browser', 'the status page', () => {
   });
 
   it('shows an operator who is logged in, what was served and what failed', async () => {
-    await publish('weights.onnx?folder=models', randomBytes(300_000));
+    await publish('weights.onnx?folder=models', pseudoRandomBytes('weights', 300_000));
     const token = await system.login(operator);
     const load = (filename: string): Promise<Response> =>
       fetch(`${system.loaderUrl}/load/${filename}`, {
@@ -97,6 +104,34 @@ describeWith('browser', 'the status page', () => {
     await picture('signed-in');
     await page.click('#sign-out');
     await page.locator('#people').waitFor({ state: 'hidden' });
+  });
+
+  it('shows by name what lies on the device: complete, or still to be fetched', async () => {
+    const asDevice = async (filename: string): Promise<void> => {
+      const loaded = await fetch(`${system.loaderUrl}/load/${filename}`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ filename, folder: 'models' }),
+      });
+      expect([loaded.status, (await loaded.arrayBuffer()).byteLength]).toEqual([200, 400_000]);
+    };
+    for (const name of ['gone.onnx', 'kept.onnx'])
+      await publish(`${name}?folder=models`, pseudoRandomBytes(name, 400_000));
+    await asDevice('gone.onnx');
+    await system.loader().stop();
+    await rm(join(system.loaderDataDir, 'packs'), { recursive: true });
+    await system.restartLoader();
+    await asDevice('kept.onnx');
+
+    watched = await browser.open(system.loaderUrl);
+    const { page } = watched;
+    await signIn(operator);
+    const rowOf = (name: string): ReturnType<typeof page.locator> => page.locator('#held li', { hasText: name });
+    await rowOf('models/kept.onnx').getByText('Complete').waitFor();
+    await rowOf('models/gone.onnx').getByText('Not fetched yet').waitFor();
+    expect(await rowOf('kept.onnx').textContent()).toMatch(/version 1, 400 KB, offline until /);
+    expect(await rowOf('gone.onnx').textContent()).toMatch(/0 B of 400 KB/);
+    await picture('held');
   });
 
   it('unlocks at the press of a button and follows it live', async () => {

@@ -36,6 +36,8 @@ export class LogIn {
     private readonly limiter: LoginLimiter,
     /** The device while the Admin API is out of reach; `undefined` where there is none. */
     private readonly offline?: OfflineLogin,
+    /** Waits for the Admin API where nobody can be let in without it. Default: as long as it takes. */
+    private readonly whileReached: <Answer>(answer: Promise<Answer>) => Promise<Answer> = (answer) => answer,
   ) {}
 
   /**
@@ -68,7 +70,8 @@ export class LogIn {
   private async loginInTime(email: string, password: Secret<string>): Promise<IssuedTokens> {
     const logging = this.auth.login(email, password);
     logging.catch(() => undefined); // it may fail while the leases are looked up, or lose the race
-    if (this.offline === undefined || !(await this.offline.holdsLease().catch(() => false))) return logging;
+    if (this.offline === undefined || !(await this.offline.holdsLease().catch(() => false)))
+      return this.whileReached(logging);
     let timer: NodeJS.Timeout | undefined;
     const waited = new Promise<never>((_, reject) => {
       const late = new ResourceError('api.unreachable', 'The Admin API does not answer: check the network.');

@@ -26,6 +26,7 @@ import {
   InMemoryUploadApi,
   softwareRecipient,
 } from '@azaion/split-resource/testing';
+import { pseudoRandomBytes } from '@azaion/testing';
 import { type KeySource } from '@azaion/unlock';
 
 import { CallerApis, type TokenBearer } from './caller-apis.js';
@@ -86,6 +87,7 @@ describe('OpenForCaller on a link that went away', () => {
   const signal = new AbortController().signal;
   let apis: Apis;
   let open: OpenForCaller;
+  let publish: (name: string, content: Buffer) => Promise<unknown>;
 
   const opened = async (by: TokenBearer): Promise<Buffer> => {
     const parts: Buffer[] = [];
@@ -99,12 +101,14 @@ describe('OpenForCaller on a link that went away', () => {
     const clock = new ManualClock(NOW_MS);
     const objects = new InMemoryObjectStore(clock);
     const admin = await InMemoryAdminApi.create(objects, { clock });
-    await new PublishResource(new InMemoryUploadApi(admin), new InMemoryPackSink(objects)).run({
-      resource: MODEL,
-      kind: 'file',
-      content: Readable.from([CONTENT]),
-      maxBytes: 10_000,
-    });
+    publish = (name, content) =>
+      new PublishResource(new InMemoryUploadApi(admin), new InMemoryPackSink(objects)).run({
+        resource: { ...MODEL, name },
+        kind: 'file',
+        content: Readable.from([content]),
+        maxBytes: 10_000_000,
+      });
+    await publish(MODEL.name, CONTENT);
     apis = new Apis(admin);
     const trust = new InMemoryStatementTrust(() => admin.statementKeys());
     const recipient = (): Promise<ReturnType<typeof softwareRecipient>> => Promise.resolve(device);
@@ -148,5 +152,36 @@ describe('OpenForCaller on a link that went away', () => {
     await expect(opened(bearer())).rejects.toMatchObject({ code: 'resource.forbidden' });
     apis.reachable = false;
     await expect(opened(bearer())).rejects.toMatchObject({ code: 'api.unreachable' });
+  });
+
+  it('knows what of the leased versions is here, by name: all of it, a part, or nothing to fetch', async () => {
+    const large = pseudoRandomBytes('held', 6_000_000);
+    await publish('large.bin', large);
+    await publish('empty.bin', Buffer.alloc(0));
+    const device = bearer(SERIAL);
+    await open.newest({ ...MODEL, name: 'empty.bin' }, device, signal);
+    const part = await open.newest({ ...MODEL, name: 'large.bin' }, device, signal);
+    for await (const bytes of part.read({ start: 0, end: 1000 })) expect(bytes.length).toBe(1000);
+    apis.reachable = false;
+    const held = await open.held();
+    const leasedUntil = expect.any(Number) as number;
+    const facts = { folder: MODEL.folder, version: 1, kind: 'file', leasedUntil };
+    expect(held).toEqual([
+      { ...facts, name: MODEL.name, totalBytes: CONTENT.length, presentBytes: CONTENT.length, complete: true },
+      { ...facts, name: 'empty.bin', totalBytes: 0, presentBytes: 0, complete: true },
+      { ...facts, name: 'large.bin', totalBytes: large.length, presentBytes: expect.any(Number), complete: false },
+    ]);
+    expect(held[2]?.presentBytes).toBeGreaterThanOrEqual(1000);
+    expect(held[2]?.presentBytes).toBeLessThan(large.length / 2);
+    expect(held[0]?.leasedUntil).toBeGreaterThan(NOW_MS / 1000);
+  });
+
+  it('names the packs of every leased version, for the store to give them up last', async () => {
+    const before = await open.leasedPacks();
+    expect(before).toHaveLength(1);
+    await publish('second.bin', pseudoRandomBytes('second', 1000));
+    const second = await open.newest({ ...MODEL, name: 'second.bin' }, bearer(SERIAL), signal);
+    for await (const bytes of second.read()) expect(bytes.length).toBe(1000);
+    expect(await open.leasedPacks()).toEqual([before[0], expect.objectContaining({ folderId: before[0]?.folderId })]);
   });
 });

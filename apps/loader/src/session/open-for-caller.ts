@@ -34,6 +34,8 @@ export interface OpeningDependencies {
   readonly opener: ChunkOpener;
   /** What the device may open while the Admin API is out of reach; `undefined` where there is no device. */
   readonly leases?: HeldLeases | undefined;
+  /** Waits for an answer of the Admin API where no lease may take its place. Default: as long as it takes. */
+  readonly whileReached?: (<Answer>(answer: Promise<Answer>) => Promise<Answer>) | undefined;
 }
 
 /** One resource of a folder, for people to read. */
@@ -47,6 +49,20 @@ export interface ListedResource {
   readonly cached: boolean;
   /** Every version that does, the highest first. */
   readonly cachedVersions: readonly number[];
+}
+
+/** A leased version and how much of it lies on this device. */
+export interface HeldResource extends ResourceName {
+  readonly version: number;
+  readonly kind: 'file' | 'images';
+  /** Of the plaintext. */
+  readonly totalBytes: number;
+  /** Plaintext that opens without any network. */
+  readonly presentBytes: number;
+  /** Whether all of it does. */
+  readonly complete: boolean;
+  /** When it stops to, without the Admin API; seconds since 1970. */
+  readonly leasedUntil: number;
 }
 
 /** How a resource is to be opened. */
@@ -65,6 +81,8 @@ export class OpenForCaller {
   private readonly reader: PackReader;
   private readonly folders: FolderAnswers;
   private readonly content: LeasedContent | undefined;
+  /** Of the leased versions whose recipes were read. */
+  private packsOf: ReadonlyMap<string, readonly LeasedPack[]> = new Map();
 
   constructor(private readonly using: OpeningDependencies) {
     const { store, sources, segments, clock, leases } = using;
@@ -96,9 +114,10 @@ export class OpenForCaller {
     const api = caller.local === true ? new NoGrantApi() : apis.grants(bearer, signal);
     const fetch = new FetchResource({ trust, segments, clock, opener, leases, api, reader: this.reader });
     const lease = opening.lease ?? this.leaseUse(bearer, resource.folder, 'open');
-    return this.asFolderAnswer(bearer, resource.folder, 'open', () =>
-      fetch.run({ ...opening, resource, recipient, signal, lease }),
-    );
+    return this.asFolderAnswer(bearer, resource.folder, 'open', () => {
+      const opened = fetch.run({ ...opening, resource, recipient, signal, lease });
+      return lease === 'never' ? this.inTime(opened) : opened;
+    });
   }
 
   /**
@@ -110,7 +129,9 @@ export class OpenForCaller {
     const held = await this.cached(folder, bearer);
     if (bearer.caller.local === true) return listed(held);
     try {
-      const entries = await this.asFolderAnswer(bearer, folder, 'see', () => this.using.apis.list(bearer, folder));
+      const entries = await this.asFolderAnswer(bearer, folder, 'see', () =>
+        this.inTime(this.using.apis.list(bearer, folder)),
+      );
       return entries.map(({ name, kind, latestVersion, totalBytes }) => {
         const cachedVersions = held.get(name)?.map(({ version }) => version) ?? [];
         return {
@@ -139,19 +160,45 @@ export class OpenForCaller {
     return complete;
   }
 
+  /** What the device holds of what it has leases for, ordered by name, the highest version first. Looks at everything: ask for it seldom. */
+  async held(): Promise<readonly HeldResource[]> {
+    const { leases } = this.using;
+    const found: HeldResource[] = [];
+    if (leases === undefined || this.content === undefined) return found;
+    for (const lease of await leases.all()) {
+      const { folder, name } = lease.resource;
+      const { kind, totalBytes } = lease.statement;
+      const presentBytes = await this.content.presentBytes(lease);
+      const complete = presentBytes === totalBytes && (totalBytes > 0 || (await this.content.isComplete(lease)));
+      const leasedUntil = lease.token.notAfter;
+      found.push({ folder, name, version: lease.version, kind, totalBytes, presentBytes, complete, leasedUntil });
+    }
+    return found.sort((left, right) => byName(left, right) || right.version - left.version);
+  }
+
   /** The packs that the device's leases need, as far as their recipes are here. */
   async leasedPacks(): Promise<readonly LeasedPack[]> {
     const { leases } = this.using;
-    const packs: LeasedPack[] = [];
-    if (leases === undefined || this.content === undefined) return packs;
-    for (const lease of await leases.all()) packs.push(...(await this.content.packs(lease)));
-    return packs;
+    if (leases === undefined || this.content === undefined) return [];
+    const known = new Map<string, readonly LeasedPack[]>();
+    for (const lease of await leases.all()) {
+      const { rootHash } = lease.statement;
+      // A recipe never changes: opening it again would cost a TPM its time.
+      const packs = this.packsOf.get(rootHash) ?? (await this.content.packs(lease));
+      if (packs !== undefined) known.set(rootHash, packs);
+    }
+    this.packsOf = known;
+    return [...known.values()].flat();
   }
 
   /** A lease serves the device itself; a person as far as the Admin API let this very token do the same in the folder. */
   private leaseUse({ caller }: TokenBearer, folder: string, right: FolderRight): LeaseUse {
     if (caller.local === true) return 'only';
     return isDevice(caller, this.using.device) || this.folders.allows(caller, folder, right) ? 'offline' : 'never';
+  }
+
+  private inTime<Answer>(answer: Promise<Answer>): Promise<Answer> {
+    return this.using.whileReached?.(answer) ?? answer;
   }
 
   /** Takes note of what the Admin API's answer says about the caller. */
@@ -199,4 +246,9 @@ function listed(held: ReadonlyMap<string, readonly HeldLease[]>): readonly Liste
     found.push({ name, kind, latestVersion: version, totalBytes, cached: true, cachedVersions });
   }
   return found.sort((left, right) => (left.name < right.name ? -1 : 1));
+}
+
+function byName(left: ResourceName, right: ResourceName): number {
+  const [one, other] = [left, right].map(({ folder, name }) => `${folder}/${name}`) as [string, string];
+  return one < other ? -1 : Number(one > other);
 }

@@ -36,6 +36,33 @@ export class OverviewResource {
   readonly times!: number;
 }
 
+/** A version that the device has a lease for, and how much of it lies here. */
+export class OverviewHeld {
+  @ApiProperty({ example: 'models' })
+  readonly folder!: string;
+
+  @ApiProperty({ example: 'azaion.onnx' })
+  readonly name!: string;
+
+  @ApiProperty({ example: 3 })
+  readonly version!: number;
+
+  @ApiProperty({ enum: ['file', 'images'], example: 'file' })
+  readonly kind!: 'file' | 'images';
+
+  @ApiProperty({ example: 104_857_600 })
+  readonly totalBytes!: number;
+
+  @ApiProperty({ example: 104_857_600, description: 'What of it opens without any network' })
+  readonly presentBytes!: number;
+
+  @ApiProperty({ description: 'Whether all of it does' })
+  readonly complete!: boolean;
+
+  @ApiProperty({ format: 'date-time', description: 'Until when it opens without the Admin API' })
+  readonly leasedUntil!: string;
+}
+
 /** A request that failed. */
 export class OverviewFailure {
   @ApiProperty({ format: 'date-time' })
@@ -67,6 +94,12 @@ export class OverviewAnswer {
 
   @ApiProperty({ type: [OverviewPerson], description: 'Who is logged in here, seen last first' })
   readonly people!: readonly Plain<OverviewPerson>[];
+
+  @ApiProperty({
+    type: [OverviewHeld],
+    description: 'What lies on this device, by name, as it was found within the last seconds; 500 versions at most',
+  })
+  readonly held!: readonly Plain<OverviewHeld>[];
 
   @ApiProperty({ type: [OverviewResource], description: 'What was served since the start, the last first' })
   readonly resources!: readonly Plain<OverviewResource>[];

@@ -9,6 +9,7 @@ import { type FastifyReply } from 'fastify';
 import { type Plain } from '../http/plain.js';
 import { type LoaderDevice } from '../loader-adapters.js';
 import { Activity } from './activity.js';
+import { HeldResources } from './held-resources.js';
 import { OverviewAnswer } from './overview.dto.js';
 
 /** Files of the page, as they lie in `public`, with their media types. */
@@ -25,6 +26,8 @@ const PAGE_CSP =
   "frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 const PAGE_FILES = 'azaion:page-files';
 const DEVICE = 'azaion:page-device';
+/** Most versions shown. */
+const MAX_HELD = 500;
 
 /** The status page at `/`, and what it shows to those who look after the device. */
 @ApiTags('health')
@@ -32,6 +35,7 @@ const DEVICE = 'azaion:page-device';
 export class StatusPageController {
   constructor(
     private readonly activity: Activity,
+    private readonly held: HeldResources,
     @Inject(PAGE_FILES) private readonly files: ReadonlyMap<string, Buffer>,
     @Inject(DEVICE) private readonly device: LoaderDevice | null,
   ) {}
@@ -53,10 +57,11 @@ export class StatusPageController {
 
   @Get('overview')
   @AllowRoles('Operator', 'CompanionPC', 'Admin', 'ApiAdmin')
-  @ApiOperation({ summary: 'Who is logged in, what was served, and what failed lately' })
+  @ApiOperation({ summary: 'Who is logged in, what lies here, what was served, and what failed lately' })
   @ApiOkResponse({ type: OverviewAnswer })
-  overview(): Plain<OverviewAnswer> {
+  async overview(): Promise<Plain<OverviewAnswer>> {
     const { activity, device } = this;
+    const held = await this.held.current();
     return {
       serial: device?.serial ?? null,
       deviceLoggedIn: device?.authenticated ?? false,
@@ -65,6 +70,10 @@ export class StatusPageController {
         role,
         lastSeen: isoTime(lastSeenMs),
         expiresAt: isoTime(expiresAtMs),
+      })),
+      held: held.slice(0, MAX_HELD).map(({ leasedUntil, ...version }) => ({
+        ...version,
+        leasedUntil: isoTime(leasedUntil * 1000),
       })),
       resources: activity.resources().map(({ lastServedMs, ...resource }) => ({
         ...resource,

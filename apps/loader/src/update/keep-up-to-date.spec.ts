@@ -49,7 +49,6 @@ class Field {
         return Promise.resolve(0);
       },
     },
-    protect: () => Promise.resolve(),
     prefetch: {
       run: (resource, version, latest) => {
         this.fetched.push(`${resource.name}@${String(version)}${latest ? ' latest' : ''}`);

@@ -30,8 +30,6 @@ export interface KeepUpToDateDependencies {
   readonly api: Pick<HttpDesiredApi, 'desired' | 'report'>;
   readonly bearer: () => Promise<TokenBearer>;
   readonly renewal: Pick<RenewLeases, 'run'>;
-  /** Tells the pack store what leases need. */
-  readonly protect: () => Promise<unknown>;
   readonly prefetch: Pick<Prefetch, 'run'>;
   readonly open: Pick<OpenForCaller, 'completeVersions'>;
   readonly images: ImageUpdates;
@@ -56,14 +54,12 @@ export class KeepUpToDate {
 
   /** Never rejects: what fails is logged once and tried again in the next round. */
   async run(signal: AbortSignal): Promise<void> {
-    await this.step('cache', this.using.protect, signal);
     await this.step('desired', () => this.ask(signal), signal);
     const pinned = [...this.wanted.resources, ...(this.wanted.images ? [this.wanted.images] : [])].flatMap(numbered);
     await this.step('leases', () => this.using.renewal.run(pinned, signal), signal);
     for (const resource of this.wanted.resources)
       await this.step(pathOf(resource), () => this.fetched(resource, signal), signal);
     const { images } = this.wanted;
-    await this.step('cache', this.using.protect, signal);
     if (images !== undefined) await this.step(`${pathOf(images)} as images`, () => this.apply(images, signal), signal);
     await this.step('report', () => this.report(signal), signal);
   }

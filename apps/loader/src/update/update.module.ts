@@ -50,7 +50,7 @@ export class UpdateModule implements OnApplicationBootstrap, BeforeApplicationSh
 
 function updates(
   config: LoaderConfig,
-  { device, leases, desired, trust, clock, time, binding, leasedPacks }: LoaderAdapters,
+  { device, leases, desired, trust, clock, time, binding }: LoaderAdapters,
   loaderVersion: string,
   open: OpenForCaller,
   images: UnlockImages,
@@ -64,7 +64,6 @@ function updates(
     api: desired,
     bearer,
     renewal: new RenewLeases({ leases, open, time, bearer, jitter: Math.random() }),
-    protect: async () => leasedPacks?.learn(await open.leasedPacks()),
     prefetch: new Prefetch({ open, trust, policy, clock, bearer }),
     open,
     images: {

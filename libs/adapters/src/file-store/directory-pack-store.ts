@@ -41,8 +41,8 @@ export interface DirectoryPackStoreOptions {
   readonly directory: string;
   /** Most bytes of packs kept. */
   readonly limitBytes: number;
-  /** Whether a valid lease needs a pack: such packs are evicted last. Asked at every eviction; default: none. */
-  readonly isLeased?: (folderId: string, packId: PackId) => boolean;
+  /** Which packs a valid lease needs now: such packs are evicted last. Asked whenever room is to be made, and waited for; it must not use this store. Default: none. */
+  readonly leased?: () => Promise<(folderId: string, packId: PackId) => boolean>;
   /** Free bytes that the disk is left with. Default 64 MiB. */
   readonly freeReserveBytes?: number;
   /** How many bytes of the directory's disk are free. Default: asks the file system. */
@@ -132,11 +132,7 @@ export class DirectoryPackStore extends PackStore {
     await this.inTurn(async () => {
       await this.makeRoom(keptBytes, undefined);
       await mkdir(directory, { recursive: true, mode: 0o700 });
-      while ((await freeBytes(directory)) - keptBytes < freeReserveBytes) {
-        const oldest = this.oldest(undefined);
-        if (oldest === undefined) throw noSpace();
-        await this.evict(oldest);
-      }
+      await this.evictWhile(async () => (await freeBytes(directory)) - keptBytes < freeReserveBytes, undefined);
     });
   }
 
@@ -225,16 +221,24 @@ export class DirectoryPackStore extends PackStore {
   private async makeRoom(bytes: number, except: KeptPack | undefined): Promise<void> {
     const { limitBytes } = this.options;
     if (bytes > limitBytes) throw noSpace();
-    while (this.usedBytes + bytes > limitBytes) {
-      const oldest = this.oldest(except);
+    await this.evictWhile(() => this.usedBytes + bytes > limitBytes, except);
+  }
+
+  private async evictWhile(isShort: () => boolean | Promise<boolean>, except: KeptPack | undefined): Promise<void> {
+    let isLeased: ((folderId: string, packId: PackId) => boolean) | undefined;
+    while (await isShort()) {
+      isLeased ??= (await this.options.leased?.()) ?? (() => false);
+      const oldest = this.oldest(except, isLeased);
       if (oldest === undefined) throw noSpace();
       await this.evict(oldest);
     }
   }
 
   /** What was used longest ago, and nothing that a lease needs as long as there is anything else. */
-  private oldest(except: KeptPack | undefined): KeptPack | undefined {
-    const { isLeased = () => false } = this.options;
+  private oldest(
+    except: KeptPack | undefined,
+    isLeased: (folderId: string, packId: PackId) => boolean,
+  ): KeptPack | undefined {
     let oldest: { readonly kept: KeptPack; readonly leased: boolean } | undefined;
     for (const kept of this.packs.values()) {
       if (kept === except || kept.present.all.length === 0) continue;

@@ -174,7 +174,7 @@ describe('DirectoryPackStore', () => {
     const store = new DirectoryPackStore({
       directory: await newDirectory(),
       limitBytes: 2500,
-      isLeased: (folder, packId) => folder === folderId && leases.has(packId),
+      leased: () => Promise.resolve((folder, packId) => folder === folderId && leases.has(packId)),
     });
     const present = async (): Promise<readonly boolean[]> =>
       Promise.all(

@@ -1,0 +1,63 @@
+import { type HeldResource } from '../session/open-for-caller.js';
+import { HeldResources } from './held-resources.js';
+
+const version = (number: number): HeldResource => ({
+  folder: 'models',
+  name: 'a.onnx',
+  version: number,
+  kind: 'file',
+  totalBytes: 1,
+  presentBytes: 1,
+  complete: true,
+  leasedUntil: 1,
+});
+
+describe('HeldResources', () => {
+  let nowMs: number;
+  let looks: number;
+  let look: () => Promise<readonly HeldResource[]>;
+  let held: HeldResources;
+  const versions = async (): Promise<readonly number[]> => (await held.current()).map((each) => each.version);
+  beforeEach(() => {
+    nowMs = 0;
+    looks = 0;
+    look = () => Promise.resolve([version(looks)]);
+    held = new HeldResources(
+      () => {
+        looks += 1;
+        return look();
+      },
+      () => nowMs,
+    );
+  });
+
+  it('looks once for everybody who asks at the same time, and not again for a while', async () => {
+    expect(await Promise.all([versions(), versions()])).toEqual([[1], [1]]);
+    nowMs += 14_999;
+    expect(await versions()).toEqual([1]);
+    expect(looks).toBe(1);
+  });
+
+  it('answers with what it knows while it looks again', async () => {
+    await versions();
+    const { promise, resolve } = Promise.withResolvers<readonly HeldResource[]>();
+    look = () => promise;
+    nowMs += 15_000;
+    expect(await versions()).toEqual([1]);
+    resolve([version(7)]);
+    await promise;
+    while ((await versions())[0] === 1);
+    expect(await versions()).toEqual([7]);
+    expect(looks).toBe(2);
+  });
+
+  it('says what is wrong when the first look fails, tries again, and stays with what it knew later', async () => {
+    look = () => Promise.reject(new Error('no disk'));
+    await expect(held.current()).rejects.toThrow('no disk');
+    look = () => Promise.resolve([version(3)]);
+    expect(await versions()).toEqual([3]);
+    look = () => Promise.reject(new Error('no disk'));
+    nowMs += 15_000;
+    expect(await versions()).toEqual([3]);
+  });
+});
