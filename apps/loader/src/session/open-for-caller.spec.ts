@@ -169,7 +169,13 @@ describe('OpenForCaller on a link that went away', () => {
     expect(held).toEqual([
       { ...facts, name: MODEL.name, totalBytes: CONTENT.length, presentBytes: CONTENT.length, complete: true },
       { ...facts, name: 'empty.bin', totalBytes: 0, presentBytes: 0, complete: true },
-      { ...facts, name: 'large.bin', totalBytes: large.length, presentBytes: expect.any(Number), complete: false },
+      {
+        ...facts,
+        name: 'large.bin',
+        totalBytes: large.length,
+        presentBytes: expect.any(Number) as number,
+        complete: false,
+      },
     ]);
     expect(held[2]?.presentBytes).toBeGreaterThanOrEqual(1000);
     expect(held[2]?.presentBytes).toBeLessThan(large.length / 2);

@@ -139,7 +139,7 @@ describe('unpackBundle', () => {
     const tar = pack();
     for (const [header, content = ''] of entries) tar.entry(header, content);
     tar.finalize();
-    return tar;
+    return Readable.from(tar);
   };
   const unpacked = (archive: Readable): Promise<void> => unpackBundle(archive, join(place.path, `tar-${names++}`));
   const manifest: readonly [Entry, string] = [{ name: 'bundle.json' }, MANIFEST];
