@@ -152,17 +152,23 @@ describe('unpackBundle', () => {
     expect((await readdir(directory)).sort()).toEqual(['bundle.json', 'packs', 'statements']);
   });
 
-  it.each<readonly [string, ...(readonly [Entry, string?])[]]>([
-    ['a path out of it', [{ name: '../outside' }, 'x']],
-    ['an absolute path', [{ name: '/tmp/outside' }, 'x']],
-    ['a path that no bundle has', [{ name: 'packs/x' }, 'x']],
-    ['a symbolic link', [{ name: PACK, type: 'symlink', linkname: '/etc/passwd' }]],
-    ['a hard link', [{ name: PACK, type: 'link', linkname: 'bundle.json' }]],
-    ['a directory', [{ name: 'packs', type: 'directory' }]],
-    ['a named pipe', [{ name: PACK, type: 'fifo' }]],
-    ['a device', [{ name: PACK, type: 'character-device' }]],
-    ['a file twice', [{ name: PACK }, 'x'], [{ name: PACK }, 'y']],
-  ])('refuses %s', async (_, ...entries) => {
+  it.each<readonly [string, readonly (readonly [Entry, string?])[]]>([
+    ['a path out of it', [[{ name: '../outside' }, 'x']]],
+    ['an absolute path', [[{ name: '/tmp/outside' }, 'x']]],
+    ['a path that no bundle has', [[{ name: 'packs/x' }, 'x']]],
+    ['a symbolic link', [[{ name: PACK, type: 'symlink', linkname: '/etc/passwd' }]]],
+    ['a hard link', [[{ name: PACK, type: 'link', linkname: 'bundle.json' }]]],
+    ['a directory', [[{ name: 'packs', type: 'directory' }]]],
+    ['a named pipe', [[{ name: PACK, type: 'fifo' }]]],
+    ['a device', [[{ name: PACK, type: 'character-device' }]]],
+    [
+      'a file twice',
+      [
+        [{ name: PACK }, 'x'],
+        [{ name: PACK }, 'y'],
+      ],
+    ],
+  ])('refuses %s', async (_, entries) => {
     await expect(unpacked(tarOf(manifest, ...entries))).rejects.toMatchObject({ code: 'bundle.invalid' });
   });
 
