@@ -36,10 +36,11 @@ export interface ChunkSecrets {
  * Seals one chunk: `codec(1) ‖ nonce(12) ‖ AES-256-GCM(payload) ‖ tag(16)`, compressed where that saves at least 5 %.
  *
  * @param plaintext - 1 to {@link MAX_CHUNK_BYTES} bytes; its hash and length must be those of `secrets`.
- * @returns A new buffer of at most `plaintext.length + CHUNK_OVERHEAD_BYTES` bytes.
- * @throws RangeError for a length that is not allowed or not that of `secrets`. The hash is not computed again.
+ * @param into - Where the sealed chunk is put, from its start on; it may share memory with nothing else that is in use. Without it there is a new buffer.
+ * @returns The sealed chunk, at most `plaintext.length + CHUNK_OVERHEAD_BYTES` bytes.
+ * @throws RangeError for a length that is not allowed or not that of `secrets`, and for too little room. The hash is not computed again.
  */
-export function sealChunk(plaintext: Uint8Array, secrets: ChunkSecrets): Buffer {
+export function sealChunk(plaintext: Uint8Array, secrets: ChunkSecrets, into?: Uint8Array): Buffer {
   if (!isChunkLength(plaintext.length) || plaintext.length !== secrets.plaintextBytes)
     throw new RangeError('the plaintext is not one chunk');
   const compressed = compressIfWorthwhile(plaintext);
@@ -48,7 +49,7 @@ export function sealChunk(plaintext: Uint8Array, secrets: ChunkSecrets): Buffer 
   const nonce = randomBytes(12);
   const cipher = createCipheriv('aes-256-gcm', createSecretKey(secrets.key), nonce);
   cipher.setAAD(associatedData(codec, secrets));
-  const sealed = Buffer.allocUnsafe(payload.length + CHUNK_OVERHEAD_BYTES);
+  const sealed = roomFor(payload.length + CHUNK_OVERHEAD_BYTES, into);
   sealed[0] = codec;
   nonce.copy(sealed, 1);
   const ciphertext = cipher.update(payload);
@@ -57,6 +58,12 @@ export function sealChunk(plaintext: Uint8Array, secrets: ChunkSecrets): Buffer 
   cipher.final();
   cipher.getAuthTag().copy(sealed, PAYLOAD_AT + payload.length);
   return sealed;
+}
+
+function roomFor(sealedBytes: number, into: Uint8Array | undefined): Buffer {
+  if (into === undefined) return Buffer.allocUnsafe(sealedBytes);
+  if (into.length < sealedBytes) throw new RangeError('there is no room for the sealed chunk');
+  return Buffer.from(into.buffer, into.byteOffset, sealedBytes);
 }
 
 /**

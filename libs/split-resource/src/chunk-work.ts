@@ -1,32 +1,56 @@
 import { createHash } from 'node:crypto';
 
 import { type ChunkIdentity, type ChunkSecrets, identifyChunk, openChunk, sealChunk } from '@azaion/crypto';
+import { type ByteRange } from '@azaion/kernel';
 
-/** What the calling thread hashes of a pack in one go: a millisecond or two. */
-const DIGEST_STEP_BYTES = 512 * 1024;
-
-/** A full pack with the hashes that it is announced with. */
-export interface DigestedPack {
-  /** The buffer that was given, or another one with its content. */
-  readonly buffer: Buffer;
-  readonly sha256: Uint8Array;
-  readonly md5: Uint8Array;
+/** A chunk that was named and is to be sealed. */
+export interface ChunkToSeal {
+  /** Its plaintext in the window. */
+  readonly range: ByteRange;
+  readonly secrets: ChunkSecrets;
 }
 
-/** Names and seals chunks, and hashes packs. A role of its own because it is what costs a publisher its time: it may happen on other threads. */
-export abstract class ChunkSealer {
-  /** How many chunks are worth having in work at once, 1 or more. */
-  abstract readonly parallelism: number;
-  /** Hashes a plaintext and derives its key and id in a dedup domain. */
-  abstract identify(plaintext: Uint8Array, domainKey: Uint8Array): Promise<ChunkIdentity>;
-  /** Seals a plaintext that {@link identify} named. @returns A new buffer. */
-  abstract seal(plaintext: Uint8Array, secrets: ChunkSecrets): Promise<Buffer>;
+/** Hash functions of a publish: the format's own, and the one that object stores check. */
+export type PublishHash = 'sha256' | 'md5';
+
+/** A hash over bytes that come piece by piece. */
+export abstract class RunningHash {
   /**
-   * Hashes the first bytes of a buffer.
+   * Adds the next bytes. May be called before earlier calls have ended.
    *
-   * @param buffer - Its memory may be taken away: the one that comes back is to be used instead.
+   * @param bytes - In memory of the sealer's; they stay as they are until the promise settles.
    */
-  abstract digest(buffer: Buffer, sizeBytes: number): Promise<DigestedPack>;
+  abstract update(bytes: Uint8Array): Promise<void>;
+  /** Ends the hash. @throws what an update threw. */
+  abstract digest(): Promise<Uint8Array>;
+}
+
+/**
+ * Names and seals chunks, and hashes. A role of its own because it is what costs a publisher its time: it may happen on other threads, which see
+ * the memory that {@link ChunkSealer.allocate} gives and copy nothing. Chunks come in batches because a message between threads costs as much as
+ * a few kilobytes of hashing.
+ */
+export abstract class ChunkSealer {
+  /** How many batches are worth having in work at once, 1 or more. */
+  abstract readonly parallelism: number;
+  /** Memory for what the other methods are given. Its content is whatever it is; it may be used again and again. */
+  abstract allocate(sizeBytes: number): Uint8Array;
+  /** Hashes the plaintext of chunks and derives their keys and ids in a dedup domain. @param window - From {@link allocate}. */
+  abstract identify(
+    window: Uint8Array,
+    chunks: readonly ByteRange[],
+    domainKey: Uint8Array,
+  ): Promise<readonly ChunkIdentity[]>;
+  /**
+   * Seals chunks that {@link identify} named.
+   *
+   * @param window - From {@link allocate}; left as it is.
+   * @param target - From {@link allocate}, with room for every plaintext and its overhead: the sealed chunks are put there one after another, from its start.
+   * @returns The sealed lengths in order.
+   */
+  abstract seal(window: Uint8Array, chunks: readonly ChunkToSeal[], target: Uint8Array): Promise<readonly number[]>;
+  /** Begins a hash. @param signal - Gives it up: nothing of it is kept any more. */
+  abstract hashing(algorithm: PublishHash, signal: AbortSignal): RunningHash;
 }
 
 /** Where one chunk lies in a {@link SealedRun}, and what opens it. */
@@ -65,28 +89,62 @@ export abstract class ChunkOpener {
   abstract open(run: SealedRun): AsyncGenerator<OpenedChunks, void>;
 }
 
-/** Seals on the calling thread. */
+/** Seals on the calling thread; between batches others have their turn. */
 export class InlineChunkSealer extends ChunkSealer {
   override readonly parallelism = 1;
 
-  override identify(plaintext: Uint8Array, domainKey: Uint8Array): Promise<ChunkIdentity> {
-    return Promise.resolve(identifyChunk(plaintext, domainKey));
+  override allocate(sizeBytes: number): Uint8Array {
+    return new Uint8Array(sizeBytes);
   }
 
-  override seal(plaintext: Uint8Array, secrets: ChunkSecrets): Promise<Buffer> {
-    return Promise.resolve(sealChunk(plaintext, secrets));
+  override async identify(
+    window: Uint8Array,
+    chunks: readonly ByteRange[],
+    domainKey: Uint8Array,
+  ): Promise<readonly ChunkIdentity[]> {
+    await othersTurn();
+    return chunks.map(({ start, end }) => identifyChunk(window.subarray(start, end), domainKey));
   }
 
-  override async digest(buffer: Buffer, sizeBytes: number): Promise<DigestedPack> {
-    const [sha256, md5] = [createHash('sha256'), createHash('md5')];
-    for (let at = 0; at < sizeBytes; at += DIGEST_STEP_BYTES) {
-      const step = buffer.subarray(at, Math.min(sizeBytes, at + DIGEST_STEP_BYTES));
-      sha256.update(step);
-      md5.update(step);
-      await new Promise((resolve) => setImmediate(resolve)); // others have their turn
-    }
-    return { buffer, sha256: sha256.digest(), md5: md5.digest() };
+  override async seal(
+    window: Uint8Array,
+    chunks: readonly ChunkToSeal[],
+    target: Uint8Array,
+  ): Promise<readonly number[]> {
+    await othersTurn();
+    let at = 0;
+    return chunks.map(({ range, secrets }) => {
+      const { length } = sealChunk(window.subarray(range.start, range.end), secrets, target.subarray(at));
+      at += length;
+      return length;
+    });
   }
+
+  override hashing(algorithm: PublishHash): RunningHash {
+    return new InlineHash(algorithm);
+  }
+}
+
+class InlineHash extends RunningHash {
+  private readonly hash;
+
+  constructor(algorithm: PublishHash) {
+    super();
+    this.hash = createHash(algorithm);
+  }
+
+  override update(bytes: Uint8Array): Promise<void> {
+    this.hash.update(bytes);
+    return Promise.resolve();
+  }
+
+  override digest(): Promise<Uint8Array> {
+    return Promise.resolve(this.hash.digest());
+  }
+}
+
+function othersTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 /** Opens on the calling thread, each chunk when its turn comes. */

@@ -2,6 +2,8 @@ import { createCipheriv, hash, randomBytes } from 'node:crypto';
 
 import fc from 'fast-check';
 
+import { pseudoRandomBytes } from '@azaion/testing';
+
 import { Chunker, CHUNKING, type ChunkingParameters, GEAR } from './chunker.js';
 
 const SMALL: ChunkingParameters = { algorithm: 'fastcdc-nc2-gear32', minBytes: 64, averageBytes: 256, maxBytes: 1024 };
@@ -12,13 +14,35 @@ function keystream(sizeBytes: number): Buffer {
   return createCipheriv('aes-256-ctr', Buffer.alloc(32), Buffer.alloc(16)).update(Buffer.alloc(sizeBytes));
 }
 
+/** @param pieceBytes - So much more is there at a time. */
 function cut(content: Uint8Array, pieceBytes = content.length, parameters = CHUNKING): Buffer[] {
   const chunker = new Chunker(parameters);
   const chunks: Buffer[] = [];
-  for (let at = 0; at < content.length; at += pieceBytes)
-    chunks.push(...chunker.push(content.subarray(at, at + pieceBytes)));
-  const last = chunker.finish();
-  return last ? [...chunks, last] : chunks;
+  let start = 0;
+  for (let end = Math.min(pieceBytes, content.length); start < content.length;) {
+    const border = chunker.endOf(content, start, end) ?? (end === content.length ? end : undefined);
+    if (border === undefined) {
+      end = Math.min(end + pieceBytes, content.length);
+    } else {
+      chunks.push(Buffer.from(content.subarray(start, border)));
+      start = border;
+    }
+  }
+  return chunks;
+}
+
+/** The format's words, byte by byte. Source: docs/formats/sealed-resource.md, "Chunks". */
+function endByTheBook(content: Uint8Array, start: number, parameters: ChunkingParameters): number {
+  const bits = Math.log2(parameters.averageBytes);
+  let gearHash = 0;
+  for (let at = start + parameters.minBytes - 32; at < content.length; at++) {
+    gearHash = ((gearHash << 1) + GEAR[content[at]!]!) >>> 0;
+    const chunkBytes = at + 1 - start;
+    if (chunkBytes < parameters.minBytes) continue;
+    const zeroBits = chunkBytes < parameters.averageBytes ? bits + 2 : bits - 2;
+    if (gearHash < 2 ** (32 - zeroBits) || chunkBytes === parameters.maxBytes) return at + 1;
+  }
+  return content.length;
 }
 
 describe('Chunker', () => {
@@ -86,17 +110,30 @@ describe('Chunker', () => {
     );
   });
 
-  it('keeps nothing of the buffers it was given', () => {
-    const content = keystream(3_000_000);
-    const piece = Buffer.alloc(50_000);
-    const chunker = new Chunker();
-    const chunks: Buffer[] = [];
-    for (let at = 0; at < content.length; at += piece.length) {
-      content.copy(piece, 0, at);
-      chunks.push(...chunker.push(piece));
-      piece.fill(0);
+  it.each([
+    ['small chunks', SMALL, 300_000],
+    ['chunks of one length', { ...SMALL, averageBytes: 64, maxBytes: 64 }, 10_000],
+    ['average at the least length', { ...SMALL, averageBytes: 64 }, 100_000],
+    ['average at the greatest length', { ...SMALL, averageBytes: 1024 }, 300_000],
+    ['the format’s own', CHUNKING, 4_000_000],
+  ])('cuts as the format says byte by byte: %s', (_, parameters, sizeBytes) => {
+    const content = pseudoRandomBytes('by the book', sizeBytes);
+    const chunker = new Chunker(parameters);
+    for (let start = 0; start < content.length;) {
+      const end = endByTheBook(content, start, parameters);
+      expect(chunker.endOf(content, start, content.length) ?? content.length).toBe(end);
+      start = end;
     }
-    expect(Buffer.concat([...chunks, chunker.finish() ?? Buffer.alloc(0)]).equals(content)).toBe(true);
+  });
+
+  it('finds the end of a chunk wherever it lies in memory', () => {
+    const content = pseudoRandomBytes('anywhere', 5000);
+    const end = new Chunker(SMALL).endOf(content, 0, content.length)!;
+    for (let before = 0; before < 9; before++) {
+      const memory = new Uint8Array(new SharedArrayBuffer(content.length + before));
+      memory.set(content, before);
+      expect(new Chunker(SMALL).endOf(memory, before, memory.length)).toBe(before + end);
+    }
   });
 
   it.each([

@@ -24,16 +24,13 @@ const WINDOW_BYTES = WORD_BITS;
 const NORMALIZATION_LEVEL = 2;
 
 /**
- * Cuts a stream into chunks by content: FastCDC (Xia et al., 2020) with normalized chunking level 2 and a 32-bit gear hash.
- * Equal content is cut equally wherever it stands, so that a small change makes a few new chunks. One instance cuts one stream.
- * Borders are part of what makes versions share chunks: table, masks and cut position are frozen by a vector.
+ * Cuts content into chunks: FastCDC (Xia et al., 2020) with normalized chunking level 2 and a 32-bit gear hash. Equal content is cut equally
+ * wherever it stands, so that a small change makes a few new chunks. Borders are part of what makes versions share chunks: table, masks and
+ * cut position are frozen by a vector.
  */
 export class Chunker {
   private readonly strictMask: number;
   private readonly looseMask: number;
-  private readonly pending: Buffer;
-  private pendingBytes = 0;
-  private gearHash = 0;
 
   /** @throws RangeError for sizes that are not `32 <= min <= average <= max`. */
   constructor(private readonly parameters: ChunkingParameters = CHUNKING) {
@@ -43,78 +40,60 @@ export class Chunker {
     const averageBits = Math.round(Math.log2(averageBytes));
     this.strictMask = topBits(averageBits + NORMALIZATION_LEVEL);
     this.looseMask = topBits(averageBits - NORMALIZATION_LEVEL);
-    this.pending = Buffer.allocUnsafeSlow(maxBytes);
   }
 
   /**
-   * Takes the next bytes of the stream.
+   * Finds the end of one chunk. Nothing is kept between calls: a chunk that goes on is looked at again, from its start, when more of it is there.
    *
-   * @returns The chunks that are complete now, each a buffer of its own; `bytes` may be reused afterwards.
+   * @param start - Where the chunk begins in `bytes`.
+   * @param end - Up to where there is content.
+   * @returns Where the chunk ends; `undefined` when that cannot be said before more content is there. What is left at the end of all content is the last chunk.
    */
-  push(bytes: Uint8Array): Buffer[] {
-    const chunks: Buffer[] = [];
-    let from = 0;
-    while (from < bytes.length) {
-      const taken = this.scan(bytes, from);
-      const end = from + Math.abs(taken);
-      if (taken > 0) {
-        chunks.push(this.complete(bytes.subarray(from, end)));
-      } else {
-        this.pending.set(bytes.subarray(from, end), this.pendingBytes);
-        this.pendingBytes += end - from;
-      }
-      from = end;
-    }
-    return chunks;
-  }
-
-  /** Ends the stream. @returns The last chunk, at least one byte, or `undefined` when nothing is left. */
-  finish(): Buffer | undefined {
-    return this.pendingBytes === 0 ? undefined : this.complete(new Uint8Array(0));
-  }
-
-  private complete(tail: Uint8Array): Buffer {
-    const chunk = Buffer.allocUnsafeSlow(this.pendingBytes + tail.length);
-    this.pending.copy(chunk, 0, 0, this.pendingBytes);
-    chunk.set(tail, this.pendingBytes);
-    this.pendingBytes = 0;
-    this.gearHash = 0;
-    return chunk;
-  }
-
-  /** @returns How many bytes from `from` on belong to the current chunk; negative when it goes on after them. */
-  private scan(bytes: Uint8Array, from: number): number {
+  endOf(bytes: Uint8Array, start: number, end: number): number | undefined {
     const { minBytes, averageBytes, maxBytes } = this.parameters;
-    // Positions are counted in the chunk; `base` turns them into positions of this buffer.
-    const base = from - this.pendingBytes;
-    const limit = Math.min(bytes.length - base, maxBytes);
-    const start = Math.max(this.pendingBytes, minBytes - WINDOW_BYTES);
     // A border lies after the byte that was tested: the first one that may be tested ends a chunk of the least size.
-    const warmEnd = Math.max(start, Math.min(limit, minBytes - 1));
-    const strictEnd = Math.max(warmEnd, Math.min(limit, averageBytes - 1));
-    this.warm(bytes, base + start, base + warmEnd);
-    const border =
-      this.findBorder(bytes, base + warmEnd, base + strictEnd, this.strictMask) ??
-      this.findBorder(bytes, base + strictEnd, base + limit, this.looseMask);
-    if (border !== undefined) return border - from;
-    return limit === maxBytes ? maxBytes - this.pendingBytes : -(bytes.length - from);
+    const tested = start + minBytes - 1;
+    if (end <= tested) return undefined;
+    const limit = Math.min(end, start + maxBytes);
+    const strictEnd = Math.min(limit, start + averageBytes - 1);
+    let gearHash = 0;
+    for (let at = start + minBytes - WINDOW_BYTES; at < tested; at++)
+      gearHash = ((gearHash << 1) + (GEAR[bytes[at] as number] as number)) | 0;
+    const strict = findBorder(bytes, tested, strictEnd, gearHash, this.strictMask);
+    if (strict.found) return strict.at;
+    const loose = findBorder(bytes, Math.max(tested, strictEnd), limit, strict.gearHash, this.looseMask);
+    if (loose.found) return loose.at;
+    return limit === start + maxBytes ? limit : undefined;
   }
+}
 
-  private warm(bytes: Uint8Array, from: number, to: number): void {
-    for (let at = from; at < to; at++)
-      this.gearHash = ((this.gearHash << 1) + (GEAR[bytes[at] as number] as number)) | 0;
-  }
+interface Scanned {
+  readonly found: boolean;
+  /** The border, when one was found. */
+  readonly at: number;
+  readonly gearHash: number;
+}
 
-  private findBorder(bytes: Uint8Array, from: number, to: number, mask: number): number | undefined {
-    const gear = GEAR;
-    let gearHash = this.gearHash;
-    for (let at = from; at < to; at++) {
-      gearHash = ((gearHash << 1) + (gear[bytes[at] as number] as number)) | 0;
-      if ((gearHash & mask) === 0) return at + 1;
-    }
-    this.gearHash = gearHash;
-    return undefined;
+/** Four bytes a turn: what every published byte passes through. */
+function findBorder(bytes: Uint8Array, from: number, to: number, startHash: number, mask: number): Scanned {
+  const gear = GEAR;
+  let gearHash = startHash;
+  let at = from;
+  for (const stop = to - 3; at < stop; at += 4) {
+    gearHash = ((gearHash << 1) + (gear[bytes[at] as number] as number)) | 0;
+    if ((gearHash & mask) === 0) return { found: true, at: at + 1, gearHash };
+    gearHash = ((gearHash << 1) + (gear[bytes[at + 1] as number] as number)) | 0;
+    if ((gearHash & mask) === 0) return { found: true, at: at + 2, gearHash };
+    gearHash = ((gearHash << 1) + (gear[bytes[at + 2] as number] as number)) | 0;
+    if ((gearHash & mask) === 0) return { found: true, at: at + 3, gearHash };
+    gearHash = ((gearHash << 1) + (gear[bytes[at + 3] as number] as number)) | 0;
+    if ((gearHash & mask) === 0) return { found: true, at: at + 4, gearHash };
   }
+  for (; at < to; at++) {
+    gearHash = ((gearHash << 1) + (gear[bytes[at] as number] as number)) | 0;
+    if ((gearHash & mask) === 0) return { found: true, at: at + 1, gearHash };
+  }
+  return { found: false, at, gearHash };
 }
 
 /** The low bits of a gear hash see only the last few bytes; the top ones see the whole window. */

@@ -3,10 +3,12 @@ export { type ChunkIdentity, identifyChunk } from '@azaion/crypto';
 export {
   ChunkOpener,
   ChunkSealer,
-  type DigestedPack,
+  type ChunkToSeal,
   InlineChunkOpener,
   InlineChunkSealer,
   type OpenedChunks,
+  type PublishHash,
+  RunningHash,
   type SealedPlace,
   type SealedRun,
 } from './chunk-work.js';

@@ -18,12 +18,20 @@ describe('ChunkWorkerPool', () => {
 
   it('fails what is under way when it is closed, and everything after', async () => {
     const shortLived = new ChunkWorkerPool({ threads: 1, entry });
-    const [plaintext, domainKey] = [randomBytes(500_000), randomBytes(32)];
-    const underWay = Promise.allSettled(
-      Array.from({ length: 20 }, () => shortLived.sealer.identify(plaintext, domainKey)),
-    );
+    const window = shortLived.sealer.allocate(500_000);
+    const chunks = [{ start: 0, end: window.length }];
+    const named = (): Promise<unknown> => shortLived.sealer.identify(window, chunks, randomBytes(32));
+    const hash = shortLived.sealer.hashing('sha256', new AbortController().signal);
+    const underWay = Promise.allSettled(Array.from({ length: 20 }, named));
     await shortLived.close();
     expect((await underWay).some(({ status }) => status === 'rejected')).toBe(true);
-    await expect(shortLived.sealer.identify(plaintext, domainKey)).rejects.toThrow('closed');
+    await expect(named()).rejects.toThrow('closed');
+    await expect(hash.update(window)).rejects.toThrow('ended');
+    await expect(hash.digest()).rejects.toThrow('ended');
+  });
+
+  it('seals in no memory but its own: what threads write elsewhere would be lost', async () => {
+    const window = new Uint8Array(1000);
+    await expect(pool.sealer.identify(window, [{ start: 0, end: 1000 }], randomBytes(32))).rejects.toThrow(TypeError);
   });
 });

@@ -2,16 +2,26 @@ import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 
 import { type ChunkSecrets, CryptoError } from '@azaion/crypto';
+import { type ByteRange } from '@azaion/kernel';
 import {
   type ChunkIdentity,
   ChunkOpener,
   ChunkSealer,
-  type DigestedPack,
+  type ChunkToSeal,
   type OpenedChunks,
+  type PublishHash,
+  RunningHash,
   type SealedRun,
 } from '@azaion/split-resource';
 
-import { type ChunkAnswer, type ChunkRequest, type ChunkTask } from './chunk-messages.js';
+import {
+  type ChunkAnswer,
+  type ChunkRequest,
+  type ChunkTask,
+  readIdentities,
+  writeChunksToSeal,
+  writeRanges,
+} from './chunk-messages.js';
 
 /** How a pool of threads is made. */
 export interface ChunkWorkerPoolOptions {
@@ -24,6 +34,8 @@ export interface ChunkWorkerPoolOptions {
 /** Requests that one thread may have waiting: enough to stay busy while an answer is on its way. */
 const QUEUE_PER_THREAD = 3;
 const MAX_THREADS = 64;
+/** What a batch counts for when the thread with the least to do is chosen. */
+const BATCH_WORK_BYTES = 1024 * 1024;
 /** Threads make few objects: the default of 16 MiB and more only defers collections. */
 const YOUNG_GENERATION_MIB = 4;
 
@@ -56,20 +68,12 @@ export class ChunkWorkerPool {
    * @throws CryptoError as the task does; Error when the thread dies. The pool stays usable.
    */
   async run(task: ChunkTask): Promise<ChunkAnswer> {
+    return this.idlest().run(task);
+  }
+
+  /** The thread with the least to do, for tasks that have to be done by one. @throws Error when the pool is closed. */
+  idlest(): ChunkThread {
     if (this.closed) throw new Error('The worker pool is closed.');
-    const answer = await this.idlest().run(task);
-    if ('code' in answer) throw new CryptoError(answer.code, answer.message);
-    if ('crash' in answer) throw new Error(`A chunk could not be worked on: ${answer.crash}`);
-    return answer;
-  }
-
-  /** Ends all threads; tasks that are under way fail. */
-  async close(): Promise<void> {
-    this.closed = true;
-    await Promise.all(this.threads.splice(0).map((thread) => thread.close()));
-  }
-
-  private idlest(): ChunkThread {
     for (const dead of this.threads.filter((thread) => !thread.alive))
       this.threads.splice(this.threads.indexOf(dead), 1);
     const [first, ...others] = this.threads;
@@ -79,13 +83,22 @@ export class ChunkWorkerPool {
     this.threads.push(started);
     return started;
   }
+
+  /** Ends all threads; tasks that are under way fail. */
+  async close(): Promise<void> {
+    this.closed = true;
+    await Promise.all(this.threads.splice(0).map((thread) => thread.close()));
+  }
 }
 
+/** One thread. */
 class ChunkThread {
   private readonly worker: Worker;
   private readonly waiting = new Map<number, Waiting>();
   private nextId = 0;
   alive = true;
+  /** Bytes that wait to be worked on. */
+  load = 0;
 
   constructor(entry: URL) {
     this.worker = new Worker(entry, { resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MIB } });
@@ -97,17 +110,21 @@ class ChunkThread {
     this.worker.on('exit', () => this.fail(new Error('A worker thread ended.')));
   }
 
-  get load(): number {
-    return this.waiting.size;
-  }
-
-  run(task: ChunkTask): Promise<ChunkAnswer> {
+  /** @throws CryptoError as the task does; Error when the thread dies. */
+  async run(task: ChunkTask): Promise<ChunkAnswer> {
+    if (!this.alive) throw new Error('A worker thread ended.');
     const id = this.nextId++;
-    return new Promise((resolve, reject) => {
+    const workBytes = bytesOfWork(task);
+    this.load += workBytes;
+    const answer = await new Promise<ChunkAnswer>((resolve, reject) => {
       this.waiting.set(id, { resolve, reject });
       this.worker.ref(); // a process with work under way must not end
-      this.worker.postMessage({ ...task, id } satisfies ChunkRequest, [task.bytes.buffer as ArrayBuffer]);
-    });
+      const moved = task.work === 'open' ? [task.bytes.buffer as ArrayBuffer] : [];
+      this.worker.postMessage({ ...task, id } satisfies ChunkRequest, moved);
+    }).finally(() => (this.load -= workBytes));
+    if ('code' in answer) throw new CryptoError(answer.code, answer.message);
+    if ('crash' in answer) throw new Error(`A chunk could not be worked on: ${answer.crash}`);
+    return answer;
   }
 
   async close(): Promise<void> {
@@ -125,6 +142,21 @@ class ChunkThread {
     this.alive = false;
     for (const { reject } of this.waiting.values()) reject(error);
     this.waiting.clear();
+  }
+}
+
+/** How much there is to do, as far as that decides which thread does it. */
+function bytesOfWork(task: ChunkTask): number {
+  switch (task.work) {
+    case 'open':
+    case 'hash':
+      return task.bytes.length;
+    case 'identify':
+    case 'seal':
+      return BATCH_WORK_BYTES;
+    case 'digest':
+    case 'forget':
+      return 1;
   }
 }
 
@@ -161,28 +193,82 @@ class WorkerChunkSealer extends ChunkSealer {
     super();
   }
 
-  override async identify(plaintext: Uint8Array, domainKey: Uint8Array): Promise<ChunkIdentity> {
-    const answer = await this.pool.run({ work: 'identify', bytes: ownCopy(plaintext), domainKey: ownCopy(domainKey) });
-    if (!('identity' in answer)) throw otherAnswer();
-    return answer.identity;
+  override allocate(sizeBytes: number): Uint8Array {
+    return new Uint8Array(new SharedArrayBuffer(sizeBytes));
   }
 
-  override async seal(plaintext: Uint8Array, secrets: ChunkSecrets): Promise<Buffer> {
-    return bytesOf(await this.pool.run({ work: 'seal', bytes: ownCopy(plaintext), secrets: ownSecrets(secrets) }));
+  override async identify(
+    window: Uint8Array,
+    chunks: readonly ByteRange[],
+    domainKey: Uint8Array,
+  ): Promise<readonly ChunkIdentity[]> {
+    const ranges = writeRanges(chunks);
+    const answer = await this.pool.run({
+      work: 'identify',
+      window: seenByAll(window),
+      chunks: ranges,
+      domainKey: ownCopy(domainKey),
+    });
+    if (!('identities' in answer)) throw otherAnswer();
+    return readIdentities(answer.identities, chunks);
   }
 
-  override async digest(buffer: Buffer, sizeBytes: number): Promise<DigestedPack> {
-    const whole = buffer.byteLength === buffer.buffer.byteLength;
-    const answer = await this.pool.run({ work: 'digest', bytes: whole ? buffer : ownCopy(buffer), sizeBytes });
-    if (!('digested' in answer)) throw otherAnswer();
-    const { bytes, sha256, md5 } = answer.digested;
-    return { buffer: Buffer.from(bytes.buffer), sha256, md5 };
+  override async seal(
+    window: Uint8Array,
+    chunks: readonly ChunkToSeal[],
+    target: Uint8Array,
+  ): Promise<readonly number[]> {
+    const answer = await this.pool.run({
+      work: 'seal',
+      window: seenByAll(window),
+      chunks: writeChunksToSeal(chunks),
+      target: seenByAll(target),
+    });
+    if (!('sealedLengths' in answer)) throw otherAnswer();
+    return answer.sealedLengths;
+  }
+
+  override hashing(algorithm: PublishHash, signal: AbortSignal): RunningHash {
+    return new WorkerHash(this.pool.idlest(), algorithm, signal);
   }
 }
 
-function bytesOf(answer: ChunkAnswer): Buffer {
-  if (!('bytes' in answer)) throw otherAnswer();
-  return Buffer.from(answer.bytes.buffer, answer.bytes.byteOffset, answer.bytes.byteLength);
+let hashesBegun = 0;
+
+/** A hash whose state one thread keeps. */
+class WorkerHash extends RunningHash {
+  private readonly hash = hashesBegun++;
+  private readonly forget = (): void => {
+    this.thread.run({ work: 'forget', hash: this.hash }).catch(() => undefined); // a thread that has ended keeps nothing
+  };
+
+  constructor(
+    private readonly thread: ChunkThread,
+    private readonly algorithm: PublishHash,
+    private readonly signal: AbortSignal,
+  ) {
+    super();
+    signal.addEventListener('abort', this.forget, { once: true });
+  }
+
+  override async update(bytes: Uint8Array): Promise<void> {
+    const { hash, algorithm } = this;
+    await this.thread.run({ work: 'hash', hash, algorithm, bytes: seenByAll(bytes) });
+  }
+
+  override async digest(): Promise<Uint8Array> {
+    const { hash, algorithm } = this;
+    this.signal.removeEventListener('abort', this.forget);
+    const answer = await this.thread.run({ work: 'digest', hash, algorithm });
+    if (!('digest' in answer)) throw otherAnswer();
+    return answer.digest;
+  }
+}
+
+/** Precondition: memory that the sealer allocated. Anything else would be copied with every message, and what a thread writes there be lost. */
+function seenByAll(memory: Uint8Array): Uint8Array {
+  if (!(memory.buffer instanceof SharedArrayBuffer)) throw new TypeError('not memory of this sealer');
+  return memory;
 }
 
 function otherAnswer(): Error {

@@ -1,22 +1,31 @@
-import { hash } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
 import { parentPort } from 'node:worker_threads';
 
 import { CryptoError, identifyChunk, openChunk, sealChunk } from '@azaion/crypto/chunks';
 import { releaseBytes } from '@azaion/kernel';
-import { type SealedPlace } from '@azaion/split-resource';
+import { type PublishHash, type SealedPlace } from '@azaion/split-resource';
 
-import { type ChunkAnswer, type ChunkRequest, type DigestedBytes, type OpenedRun } from './chunk-messages.js';
+import {
+  type ChunkAnswer,
+  type ChunkRequest,
+  type OpenedRun,
+  readChunksToSeal,
+  readRanges,
+  writeIdentities,
+} from './chunk-messages.js';
+
+/** Hashes that go on with a later request, by their number. */
+const hashes = new Map<number, Hash>();
 
 /** Entry of a worker thread: one request in, one answer out, in order. */
 parentPort?.on('message', (request: ChunkRequest) => {
   const answer = answerTo(request);
-  if (!('digested' in answer)) releaseBytes(request.bytes); // moved here: nobody else has them
+  if (request.work === 'open') releaseBytes(request.bytes); // moved here: nobody else has them
   parentPort?.postMessage(answer, movedWith(answer));
 });
 
 function movedWith(answer: ChunkAnswer): ArrayBuffer[] {
-  if ('bytes' in answer) return [answer.bytes.buffer as ArrayBuffer];
-  if ('digested' in answer) return [answer.digested.bytes.buffer as ArrayBuffer];
+  if ('identities' in answer) return [answer.identities.buffer as ArrayBuffer];
   return 'opened' in answer ? [answer.opened.plaintext.buffer as ArrayBuffer] : [];
 }
 
@@ -26,17 +35,36 @@ function answerTo(request: ChunkRequest): ChunkAnswer {
     switch (request.work) {
       case 'open':
         return { id, opened: openRun(request.bytes, request.chunks) };
+      case 'identify': {
+        const { window, domainKey } = request;
+        const chunks = readRanges(request.chunks);
+        const identities = chunks.map(({ start, end }) => identifyChunk(window.subarray(start, end), domainKey));
+        return { id, identities: writeIdentities(identities) };
+      }
       case 'seal':
-        return { id, bytes: movable(sealChunk(request.bytes, request.secrets)) };
-      case 'digest':
-        return { id, digested: digestOf(request.bytes, request.sizeBytes) };
-      case 'identify':
-        return { id, identity: identifyChunk(request.bytes, request.domainKey) };
+        return { id, sealedLengths: sealAll(request.window, request.chunks, request.target) };
+      case 'hash':
+        runningHash(request.hash, request.algorithm).update(request.bytes);
+        return { id, done: true };
+      case 'digest': {
+        const digest = new Uint8Array(runningHash(request.hash, request.algorithm).digest());
+        hashes.delete(request.hash);
+        return { id, digest };
+      }
+      case 'forget':
+        hashes.delete(request.hash);
+        return { id, done: true };
     }
   } catch (error) {
     if (error instanceof CryptoError) return { id, code: error.code, message: error.message };
     return { id, crash: error instanceof Error ? error.message : 'unknown failure' };
   }
+}
+
+function runningHash(hash: number, algorithm: PublishHash): Hash {
+  const running = hashes.get(hash) ?? createHash(algorithm);
+  hashes.set(hash, running);
+  return running;
 }
 
 /** Opens chunk after chunk into one piece of memory, which costs the other side one message and one write. */
@@ -58,12 +86,11 @@ function openRun(bytes: Uint8Array, chunks: readonly SealedPlace[]): OpenedRun {
   return { plaintext, count: chunks.length };
 }
 
-function digestOf(bytes: Uint8Array, sizeBytes: number): DigestedBytes {
-  const content = bytes.subarray(0, sizeBytes);
-  return { bytes, sha256: hash('sha256', content, 'buffer'), md5: hash('md5', content, 'buffer') };
-}
-
-/** Bytes with a buffer of their own: small results may lie in Node's shared pool, which must not be moved away. */
-function movable(bytes: Uint8Array): Uint8Array {
-  return bytes.byteLength === bytes.buffer.byteLength ? bytes : new Uint8Array(bytes);
+function sealAll(window: Uint8Array, chunks: Uint8Array, target: Uint8Array): number[] {
+  let at = 0;
+  return readChunksToSeal(chunks).map(({ range, secrets }) => {
+    const { length } = sealChunk(window.subarray(range.start, range.end), secrets, target.subarray(at));
+    at += length;
+    return length;
+  });
 }

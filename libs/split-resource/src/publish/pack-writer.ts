@@ -1,7 +1,7 @@
 import { CHUNK_OVERHEAD_BYTES, MAX_CHUNK_BYTES } from '@azaion/crypto';
 
 import { pauseBeforeRetry, retryAfterMs, type RetryPolicy } from '../backoff.js';
-import { type ChunkSealer } from '../chunk-work.js';
+import { type ChunkSealer, type PublishHash, type RunningHash } from '../chunk-work.js';
 import { ResourceError } from '../errors.js';
 import { MAX_CHUNKS_PER_PACK, type PackRef } from '../pack.js';
 import { type PackSink } from '../ports/pack-sink.js';
@@ -12,6 +12,8 @@ import { type HeldUpload } from './held-upload.js';
 export const MAX_PACKS_IN_FLIGHT = 4;
 /** Sealed bytes being written above which no further pack is begun: two full packs. */
 const MAX_BYTES_IN_FLIGHT = 48 * 1024 * 1024;
+/** What is hashed of an open pack at a time. */
+const HASH_STEP_BYTES = 1024 * 1024;
 /** A pack is handed to the sink in parts of this size. */
 const PART_BYTES = 256 * 1024;
 const PUT_DEADLINE_MS = 10 * 60_000;
@@ -22,8 +24,8 @@ export class PackWriter {
   private bytesInFlight = 0;
   private failure: { readonly error: unknown } | undefined;
   private open: OpenPack | undefined;
-  /** Buffers of packs that have been written, for the next ones: new ones for every pack would pile up between collections. */
-  private readonly spare: Buffer[] = [];
+  /** Memory of packs that have been written, for the next ones: new memory for every pack would pile up between collections. */
+  private readonly spare: Uint8Array[] = [];
   /** Sealed bytes that have arrived. */
   writtenBytes = 0;
 
@@ -41,7 +43,9 @@ export class PackWriter {
   /** Adds a copy of a sealed chunk; waits while too much is being written. @throws what writing an earlier pack threw. */
   async append(id: Uint8Array, sealed: Uint8Array): Promise<{ readonly packIndex: number; readonly offset: number }> {
     this.assertHealthy();
-    this.open ??= new OpenPack(this.table.push(undefined) - 1, this.spare.pop() ?? this.newBuffer());
+    this.open ??= new OpenPack(this.table.push(undefined) - 1, this.spare.pop() ?? this.newMemory(), (algorithm) =>
+      this.sealer.hashing(algorithm, this.signal),
+    );
     const pack = this.open;
     const offset = pack.append(id, sealed);
     if (pack.sizeBytes >= this.targetBytes || pack.chunks.length === MAX_CHUNKS_PER_PACK) await this.close();
@@ -61,7 +65,7 @@ export class PackWriter {
     this.open = undefined;
     this.bytesInFlight += pack.sizeBytes;
     const write = this.write(pack)
-      .then((buffer) => void this.spare.push(buffer))
+      .then(() => void this.spare.push(pack.memory))
       .catch((error: unknown) => {
         this.failure ??= { error };
       })
@@ -76,8 +80,8 @@ export class PackWriter {
   }
 
   /** Memory is used only as far as it is written to. */
-  private newBuffer(): Buffer {
-    return Buffer.allocUnsafeSlow(this.targetBytes + MAX_CHUNK_BYTES + CHUNK_OVERHEAD_BYTES);
+  private newMemory(): Uint8Array {
+    return this.sealer.allocate(this.targetBytes + MAX_CHUNK_BYTES + CHUNK_OVERHEAD_BYTES);
   }
 
   private assertHealthy(): void {
@@ -85,16 +89,16 @@ export class PackWriter {
     if (this.failure) throw this.failure.error;
   }
 
-  /** @returns The pack's buffer, which nobody needs any more. */
-  private async write(pack: OpenPack): Promise<Buffer> {
-    const { sizeBytes } = pack;
-    const { buffer, sha256, md5 } = await this.sealer.digest(pack.buffer, sizeBytes);
+  /** Afterwards nobody needs the pack's memory any more. */
+  private async write(pack: OpenPack): Promise<void> {
+    const { memory, sizeBytes } = pack;
+    const { sha256, md5 } = await pack.digest();
     const content = { sizeBytes, sha256, md5 };
     let announced = await this.upload.addPack(content);
     for (let failures = 0; ;) {
       this.signal.throwIfAborted();
       try {
-        await this.sink.put(announced.target, partsOf(buffer, sizeBytes), PUT_DEADLINE_MS, this.signal);
+        await this.sink.put(announced.target, partsOf(memory, sizeBytes), PUT_DEADLINE_MS, this.signal);
         break;
       } catch (error) {
         // An attempt whose answer was lost has written it: nobody else was given this name.
@@ -108,7 +112,6 @@ export class PackWriter {
     await this.upload.putChunkTable(announced.packId, pack.chunks);
     this.table[pack.index] = { packId: announced.packId, sizeBytes, sha256 };
     this.writtenBytes += sizeBytes;
-    return buffer;
   }
 }
 
@@ -116,28 +119,50 @@ function isWorthRepeating(error: unknown): error is ResourceError {
   return error instanceof ResourceError && (error.code === 'pack.unavailable' || error.code === 'pack.forbidden');
 }
 
+/** A pack that is being filled; it is hashed meanwhile. */
 class OpenPack {
   readonly chunks: PackedChunk[] = [];
   sizeBytes = 0;
+  private hashedBytes = 0;
+  private readonly sha256: RunningHash;
+  private readonly md5: RunningHash;
 
   constructor(
     readonly index: number,
     /** Has room for the target and one chunk more. */
-    readonly buffer: Buffer,
-  ) {}
+    readonly memory: Uint8Array,
+    hashing: (algorithm: PublishHash) => RunningHash,
+  ) {
+    this.sha256 = hashing('sha256');
+    this.md5 = hashing('md5');
+  }
 
   append(id: Uint8Array, sealed: Uint8Array): number {
     const offset = this.sizeBytes;
-    this.buffer.set(sealed, offset);
+    this.memory.set(sealed, offset);
     this.chunks.push({ id, offset, sealedBytes: sealed.length });
     this.sizeBytes += sealed.length;
+    if (this.sizeBytes - this.hashedBytes >= HASH_STEP_BYTES) this.hash();
     return offset;
+  }
+
+  /** Ends both hashes: no more is appended. */
+  async digest(): Promise<{ readonly sha256: Uint8Array; readonly md5: Uint8Array }> {
+    this.hash();
+    const [sha256, md5] = await Promise.all([this.sha256.digest(), this.md5.digest()]);
+    return { sha256, md5 };
+  }
+
+  private hash(): void {
+    const added = this.memory.subarray(this.hashedBytes, this.sizeBytes);
+    this.hashedBytes = this.sizeBytes;
+    for (const hash of [this.sha256, this.md5]) hash.update(added).catch(() => undefined); // what fails here fails the digest
   }
 }
 
-function partsOf(buffer: Buffer, sizeBytes: number): readonly Uint8Array[] {
+function partsOf(memory: Uint8Array, sizeBytes: number): readonly Uint8Array[] {
   const parts: Uint8Array[] = [];
   for (let at = 0; at < sizeBytes; at += PART_BYTES)
-    parts.push(buffer.subarray(at, Math.min(at + PART_BYTES, sizeBytes)));
+    parts.push(memory.subarray(at, Math.min(at + PART_BYTES, sizeBytes)));
   return parts;
 }

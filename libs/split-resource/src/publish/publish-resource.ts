@@ -1,18 +1,18 @@
-import { createHash } from 'node:crypto';
 import { type Readable } from 'node:stream';
 
 import {
   CHUNK_OVERHEAD_BYTES,
   type ChunkIdentity,
   DRAFT_VERSION,
+  MAX_CHUNK_BYTES,
   newRecipeKey,
   type ResourceKind,
   type StatementImage,
 } from '@azaion/crypto';
-import { releaseBytes, type ResourceName, toHex } from '@azaion/kernel';
+import { type ByteRange, type ResourceName, toHex } from '@azaion/kernel';
 
 import { DEFAULT_RETRY, type RetryPolicy } from '../backoff.js';
-import { type ChunkSealer, InlineChunkSealer } from '../chunk-work.js';
+import { type ChunkSealer, InlineChunkSealer, type RunningHash } from '../chunk-work.js';
 import { Chunker } from '../chunker.js';
 import { ResourceError } from '../errors.js';
 import { inOrder } from '../in-order.js';
@@ -23,9 +23,14 @@ import { RecipeBuilder } from '../recipe/recipe-builder.js';
 import { ChunkIndex, type ChunkPosition } from './chunk-index.js';
 import { HeldUpload } from './held-upload.js';
 import { PackWriter } from './pack-writer.js';
+import { type PlaintextWindow, PlaintextWindows } from './plaintext-windows.js';
 
-/** Plaintext that is cut, hashed and asked about at a time; two such windows are in memory. */
-const WINDOW_BYTES = 4 * 1024 * 1024;
+/** Windows that are read, hashed and asked about while an earlier one is sealed. */
+const WINDOWS_AHEAD = 2;
+/** Plaintext that is named or sealed in one go, and then goes on to the end of its chunk: a few milliseconds of work. */
+const BATCH_BYTES = 1024 * 1024;
+const MAX_CHUNKS_PER_BATCH = 4096;
+const SEALED_BATCH_BYTES = BATCH_BYTES + MAX_CHUNK_BYTES + MAX_CHUNKS_PER_BATCH * CHUNK_OVERHEAD_BYTES;
 /** Longest time without a heartbeat. Uploads live for hours. */
 const HEARTBEAT_MS = 5 * 60_000;
 
@@ -110,13 +115,15 @@ export class PublishResource {
 }
 
 interface NamedChunk {
-  readonly plaintext: Buffer;
+  /** Its plaintext in the window. */
+  readonly range: ByteRange;
   readonly identity: ChunkIdentity;
   /** Hexadecimal id. */
   readonly id: string;
 }
 
-interface Window {
+interface PreparedWindow {
+  readonly window: PlaintextWindow;
   readonly chunks: readonly NamedChunk[];
   readonly known: ReadonlyMap<string, KnownChunk>;
 }
@@ -131,8 +138,10 @@ class Publication {
   private readonly writer: PackWriter;
   private readonly held: HeldUpload;
   private readonly recipe: RecipeBuilder;
-  private readonly whole = createHash('sha256');
-  private readBytes = 0;
+  private readonly whole: RunningHash;
+  private readonly windows: PlaintextWindows;
+  /** Where batches are sealed to. */
+  private readonly spareTargets: Uint8Array[] = [];
   private dedupedBytes = 0;
   private lastHeartbeatMs = performance.now();
 
@@ -146,6 +155,10 @@ class Publication {
   ) {
     const { uploadId, folderId, resourceId, chunking } = upload;
     this.sealer = options.sealer ?? new InlineChunkSealer();
+    this.whole = this.sealer.hashing('sha256', signal);
+    const limits = { maxBytes: request.maxBytes, maxChunkBytes: chunking.maxBytes, signal };
+    const allocate = (sizeBytes: number): Uint8Array => this.sealer.allocate(sizeBytes);
+    this.windows = new PlaintextWindows(request.content, new Chunker(chunking), allocate, limits);
     const retry = options.retry ?? DEFAULT_RETRY;
     this.held = new HeldUpload(api, uploadId, retry, signal);
     this.writer = new PackWriter(this.held, this.sealer, sink, upload.packTargetBytes, this.table, retry, signal);
@@ -156,15 +169,19 @@ class Publication {
   }
 
   async run(): Promise<PublishResult> {
-    const windows = this.windows();
-    // The next window is read, hashed and asked about while this one is sealed.
-    let coming = this.prepare(windows);
+    const coming: Promise<PreparedWindow | undefined>[] = [];
+    let reading: Promise<PlaintextWindow | undefined> = Promise.resolve(undefined);
     for (;;) {
-      const window = await coming;
-      if (window === undefined) break;
-      coming = this.prepare(windows);
-      coming.catch(() => undefined); // reported when it is awaited, or superseded by an earlier failure
-      await this.place(window);
+      while (coming.length <= WINDOWS_AHEAD) {
+        reading = reading.then(() => this.windows.next());
+        const prepared = this.prepare(reading);
+        prepared.catch(() => undefined); // reported when it is awaited, or superseded by an earlier failure
+        coming.push(prepared);
+      }
+      const prepared = await coming.shift();
+      if (prepared === undefined) break;
+      await this.place(prepared);
+      this.windows.release(prepared.window);
       await this.keepAlive();
       this.report();
     }
@@ -178,7 +195,7 @@ class Publication {
       if (pack === undefined) throw new Error('a pack was never written');
       return pack;
     });
-    const { recipeBytes, chunkSegments, packSegments } = await this.recipe.finish(packs, this.whole.digest());
+    const { recipeBytes, chunkSegments, packSegments } = await this.recipe.finish(packs, await this.whole.digest());
     const images = request.images && (await request.images());
     this.signal.throwIfAborted();
     const { version, created } = await this.held.commit({
@@ -189,75 +206,80 @@ class Publication {
       ...(images && { images }),
     });
     this.report();
-    return { ...this.progress(), version, created, bytes: this.readBytes, recipeBytes };
+    return { ...this.progress(), version, created, bytes: this.windows.readBytes, recipeBytes };
   }
 
-  private async *windows(): AsyncGenerator<readonly Buffer[], void> {
-    const chunker = new Chunker(this.upload.chunking);
-    let window: Buffer[] = [];
-    let windowBytes = 0;
-    for await (const bytes of this.request.content as AsyncIterable<Uint8Array>) {
-      this.signal.throwIfAborted();
-      this.readBytes += bytes.length;
-      if (this.readBytes > this.request.maxBytes) throw tooLarge(this.request.maxBytes);
-      this.whole.update(bytes);
-      for (const chunk of chunker.push(bytes)) {
-        window.push(chunk);
-        windowBytes += chunk.length;
-        if (windowBytes < WINDOW_BYTES && window.length < MAX_KNOWN_CHUNK_IDS) continue;
-        yield window;
-        window = [];
-        windowBytes = 0;
-      }
-    }
-    const last = chunker.finish();
-    if (last) window.push(last);
-    if (window.length > 0) yield window;
-  }
-
-  private async prepare(windows: AsyncGenerator<readonly Buffer[], void>): Promise<Window | undefined> {
-    const { value: plaintexts } = await windows.next();
-    if (!plaintexts) return undefined;
-    const chunks: NamedChunk[] = [];
-    const named = inOrder(plaintexts, this.sealer.parallelism, async (plaintext) => {
-      const identity = await this.sealer.identify(plaintext, this.upload.dedupKey);
-      return { plaintext, identity, id: toHex(identity.id) };
-    });
-    for await (const chunk of named) chunks.push(chunk);
+  private async prepare(reading: Promise<PlaintextWindow | undefined>): Promise<PreparedWindow | undefined> {
+    const window = await reading;
+    if (window === undefined) return undefined;
+    const { memory, fresh } = window;
+    const hashed = this.whole.update(memory.subarray(fresh.start, fresh.end));
+    hashed.catch(() => undefined); // reported below, or superseded by an earlier failure
+    const chunks = await this.named(window);
     const unknown = new Set(chunks.filter(({ identity }) => !this.index.find(identity.id)).map(({ id }) => id));
-    const offered = unknown.size > 0 ? await this.held.knownChunks([...unknown]) : [];
-    return { chunks, known: new Map(offered.map((chunk) => [chunk.id, chunk])) };
+    const known = await this.known([...unknown]);
+    await hashed;
+    return { window, chunks, known };
   }
 
-  private async place({ chunks, known }: Window): Promise<void> {
+  private async named({ memory, chunks }: PlaintextWindow): Promise<readonly NamedChunk[]> {
+    const { sealer, upload } = this;
+    const named: NamedChunk[] = [];
+    const batches = inBatches(chunks, (range) => range);
+    const identified = inOrder(batches, sealer.parallelism, (batch) => sealer.identify(memory, batch, upload.dedupKey));
+    for await (const identities of identified)
+      for (const identity of identities)
+        named.push({ range: chunks[named.length] as ByteRange, identity, id: toHex(identity.id) });
+    return named;
+  }
+
+  private async known(ids: readonly string[]): Promise<ReadonlyMap<string, KnownChunk>> {
+    const known = new Map<string, KnownChunk>();
+    for (let at = 0; at < ids.length; at += MAX_KNOWN_CHUNK_IDS)
+      for (const chunk of await this.held.knownChunks(ids.slice(at, at + MAX_KNOWN_CHUNK_IDS)))
+        known.set(chunk.id, chunk);
+    return known;
+  }
+
+  private async place({ window, chunks, known }: PreparedWindow): Promise<void> {
     const unknown = new Map<string, NamedChunk>();
     for (const chunk of chunks)
       if (!this.index.find(chunk.identity.id) && !known.has(chunk.id) && !unknown.has(chunk.id))
         unknown.set(chunk.id, chunk);
-    // In the order in which they are met below.
-    const sealing = inOrder(unknown.values(), this.sealer.parallelism, ({ plaintext, identity }) =>
-      this.sealer.seal(plaintext, identity),
-    );
-    for (const { id, identity, plaintext } of chunks) {
+    const sealing = this.sealed(window, [...unknown.values()]); // in the order in which they are met below
+    for (const { id, identity } of chunks) {
       const { h, key, plaintextBytes } = identity;
       let position = this.index.find(identity.id);
       if (position) {
         this.dedupedBytes += plaintextBytes;
       } else {
         position = known.has(id) ? this.reuse(known.get(id) as KnownChunk, plaintextBytes) : undefined;
-        position ??= await this.append(identity, (await sealing.next()).value as Buffer);
+        position ??= await this.append(identity, (await sealing.next()).value as Uint8Array);
         this.index.add(identity.id, position);
       }
-      releaseBytes(plaintext);
       await this.recipe.add({ h, key, plaintextBytes, domain: this.upload.domain, ...position });
+    }
+    await sealing.next(); // ends it: its last memory is given back
+  }
+
+  /** @returns Sealed chunks in order, each to be used before the next is asked for. */
+  private async *sealed(window: PlaintextWindow, chunks: readonly NamedChunk[]): AsyncGenerator<Uint8Array, void> {
+    const { sealer } = this;
+    const batches = inBatches(chunks, ({ range }) => range);
+    const sealing = inOrder(batches, sealer.parallelism, async (batch) => {
+      const target = this.spareTargets.pop() ?? sealer.allocate(SEALED_BATCH_BYTES);
+      const toSeal = batch.map(({ range, identity }) => ({ range, secrets: identity }));
+      return { target, lengths: await sealer.seal(window.memory, toSeal, target) };
+    });
+    for await (const { target, lengths } of sealing) {
+      let at = 0;
+      for (const length of lengths) yield target.subarray(at, (at += length));
+      this.spareTargets.push(target);
     }
   }
 
-  private async append(identity: ChunkIdentity, sealed: Buffer): Promise<ChunkPosition> {
-    const sealedBytes = sealed.length;
-    const place = await this.writer.append(identity.id, sealed);
-    releaseBytes(sealed);
-    return { ...place, sealedBytes };
+  private async append(identity: ChunkIdentity, sealed: Uint8Array): Promise<ChunkPosition> {
+    return { ...(await this.writer.append(identity.id, sealed)), sealedBytes: sealed.length };
   }
 
   private reuse(chunk: KnownChunk, plaintextBytes: number): ChunkPosition {
@@ -293,17 +315,37 @@ class Publication {
   }
 
   private progress(): PublishProgress {
-    return { readBytes: this.readBytes, uploadedBytes: this.writer.writtenBytes, dedupedBytes: this.dedupedBytes };
+    return {
+      readBytes: this.windows.readBytes,
+      uploadedBytes: this.writer.writtenBytes,
+      dedupedBytes: this.dedupedBytes,
+    };
   }
 }
 
-function assertUsable({ dedupKey, packTargetBytes }: OpenedUpload): void {
-  if (dedupKey.length !== 32 || packTargetBytes < 1 || packTargetBytes > MAX_PACK_BYTES - 1024 * 1024)
+function assertUsable({ dedupKey, packTargetBytes, chunking }: OpenedUpload): void {
+  const usable =
+    dedupKey.length === 32 &&
+    packTargetBytes >= 1 &&
+    packTargetBytes <= MAX_PACK_BYTES - 1024 * 1024 &&
+    chunking.maxBytes <= MAX_CHUNK_BYTES;
+  if (!usable)
     throw new ResourceError('api.unexpected', 'The Admin API opened an upload with parameters out of bounds.');
 }
 
-function tooLarge(maxBytes: number): ResourceError {
-  return new ResourceError('resource.too-large', `The content is longer than the ${maxBytes} bytes that are allowed.`, {
-    details: { maxBytes },
-  });
+/** Consecutive items of about {@link BATCH_BYTES} together. */
+function inBatches<Item>(items: readonly Item[], rangeOf: (item: Item) => ByteRange): readonly (readonly Item[])[] {
+  const batches: Item[][] = [];
+  let batch: Item[] = [];
+  let batchBytes = 0;
+  for (const item of items) {
+    const { start, end } = rangeOf(item);
+    if (batch.length === 0) batches.push(batch);
+    batch.push(item);
+    batchBytes += end - start;
+    if (batchBytes < BATCH_BYTES && batch.length < MAX_CHUNKS_PER_BATCH) continue;
+    batch = [];
+    batchBytes = 0;
+  }
+  return batches;
 }
