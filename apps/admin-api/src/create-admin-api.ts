@@ -18,6 +18,8 @@ import { CurrentStanding } from './sealed/current-standing.js';
 import { BootstrapAdministrator } from './users/bootstrap-administrator.js';
 
 const MAX_JSON_BYTES = 1024 * 1024;
+/** Who calls is looked up at every request; only the signature of its token is not verified at each. */
+const TOKEN_MEMORY_MS = 10_000;
 /** Went with the hardware binding (ADR 0002). */
 const RETIRED_PATHS = ['/users/hardware/set', '/resources/check'];
 
@@ -43,6 +45,7 @@ export async function createAdminApi(
     retiredPaths: RETIRED_PATHS,
     problems: adminProblemOptions,
     metrics: { registry: metrics, scrapeToken: config.metricsToken },
+    tokenMemory: { clock: infrastructure.clock, ageMs: TOKEN_MEMORY_MS },
     allowedOrigins: config.corsOrigins,
     ...(config.trustedProxies.length === 0 ? {} : { trustedProxies: config.trustedProxies }),
     ...(options.log === undefined ? {} : { log: options.log }),

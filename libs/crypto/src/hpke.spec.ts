@@ -1,8 +1,8 @@
-import { randomBytes, type webcrypto } from 'node:crypto';
+import { createECDH, randomBytes, type webcrypto } from 'node:crypto';
 
-import { Aes128Gcm, CipherSuite, HkdfSha256 } from '@hpke/core';
+import { Aes128Gcm, Aes256Gcm, CipherSuite, DhkemP256HkdfSha256, HkdfSha256 } from '@hpke/core';
 
-import { DelegatedDhkem, hpkeOpen, hpkeSeal } from './hpke.js';
+import { DelegatedDhkem, hpkeOpen, hpkeSeal, PlatformDhkem } from './hpke.js';
 import { ephemeralRecipient, jwkFromPoint, softwareEcdh } from './p256.js';
 
 const AAD = Buffer.from('aad');
@@ -39,6 +39,16 @@ describe('DelegatedDhkem on RFC 9180 appendix A.3.1', () => {
     }
   });
 
+  it('encapsulates to the shared secret with the key of the RFC', async () => {
+    const ephemeral = createECDH('prime256v1');
+    ephemeral.setPrivateKey(hex('4995788ef4b9d6132b249ce59a77281493eb39af373d236a1fe415cb0c2d7beb'));
+    const { enc: made, sharedSecret } = await new PlatformDhkem(recipientPoint, () => ephemeral).encap();
+    expect(Buffer.from(made).toString('hex')).toBe(enc.toString('hex'));
+    expect(Buffer.from(sharedSecret).toString('hex')).toBe(
+      'c0d26aeab536609a572b07695d933b589dcf363ff9d93c93adea537aeabb8cb8',
+    );
+  });
+
   it('opens the first ciphertext', async () => {
     const kem = new DelegatedDhkem(recipientPoint, ecdh);
     const suite = new CipherSuite({ kem, kdf: new HkdfSha256(), aead: new Aes128Gcm() });
@@ -49,6 +59,30 @@ describe('DelegatedDhkem on RFC 9180 appendix A.3.1', () => {
       hex('436f756e742d30'),
     );
     expect(Buffer.from(plaintext).toString()).toBe('Beauty is truth, truth beauty');
+  });
+});
+
+// The steps are the platform's here; in the library they are Web Cryptography's.
+describe('hpkeSeal and hpkeOpen beside the library alone', () => {
+  const info = Buffer.from('azaion-grant-v2');
+  const alone = new CipherSuite({ kem: new DhkemP256HkdfSha256(), kdf: new HkdfSha256(), aead: new Aes256Gcm() });
+
+  it.each([0, 1, 64, 1000])('seal %i bytes so that it opens them', async (sizeBytes) => {
+    const secret = randomBytes(sizeBytes);
+    const recipientKey = (await alone.kem.generateKeyPair()) as webcrypto.CryptoKeyPair;
+    const point = new Uint8Array(await alone.kem.serializePublicKey(recipientKey.publicKey));
+    const { enc, ciphertext } = await hpkeSeal(secret, point, AAD);
+    const opened = await alone.open({ recipientKey, enc, info }, ciphertext, AAD);
+    expect(Buffer.from(opened).equals(secret)).toBe(true);
+  });
+
+  it.each([0, 1, 64, 1000])('open the %i bytes that it sealed', async (sizeBytes) => {
+    const secret = randomBytes(sizeBytes);
+    const { point, ecdh } = await ephemeralRecipient();
+    const recipientPublicKey = (await alone.kem.deserializePublicKey(point)) as webcrypto.CryptoKey;
+    const { enc, ct } = await alone.seal({ recipientPublicKey, info }, secret, AAD);
+    const sealed = { enc: new Uint8Array(enc), ciphertext: new Uint8Array(ct) };
+    expect(Buffer.from(await hpkeOpen(sealed, point, ecdh, AAD)).equals(secret)).toBe(true);
   });
 });
 

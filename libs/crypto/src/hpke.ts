@@ -1,13 +1,28 @@
-import { type webcrypto } from 'node:crypto';
+import {
+  createCipheriv,
+  createDecipheriv,
+  createECDH,
+  createHmac,
+  type ECDH,
+  hkdfSync,
+  type webcrypto,
+} from 'node:crypto';
 
 import { Aes256Gcm, CipherSuite, DhkemP256HkdfSha256, HkdfSha256, type RecipientContextParams } from '@hpke/core';
 
 import { concatBytes, utf8 } from '@azaion/kernel';
 
 import { CryptoError } from './errors.js';
-import { type EcdhP256 } from './p256.js';
+import { type EcdhP256, P256_POINT_BYTES } from './p256.js';
 
 const INFO = utf8('azaion-grant-v2');
+const CURVE = 'prime256v1'; // OpenSSL's name of P-256
+const UNCOMPRESSED = 4;
+const TAG_BYTES = 16;
+/** Stands for the recipient's key where the KEM has its point already. */
+const KNOWN_TO_KEM = {} as webcrypto.CryptoKey;
+
+type Bytes = ArrayBufferLike | ArrayBufferView;
 
 /** A secret sealed to one recipient: HPKE Base mode, DHKEM(P-256, HKDF-SHA256), HKDF-SHA256, AES-256-GCM (RFC 9180). */
 export interface HpkeSealed {
@@ -23,14 +38,8 @@ export interface HpkeSealed {
  * @throws CryptoError `grant.foreign-recipient` when the point is not on the curve.
  */
 export async function hpkeSeal(secret: Uint8Array, recipientPoint: Uint8Array, aad: Uint8Array): Promise<HpkeSealed> {
-  const suite = cipherSuite(new DhkemP256HkdfSha256());
-  let recipientPublicKey: webcrypto.CryptoKey;
-  try {
-    recipientPublicKey = (await suite.kem.deserializePublicKey(recipientPoint)) as webcrypto.CryptoKey;
-  } catch (cause) {
-    throw new CryptoError('grant.foreign-recipient', 'The recipient key is not a point on P-256.', { cause });
-  }
-  const { enc, ct } = await suite.seal({ recipientPublicKey, info: INFO }, secret, aad);
+  const suite = cipherSuite(new PlatformDhkem(recipientPoint));
+  const { enc, ct } = await suite.seal({ recipientPublicKey: KNOWN_TO_KEM, info: INFO }, secret, aad);
   return { enc: new Uint8Array(enc), ciphertext: new Uint8Array(ct) };
 }
 
@@ -62,12 +71,98 @@ export async function hpkeOpen(
   }
 }
 
+/** One per message: a suite has state of its own. */
 function cipherSuite(kem: DhkemP256HkdfSha256): CipherSuite {
-  return new CipherSuite({ kem, kdf: new HkdfSha256(), aead: new Aes256Gcm() });
+  return new CipherSuite({ kem, kdf: new PlatformHkdf(), aead: new PlatformAes256Gcm() });
 }
 
 function toArrayBuffer(bytes: Uint8Array): ArrayBuffer {
   return new Uint8Array(bytes).buffer;
+}
+
+function bytesOf(bytes: Bytes): Uint8Array {
+  return ArrayBuffer.isView(bytes)
+    ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    : new Uint8Array(bytes);
+}
+
+/**
+ * HKDF-SHA-256 (RFC 5869) by the platform's direct calls: through Web Cryptography every step of the key schedule is a task for a thread, and
+ * the tasks cost more than the work.
+ */
+class PlatformHkdf extends HkdfSha256 {
+  override async extract(salt: Bytes, ikm: Bytes): Promise<ArrayBuffer> {
+    const key = salt.byteLength === 0 ? new Uint8Array(this.hashSize) : bytesOf(salt);
+    return Promise.resolve(toArrayBuffer(createHmac('sha256', key).update(bytesOf(ikm)).digest()));
+  }
+
+  override async extractAndExpand(salt: Bytes, ikm: Bytes, info: Bytes, len: number): Promise<ArrayBuffer> {
+    return Promise.resolve(hkdfSync('sha256', bytesOf(ikm), bytesOf(salt), bytesOf(info), len));
+  }
+}
+
+/** AES-256-GCM by the platform's direct calls, for the same reason. */
+class PlatformAes256Gcm extends Aes256Gcm {
+  override createEncryptionContext(key: Bytes): ReturnType<Aes256Gcm['createEncryptionContext']> {
+    const secret = bytesOf(key);
+    return {
+      seal: async (iv, data, aad) => {
+        const cipher = createCipheriv('aes-256-gcm', secret, bytesOf(iv)).setAAD(bytesOf(aad));
+        const sealed = concatBytes(cipher.update(bytesOf(data)), cipher.final(), cipher.getAuthTag());
+        return Promise.resolve(toArrayBuffer(sealed));
+      },
+      open: async (iv, data, aad) => {
+        const sealed = bytesOf(data);
+        const tagAt = sealed.length - TAG_BYTES;
+        if (tagAt < 0) throw new RangeError('shorter than a tag');
+        const decipher = createDecipheriv('aes-256-gcm', secret, bytesOf(iv), { authTagLength: TAG_BYTES });
+        decipher.setAAD(bytesOf(aad)).setAuthTag(sealed.subarray(tagAt));
+        const opened = concatBytes(decipher.update(sealed.subarray(0, tagAt)), decipher.final());
+        return Promise.resolve(toArrayBuffer(opened));
+      },
+    };
+  }
+}
+
+/** DHKEM(P-256, HKDF-SHA256) to one recipient by the platform's direct calls (RFC 9180 §4.1, `Encap`). */
+export class PlatformDhkem extends DhkemP256HkdfSha256 {
+  /** @param recipientPoint - Untrusted: the encapsulation refuses what is not a point on the curve. */
+  constructor(
+    private readonly recipientPoint: Uint8Array,
+    private readonly ephemeral: () => ECDH = freshKey,
+  ) {
+    super();
+  }
+
+  /** @throws CryptoError `grant.foreign-recipient`. */
+  override async encap(): Promise<{ sharedSecret: ArrayBuffer; enc: ArrayBuffer }> {
+    const own = this.ephemeral();
+    const dh = this.sharedPoint(own);
+    try {
+      const enc = own.getPublicKey();
+      const sharedSecret = extractAndExpand(this, this._kdf, dh, concatBytes(enc, this.recipientPoint));
+      return Promise.resolve({ enc: toArrayBuffer(enc), sharedSecret });
+    } finally {
+      dh.fill(0);
+    }
+  }
+
+  /** OpenSSL refuses points off the curve; the form is the one that travels (RFC 9180 §7.1.1). */
+  private sharedPoint(own: ECDH): Uint8Array {
+    try {
+      if (this.recipientPoint.length !== P256_POINT_BYTES || this.recipientPoint[0] !== UNCOMPRESSED)
+        throw new RangeError('not an uncompressed point');
+      return own.computeSecret(this.recipientPoint);
+    } catch (cause) {
+      throw new CryptoError('grant.foreign-recipient', 'The recipient key is not a point on P-256.', { cause });
+    }
+  }
+}
+
+function freshKey(): ECDH {
+  const own = createECDH(CURVE);
+  own.generateKeys();
+  return own;
 }
 
 /** DHKEM whose Diffie-Hellman happens elsewhere, for instance in a TPM (RFC 9180 §4.1, `Decap`). */
@@ -80,16 +175,22 @@ export class DelegatedDhkem extends DhkemP256HkdfSha256 {
   }
 
   override async decap(params: RecipientContextParams): Promise<ArrayBuffer> {
-    const enc = ArrayBuffer.isView(params.enc)
-      ? new Uint8Array(params.enc.buffer, params.enc.byteOffset, params.enc.byteLength)
-      : new Uint8Array(params.enc);
+    const enc = bytesOf(params.enc);
     await this.deserializePublicKey(enc); // refuses points off the curve before the private key meets them
     const dh = await this.ecdh(enc);
-    if (dh.length !== this.secretSize) throw new RangeError('the X coordinate must be padded to 32 bytes');
-    // ExtractAndExpand of RFC 9180 §4.1 over the inputs of §7.1; the library keeps its own private.
-    const ikm = this._kdf.buildLabeledIkm(utf8('eae_prk'), dh);
-    const kemContext = concatBytes(enc, this.recipientPoint);
-    const info = this._kdf.buildLabeledInfo(utf8('shared_secret'), kemContext, this.secretSize);
-    return this._kdf.extractAndExpand(new Uint8Array(0), ikm, info, this.secretSize);
+    return extractAndExpand(this, this._kdf, dh, concatBytes(enc, this.recipientPoint));
   }
+}
+
+/** ExtractAndExpand of RFC 9180 §4.1 over the inputs of §7.1; the library keeps its own private. */
+function extractAndExpand(
+  { secretSize }: DhkemP256HkdfSha256,
+  kdf: Pick<HkdfSha256, 'buildLabeledIkm' | 'buildLabeledInfo'>,
+  dh: Uint8Array,
+  kemContext: Uint8Array,
+): ArrayBuffer {
+  if (dh.length !== secretSize) throw new RangeError('the X coordinate must be padded to 32 bytes');
+  const ikm = kdf.buildLabeledIkm(utf8('eae_prk'), dh);
+  const info = kdf.buildLabeledInfo(utf8('shared_secret'), kemContext, secretSize);
+  return hkdfSync('sha256', ikm, new Uint8Array(0), info, secretSize);
 }

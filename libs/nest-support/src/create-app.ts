@@ -20,6 +20,7 @@ import { HttpProblem, type ProblemOptions } from './problem.js';
 import { pathOf, ProblemFilter } from './problem-filter.js';
 import { BINARY_MEDIA_TYPE } from './raw-body.js';
 import { rebindingProblem } from './rebinding.js';
+import { type TokenMemory } from './recent-tokens.js';
 import { REQUEST_ID_HEADER, requestIdOf } from './request-id.js';
 import { SilentConnections } from './silent-connections.js';
 import { DEFAULT_SLOW_REQUEST_LIMITS, type SlowRequestLimits, SlowRequests } from './slow-requests.js';
@@ -58,6 +59,8 @@ export interface AppOptions {
     /** Of the scraper; without one only administrators read them. */
     readonly scrapeToken?: Secret<string> | undefined;
   };
+  /** For applications that look at account and session at every request: tokens are not verified again for a moment. Each time unless given. */
+  readonly tokenMemory?: TokenMemory;
   readonly log?: LogOptions;
   readonly problems?: ProblemOptions;
 }
@@ -115,7 +118,10 @@ export async function createApp(module: Type | DynamicModule, options: AppOption
   if (options.multipart !== undefined) await app.register(multipart, options.multipart);
   const reflector = app.get(Reflector);
   const verifier = app.get(TokenVerifier, { strict: false });
-  app.useGlobalGuards(new BearerGuard(reflector, verifier, options.metrics?.scrapeToken), new RolesGuard(reflector));
+  app.useGlobalGuards(
+    new BearerGuard(reflector, verifier, options.metrics?.scrapeToken, options.tokenMemory),
+    new RolesGuard(reflector),
+  );
   app.useGlobalPipes(new StrictValidationPipe(options.validationStatus));
   app.useGlobalFilters(filter);
   app.enableShutdownHooks(['SIGTERM', 'SIGINT']);

@@ -1,4 +1,4 @@
-import { createHash, timingSafeEqual } from 'node:crypto';
+import { createHash, type KeyObject, timingSafeEqual } from 'node:crypto';
 
 import { type Caller, IdentityError, TokenVerifier } from '@azaion/identity';
 import { DomainError, type Secret } from '@azaion/kernel';
@@ -10,6 +10,7 @@ import { ExtractJwt, Strategy } from 'passport-jwt';
 
 import { ACCESS_RULE, type AccessRule, callerOf, setCaller } from './access.js';
 import { HttpProblem } from './problem.js';
+import { RecentTokens, type TokenMemory } from './recent-tokens.js';
 
 /** Reads the rule of the route, the method's before the class's. */
 export function ruleOf(reflector: Reflector, context: ExecutionContext): AccessRule {
@@ -30,13 +31,20 @@ export class BearerGuard implements CanActivate {
   /** An instance of its own: passport's shared one would mix up the applications of one process. */
   private readonly passport = new passport.Passport();
 
-  /** @param scrapeToken - Opens the routes of `AllowScrape`; nobody's when there is none. */
+  private readonly recent: RecentTokens | undefined;
+
+  /**
+   * @param scrapeToken - Opens the routes of `AllowScrape`; nobody's when there is none.
+   * @param memory - For how long a token that was verified is not verified again; every time when left out.
+   */
   constructor(
     private readonly reflector: Reflector,
     verifier: TokenVerifier,
     private readonly scrapeToken?: Secret<string>,
+    memory?: TokenMemory,
   ) {
     this.passport.use(bearerStrategy(verifier));
+    this.recent = memory && new RecentTokens(memory);
   }
 
   async canActivate(context: ExecutionContext): Promise<boolean> {
@@ -51,7 +59,17 @@ export class BearerGuard implements CanActivate {
     return true;
   }
 
-  private authenticate(request: FastifyRequest, reply: FastifyReply): Promise<Caller> {
+  private async authenticate(request: FastifyRequest, reply: FastifyReply): Promise<Caller> {
+    const token = this.recent && bearerToken(request as never);
+    if (this.recent === undefined || typeof token !== 'string') return this.verify(request, reply);
+    const known = this.recent.find(token);
+    if (known !== undefined) return known;
+    const caller = await this.verify(request, reply);
+    this.recent.keep(token, caller);
+    return caller;
+  }
+
+  private verify(request: FastifyRequest, reply: FastifyReply): Promise<Caller> {
     return new Promise((resolve, reject) => {
       const answer = (error: unknown, caller: unknown, info: unknown): void => {
         if (caller) resolve(caller as Caller);
@@ -71,13 +89,15 @@ function isScrapeToken(authorization: string | undefined, token: Secret<string> 
   return timingSafeEqual(hash(sent), hash(token.reveal()));
 }
 
+const bearerToken = ExtractJwt.fromAuthHeaderAsBearerToken();
+
 type PassportMiddleware = (request: object, reply: object, next: (error: unknown) => void) => void;
 
 function bearerStrategy(verifier: TokenVerifier): Strategy {
   const verified = new WeakMap<object, Caller>();
   return new Strategy(
     {
-      jwtFromRequest: ExtractJwt.fromAuthHeaderAsBearerToken(),
+      jwtFromRequest: bearerToken,
       algorithms: ['ES256'],
       ignoreExpiration: true, // the domain judges the times, by its own clock
       passReqToCallback: true,
@@ -90,7 +110,7 @@ function bearerStrategy(verifier: TokenVerifier): Strategy {
             return verifier.keyFor(token);
           })
           .then(
-            (key) => done(null, key.export({ type: 'spki', format: 'pem' })),
+            (key) => done(null, asTyped(key)),
             (error: unknown) => done(error),
           );
       },
@@ -98,6 +118,11 @@ function bearerStrategy(verifier: TokenVerifier): Strategy {
     (request: object, _claims: unknown, done: (error: unknown, caller?: Caller) => void) =>
       done(null, verified.get(request)),
   );
+}
+
+/** The library takes a key object as it is; its types know of text and bytes only, which it would have to parse at every request. */
+function asTyped(key: KeyObject): Buffer {
+  return key as unknown as Buffer;
 }
 
 /** passport-jwt reports a missing token and its own refusals as plain errors. */
