@@ -70,8 +70,8 @@ describe('a Loader as a process', () => {
       },
       body: JSON.stringify({ filename: 'missing.bin', folder: 'models' }),
     });
-    const lines = system.admin
-      .output()
+    const lines = system
+      .adminOutput()
       .split('\n')
       .filter((line) => line.includes(id));
     expect(lines.map((line) => JSON.parse(line) as object)).toEqual([

@@ -27,7 +27,7 @@ describe('azaion prove-split against a running Admin API', () => {
   };
 
   beforeAll(async () => {
-    system = await startSystem();
+    system = await startSystem({ embedded: true });
   }, 180_000);
   afterAll(() => system.stop());
 

@@ -6,6 +6,7 @@ import {
   freePort,
   type RunningProcess,
   type S3Service,
+  startPostgres,
   startTcpProxy,
   type TcpProxy,
   tempDirectory,
@@ -15,6 +16,8 @@ import { startService } from '../started-service.js';
 import { type AdminReplicas, startReplicas } from './started-replicas.js';
 
 const REPLICAS = 2;
+/** `npm run test:replicas`: every suite's Admin API is two, on one PostgreSQL and one volume; `one-killed`: and one of them is dead. */
+const REPLICATED = process.env['AZAION_E2E_REPLICAS'];
 const ADMINISTRATOR = { email: 'root@example.com', password: 'correct horse battery' };
 
 /** A person the suites log in as. */
@@ -46,6 +49,8 @@ export interface StartedSystem {
   readonly link: TcpProxy | undefined;
   /** The Admin API; where there is more than one, the first as it was started. */
   readonly admin: RunningProcess;
+  /** What every Admin API has printed. */
+  adminOutput(): string;
   /** Where there is more than one Admin API. */
   readonly replicas: AdminReplicas | undefined;
   /** The Loader that runs now. */
@@ -67,6 +72,8 @@ export interface SystemOptions {
   readonly linked?: boolean;
   /** Two Admin APIs behind one address on this database, instead of one with its own; needs `s3`. */
   readonly databaseUrl?: string;
+  /** Always one Admin API with the database in its data directory, which the suite looks into. */
+  readonly embedded?: boolean;
   /** More settings for the Admin API. */
   readonly adminEnv?: Readonly<Record<string, string>>;
   /** More settings for the Loader. */
@@ -83,38 +90,55 @@ export async function startSystem(options: SystemOptions = {}): Promise<StartedS
   try {
     // As root, PostgreSQL runs as another user and must reach its files.
     await chmod(directory.path, 0o755);
-    const ownUrl = `http://127.0.0.1:${await freePort()}`;
-    const link = options.linked === true ? await startTcpProxy({ port: Number(new URL(ownUrl).port) }) : undefined;
-    if (link !== undefined) stops.push(() => link.stop());
-    const publicUrl = link === undefined ? ownUrl : `http://127.0.0.1:${link.port}`;
     const adminDataDir = join(directory.path, 'admin');
     const passwordFile = join(directory.path, 'bootstrap-password');
     await writeFile(passwordFile, ADMINISTRATOR.password, { mode: 0o600 });
+    let link: TcpProxy | undefined;
+    const linkedTo = async (url: string): Promise<string> => {
+      if (options.linked !== true) return url;
+      link = await startTcpProxy({ port: Number(new URL(url).port) });
+      stops.push(() => link?.stop() ?? Promise.resolve());
+      return `http://127.0.0.1:${link.port}`;
+    };
     const settings = {
       BOOTSTRAP_ADMIN_EMAIL: ADMINISTRATOR.email,
       BOOTSTRAP_ADMIN_PASSWORD_FILE: passwordFile,
       ...(options.s3 === undefined ? {} : s3Settings(options.s3)),
       ...options.adminEnv,
     };
-    let replicas: AdminReplicas | undefined;
+    let { databaseUrl } = options;
+    if (REPLICATED !== undefined && options.embedded !== true && !('DATABASE_URL' in settings) && !databaseUrl) {
+      const postgres = await startPostgres();
+      stops.push(() => postgres.stop());
+      databaseUrl = postgres.url();
+    }
+    let adminUrl: string;
+    let apiUrl = '';
     let admin: RunningProcess;
-    if (options.databaseUrl === undefined) {
-      admin = await startApp('admin-api', ownUrl, {
+    let replicas: AdminReplicas | undefined;
+    if (databaseUrl === undefined) {
+      adminUrl = `http://127.0.0.1:${await freePort()}`;
+      apiUrl = await linkedTo(adminUrl);
+      admin = await startApp('admin-api', adminUrl, {
         ADMIN_HOST: '127.0.0.1',
-        ADMIN_PORT: new URL(ownUrl).port,
-        ADMIN_PUBLIC_URL: publicUrl,
+        ADMIN_PORT: new URL(adminUrl).port,
+        ADMIN_PUBLIC_URL: apiUrl,
         ADMIN_DATA_DIR: adminDataDir,
         ...settings,
       });
       stops.push(() => admin.stop());
     } else {
-      const started = await startReplicas(REPLICAS, { DATABASE_URL: options.databaseUrl, ...settings }, adminDataDir);
+      const started = await startReplicas(REPLICAS, {
+        env: { DATABASE_URL: databaseUrl, ...settings },
+        directory: adminDataDir,
+        sharedData: options.s3 === undefined,
+        reachedAt: async (balancerUrl) => (apiUrl = await linkedTo(balancerUrl)),
+      });
       stops.push(() => started.stop());
+      adminUrl = started.url;
       admin = started.first;
       replicas = started;
     }
-    const adminUrl = replicas?.url ?? ownUrl;
-    const apiUrl = replicas?.url ?? publicUrl;
 
     const adminToken = await tokenFrom(adminUrl, ADMINISTRATOR);
     const device = await postJson<CreatedDevice>(`${adminUrl}/devices`, {}, adminToken);
@@ -139,6 +163,7 @@ export async function startSystem(options: SystemOptions = {}): Promise<StartedS
       });
     let loader = await startLoader();
     stops.push(() => loader.stop());
+    if (REPLICATED === 'one-killed' && options.databaseUrl === undefined) await replicas?.kill(1);
 
     return {
       adminUrl,
@@ -151,6 +176,7 @@ export async function startSystem(options: SystemOptions = {}): Promise<StartedS
       deviceAccount: { email: device.Email, password: device.Password },
       link,
       admin,
+      adminOutput: () => (replicas ?? admin).output(),
       replicas,
       loader: () => loader,
       restartLoader: async () => {

@@ -20,9 +20,28 @@ export interface AuditEvent {
   readonly details?: Readonly<Record<string, string | number | boolean>>;
 }
 
+/**
+ * The part of a statement that records what the statement does: two `with` queries.
+ *
+ * @param first - Number of the first of its {@link RECORDING_VALUES} parameters.
+ */
+export function recording(first: number): string {
+  const parameters = Array.from({ length: RECORDING_VALUES }, (_, index) => `$${first + index}`).join(', ');
+  return `recorded as (
+      insert into audit_events (at, event, actor, address, subject, details) values (${parameters}) returning id
+    ), awaiting as (insert into audit_pending (event_id) select id from recorded)`;
+}
+
+const RECORDING_VALUES = 6;
+
 /** Writes the append-only record of logins, grants, key releases and changes. Its place in the chain an event gets later, from {@link AuditChain}. */
 export class AuditLog {
   constructor(private readonly clock: Clock) {}
+
+  /** The parameters of {@link recording}. */
+  values({ event, actor, subject, details }: AuditEvent): readonly unknown[] {
+    return [new Date(this.clock.nowMs()), event, actor.id, actor.address, subject, JSON.stringify(details ?? {})];
+  }
 
   /** @param on - The transaction of what is recorded, so that neither exists without the other. */
   async record(on: Queries, { event, actor, subject, details }: AuditEvent): Promise<void> {

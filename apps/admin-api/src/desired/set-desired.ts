@@ -1,4 +1,5 @@
 import { type Clock } from '@azaion/kernel';
+import { sql } from 'kysely';
 
 import { type Actor, type AuditLog } from '../audit/audit-log.js';
 import { AdminError } from '../errors.js';
@@ -34,6 +35,8 @@ export class SetDesired {
     actor: Actor,
   ): Promise<void> {
     await this.database.transaction(async (on) => {
+      // A group that is not there yet has no row to lock: of two that make it at once the second looks at what the first has made.
+      await sql`select pg_advisory_xact_lock(hashtext(${`group ${name}`}))`.execute(on);
       const known = await on.selectFrom('groups').selectAll().where('name', '=', name).forUpdate().executeTakeFirst();
       precondition(known && { priority: known.priority, ...known.desired });
       await assertAvailable(on, wishes, undefined);

@@ -16,7 +16,11 @@ import { type StatementAuthority } from './statement-authority.js';
 
 const ROWS_AT_ONCE = 200;
 
-type Version = Selectable<VersionsTable>;
+/** What is looked at of a version. */
+export type StatedVersion = Pick<
+  Selectable<VersionsTable>,
+  'resource_id' | 'version' | 'statement' | 'root_hash' | 'total_bytes' | 'kind' | 'scope'
+>;
 
 /**
  * The statements of committed versions, each by a key that readers trust now. Where the offline root has left a key out of the key document,
@@ -31,7 +35,7 @@ export class TrustedStatements {
   ) {}
 
   /** The statement of a version, signed anew first when it must be. @throws Error for one that was changed in the database. */
-  async of(version: Version): Promise<string> {
+  async of(version: StatedVersion): Promise<string> {
     const headers = await this.trustedHeaders();
     const [header = ''] = version.statement.split('.', 1);
     if (headers.includes(header)) return version.statement;
@@ -95,7 +99,7 @@ export class TrustedStatements {
   }
 
   /** @returns Whether this call signed it: another replica may have been faster. */
-  private async signAnew(version: Version): Promise<boolean> {
+  private async signAnew(version: StatedVersion): Promise<boolean> {
     const statement = await this.checked(version);
     const { numUpdatedRows } = await this.database.queries
       .updateTable('versions')
@@ -114,7 +118,7 @@ export class TrustedStatements {
    * @param on - The caller's transaction, so that it needs no second connection.
    * @throws CryptoError `statement.invalid`.
    */
-  async checked(version: Version, on?: Queries): Promise<Statement> {
+  async checked(version: StatedVersion, on?: Queries): Promise<Statement> {
     const [header = ''] = version.statement.split('.', 1);
     const own = (await this.keys.published('statement', on)).find(({ kid }) => statementHeader(kid) === header);
     const statement = await readStatement(

@@ -37,6 +37,17 @@ export type ConnectionSettings =
       readonly database: string;
     };
 
+/**
+ * A statement that almost every request needs: each connection parses and plans it once. Everything else is built and planned where it is
+ * needed, which costs more than most statements take to run.
+ */
+export interface PreparedStatement {
+  /** Of this text alone, at most 63 characters. */
+  readonly name: string;
+  /** With every column by its name: a migration may add others while it is prepared. */
+  readonly text: string;
+}
+
 /** What an operator may tell. */
 export interface DatabaseOptions {
   /** Told the code of an error that ended an idle connection. */
@@ -82,6 +93,14 @@ export class Database {
     pool.on('error', (error) => onLostConnection?.(codeOf(error)));
     this.pool = pool;
     this.queries = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
+  }
+
+  /** Runs a statement by itself, on any connection. */
+  async prepared<Row extends object>(
+    { name, text }: PreparedStatement,
+    values: readonly unknown[],
+  ): Promise<readonly Row[]> {
+    return (await this.pool.query<Row & pg.QueryResultRow>({ name, text, values: [...values] })).rows;
   }
 
   /** Runs a use case in one transaction; it is rolled back when the function throws. */

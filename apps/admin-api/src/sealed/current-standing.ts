@@ -4,7 +4,24 @@ import { type Clock } from '@azaion/kernel';
 import { type Actor } from '../audit/audit-log.js';
 import { AdminError } from '../errors.js';
 import { type Database } from '../persistence/database.js';
-import { type DevicesTable } from '../persistence/schema.js';
+import { type DevicesTable, type SessionsTable, type UsersTable } from '../persistence/schema.js';
+
+const CALLER = {
+  name: 'caller-standing',
+  text: `
+    select users.role, users.is_enabled, devices.status, devices.attested_at, sessions.revoked_at, sessions.ends_at
+    from users
+    left join sessions on sessions.user_id = users.id and sessions.id = $2
+    left join devices on devices.user_id = users.id and devices.serial = $3
+    where users.id = $1`,
+};
+
+type CallerRow = Pick<UsersTable, 'role' | 'is_enabled'> & {
+  readonly status: DevicesTable['status'] | null;
+  readonly attested_at: Date | null;
+  readonly revoked_at: SessionsTable['revoked_at'];
+  readonly ends_at: Date | null;
+};
 
 /** Who calls, as the database knows them right now; a token may be older than a change. */
 export interface Standing {
@@ -52,22 +69,7 @@ export class CurrentStanding {
   }
 
   private async current({ userId, sessionId, deviceSerial }: Caller): Promise<{ role: Role; attested: boolean }> {
-    const found = await this.database.queries
-      .selectFrom('users')
-      .leftJoin('sessions', (join) => join.onRef('sessions.user_id', '=', 'users.id').on('sessions.id', '=', sessionId))
-      .leftJoin('devices', (join) =>
-        join.onRef('devices.user_id', '=', 'users.id').on('devices.serial', '=', deviceSerial ?? null),
-      )
-      .select([
-        'users.role',
-        'users.is_enabled',
-        'devices.status',
-        'devices.attested_at',
-        'sessions.revoked_at',
-        'sessions.ends_at',
-      ])
-      .where('users.id', '=', userId)
-      .executeTakeFirst();
+    const [found] = await this.database.prepared<CallerRow>(CALLER, [userId, sessionId, deviceSerial ?? null]);
     const role = parseRole(found?.role);
     if (!found?.is_enabled || role === undefined)
       throw new AdminError('user.disabled', 'This account is not in use any more: ask an administrator.');

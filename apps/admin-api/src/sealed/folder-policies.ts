@@ -3,6 +3,7 @@ import { type Clock } from '@azaion/kernel';
 
 import { type Actor, type AuditLog } from '../audit/audit-log.js';
 import { type Database, type Queries } from '../persistence/database.js';
+import { type FolderPoliciesTable } from '../persistence/schema.js';
 
 /** Who may do what in which folder. A folder that nobody has set rules for has the default ones. */
 export class FolderPolicies {
@@ -15,15 +16,7 @@ export class FolderPolicies {
   /** What holds for this folder right now, whether anything lies in it or not. */
   async of(folder: string, on: Queries = this.database.queries): Promise<FolderPolicy> {
     const row = await on.selectFrom('folder_policies').selectAll().where('folder', '=', folder).executeTakeFirst();
-    if (!row) return defaultFolderPolicy(folder);
-    return {
-      read: roles(row.readers),
-      write: roles(row.writers),
-      leaseSeconds: row.lease_seconds,
-      quotaBytes: row.quota_bytes ?? undefined,
-      requireAttestation: row.require_attestation,
-      peopleMayRead: row.people_may_read,
-    };
+    return row === undefined ? defaultFolderPolicy(folder) : storedPolicy(row);
   }
 
   /** Replaces a folder's rules; they hold from the next request on. @param policy - Already within its bounds. */
@@ -58,6 +51,18 @@ export class FolderPolicies {
       });
     });
   }
+}
+
+/** The rules that somebody has set for a folder. */
+export function storedPolicy(row: Omit<FolderPoliciesTable, 'folder' | 'updated_at'>): FolderPolicy {
+  return {
+    read: roles(row.readers),
+    write: roles(row.writers),
+    leaseSeconds: row.lease_seconds,
+    quotaBytes: row.quota_bytes ?? undefined,
+    requireAttestation: row.require_attestation,
+    peopleMayRead: row.people_may_read,
+  };
 }
 
 function roles(names: readonly string[]): readonly Role[] {

@@ -39,16 +39,14 @@ export class Folders {
   /** Whether the caller may see what the folder holds. @throws IdentityError `folder.forbidden` | `folder.attestation-required`. */
   async assertMayRead(folder: string, standing: Standing): Promise<FolderPolicy> {
     const policy = await this.policies.of(folder);
-    if (!mayRead(policy, standing.role))
-      throw new IdentityError('folder.forbidden', 'Your role may not read this folder.');
-    if (!isAttestedFor(policy, readerOf(standing))) throw attestationRequired();
+    assertReads(policy, standing);
     return policy;
   }
 
   /** Whether the caller may open what the folder holds: stricter than seeing it. @throws as {@link assertMayRead}. */
   async assertMayOpen(folder: string, standing: Standing): Promise<FolderPolicy> {
-    const policy = await this.assertMayRead(folder, standing);
-    if (!mayOpenAttested(policy, readerOf(standing))) throw attestationRequired();
+    const policy = await this.policies.of(folder);
+    assertOpens(policy, standing);
     return policy;
   }
 
@@ -210,6 +208,18 @@ export class Folders {
   private async wrapFresh(rowId: string): Promise<Buffer> {
     return Buffer.from(await this.vault.wrap('folder', rowId, randomBytes(KEY_BYTES)));
   }
+}
+
+function assertReads(policy: FolderPolicy, standing: Standing): void {
+  if (!mayRead(policy, standing.role))
+    throw new IdentityError('folder.forbidden', 'Your role may not read this folder.');
+  if (!isAttestedFor(policy, readerOf(standing))) throw attestationRequired();
+}
+
+/** As {@link Folders.assertMayOpen}, of rules that were read with something else. */
+export function assertOpens(policy: FolderPolicy, standing: Standing): void {
+  assertReads(policy, standing);
+  if (!mayOpenAttested(policy, readerOf(standing))) throw attestationRequired();
 }
 
 async function isPermitted(assertion: Promise<unknown>): Promise<boolean> {

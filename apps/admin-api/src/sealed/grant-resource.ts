@@ -10,7 +10,8 @@ import {
   signGrantToken,
   statementHash,
 } from '@azaion/crypto';
-import { type Clock, equalBytes, type ResourceName } from '@azaion/kernel';
+import { defaultFolderPolicy, type FolderPolicy } from '@azaion/identity';
+import { type Clock, type ResourceName } from '@azaion/kernel';
 import {
   type GrantAnswer,
   MAX_PACK_URLS,
@@ -22,30 +23,81 @@ import {
 } from '@azaion/split-resource';
 import { type Selectable } from 'kysely';
 
-import { type AuditLog } from '../audit/audit-log.js';
+import { type AuditLog, recording } from '../audit/audit-log.js';
 import { AdminError } from '../errors.js';
 import { type StatementAuthority } from '../keys/statement-authority.js';
-import { type TrustedStatements } from '../keys/trusted-statements.js';
+import { type StatedVersion, type TrustedStatements } from '../keys/trusted-statements.js';
 import { type Database } from '../persistence/database.js';
-import { type GrantsTable, type VersionsTable } from '../persistence/schema.js';
+import { type FolderPoliciesTable, type GrantsTable, type VersionsTable } from '../persistence/schema.js';
 import { recipeRow } from './commit-upload.js';
 import { actorOf, type Standing } from './current-standing.js';
-import { type Folders } from './folders.js';
+import { storedPolicy } from './folder-policies.js';
+import { assertOpens, type Folders } from './folders.js';
 
 const PERSON_GRANT_SECONDS = 15 * 60;
 const URL_SECONDS = 15 * 60;
 
-type Version = Selectable<VersionsTable>;
+/** All that a grant asks of the database, at once: each question by itself would cost more than the answer. */
+const WANTED = {
+  name: 'grant-wanted',
+  text: `
+    select policy.readers, policy.writers, policy.lease_seconds, policy.quota_bytes, policy.require_attestation,
+      policy.people_may_read, owner.serial as key_owner, found.*
+    from (values (1)) as one
+    left join folder_policies policy on policy.folder = $1
+    left join devices owner on owner.agreement_key = $3
+    left join lateral (
+      select resources.folder_id, resources.pinned_version, latest.version as latest_version,
+        versions.resource_id, versions.version, versions.kind, versions.statement, versions.root_hash,
+        versions.wrapped_recipe_key, versions.total_bytes, versions.scope, versions.verification,
+        (
+          select min(kept.version) from versions as kept
+          where kept.resource_id = versions.resource_id and kept.state = 'live'
+        ) as lowest_version,
+        array(
+          select pack_id from version_packs
+          where version_packs.resource_id = versions.resource_id and version_packs.version = versions.version
+          order by position limit ${MAX_PACK_URLS}
+        ) as pack_ids
+      from folders
+      join resources on resources.folder_id = folders.id and resources.name = $2
+      left join lateral (
+        select version from versions
+        where resource_id = resources.id and state = 'live' and scope = any($4)
+        order by version desc limit 1
+      ) as latest on true
+      join versions on versions.resource_id = resources.id
+        and versions.version = coalesce($5, resources.pinned_version, latest.version)
+      where folders.name = $1 and versions.state = 'live' and (versions.scope = any($4) or $6)
+    ) as found on true`,
+};
 
-interface Found {
-  readonly version: Version;
-  /** The newest that the caller may use. */
-  readonly latest: number;
-  /** The oldest of all that have not been withdrawn, whoever may use it: it never falls, so no grant contradicts an earlier one. */
-  readonly lowest: number;
-  /** Whether an administrator has pinned the resource to this version. */
-  readonly pinned: boolean;
-}
+const GIVEN = {
+  name: 'grant-given',
+  text: `
+    with given as (
+      insert into grants (id, resource_id, version, subject_id, device_serial, recipient, issued_at, not_after)
+      values ($1, $2, $3, $4, $5, $6, $7, $8)
+    ), ${recording(9)}
+    select 1`,
+};
+
+type Version = StatedVersion &
+  Pick<Selectable<VersionsTable>, 'wrapped_recipe_key' | 'verification'> & {
+    readonly folder_id: string;
+    readonly pinned_version: number | null;
+    /** The newest that the caller may use; `null` for an administrator who looks at what a device published. */
+    readonly latest_version: number | null;
+    /** The oldest of all that have not been withdrawn, whoever may use it: it never falls, so no grant contradicts an earlier one. */
+    readonly lowest_version: number;
+    /** The first ones. */
+    readonly pack_ids: readonly PackId[];
+  };
+
+type Nullable<Row> = { readonly [Column in keyof Row]: Row[Column] | null };
+
+type WantedRow = Nullable<Omit<FolderPoliciesTable, 'folder' | 'updated_at'>> &
+  Nullable<Version> & { readonly key_owner: string | null };
 
 /** What a reader asks for, checked for form only. */
 export interface GrantRequest {
@@ -78,10 +130,9 @@ export class GrantResource {
    *   CryptoError `grant.foreign-recipient`.
    */
   async run(request: GrantRequest, standing: Standing, actor: Standing = standing): Promise<GrantAnswer> {
-    const policy = await this.folders.assertMayOpen(request.resource.folder, standing);
+    assertPoint(request.recipientPoint);
+    const { policy, version } = await this.wanted(request, standing);
     const leaseSeconds = request.leaseSeconds ?? policy.leaseSeconds;
-    await this.assertRecipient(request.recipientPoint, standing);
-    const { version, latest, lowest, pinned } = await this.find(request, standing);
     const nowSeconds = Math.floor(this.clock.nowMs() / 1000);
     const lease = standing.deviceSerial !== undefined;
     const notAfter = nowSeconds + (lease ? leaseSeconds : PERSON_GRANT_SECONDS);
@@ -96,11 +147,11 @@ export class GrantResource {
         recipient: recipientThumbprint(request.recipientPoint),
         issuedAt: nowSeconds,
         notAfter,
-        latestVersion: latest,
-        minVersion: lowest,
+        latestVersion: version.latest_version ?? version.version,
+        minVersion: version.lowest_version,
         nonce: request.nonce,
         lease,
-        ...(pinned ? { pinned } : {}),
+        ...(version.pinned_version === version.version ? { pinned: true } : {}),
       },
       await this.authority.signingKey(),
     );
@@ -114,7 +165,7 @@ export class GrantResource {
       recipeKey.fill(0),
     );
     await this.record(grantId, request, version, { standing, actor }, nowSeconds, notAfter);
-    const urls = await this.firstUrls(version);
+    const urls = await Promise.all(version.pack_ids.map((packId) => this.url(version.folder_id, packId)));
     const verified = version.verification === 'verified';
     return { grantId, statement, grantToken, sealedRecipeKey, urls, verified };
   }
@@ -151,61 +202,34 @@ export class GrantResource {
     return Promise.all(rows.map((row) => this.url(row.folder_id, row.id)));
   }
 
-  /** A device's grants are for its enrolled key, and nobody else's are. */
-  private async assertRecipient(point: Uint8Array, standing: Standing): Promise<void> {
-    try {
-      jwkFromPoint(point);
-    } catch (cause) {
-      throw new CryptoError('grant.foreign-recipient', 'The recipient key is not a point on P-256.', { cause });
-    }
-    const owner = await this.database.queries
-      .selectFrom('devices')
-      .select(['serial', 'agreement_key'])
-      .where('agreement_key', '=', Buffer.from(point))
-      .executeTakeFirst();
-    const own = owner?.agreement_key && equalBytes(owner.agreement_key, point) ? owner.serial : undefined;
-    if (own !== standing.deviceSerial)
+  /** What is asked for, when the caller may have it under that key. */
+  private async wanted(
+    { resource, version, recipientPoint }: GrantRequest,
+    standing: Standing,
+  ): Promise<{ readonly policy: FolderPolicy; readonly version: Version }> {
+    const { role, deviceSerial } = standing;
+    const [row] = await this.database.prepared<WantedRow>(WANTED, [
+      resource.folder,
+      resource.name,
+      Buffer.from(recipientPoint),
+      // The newest of the fleet's and the device's own; what other devices published does not exist for it.
+      ['fleet', `device:${deviceSerial ?? ''}`],
+      version ?? null,
+      // An administrator may look at what a device published, when it names the version.
+      role === 'ApiAdmin' && version !== undefined,
+    ]);
+    const policy = isRuled(row) ? storedPolicy(row) : defaultFolderPolicy(resource.folder);
+    assertOpens(policy, standing);
+    // A device's grants are for its enrolled key, and nobody else's are.
+    if ((row?.key_owner ?? undefined) !== deviceSerial)
       throw new AdminError(
         'device.key-required',
-        standing.deviceSerial === undefined
+        deviceSerial === undefined
           ? 'The recipient key is an enrolled device’s: grants to it are for that device alone.'
           : 'A device gets grants for its enrolled key only.',
       );
-  }
-
-  private async find({ resource, version: wanted }: GrantRequest, standing: Standing): Promise<Found> {
-    const rows = this.database.queries
-      .selectFrom('versions')
-      .innerJoin('resources', 'resources.id', 'versions.resource_id')
-      .innerJoin('folders', 'folders.id', 'resources.folder_id')
-      .selectAll('versions')
-      .select('resources.pinned_version')
-      .select((of) =>
-        of
-          .selectFrom('versions as kept')
-          .select((kept) => kept.fn.min('kept.version').as('version'))
-          .whereRef('kept.resource_id', '=', 'resources.id')
-          .where('kept.state', '=', 'live')
-          .as('lowest_version'),
-      )
-      .where('folders.name', '=', resource.folder)
-      .where('resources.name', '=', resource.name)
-      .where('versions.state', '=', 'live');
-    // The newest of the fleet's and the device's own; what other devices published does not exist for it.
-    const own = rows.where('versions.scope', 'in', ['fleet', `device:${standing.deviceSerial ?? ''}`]);
-    const latest = await own.orderBy('versions.version', 'desc').limit(1).executeTakeFirst();
-    const number = wanted ?? latest?.pinned_version ?? latest?.version;
-    // An administrator may look at what a device published, when it names the version.
-    const visible = standing.role === 'ApiAdmin' && wanted !== undefined ? rows : own;
-    const version =
-      number === latest?.version ? latest : await visible.where('version', '=', number ?? 0).executeTakeFirst();
-    if (!version) throw new ResourceError('resource.not-found', 'There is no such resource or version.');
-    return {
-      version,
-      latest: latest?.version ?? version.version,
-      lowest: version.lowest_version ?? version.version,
-      pinned: version.pinned_version === version.version,
-    };
+    if (!isFound(row)) throw new ResourceError('resource.not-found', 'There is no such resource or version.');
+    return { policy, version: row };
   }
 
   private async record(
@@ -216,21 +240,16 @@ export class GrantResource {
     issuedAtSeconds: number,
     notAfterSeconds: number,
   ): Promise<void> {
-    await this.database.transaction(async (on) => {
-      await on
-        .insertInto('grants')
-        .values({
-          id: grantId,
-          resource_id: version.resource_id,
-          version: version.version,
-          subject_id: standing.userId,
-          device_serial: standing.deviceSerial ?? null,
-          recipient: recipientThumbprint(recipientPoint),
-          issued_at: new Date(issuedAtSeconds * 1000),
-          not_after: new Date(notAfterSeconds * 1000),
-        })
-        .execute();
-      await this.audit.record(on, {
+    await this.database.prepared(GIVEN, [
+      grantId,
+      version.resource_id,
+      version.version,
+      standing.userId,
+      standing.deviceSerial ?? null,
+      recipientThumbprint(recipientPoint),
+      new Date(issuedAtSeconds * 1000),
+      new Date(notAfterSeconds * 1000),
+      ...this.audit.values({
         event: 'grant.issued',
         actor: actorOf(actor),
         subject: `${resource.folder}/${resource.name}`,
@@ -240,21 +259,8 @@ export class GrantResource {
           notAfter: notAfterSeconds,
           ...(actor === standing ? {} : { device: standing.deviceSerial ?? '' }),
         },
-      });
-    });
-  }
-
-  private async firstUrls(version: Version): Promise<readonly PackUrl[]> {
-    const rows = await this.database.queries
-      .selectFrom('version_packs')
-      .innerJoin('packs', 'packs.id', 'version_packs.pack_id')
-      .select(['packs.id', 'packs.folder_id'])
-      .where('resource_id', '=', version.resource_id)
-      .where('version', '=', version.version)
-      .orderBy('position')
-      .limit(MAX_PACK_URLS)
-      .execute();
-    return Promise.all(rows.map((row) => this.url(row.folder_id, row.id)));
+      }),
+    ]);
   }
 
   private async url(folderId: string, packId: PackId): Promise<PackUrl> {
@@ -283,4 +289,20 @@ export class GrantResource {
     await this.folders.assertMayOpen(grant.folder, standing);
     return grant;
   }
+}
+
+function assertPoint(point: Uint8Array): void {
+  try {
+    jwkFromPoint(point);
+  } catch (cause) {
+    throw new CryptoError('grant.foreign-recipient', 'The recipient key is not a point on P-256.', { cause });
+  }
+}
+
+function isRuled(row: WantedRow | undefined): row is WantedRow & FolderPoliciesTable {
+  return typeof row?.lease_seconds === 'number';
+}
+
+function isFound(row: WantedRow | undefined): row is WantedRow & Version {
+  return typeof row?.version === 'number';
 }

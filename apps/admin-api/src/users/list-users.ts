@@ -1,4 +1,4 @@
-import { parseRole, type Role } from '@azaion/identity';
+import { parseRole, type Role, ROLES } from '@azaion/identity';
 
 import { AdminError } from '../errors.js';
 import { type Database } from '../persistence/database.js';
@@ -36,7 +36,9 @@ export class ListUsers {
       .limit(query.limit + 1);
     if (query.searchEmail !== undefined)
       selection = selection.where('email', 'ilike', `%${query.searchEmail.replace(/[\\%_]/g, '\\$&')}%`);
-    if (query.searchRole !== undefined) selection = selection.where('role', '=', query.searchRole);
+    // Older installations may hold the number.
+    if (query.searchRole !== undefined)
+      selection = selection.where('role', 'in', [query.searchRole, String(ROLES[query.searchRole])]);
     if (query.cursor !== undefined) selection = selection.where('email', '>', query.cursor);
     const rows = await selection.execute();
     const users = rows.slice(0, query.limit).map(toView);

@@ -1,4 +1,4 @@
-import { createHmac } from 'node:crypto';
+import { createHmac, createSecretKey, type KeyObject } from 'node:crypto';
 
 import { type Clock, equalBytes, fromBase64Url, toBase64Url } from '@azaion/kernel';
 import { type SignedPut } from '@azaion/split-resource';
@@ -16,11 +16,15 @@ export type ObjectPermission =
 
 /** Signs and checks the URLs of the file store: HMAC-SHA-256 over method, key, expiry, and for a PUT length and hashes. */
 export class ObjectUrls {
+  private readonly macKey: KeyObject;
+
   /** @param macKey - 32 bytes, the same on every replica. */
   constructor(
-    private readonly macKey: Uint8Array,
+    macKey: Uint8Array,
     private readonly clock: Clock,
-  ) {}
+  ) {
+    this.macKey = createSecretKey(macKey);
+  }
 
   /** Path and query of a URL. */
   sign(permission: ObjectPermission, expiresInSeconds: number): string {
