@@ -141,7 +141,7 @@ export class PlatformDhkem extends DhkemP256HkdfSha256 {
     try {
       const enc = own.getPublicKey();
       const sharedSecret = extractAndExpand(this, this._kdf, dh, concatBytes(enc, this.recipientPoint));
-      return Promise.resolve({ enc: toArrayBuffer(enc), sharedSecret });
+      return await Promise.resolve({ enc: toArrayBuffer(enc), sharedSecret });
     } finally {
       dh.fill(0);
     }

@@ -60,7 +60,7 @@ export class BearerGuard implements CanActivate {
   }
 
   private async authenticate(request: FastifyRequest, reply: FastifyReply): Promise<Caller> {
-    const token = this.recent && bearerToken(request as never);
+    const token = this.recent && bearerToken(request);
     if (this.recent === undefined || typeof token !== 'string') return this.verify(request, reply);
     const known = this.recent.find(token);
     if (known !== undefined) return known;

@@ -82,6 +82,7 @@ export class DesiredBody {
   @ApiProperty({ type: [DesiredResourceBody], maxItems: MAX_DESIRED_RESOURCES })
   @IsArray()
   @ArrayMaxSize(MAX_DESIRED_RESOURCES)
+  @IsObject({ each: true })
   @ValidateNested({ each: true })
   @Type(() => DesiredResourceBody)
   readonly resources!: readonly DesiredResourceBody[];
@@ -195,6 +196,7 @@ export class ReportBody {
   @ApiProperty({ type: [HeldVersionBody], maxItems: MAX_DESIRED_RESOURCES })
   @IsArray()
   @ArrayMaxSize(MAX_DESIRED_RESOURCES)
+  @IsObject({ each: true })
   @ValidateNested({ each: true })
   @Type(() => HeldVersionBody)
   readonly resources!: readonly HeldVersionBody[];

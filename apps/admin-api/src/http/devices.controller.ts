@@ -112,6 +112,7 @@ class EnrolmentBody {
 
   @ApiPropertyOptional({ type: EvidenceBody, description: 'What the TPM says about itself and the keys' })
   @IsOptional()
+  @IsObject()
   @ValidateNested()
   @Type(() => EvidenceBody)
   readonly evidence?: EvidenceBody;

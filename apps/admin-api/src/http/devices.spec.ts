@@ -17,6 +17,39 @@ describe('devices over HTTP', () => {
   const register = (body: object, headers: Record<string, string> = {}) =>
     api.call('POST', '/devices', { token: api.administrator.token, body, headers });
 
+  describe('an enrolment with evidence of another form', () => {
+    const signed = { statement: 'AAAA', signature: 'AAAA' };
+    const good = {
+      endorsementKey: 'AAAA',
+      attestationKey: 'AAAA',
+      agreementKey: 'AAAA',
+      signingKey: 'AAAA',
+      agreementCertified: signed,
+      signingCertified: signed,
+      pcrs: 'sha256:0',
+      pcrValues: [toBase64Url(randomBytes(32))],
+      quote: signed,
+    };
+    let body: EnrolmentBody;
+    beforeAll(async () => {
+      body = await (await TestDevice.register(api)).enrolment();
+    });
+
+    it.each([
+      ['a list', []],
+      ['a list in a list', [[good]]],
+      ['a text', 'evidence'],
+      ['without its quote', { ...good, quote: undefined }],
+      ['with a list for its quote', { ...good, quote: [] }],
+      ['with a list of statements', { ...good, signingCertified: [signed] }],
+      ['with null for a statement', { ...good, agreementCertified: null }],
+    ])('%s is refused by name', async (_, evidence) => {
+      const answer = await api.call('POST', '/devices/azj-0000/enrolment', { body: { ...body, evidence } });
+      expect({ status: answer.status, code: answer.json.code }).toEqual({ status: 400, code: 'request.invalid' });
+      expect(answer.text).toContain('evidence');
+    });
+  });
+
   describe('POST /devices', () => {
     it('numbers devices without gaps in form, race or reuse', async () => {
       const answers = await Promise.all(Array.from({ length: 6 }, () => register({})));

@@ -2,7 +2,16 @@ import { MAX_CERTIFICATE_BYTES, parsePcrSelection, PCR_BYTES, type TpmEvidence }
 import { invalidRequest } from '@azaion/nest-support';
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
-import { ArrayMaxSize, ArrayMinSize, IsArray, IsOptional, IsString, MaxLength, ValidateNested } from 'class-validator';
+import {
+  ArrayMaxSize,
+  ArrayMinSize,
+  IsArray,
+  IsObject,
+  IsOptional,
+  IsString,
+  MaxLength,
+  ValidateNested,
+} from 'class-validator';
 
 import { bytesOf, IsBase64UrlBytes } from './dto.js';
 
@@ -45,11 +54,13 @@ export class EvidenceBody {
   readonly signingKey!: string;
 
   @ApiProperty({ type: StatementBody })
+  @IsObject()
   @ValidateNested()
   @Type(() => StatementBody)
   readonly agreementCertified!: StatementBody;
 
   @ApiProperty({ type: StatementBody })
+  @IsObject()
   @ValidateNested()
   @Type(() => StatementBody)
   readonly signingCertified!: StatementBody;
@@ -67,6 +78,7 @@ export class EvidenceBody {
   readonly pcrValues!: readonly string[];
 
   @ApiProperty({ type: StatementBody })
+  @IsObject()
   @ValidateNested()
   @Type(() => StatementBody)
   readonly quote!: StatementBody;

@@ -172,6 +172,15 @@ describe('desired state and reports over HTTP', () => {
       expect((await asAdministrator('PUT', `/devices/${serial}/desired`, { resources: [] }, known)).status).toBe(412);
     });
 
+    it('makes a group for one of many who want to make it at once', async () => {
+      const answers = await Promise.all(
+        Array.from({ length: 8 }, () =>
+          asAdministrator('PUT', '/groups/raced/desired', { resources: [] }, { 'if-none-match': '*' }),
+        ),
+      );
+      expect(answers.map(({ status }) => status).sort()).toEqual([204, ...Array.from({ length: 7 }, () => 412)]);
+    });
+
     it.each([
       ['a name that was never published', { ...detector, name: 'detectro.onnx' }],
       ['a version that is not there yet', { ...detector, version: 3 }],

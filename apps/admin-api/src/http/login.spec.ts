@@ -273,6 +273,24 @@ describe('the Admin API over HTTP', () => {
     expect(found.json.users.map((user: { email: string }) => user.email)).toEqual(['root@example.com']);
   });
 
+  it('finds the accounts of an older installation by role, which may hold its number', async () => {
+    await api.infrastructure.database.queries
+      .insertInto('users')
+      .values({
+        id: '7a0f8a52-52b5-4d5c-8f1b-0d2a30a6b9f1',
+        email: 'adopted@example.com',
+        password_hash: '',
+        role: '60',
+        created_at: new Date(),
+        is_enabled: true,
+      })
+      .execute();
+    const { json } = await api.call('GET', '/users?searchRole=Service', { token: api.administrator.token });
+    expect(json.users).toEqual([
+      expect.objectContaining({ email: 'adopted@example.com', role: 'Service', roleId: 60 }),
+    ]);
+  });
+
   describe('retired addresses', () => {
     const bodies: [string, string | Uint8Array | undefined, string][] = [
       ['no body', undefined, 'application/json'],

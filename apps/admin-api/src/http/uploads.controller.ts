@@ -39,6 +39,7 @@ import {
   IsArray,
   IsIn,
   IsInt,
+  IsObject,
   IsOptional,
   Matches,
   Max,
@@ -218,6 +219,7 @@ class CommitBody {
   @IsOptional()
   @IsArray()
   @ArrayMaxSize(MAX_IMAGES)
+  @IsObject({ each: true })
   @ValidateNested({ each: true })
   @Type(() => ImageBody)
   readonly images?: readonly ImageBody[];
