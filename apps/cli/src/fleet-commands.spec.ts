@@ -41,6 +41,15 @@ describe('commands of the fleet', () => {
     ['two versions', ['desired', 'set', '--group', 'a', 'models/x@1@2']],
     ['a priority that is no number', ['group', 'create', 'a', '--priority', 'high']],
     ['no serial', ['group', 'add', 'a']],
+    ['a role that does not exist', ['user', 'create', 'a@b.example', '--role', 'Root']],
+    ['an account without a role', ['user', 'create', 'a@b.example']],
+    ['another role that does not exist', ['user', 'set-role', 'a@b.example', 'Root']],
+    ['rights for nobody', ['folder', 'set', 'models', '--read', 'None']],
+    ['no change of a folder', ['folder', 'set', 'models']],
+    ['a folder that cannot be', ['folder', 'show', '../etc']],
+    ['a lease that is no number', ['folder', 'set', 'models', '--lease-days', 'long']],
+    ['a quota that is no number', ['folder', 'set', 'models', '--quota', '1GB']],
+    ['no events', ['audit', 'list', '--limit', '0']],
   ])('refuse %s before anything is asked', async (_, args) => {
     expect({ status: await run(args), said }).toMatchObject({ status: 2 });
   });
@@ -52,6 +61,11 @@ describe('commands of the fleet', () => {
     ['device', 'reset', 'azj-0000'],
     ['group', 'list'],
     ['desired', 'show', '--group', 'all'],
+    ['user', 'list'],
+    ['user', 'disable', 'a@b.example'],
+    ['folder', 'show', 'models'],
+    ['audit', 'list'],
+    ['audit', 'verify'],
   ])('"%s %s" says that nobody is logged in', async (...args) => {
     expect(await run(args.filter((arg) => typeof arg === 'string'))).toBe(3);
     expect(said).toContain('cli.not-logged-in');

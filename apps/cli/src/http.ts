@@ -5,55 +5,63 @@ import { type ExitName } from './exit-codes.js';
 const MAX_PROBLEM_BYTES = 64 * 1024;
 const ANSWER_TIMEOUT_MS = 60_000;
 
-/** One call to a service. */
+/** One call to a service whose answer is a stream, or none: for everything else there are typed clients. */
 export interface ServiceCall {
-  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  readonly method: 'GET' | 'POST';
   /** Base URL without trailing slash plus path. */
   readonly url: string;
-  /** Sent as JSON. */
-  readonly body?: unknown;
   readonly token?: string | undefined;
   readonly accept?: string;
-  readonly headers?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal | undefined;
   /** Until the answer's headers; default one minute. */
   readonly timeoutMs?: number;
 }
 
 /** Calls a service; every answer but a 2xx becomes a failure that says what it means. The caller reads or cancels the body. */
-export async function call(request: ServiceCall): Promise<Response> {
-  const { method, url, body, token, accept, signal } = request;
-  const headers = new Headers({ ...request.headers, accept: accept ?? 'application/json' });
+export async function call({ method, url, token, accept, ...request }: ServiceCall): Promise<Response> {
+  const headers = new Headers({ accept: accept ?? 'application/json' });
   if (token !== undefined) headers.set('authorization', `Bearer ${token}`);
-  if (body !== undefined) headers.set('content-type', 'application/json');
+  return answered(new Request(url, { method, headers }), request.signal, request.timeoutMs);
+}
+
+/** How a typed client calls: as {@link call} does, with a token that is asked for at each call. */
+export function callsWith(
+  token: (() => Promise<string>) | undefined,
+  signal: AbortSignal,
+): (request: Request) => Promise<Response> {
+  return async (request) => {
+    if (token !== undefined) request.headers.set('authorization', `Bearer ${await token()}`);
+    return answered(request, signal);
+  };
+}
+
+/** The content of an answer that a typed client got. @throws CliFailure exit `internal` when it is none. */
+export function contentOf<T>({ data, response }: { readonly data?: T; readonly response: Response }): T {
+  if (typeof data === 'object' && data !== null && !Array.isArray(data)) return data;
+  throw failure('internal', 'service.unexpected', `${origin(response.url)} answered outside its contract.`);
+}
+
+async function answered(
+  request: Request,
+  signal: AbortSignal | undefined,
+  timeoutMs = ANSWER_TIMEOUT_MS,
+): Promise<Response> {
   const waiting = new AbortController();
-  const timer = setTimeout(() => waiting.abort(), request.timeoutMs ?? ANSWER_TIMEOUT_MS);
+  const timer = setTimeout(() => waiting.abort(), timeoutMs);
   let response: Response;
   try {
-    response = await fetch(url, {
-      method,
-      headers,
+    response = await fetch(request, {
       redirect: 'error', // a redirect would carry the token elsewhere
       signal: signal === undefined ? waiting.signal : AbortSignal.any([signal, waiting.signal]),
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
   } catch (error) {
     if (signal?.aborted === true) throw failureOf(signal.reason);
-    throw unreachable(url, error);
+    throw unreachable(request.url, error);
   } finally {
     clearTimeout(timer);
   }
   if (response.ok) return response;
-  throw await problemFailure(url, response);
-}
-
-/** Calls a service and reads its JSON object. */
-export async function callJson(request: ServiceCall): Promise<Readonly<Record<string, unknown>>> {
-  const response = await call(request);
-  const value: unknown = await response.json().catch(() => undefined);
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw failure('internal', 'service.unexpected', `${origin(request.url)} answered outside its contract.`);
-  return value as Record<string, unknown>;
+  throw await problemFailure(request.url, response);
 }
 
 /** Says that a service cannot be reached, and why as far as the system tells. */

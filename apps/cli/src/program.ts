@@ -1,5 +1,6 @@
 import { Command, CommanderError, Option } from 'commander';
 
+import { addAuditCommands, addFolderCommands, addUserCommands } from './administration-commands.js';
 import { usageFailure } from './cli-failure.js';
 import { type CommandContext } from './command-context.js';
 import {
@@ -160,6 +161,9 @@ function commandTree(context: CommandContext, world: CommandWorld): Command {
   addGroupCommands(family('group', 'Groups of devices.'), command, context);
   addDesiredCommands(family('desired', 'What devices shall hold and run.'), command, context);
   addResourceCommands(tree, command, context);
+  addFolderCommands(family('folder', 'What holds for folders.'), command, context);
+  addUserCommands(family('user', 'Accounts of people and services.'), command, context);
+  addAuditCommands(family('audit', 'The record of what happened.'), command, context);
   addKeyCommands(context, tree, command, api);
   addBundleCommands(context, tree, command, api);
   command('prove-split', 'Attack the stores of a running Admin API, and show that neither alone gives anything away.')

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { PassThrough } from 'node:stream';
 
+import { EXIT_CODES } from './exit-codes.js';
 import { runCommandLine } from './program.js';
 
 const reference = readFileSync(new URL('../../../docs/reference/cli.md', import.meta.url), 'utf8');
@@ -29,6 +30,14 @@ describe('docs/reference/cli.md', () => {
     });
     const told = [...reference.matchAll(/[`[ ](--[a-z0-9-]+)/g)].map(([, name]) => name);
     expect([...new Set(told)].toSorted()).toEqual([...new Set(known)].toSorted());
+  });
+
+  it('says what each exit status means, as the help does', () => {
+    const rows = [...reference.matchAll(/^\| (\d+) \| (.+) \|$/gm)].map(([, status, meaning]) => [
+      Number(status),
+      meaning,
+    ]);
+    expect(rows).toEqual(Object.values(EXIT_CODES).map(({ status, meaning }) => [status, meaning]));
   });
 
   it('knows every command', async () => {

@@ -2,7 +2,7 @@ import { type Command, Option } from 'commander';
 
 import { type CommandContext } from './command-context.js';
 import { list, type ListOptions } from './commands/list.js';
-import { pin, type PinOptions, promote, rotateDedupKey, type VersionOptions, withdraw } from './commands/versions.js';
+import { pin, type PinOptions, promote, type VersionOptions, withdraw } from './commands/versions.js';
 import { type CommandMaker } from './fleet-commands.js';
 
 /** What folders hold, and what administrators decide about versions. */
@@ -23,8 +23,4 @@ export function addResourceCommands(tree: Command, make: CommandMaker, context: 
     .action((reference: string, version: string | undefined, options: PinOptions) =>
       pin(context, reference, version, options),
     );
-  const folder = tree.command('folder').description('Folders.');
-  command('rotate-dedup-key <folder>', 'Share no key between what was published and what will be.', folder).action(
-    (name: string, options: VersionOptions) => rotateDedupKey(context, name, options),
-  );
 }

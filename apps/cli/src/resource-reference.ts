@@ -19,6 +19,13 @@ export function parseResourceReference(text: string): ResourceName {
   return resourceName(folder, name);
 }
 
+/** Reads the name of a folder. @throws CliFailure exit `usage`. */
+export function parseFolder(text: string): string {
+  if (!NAME_PATTERN.test(text))
+    throw usageFailure(`"${text}" is not the name of a folder.`, 'Names have letters, digits, ".", "_" and "-".');
+  return text;
+}
+
 /**
  * The name a file is published under when none is given: its own.
  *

@@ -24,9 +24,6 @@ export async function documentText(document: object, path: string): Promise<stri
 
 /** The types of a client for a service. @param document - What the service serves at `/docs/json`. */
 export async function clientTypes(document: object, path: string): Promise<string> {
-  const nodes = await openapiTS(structuredClone(document) as Parameters<typeof openapiTS>[0], {
-    immutable: true,
-    exportType: false,
-  });
+  const nodes = await openapiTS(structuredClone(document) as Parameters<typeof openapiTS>[0]);
   return format(HEADER + astToString(nodes), { ...(await resolveConfig(path)), filepath: path });
 }

@@ -1,10 +1,11 @@
 import { type ResourceName } from '@azaion/kernel';
 
 import { CliFailure, usageFailure } from '../cli-failure.js';
+import { AdminApi } from '../admin-api.js';
 import { type CommandContext } from '../command-context.js';
 import { failure } from '../failure-table.js';
-import { type Facts, FleetApi } from '../fleet/fleet-api.js';
 import { parseWantedVersion, type WantedVersion, wantedVersions, wantedVersionText } from '../fleet/wanted-version.js';
+import { contentOf } from '../http.js';
 import { parseResourceReference } from '../resource-reference.js';
 
 /** How often a change is repeated on what others have changed meanwhile. */
@@ -33,14 +34,28 @@ export interface UnsetDesiredOptions extends DesiredOptions {
 interface Wishes {
   readonly resources: readonly WantedVersion[];
   readonly images: WantedVersion | null;
+  /** Of a group. */
+  readonly priority: number;
+}
+
+/** What an answer says about a group or a device. */
+interface Desired {
+  readonly resources: readonly WantedVersion[];
+  readonly images: WantedVersion | null;
   readonly priority?: number;
+  /** Of a device: with the wishes of its groups. */
+  readonly effective?: Effective;
+}
+
+interface Effective {
+  readonly resources: readonly (WantedVersion & { readonly from: string })[];
+  readonly images: (WantedVersion & { readonly from: string }) | null;
 }
 
 /** `azaion desired show`: what a group or device shall hold and run. */
 export async function showDesired(context: CommandContext, options: DesiredOptions): Promise<void> {
-  const path = pathOf(options);
-  const { facts } = await (await FleetApi.open(context, options.api)).ask('GET', path);
-  context.output.result({ desired: facts }, linesOf(facts));
+  const { desired } = await wishing(await AdminApi.open(context, options.api), options).read();
+  context.output.result({ desired }, linesOf(desired));
 }
 
 /** `azaion desired set`: adds wishes, or changes their versions; the others stay. */
@@ -58,7 +73,7 @@ export async function setDesired(
   await change(context, options, (wishes) => ({
     resources: [...wishes.resources.filter((each) => !names(wanted, each)), ...wanted],
     images: images ?? wishes.images,
-    ...(options.group === undefined ? {} : { priority: options.priority ?? wishes.priority ?? 0 }),
+    priority: options.priority ?? wishes.priority,
   }));
 }
 
@@ -89,66 +104,84 @@ async function change(
   options: DesiredOptions,
   edit: (wishes: Wishes) => Wishes,
 ): Promise<void> {
-  const path = pathOf(options);
-  const fleet = await FleetApi.open(context, options.api);
+  const wishes = wishing(await AdminApi.open(context, options.api), options);
   for (let tries = 1; ; tries += 1) {
-    const { facts, etag } = await fleet.ask('GET', path);
-    const wishes = edit(wishesOf(facts));
+    const { desired: before, etag } = await wishes.read();
     try {
-      const headers = etag === undefined ? {} : { 'if-match': etag };
-      await fleet.request('PUT', path, { body: wishes, headers });
+      await wishes.replace(edit(wishesOf(before)), etag === null ? {} : { 'if-match': etag });
     } catch (error) {
       const raced = error instanceof CliFailure && error.code === 'request.precondition-failed';
       if (raced && tries < MAX_TRIES) continue;
       throw error;
     }
-    const { facts: desired } = await fleet.ask('GET', path);
+    const { desired } = await wishes.read();
     context.output.result({ desired }, linesOf(desired));
     return;
   }
 }
 
-function pathOf({ group, device }: DesiredOptions): readonly string[] {
-  if (group !== undefined && device === undefined) return ['groups', group, 'desired'];
-  if (device !== undefined && group === undefined) return ['devices', device, 'desired'];
+/** What a group or device shall hold, with what the entity tag says that it was. */
+interface Wishing {
+  read(): Promise<{ readonly desired: Desired; readonly etag: string | null }>;
+  replace(wishes: Wishes, headers: Readonly<Record<string, string>>): Promise<unknown>;
+}
+
+function wishing({ routes }: AdminApi, { group, device }: DesiredOptions): Wishing {
+  const told = (
+    answer: Parameters<typeof contentOf<Desired>>[0],
+  ): { readonly desired: Desired; readonly etag: string | null } => ({
+    desired: contentOf(answer),
+    etag: answer.response.headers.get('etag'),
+  });
+  if (group !== undefined && device === undefined) {
+    const params = { path: { name: group } };
+    return {
+      read: async () => told(await routes.GET('/groups/{name}/desired', { params })),
+      replace: ({ resources, images, priority }, headers) =>
+        routes.PUT('/groups/{name}/desired', {
+          params,
+          body: { resources: [...resources], images, priority },
+          headers,
+        }),
+    };
+  }
+  if (device !== undefined && group === undefined) {
+    const params = { path: { serial: device } };
+    return {
+      read: async () => told(await routes.GET('/devices/{serial}/desired', { params })),
+      replace: ({ resources, images }, headers) =>
+        routes.PUT('/devices/{serial}/desired', { params, body: { resources: [...resources], images }, headers }),
+    };
+  }
   throw usageFailure('Say whose wishes: give either --group or --device.');
 }
 
-function wishesOf(facts: Facts): Wishes {
-  const [images = null] = wantedVersions([facts['images']]);
-  const { priority } = facts;
-  return {
-    resources: wantedVersions(facts['resources']),
-    images,
-    ...(typeof priority === 'number' ? { priority } : {}),
-  };
+/** What may be sent back of an answer: a member more would be refused. */
+function wishesOf({ resources, images, priority = 0 }: Desired): Wishes {
+  const [archive = null] = wantedVersions([images]);
+  return { resources: wantedVersions(resources), images: archive, priority };
 }
 
 function names(list: readonly ResourceName[], { folder, name }: ResourceName): boolean {
   return list.some((each) => each.folder === folder && each.name === name);
 }
 
-function linesOf(facts: Facts): string[] {
-  const { effective } = facts;
-  const lines = wishLines(facts);
-  if (typeof effective !== 'object' || effective === null) return lines;
-  return ['For this device alone:', ...lines, 'With its groups:', ...wishLines(effective as Facts)];
+function linesOf(desired: Desired): string[] {
+  const lines = wishLines(desired);
+  const { effective } = desired;
+  if (effective === undefined) return lines;
+  return ['For this device alone:', ...lines, 'With its groups:', ...wishLines(effective)];
 }
 
-function wishLines(facts: Facts): string[] {
-  const [images] = wantedVersions([facts['images']]);
-  const resources = wantedVersions(facts['resources']);
+function wishLines({ resources, images }: Desired | Effective): string[] {
   return [
-    ...resources.map((each) => `  ${wantedVersionText(each)}${origin(facts['resources'], each)}`),
+    ...resources.map((each) => `  ${wantedVersionText(each)}${origin(each)}`),
     ...(resources.length === 0 ? ['  no resources'] : []),
-    `  images: ${images === undefined ? '-' : `${wantedVersionText(images)}${origin([facts['images']], images)}`}`,
+    `  images: ${images === null ? '-' : `${wantedVersionText(images)}${origin(images)}`}`,
   ];
 }
 
 /** Whose wish it is, where the answer says so. */
-function origin(list: unknown, { folder, name }: ResourceName): string {
-  const entry = (Array.isArray(list) ? (list as Facts[]) : []).find(
-    (each) => each['folder'] === folder && each['name'] === name,
-  );
-  return typeof entry?.['from'] === 'string' ? ` (${entry['from']})` : '';
+function origin(wish: WantedVersion): string {
+  return 'from' in wish && typeof wish.from === 'string' ? ` (${wish.from})` : '';
 }

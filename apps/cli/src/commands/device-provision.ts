@@ -7,10 +7,11 @@ import { type DeviceConf, formatDeviceConf, parseDeviceConf } from '@azaion/iden
 import { Secret } from '@azaion/kernel';
 
 import { CliFailure, usageFailure } from '../cli-failure.js';
+import { AdminApi } from '../admin-api.js';
 import { type CommandContext } from '../command-context.js';
 import { failure, systemErrorCode } from '../failure-table.js';
-import { FleetApi } from '../fleet/fleet-api.js';
 import { type Owner, parseOwner, StagingRoot } from '../fleet/staging-root.js';
+import { contentOf } from '../http.js';
 import { parseServiceUrl } from '../resource-reference.js';
 
 const SERIAL = /^[a-z0-9][a-z0-9._-]{0,63}$/;
@@ -49,7 +50,7 @@ export async function provisionDevice(context: CommandContext, root: string, opt
   const owner = options.owner === undefined ? undefined : parseOwner(options.owner);
   const staging = await StagingRoot.open(root);
   const target = await staging.locate(options.path);
-  const fleet = await FleetApi.open(context, options.api);
+  const fleet = await AdminApi.open(context, options.api);
   const surroundings = await surroundingsOf(context, fleet.url, options);
   const known = await readConf(target);
   if (known !== undefined && options.serial !== undefined && options.serial !== known.serial)
@@ -63,7 +64,8 @@ export async function provisionDevice(context: CommandContext, root: string, opt
   const conf = known ?? (await create(fleet, staging, target, options.serial, owner));
   await staging.write(target, formatDeviceConf({ ...conf, ...surroundings }), owner);
   await rm(pendingPath(target), { force: true });
-  for (const group of options.group) await fleet.send('PUT', ['groups', group, 'members', conf.serial]);
+  for (const name of options.group)
+    await fleet.routes.PUT('/groups/{name}/members/{serial}', { params: { path: { name, serial: conf.serial } } });
   const created = known === undefined;
   context.output.result(
     { serial: conf.serial, email: conf.email, created, status, path: target, groups: options.group },
@@ -76,20 +78,18 @@ export async function provisionDevice(context: CommandContext, root: string, opt
 
 /** A fresh device, or the one that an interrupted run made: its key lies beside the file until that is written. */
 async function create(
-  fleet: FleetApi,
+  fleet: AdminApi,
   staging: StagingRoot,
   target: string,
   serial: string | undefined,
   owner: Owner | undefined,
 ): Promise<Pick<DeviceConf, 'serial' | 'email' | 'password'>> {
   const key = serial === undefined ? await pendingKey(staging, target, owner) : `provision:${serial}`;
-  const { facts } = await fleet.ask('POST', ['devices'], {
+  const made = await fleet.routes.POST('/devices', {
     body: serial === undefined ? {} : { serial },
     headers: { 'idempotency-key': key },
   });
-  const { Serial, Email, Password } = facts;
-  if (typeof Serial !== 'string' || typeof Email !== 'string' || typeof Password !== 'string')
-    throw failure('internal', 'service.unexpected', `${fleet.url} answered outside its contract.`);
+  const { Serial, Email, Password } = contentOf(made);
   return { serial: Serial, email: Email, password: new Secret(Password) };
 }
 
@@ -112,7 +112,7 @@ function pendingPath(target: string): string {
  * @returns The device's status; `registered` for one that does not exist yet.
  */
 async function readyToEnrol(
-  fleet: FleetApi,
+  fleet: AdminApi,
   serial: string | undefined,
   written: boolean,
   options: ProvisionOptions,
@@ -138,14 +138,13 @@ async function readyToEnrol(
       `The device ${serial ?? ''} is ${status}: a password would open nothing for it.`,
       'Add --reset to let it enrol again with new keys; what it held must be granted to it anew.',
     );
-  await fleet.send('POST', ['devices', serial, 'reset']);
+  await fleet.routes.POST('/devices/{serial}/reset', { params: { path: { serial } } });
   return 'registered';
 }
 
-async function statusOf(fleet: FleetApi, serial: string): Promise<string | undefined> {
+async function statusOf(fleet: AdminApi, serial: string): Promise<string | undefined> {
   try {
-    const { status } = (await fleet.ask('GET', ['devices', serial])).facts;
-    return typeof status === 'string' ? status : undefined;
+    return contentOf(await fleet.routes.GET('/devices/{serial}', { params: { path: { serial } } })).status;
   } catch (error) {
     if (error instanceof CliFailure && error.code === 'device.not-found') return undefined;
     throw error;

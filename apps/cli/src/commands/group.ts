@@ -1,6 +1,7 @@
 import { type CommandContext } from '../command-context.js';
 import { failure } from '../failure-table.js';
-import { columns, FleetApi, shown } from '../fleet/fleet-api.js';
+import { AdminApi, allPages, PAGE_ENTRIES } from '../admin-api.js';
+import { columns, shown } from '../table.js';
 import { CliFailure } from '../cli-failure.js';
 
 /** Options of every group command. */
@@ -15,13 +16,19 @@ export interface GroupCreateOptions extends GroupOptions {
 
 /** `azaion group list`. */
 export async function listGroups(context: CommandContext, { api }: GroupOptions): Promise<void> {
-  const fleet = await FleetApi.open(context, api);
-  const groups = await fleet.list('groups', 'groups', {});
+  const { routes } = await AdminApi.open(context, api);
+  const groups = await allPages(
+    (cursor) =>
+      routes.GET('/groups', {
+        params: { query: { limit: PAGE_ENTRIES, ...(cursor === undefined ? {} : { cursor }) } },
+      }),
+    (page) => page.groups,
+  );
   const rows = groups.map((group) => [
-    shown(group['name']),
-    shown(group['devices']),
-    shown(group['priority']),
-    shown(group['updatedAt']),
+    shown(group.name),
+    shown(group.devices),
+    shown(group.priority),
+    shown(group.updatedAt),
   ]);
   context.output.result({ groups }, columns(['GROUP', 'DEVICES', 'PRIORITY', 'CHANGED'], rows));
 }
@@ -32,10 +39,13 @@ export async function createGroup(
   name: string,
   { api, priority = 0 }: GroupCreateOptions,
 ): Promise<void> {
-  const fleet = await FleetApi.open(context, api);
+  const { routes } = await AdminApi.open(context, api);
   try {
-    const body = { resources: [], images: null, priority };
-    await fleet.request('PUT', ['groups', name, 'desired'], { body, headers: { 'if-none-match': '*' } });
+    await routes.PUT('/groups/{name}/desired', {
+      params: { path: { name } },
+      headers: { 'if-none-match': '*' },
+      body: { resources: [], images: null, priority },
+    });
   } catch (error) {
     if (!(error instanceof CliFailure) || error.code !== 'request.precondition-failed') throw error;
     throw failure('refused', 'group.exists', `There is a group "${name}" already.`, 'Use it, or take another name.');
@@ -45,8 +55,8 @@ export async function createGroup(
 
 /** `azaion group delete`: its devices stay. */
 export async function deleteGroup(context: CommandContext, name: string, { api }: GroupOptions): Promise<void> {
-  const fleet = await FleetApi.open(context, api);
-  await fleet.send('DELETE', ['groups', name]);
+  const { routes } = await AdminApi.open(context, api);
+  await routes.DELETE('/groups/{name}', { params: { path: { name } } });
   context.output.result({ name }, [
     `Deleted the group ${name}. Its devices stay; what only it wanted is wanted no more.`,
   ]);
@@ -60,9 +70,12 @@ export async function changeMembers(
   serials: readonly string[],
   { api }: GroupOptions,
 ): Promise<void> {
-  const fleet = await FleetApi.open(context, api);
-  const method = change === 'add' ? 'PUT' : 'DELETE';
-  for (const serial of serials) await fleet.send(method, ['groups', name, 'members', serial]);
+  const { routes } = await AdminApi.open(context, api);
+  for (const serial of serials) {
+    const params = { path: { name, serial } };
+    if (change === 'add') await routes.PUT('/groups/{name}/members/{serial}', { params });
+    else await routes.DELETE('/groups/{name}/members/{serial}', { params });
+  }
   context.output.result({ name, [change === 'add' ? 'added' : 'removed']: serials }, [
     `${change === 'add' ? 'In' : 'No longer in'} the group ${name}: ${serials.join(', ')}.`,
   ]);

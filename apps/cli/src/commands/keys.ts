@@ -22,9 +22,10 @@ import {
 import { Secret } from '@azaion/kernel';
 
 import { usageFailure } from '../cli-failure.js';
-import { type CommandContext, serviceUrl } from '../command-context.js';
+import { AdminApi } from '../admin-api.js';
+import { type CommandContext } from '../command-context.js';
 import { failure, systemErrorCode } from '../failure-table.js';
-import { callJson } from '../http.js';
+import { contentOf } from '../http.js';
 import { readPassword } from '../password.js';
 import { unwritable } from '../whole-file.js';
 
@@ -129,14 +130,13 @@ export async function showKeyDocument(
 
 /** Lists the Admin API's statement keys. */
 export async function listStatementKeys(context: CommandContext, options: { readonly api?: string }): Promise<void> {
-  const url = `${await serviceUrl(context, 'api', options.api)}/statement-keys`;
-  const answer = await callJson({ method: 'GET', url, token: await context.session.token(), signal: context.signal });
-  const keys = Array.isArray(answer['keys']) ? (answer['keys'] as Readonly<Record<string, unknown>>[]) : [];
+  const { routes } = await AdminApi.open(context, options.api);
+  const answer = contentOf(await routes.GET('/statement-keys'));
   context.output.result(answer, [
-    `Key document version ${String(answer['documentVersion'])}, good until ${String(answer['documentExpiresAt'])}.`,
-    ...keys.map(
+    `Key document version ${String(answer.documentVersion)}, good until ${answer.documentExpiresAt}.`,
+    ...answer.keys.map(
       ({ kid, createdAt, inDocument, signs }) =>
-        `  ${String(kid)}  made ${String(createdAt)}  ${signs === true ? 'signs' : inDocument === true ? 'trusted' : 'not in the document'}`,
+        `  ${kid}  made ${createdAt}  ${signs ? 'signs' : inDocument ? 'trusted' : 'not in the document'}`,
     ),
   ]);
 }
@@ -146,9 +146,8 @@ export async function makeStatementKey(
   context: CommandContext,
   options: { readonly api?: string; readonly output?: string },
 ): Promise<void> {
-  const url = `${await serviceUrl(context, 'api', options.api)}/statement-keys`;
-  const { token, signal } = { token: await context.session.token(), signal: context.signal };
-  const made = parseStatementKey(await callJson({ method: 'POST', url, token, signal, body: {} }));
+  const { routes } = await AdminApi.open(context, options.api);
+  const made = parseStatementKey(contentOf(await routes.POST('/statement-keys')));
   if (made === undefined)
     throw failure('internal', 'service.unexpected', 'The Admin API answered outside its contract.');
   const text = JSON.stringify(made);
@@ -166,12 +165,11 @@ export async function publishKeyDocument(
   options: { readonly api?: string },
 ): Promise<void> {
   const document = (await readText(path)).trim();
-  const url = `${await serviceUrl(context, 'api', options.api)}/statement-keys/document`;
-  const { token, signal } = { token: await context.session.token(), signal: context.signal };
-  const answer = await callJson({ method: 'PUT', url, token, signal, body: { document } });
+  const { routes } = await AdminApi.open(context, options.api);
+  const answer = contentOf(await routes.PUT('/statement-keys/document', { body: { document } }));
   context.output.result(answer, [
-    `Key document version ${String(answer['version'])} is in force until ${String(answer['expiresAt'])}.`,
-    `${String(answer['signedAnew'])} statements by keys that it leaves out were signed anew.`,
+    `Key document version ${String(answer.version)} is in force until ${answer.expiresAt}.`,
+    `${String(answer.signedAnew)} statements by keys that it leaves out were signed anew.`,
   ]);
 }
 

@@ -1,5 +1,7 @@
+import { loaderClient } from '@azaion/adapters/service-client';
+
 import { type CommandContext, serviceUrl } from '../command-context.js';
-import { callJson } from '../http.js';
+import { callsWith, contentOf } from '../http.js';
 import { formatBytes } from '../format.js';
 import { describeUnlock, parseUnlockStatus } from '../unlock-status.js';
 
@@ -11,12 +13,10 @@ export interface StatusOptions {
 /** F5, F6: what a Loader does right now. */
 export async function status(context: CommandContext, options: StatusOptions): Promise<void> {
   const loader = await serviceUrl(context, 'loader', options.loader);
-  const { signal } = context;
-  const [facts, unlockBody] = await Promise.all([
-    callJson({ method: 'GET', url: `${loader}/status`, signal }),
-    callJson({ method: 'GET', url: `${loader}/unlock/status`, signal }),
-  ]);
-  const unlocking = parseUnlockStatus(unlockBody);
+  const routes = loaderClient({ baseUrl: loader, fetch: callsWith(undefined, context.signal) });
+  const [answer, unlockAnswer] = await Promise.all([routes.GET('/status'), routes.GET('/unlock/status')]);
+  const facts: Readonly<Record<string, unknown>> = { ...contentOf(answer) };
+  const unlocking = parseUnlockStatus({ ...contentOf(unlockAnswer) });
   context.output.result({ loader: facts, unlock: unlocking }, [
     `Loader ${loader}`,
     ...factLines(facts),

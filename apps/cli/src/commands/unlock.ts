@@ -1,11 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
+import { loaderClient } from '@azaion/adapters/service-client';
 import { type UnlockState } from '@azaion/unlock';
 
 import { type CommandContext, serviceUrl } from '../command-context.js';
 import { CliFailure } from '../cli-failure.js';
 import { failure } from '../failure-table.js';
-import { call, callJson } from '../http.js';
+import { call, callsWith, contentOf } from '../http.js';
 import { serverEvents } from '../server-events.js';
 import {
   describePhase,
@@ -31,24 +32,20 @@ export interface UnlockOptions {
 export async function unlock(context: CommandContext, options: UnlockOptions): Promise<void> {
   const loader = await serviceUrl(context, 'loader', options.loader);
   const { signal, output } = context;
+  const routes = loaderClient({ baseUrl: loader, fetch: callsWith(() => context.session.token(), signal) });
   if (options.cancel === true) {
-    await call({ method: 'POST', url: `${loader}/unlock/cancel`, token: await context.session.token(), signal });
+    await routes.POST('/unlock/cancel', { body: {} });
     output.result({ cancelled: true }, ['The run is being stopped. Images that were loaded before it stay.']);
     return;
   }
-  const started = await callJson({
-    method: 'POST',
-    url: `${loader}/unlock`,
-    token: await context.session.token(),
-    signal,
-  });
+  const started = contentOf(await routes.POST('/unlock', { body: {} }));
   const states: UnlockState[] = [];
   const enter = (state: UnlockState): void => {
     if (state === states.at(-1)) return;
     states.push(state);
     output.note(`unlock: ${state}`);
   };
-  enter(parseUnlockStatus(started).state);
+  enter(parseUnlockStatus({ ...started }).state);
   let phase = '';
   const progress = output.progress('unlock');
   let last: ReportedUnlock | undefined;
@@ -97,8 +94,9 @@ async function* statuses(loader: string, signal: AbortSignal): AsyncGenerator<Re
   } catch (error) {
     if (signal.aborted || (error instanceof CliFailure && error.exit === 'network')) throw error;
   }
+  const routes = loaderClient({ baseUrl: loader, fetch: callsWith(undefined, signal) });
   for (;;) {
-    yield parseUnlockStatus(await callJson({ method: 'GET', url: `${loader}/unlock/status`, signal }));
+    yield parseUnlockStatus({ ...contentOf(await routes.GET('/unlock/status')) });
     await delay(POLL_MS, undefined, { signal });
   }
 }

@@ -1,6 +1,7 @@
 import { usageFailure } from '../cli-failure.js';
 import { type CommandContext } from '../command-context.js';
-import { FleetApi } from '../fleet/fleet-api.js';
+import { AdminApi } from '../admin-api.js';
+import { contentOf } from '../http.js';
 import { parseResourceReference, parseVersion } from '../resource-reference.js';
 
 /** Options of the commands on versions. */
@@ -51,9 +52,10 @@ export async function pin(
   if ((remove === true) === (number !== undefined))
     throw usageFailure('Name either a version or --remove.', `For example: azaion pin ${reference} 1`);
   const version = number === undefined ? undefined : parseVersion(number);
-  const service = await FleetApi.open(context, api);
-  if (version === undefined) await service.send('DELETE', ['sealed', folder, name, 'pin']);
-  else await service.send('POST', ['sealed', folder, name, 'pin'], { version });
+  const { routes } = await AdminApi.open(context, api);
+  const params = { path: { folder, name } };
+  if (version === undefined) await routes.DELETE('/sealed/{folder}/{name}/pin', { params });
+  else await routes.POST('/sealed/{folder}/{name}/pin', { params, body: { version } });
   context.output.result({ folder, name, pinned: version ?? null }, [
     version === undefined
       ? `${folder}/${name} is not pinned: requests without a version get the newest.`
@@ -63,9 +65,11 @@ export async function pin(
 
 /** `azaion folder rotate-dedup-key`: what is published from now on shares no key with what was before. */
 export async function rotateDedupKey(context: CommandContext, folder: string, { api }: VersionOptions): Promise<void> {
-  const service = await FleetApi.open(context, api);
-  const { facts } = await service.ask('POST', ['sealed', folder, 'rotate-dedup-key'], { body: {} });
-  context.output.result({ folder, domain: facts['domain'] }, [
+  const { routes } = await AdminApi.open(context, api);
+  const { domain } = contentOf(
+    await routes.POST('/sealed/{folder}/rotate-dedup-key', { params: { path: { folder } } }),
+  );
+  context.output.result({ folder, domain }, [
     `${folder} has a new dedup key. What is there stays readable; the next publish of each resource sends all of it once.`,
   ]);
 }
@@ -79,7 +83,9 @@ async function changeVersion(
 ): Promise<{ readonly folder: string; readonly name: string; readonly version: number }> {
   const { folder, name } = parseResourceReference(reference);
   const version = parseVersion(number);
-  const service = await FleetApi.open(context, api);
-  await service.send('POST', ['sealed', folder, name, 'versions', String(version), change], {});
+  const { routes } = await AdminApi.open(context, api);
+  await routes.POST(`/sealed/{folder}/{name}/versions/{version}/${change}`, {
+    params: { path: { folder, name, version } },
+  });
   return { folder, name, version };
 }

@@ -1,0 +1,55 @@
+import { adminApiClient, type AdminApiClient } from '@azaion/adapters/service-client';
+
+import { type CommandContext, serviceUrl } from './command-context.js';
+import { failure } from './failure-table.js';
+import { callsWith, contentOf } from './http.js';
+
+/** The most entries that the Admin API puts on a page. */
+export const PAGE_ENTRIES = 200;
+
+/** The Admin API as the commands of the person who is logged in call it. */
+export class AdminApi {
+  private constructor(
+    /** Its base URL. */
+    readonly url: string,
+    /** Its routes, by the types of its contract. Every answer but a 2xx has become a failure. */
+    readonly routes: AdminApiClient,
+  ) {}
+
+  /** @param option - `--api`. @throws CliFailure exit `usage` where no address is known. */
+  static async open(context: CommandContext, option: string | undefined): Promise<AdminApi> {
+    const url = await serviceUrl(context, 'api', option);
+    const fetch = callsWith(() => context.session.token(), context.signal);
+    return new AdminApi(url, adminApiClient({ baseUrl: url, fetch }));
+  }
+}
+
+/** A page of a list. */
+interface Page {
+  readonly data?: { readonly cursor?: string };
+  readonly response: Response;
+}
+
+/**
+ * A whole list, page by page.
+ *
+ * @param ask - Asks for the page that begins at a cursor.
+ * @param entries - The entries of a page.
+ */
+export async function allPages<Answer extends Page, Entry>(
+  ask: (cursor: string | undefined) => Promise<Answer>,
+  entries: (page: NonNullable<Answer['data']>) => readonly Entry[],
+): Promise<Entry[]> {
+  const all: Entry[] = [];
+  let cursor: string | undefined;
+  for (;;) {
+    const answer = await ask(cursor);
+    const page = contentOf(answer) as NonNullable<Answer['data']>;
+    const found: unknown = entries(page);
+    if (!Array.isArray(found))
+      throw failure('internal', 'service.unexpected', 'The Admin API answered outside its contract.');
+    all.push(...(found as Entry[]));
+    if (page.cursor === undefined || page.cursor === cursor) return all;
+    cursor = page.cursor;
+  }
+}

@@ -1,0 +1,142 @@
+import { parseRole, type Role, ROLES, WORKING_ROLES } from '@azaion/identity';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+
+import { usageFailure } from './cli-failure.js';
+import { type CommandContext } from './command-context.js';
+import {
+  type AuditListOptions,
+  type AuditOptions,
+  type AuditVerifyOptions,
+  listEvents,
+  showAuditHead,
+  verifyAudit,
+} from './commands/audit.js';
+import {
+  type FolderOptions,
+  type FolderSetOptions,
+  setFolder,
+  showFolder,
+  type WorkingRole,
+} from './commands/folder.js';
+import {
+  changeUse,
+  createUser,
+  deleteUser,
+  listUsers,
+  type NewPasswordOptions,
+  setPassword,
+  setRole,
+  type UserCreateOptions,
+  type UserListOptions,
+  type UserOptions,
+} from './commands/user.js';
+import { rotateDedupKey, type VersionOptions } from './commands/versions.js';
+import { type CommandMaker } from './fleet-commands.js';
+
+const DEFAULT_EVENTS = 50;
+const MAX_BYTES = 2 ** 50;
+
+/** `azaion user`: accounts of people and services. */
+export function addUserCommands(user: Command, make: CommandMaker, context: CommandContext): void {
+  const command = (usage: string, description: string): Command =>
+    make(usage, description, user).addOption(new Option('--api <url>', 'the Admin API'));
+  const password = (): Option =>
+    new Option('--new-password-file <path>', 'read the new password from the first line of a file');
+  command('list', 'List accounts: role, state, last login.')
+    .option('--role <role>', 'accounts with this role only', role)
+    .option('--search <text>', 'accounts with this text in their address only')
+    .action((options: UserListOptions) => listUsers(context, options));
+  command('create <email>', 'Create an account.')
+    .requiredOption('--role <role>', 'what it may do, for example ResourceUploader', role)
+    .addOption(password())
+    .action((email: string, options: UserCreateOptions) => createUser(context, email, options));
+  command('set-role <email> <role>', 'Give an account another role; its sessions end.').action(
+    (email: string, name: string, options: UserOptions) => setRole(context, email, role(name), options),
+  );
+  command('set-password <email>', 'Give an account a new password; its sessions end.')
+    .addOption(password())
+    .action((email: string, options: NewPasswordOptions) => setPassword(context, email, options));
+  command('enable <email>', 'Let an account be used again.').action((email: string, options: UserOptions) =>
+    changeUse(context, 'enable', email, options),
+  );
+  command('disable <email>', 'Keep an account from being used, from the next request on.').action(
+    (email: string, options: UserOptions) => changeUse(context, 'disable', email, options),
+  );
+  command('delete <email>', 'Remove an account; what it published stays.').action(
+    (email: string, options: UserOptions) => deleteUser(context, email, options),
+  );
+}
+
+/** `azaion folder`: what holds for a folder. */
+export function addFolderCommands(folder: Command, make: CommandMaker, context: CommandContext): void {
+  const command = (usage: string, description: string): Command =>
+    make(usage, description, folder).addOption(new Option('--api <url>', 'the Admin API'));
+  command('show <folder>', 'Show the rules of a folder.').action((name: string, options: FolderOptions) =>
+    showFolder(context, name, options),
+  );
+  command('set <folder>', 'Change rules of a folder; the others stay as they are.')
+    .option('--read <roles...>', 'roles that read', workingRoles)
+    .option('--write <roles...>', 'roles that write', workingRoles)
+    .option('--lease-days <number>', 'how long devices may open offline what they were granted', days)
+    .option('--quota <bytes>', 'most bytes of packs, or "none"', quota)
+    .option('--require-attestation', 'grants for attested devices only')
+    .option('--no-require-attestation', 'grants for all devices')
+    .option('--people-may-read', 'grants for people although attestation is required')
+    .option('--no-people-may-read', 'no grants for people where attestation is required')
+    .action((name: string, options: FolderSetOptions) => setFolder(context, name, options));
+  command('rotate-dedup-key <folder>', 'Share no key between what was published and what will be.').action(
+    (name: string, options: VersionOptions) => rotateDedupKey(context, name, options),
+  );
+}
+
+/** `azaion audit`: the record of what happened. */
+export function addAuditCommands(audit: Command, make: CommandMaker, context: CommandContext): void {
+  const command = (usage: string, description: string): Command =>
+    make(usage, description, audit).addOption(new Option('--api <url>', 'the Admin API'));
+  command('list', 'List events, newest first.')
+    .option('--event <name>', 'events of this kind only, for example grant.issued')
+    .option('--actor <id>', 'what this account did')
+    .option('--subject <text>', 'what happened to this, for example models/detector.onnx')
+    .option('--limit <number>', 'how many, at most 200', atLeastOne, DEFAULT_EVENTS)
+    .action((options: AuditListOptions) => listEvents(context, options));
+  command('head', 'Print the end of the chain, to be kept elsewhere.').action((options: AuditOptions) =>
+    showAuditHead(context, options),
+  );
+  command('verify', 'Check the whole chain, and that it still holds a head that was kept elsewhere.')
+    .option('--sequence <number>', 'the number of that head', atLeastOne)
+    .option('--hash <hex>', 'its hash')
+    .action((options: AuditVerifyOptions) => verifyAudit(context, options));
+}
+
+function atLeastOne(text: string): number {
+  if (!/^[1-9][0-9]{0,14}$/.test(text)) throw new InvalidArgumentError('It must be a whole number from 1.');
+  return Number(text);
+}
+
+function role(text: string): Role {
+  const known = parseRole(text);
+  if (known === undefined)
+    throw usageFailure(`"${text}" is not a role.`, `Choose one of ${Object.keys(ROLES).join(', ')}.`);
+  return known;
+}
+
+/** Gathers roles that can be given a right; "None" cannot. */
+function workingRoles(text: string, before: readonly WorkingRole[] = []): readonly WorkingRole[] {
+  const working = WORKING_ROLES.find((known) => known === role(text));
+  if (working === undefined) throw usageFailure(`The role ${text} can be given no rights.`);
+  return [...before, working];
+}
+
+function days(text: string): number {
+  const number = Number(text);
+  if (!/^[0-9]{1,3}(?:\.[0-9]{1,3})?$/.test(text) || number <= 0)
+    throw new InvalidArgumentError('It must be a number of days, such as 7 or 0.5.');
+  return number;
+}
+
+function quota(text: string): number | 'none' {
+  if (text === 'none') return text;
+  if (!/^[0-9]{1,16}$/.test(text) || Number(text) > MAX_BYTES)
+    throw new InvalidArgumentError('It must be a number of bytes, or "none".');
+  return Number(text);
+}

@@ -1,0 +1,75 @@
+import { AdminApi, PAGE_ENTRIES } from '../admin-api.js';
+import { type CommandContext } from '../command-context.js';
+import { failure } from '../failure-table.js';
+import { contentOf } from '../http.js';
+import { columns, shown } from '../table.js';
+
+/** Options of every command on the audit log. */
+export interface AuditOptions {
+  readonly api?: string;
+}
+
+/** Options of `azaion audit list`. */
+export interface AuditListOptions extends AuditOptions {
+  readonly event?: string;
+  readonly actor?: string;
+  readonly subject?: string;
+  readonly limit: number;
+}
+
+/** Options of `azaion audit verify`: a head that was kept elsewhere. */
+export interface AuditVerifyOptions extends AuditOptions {
+  readonly sequence?: number;
+  readonly hash?: string;
+}
+
+/** `azaion audit list`: what happened, newest first. */
+export async function listEvents(context: CommandContext, options: AuditListOptions): Promise<void> {
+  const { api, limit, ...filters } = options;
+  const { routes } = await AdminApi.open(context, api);
+  const query = { limit: Math.min(limit, PAGE_ENTRIES), ...filtersOf(filters) };
+  const { events } = contentOf(await routes.GET('/audit', { params: { query } }));
+  const rows = events.map(({ at, event, actor, subject, address }) => [
+    shown(at),
+    shown(event),
+    shown(actor),
+    shown(subject),
+    shown(address),
+  ]);
+  context.output.result({ events }, columns(['AT', 'EVENT', 'ACTOR', 'SUBJECT', 'FROM'], rows));
+}
+
+/** `azaion audit head`: the end of the chain, to be kept where the database's owner cannot write. */
+export async function showAuditHead(context: CommandContext, { api }: AuditOptions): Promise<void> {
+  const { routes } = await AdminApi.open(context, api);
+  const head = contentOf(await routes.GET('/audit/head'));
+  context.output.result({ head }, [`${String(head.sequence)} ${head.hash}`]);
+}
+
+/** `azaion audit verify`: whether the chain is whole, and still holds a head. @throws CliFailure exit `integrity` when not. */
+export async function verifyAudit(context: CommandContext, options: AuditVerifyOptions): Promise<void> {
+  const { routes } = await AdminApi.open(context, options.api);
+  const { sequence, hash } = options;
+  const query = { ...(sequence === undefined ? {} : { sequence }), ...(hash === undefined ? {} : { hash }) };
+  const verdict = contentOf(await routes.GET('/audit/verify', { params: { query } }));
+  if (!verdict.intact)
+    throw failure(
+      'integrity',
+      'audit.broken',
+      `The chain of the audit log breaks: ${verdict.fault?.kind ?? 'unknown'} at ${String(verdict.fault?.sequence ?? '?')}.`,
+      'Compare with what was exported, and find out who can write to the database.',
+    );
+  context.output.result({ ...verdict }, [`The chain is whole: ${String(verdict.verified)} events.`]);
+}
+
+function filtersOf({ event, actor, subject }: Omit<AuditListOptions, 'api' | 'limit'>): {
+  readonly event?: string;
+  readonly actor?: string;
+  readonly subject?: string;
+} {
+  return {
+    ...(event === undefined ? {} : { event }),
+    ...(actor === undefined ? {} : { actor }),
+    ...(subject === undefined ? {} : { subject }),
+  };
+}
