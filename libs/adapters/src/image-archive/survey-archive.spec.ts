@@ -55,6 +55,24 @@ describe('surveyArchive', () => {
     expect(readBytes).toBeLessThan(256 * 1024);
   });
 
+  // Over a CDN each read is a round trip: 600 ms by satellite.
+  it.each([
+    { layers: 200, sizeBytes: 3000, reads: 5, readBytes: 1.1 * MIB },
+    { layers: 60, sizeBytes: 40_000, reads: 8, readBytes: 3.5 * MIB },
+    { layers: 12, sizeBytes: MIB, reads: 14, readBytes: 0.9 * MIB },
+  ])(
+    'reads an archive of $layers layers of $sizeBytes bytes in at most $reads reads',
+    async ({ layers, sizeBytes, reads, readBytes }) => {
+      const made = await imageArchive([
+        { name: 'a:1', layers: Array.from({ length: layers }, (_, at) => ({ seed: `layer ${at}`, sizeBytes })) },
+      ]);
+      const ranges: ByteRange[] = [];
+      await surveyArchive(ranged(await buffer(made.open()), (range) => ranges.push(range)));
+      expect(ranges.length).toBeLessThanOrEqual(reads);
+      expect(ranges.reduce((sum, { start, end }) => sum + end - start, 0)).toBeLessThan(readBytes);
+    },
+  );
+
   it('tells where each layer lies and under which chain ids it is used', async () => {
     const shared = { seed: 'base', sizeBytes: 100_000 };
     const own = { seed: 'own', sizeBytes: 50_000 };

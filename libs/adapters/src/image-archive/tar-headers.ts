@@ -4,8 +4,13 @@ import { type RangedArchive, UnlockError } from '@azaion/unlock';
 import { invalid } from './image-index.js';
 
 const BLOCK_BYTES = 512;
-/** One read serves many headers where files are small. */
-const WINDOW_BYTES = 64 * 1024;
+/**
+ * One read serves many headers where files are small; where they lie close together the window grows, where a large file was passed over it
+ * shrinks again. Over a network each read is a round trip, and each byte of a window is fetched.
+ */
+const LEAST_WINDOW_BYTES = 64 * 1024;
+const MOST_WINDOW_BYTES = 1024 * 1024;
+const WINDOW_GROWTH = 4;
 const MAX_EXTENDED_HEADER_BYTES = 64 * 1024;
 const MAX_HEADERS = 40_000;
 const CHECKSUM = { start: 148, end: 156 };
@@ -29,6 +34,7 @@ export class UnknownTarForm extends Error {}
 export class ArchiveWindow {
   private start = 0;
   private bytes: Uint8Array = new Uint8Array();
+  private windowBytes = LEAST_WINDOW_BYTES;
 
   constructor(private readonly archive: RangedArchive) {}
 
@@ -42,7 +48,12 @@ export class ArchiveWindow {
     if (end > this.totalBytes)
       throw new UnlockError('unlock.archive-truncated', 'The archive ended too early. Fetch or copy it again.');
     if (start < this.start || end > this.start + this.bytes.length) {
-      const windowEnd = Math.min(this.totalBytes, Math.max(end, start + WINDOW_BYTES));
+      const passedOver = start - (this.start + this.bytes.length);
+      this.windowBytes =
+        this.bytes.length > 0 && passedOver <= this.windowBytes
+          ? Math.min(MOST_WINDOW_BYTES, this.windowBytes * WINDOW_GROWTH)
+          : LEAST_WINDOW_BYTES;
+      const windowEnd = Math.min(this.totalBytes, Math.max(end, start + this.windowBytes));
       this.bytes = await this.archive.read({ start, end: windowEnd });
       this.start = start;
     }

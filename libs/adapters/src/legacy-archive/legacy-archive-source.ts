@@ -1,3 +1,4 @@
+import { createSecretKey, type KeyObject } from 'node:crypto';
 import { type BigIntStats } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 
@@ -50,8 +51,7 @@ export class LegacyArchiveSource extends ArchiveSource {
   }
 
   private async open(fragment: Secret<Uint8Array>, stamp: string): Promise<OpenArchive> {
-    const archive = new LegacyArchiveFile(this.options.path, stamp, legacyArchiveKey(fragment.reveal()));
-    return archive.open();
+    return new LegacyArchiveFile(this.options.path, stamp, keyOf(fragment)).open();
   }
 
   private async stat(): Promise<BigIntStats> {
@@ -71,7 +71,7 @@ class LegacyArchiveFile {
   constructor(
     private readonly path: string,
     private readonly stamp: string,
-    private readonly aesKey: Uint8Array,
+    private readonly aesKey: KeyObject,
   ) {}
 
   async open(): Promise<OpenArchive> {
@@ -143,6 +143,15 @@ class LegacyArchiveFile {
     await file.close();
     throw new UnlockError('unlock.archive-invalid', 'The archive was replaced while it was read. Start again.');
   }
+}
+
+/** The archive's key, held by OpenSSL, which clears it when it is let go; fragment and key are overwritten here. */
+function keyOf(fragment: Secret<Uint8Array>): KeyObject {
+  const bytes = legacyArchiveKey(fragment.reveal());
+  const key = createSecretKey(bytes);
+  bytes.fill(0);
+  fragment.reveal().fill(0);
+  return key;
 }
 
 async function readExactly(file: FileHandle, position: number, sizeBytes: number): Promise<Buffer> {

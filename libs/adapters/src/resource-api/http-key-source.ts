@@ -30,7 +30,9 @@ export class HttpKeySource extends KeySource {
       ({ status }) => refusal(status),
     );
     if (body.length === 0) throw noKey();
-    return new Secret(new Uint8Array(body));
+    const fragment = new Uint8Array(body);
+    body.fill(0);
+    return new Secret(fragment);
   }
 }
 

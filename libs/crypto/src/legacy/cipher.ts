@@ -1,4 +1,11 @@
-import { type Cipheriv, createCipheriv, createDecipheriv, type Decipheriv, randomBytes } from 'node:crypto';
+import {
+  type Cipheriv,
+  createCipheriv,
+  createDecipheriv,
+  type Decipheriv,
+  type KeyObject,
+  randomBytes,
+} from 'node:crypto';
 import { Transform, type TransformCallback } from 'node:stream';
 
 import { CryptoError } from '../errors.js';
@@ -43,11 +50,14 @@ export function legacyDecrypt(aesKey: Uint8Array): Transform {
  * Decrypts whole blocks from anywhere in `IV ‖ AES-256-CBC(plaintext)`, in order. Nothing is checked: padding comes out as it stands, and
  * what comes out is **not authenticated**.
  *
- * @param aesKey - 32 bytes.
+ * @param aesKey - 32 bytes, or a key that keeps them out of JavaScript's memory.
  * @param precedingBlock - The 16 bytes of the file right before the first block that is decrypted: the IV, or the block before.
  * @returns Takes multiples of 16 bytes and gives as many back.
  */
-export function legacyBlockDecipher(aesKey: Uint8Array, precedingBlock: Uint8Array): (blocks: Uint8Array) => Buffer {
+export function legacyBlockDecipher(
+  aesKey: Uint8Array | KeyObject,
+  precedingBlock: Uint8Array,
+): (blocks: Uint8Array) => Buffer {
   const decipher = createDecipheriv(ALGORITHM, aesKey, precedingBlock).setAutoPadding(false);
   return (blocks) => decipher.update(blocks);
 }

@@ -14,6 +14,6 @@ export class InMemoryKeySource extends KeySource {
     const fragment = this.fragments.get(archive);
     return fragment === undefined
       ? Promise.reject(new UnlockError('unlock.key-not-found', 'There is no key for this archive.'))
-      : Promise.resolve(new Secret(fragment));
+      : Promise.resolve(new Secret(Uint8Array.from(fragment)));
   }
 }
