@@ -45,6 +45,8 @@ import {
 } from '@azaion/split-resource';
 import { imageArchive } from '@azaion/testing';
 
+import { tpmTargets } from './tpm-targets.js';
+
 /** Something that reads bytes from outside. */
 export interface FuzzTarget {
   readonly name: string;
@@ -71,7 +73,7 @@ const ROOT_PLACE = {
 
 /** Every reader of bytes from outside that this process can call. Each comes with keys of its own: what is authentic may be badly formed all the same. */
 export async function fuzzTargets(): Promise<readonly FuzzTarget[]> {
-  return [...(await recipes()), ...chunks(), ...(await documents()), ...(await files())];
+  return [...(await recipes()), ...chunks(), ...(await documents()), ...(await files()), ...(await tpmTargets())];
 }
 
 async function recipes(): Promise<FuzzTarget[]> {
