@@ -1,9 +1,18 @@
 import { execFileSync } from 'node:child_process';
-import { readdir, readFile, rename } from 'node:fs/promises';
+import { createCipheriv, createHash, randomBytes } from 'node:crypto';
+import { readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 
-import { describeWith, type DockerDaemon, findProgram, imageArchive, startDockerd } from '@azaion/testing';
+import {
+  describeWith,
+  type DockerDaemon,
+  findProgram,
+  imageArchive,
+  startDockerd,
+  type TempDirectory,
+  tempDirectory,
+} from '@azaion/testing';
 
 import { postJson, startSystem, type StartedSystem } from './started-system.js';
 
@@ -113,20 +122,16 @@ describe('F4 without an engine: the archive goes into a directory', () => {
 
 describeWith(['docker', 'busybox'], 'F4 with a Docker engine', () => {
   let docker: DockerDaemon;
-  let system: StartedSystem;
   beforeAll(async () => {
     docker = await startDockerd();
-    system = await startSystem({ loaderEnv: { UNLOCK_RUNTIME: 'engine', DOCKER_HOST: docker.dockerHost } });
-  }, 120_000);
-  afterAll(async () => {
-    await system.stop();
-    await docker.stop();
-  });
+  }, 60_000);
+  afterAll(() => docker.stop());
 
-  it('opens a pre-deployed archive of a real image, loads it, and verifies it by id', async () => {
-    const reference = 'azaion/detections:latest';
-    const imageId = (): string =>
-      dockerCli(docker, 'image', 'inspect', '--format', '{{.Id}}', reference).toString().trim();
+  const imageId = (reference: string): string =>
+    dockerCli(docker, 'image', 'inspect', '--format', '{{.Id}}', reference).toString().trim();
+
+  /** Makes a real image, saves it, and takes it away again. */
+  function savedImage(reference: string): { readonly id: string; readonly archive: Buffer } {
     const rootFilesystem = execFileSync('tar', ['-C', '/', '-cf', '-', findProgram('busybox')!.slice(1)], {
       maxBuffer: MAX_ARCHIVE_BYTES,
     });
@@ -134,14 +139,79 @@ describeWith(['docker', 'busybox'], 'F4 with a Docker engine', () => {
       input: rootFilesystem,
       env: engineOf(docker),
     });
-    const id = imageId();
-    const saved = dockerCli(docker, 'save', reference);
+    const id = imageId(reference);
+    const archive = dockerCli(docker, 'save', reference);
     dockerCli(docker, 'rmi', '--force', reference);
-    expect(imageId).toThrow();
-    await publishAndPreDeploy(system, saved);
+    expect(() => imageId(reference)).toThrow();
+    return { id, archive };
+  }
 
-    const { last } = await unlock(system);
-    expect(last).toMatchObject({ state: 'ready', error: null });
-    expect(imageId()).toBe(id);
+  it('opens a pre-deployed archive of a real image, loads it, and verifies it by id', async () => {
+    const system = await startSystem({ loaderEnv: { UNLOCK_RUNTIME: 'engine', DOCKER_HOST: docker.dockerHost } });
+    try {
+      const reference = 'azaion/detections:latest';
+      const { id, archive } = savedImage(reference);
+      await publishAndPreDeploy(system, archive);
+      const { last } = await unlock(system);
+      expect(last).toMatchObject({ state: 'ready', error: null });
+      expect(imageId(reference)).toBe(id);
+    } finally {
+      await system.stop();
+    }
+  }, 120_000);
+
+  describe('and an archive of the older format, opened with the key fragment of the Admin API', () => {
+    const REFERENCE = 'azaion/flights:1.4.0';
+    let directory: TempDirectory;
+    let path: string;
+    let allowed: string;
+    let system: StartedSystem;
+    beforeAll(async () => {
+      directory = await tempDirectory('azaion-older');
+      path = join(directory.path, 'images.enc');
+      allowed = join(directory.path, 'allowed');
+      await writeFile(path, 'made later');
+      await writeFile(allowed, `${REFERENCE} sha256:${'0'.repeat(64)}\n`);
+      system = await startSystem({
+        loaderEnv: {
+          UNLOCK_RUNTIME: 'engine',
+          DOCKER_HOST: docker.dockerHost,
+          IMAGES_PATH: path,
+          API_VERSION: '1.4.0',
+          UNLOCK_IMAGES: 'azaion/flights',
+          UNLOCK_ALLOWED_IMAGES_FILE: allowed,
+        },
+      });
+    }, 120_000);
+    afterAll(async () => {
+      await system.stop();
+      await directory.remove();
+    });
+
+    /** As an older publisher: registers the archive, which makes the fragment, and writes `IV ‖ AES-256-CBC(tar)` under its SHA-256. */
+    async function publishOlder(archive: Buffer): Promise<void> {
+      const registered = await fetch(`${system.adminUrl}/binary-split/archives/images`, {
+        method: 'PUT',
+        headers: { authorization: `Bearer ${await system.login(await system.createPerson('ResourceUploader'))}` },
+      });
+      expect(registered.status).toBe(201);
+      const fragment = Buffer.from(await registered.arrayBuffer());
+      const iv = randomBytes(16);
+      const cipher = createCipheriv('aes-256-cbc', createHash('sha256').update(fragment).digest(), iv);
+      await writeFile(path, Buffer.concat([iv, cipher.update(archive), cipher.final()]));
+    }
+
+    it('is refused for want of a key while it is not registered, and by the allow-list; then it is loaded, and there', async () => {
+      const { id, archive } = savedImage(REFERENCE);
+      await writeFile(path, randomBytes(4096));
+      expect((await unlock(system)).last).toMatchObject({ state: 'error', error: 'unlock.key-not-found' });
+      await publishOlder(archive);
+      expect((await unlock(system)).last).toMatchObject({ state: 'error', error: 'unlock.image-mismatch' });
+      expect(() => imageId(REFERENCE)).toThrow();
+      await writeFile(allowed, `${REFERENCE} ${id}\n`);
+      expect((await unlock(system)).last).toMatchObject({ state: 'ready', error: null });
+      expect(imageId(REFERENCE)).toBe(id);
+      expect((await unlock(system)).first).toMatchObject({ state: 'ready' });
+    }, 120_000);
   });
 });

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 
-import { generateP256KeyPair, type PrivateJwk, type PublicJwk, signRaw } from '@azaion/crypto';
+import { generateP256KeyPair, jwkFromPoint, type PrivateJwk, type PublicJwk, signRaw } from '@azaion/crypto';
 import {
   authorizedPolicyDigest,
   bootPoliciesToJson,
@@ -209,10 +209,11 @@ async function certificates(): Promise<FuzzTarget[]> {
     (name) => fixture.certificates[name] ?? '',
   );
   const trust = EndorsementTrust.of(`-----BEGIN CERTIFICATE-----\n${root}\n-----END CERTIFICATE-----`, '');
+  const point = new Uint8Array(Buffer.from(fixture.endorsementKey, 'hex'));
   const key: TpmPublic = {
     attributes: 0,
     authPolicy: new Uint8Array(),
-    key: { kind: 'ecc', scheme: 0x10, point: new Uint8Array(Buffer.from(fixture.endorsementKey, 'hex')) },
+    key: { kind: 'ecc', scheme: 0x10, point },
     name: new Uint8Array(34),
   };
   const seeds = leaves.map((leaf) => Buffer.from(leaf, 'base64'));
@@ -221,7 +222,7 @@ async function certificates(): Promise<FuzzTarget[]> {
     {
       // A good certificate beside a key that is none.
       name: 'tpm-ek-of-certificate',
-      seeds: [rsaArea(), Buffer.from(verificationKeyArea((await generateP256KeyPair()).publicJwk))],
+      seeds: [Buffer.from(verificationKeyArea(jwkFromPoint(point))), rsaArea()],
       read: (bytes) => trust.check(parseTpmPublic(bytes), seeds[0], NOW_MS),
     },
   ];
