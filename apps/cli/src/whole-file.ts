@@ -1,4 +1,4 @@
-import { open, rename, rm, stat } from 'node:fs/promises';
+import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises';
 
 import { usageFailure } from './cli-failure.js';
 import { systemErrorCode } from './failure-table.js';
@@ -24,11 +24,33 @@ export function unwritable(path: string, error: unknown): unknown {
  * @returns Bytes written.
  * @throws CliFailure exit `usage` when the place cannot be written to; whatever `content` throws; `ENOSPC` as it is.
  */
-export async function writeWholeFile(
+export function writeWholeFile(
   path: string,
   content: AsyncIterable<Uint8Array>,
   onBytes: (writtenBytes: number) => void = () => undefined,
 ): Promise<number> {
+  return fillWholeFile(path, async (file) => {
+    let writtenBytes = 0;
+    for await (const bytes of content) {
+      await file.writeFile(bytes);
+      writtenBytes += bytes.length;
+      onBytes(writtenBytes);
+    }
+    return writtenBytes;
+  });
+}
+
+/**
+ * Like {@link writeWholeFile}, for content that is written out of order.
+ *
+ * @param fill - Writes everything; nobody writes into the file any more when it settles.
+ * @returns What `fill` does.
+ * @throws As {@link writeWholeFile}.
+ */
+export async function fillWholeFile<Result>(
+  path: string,
+  fill: (file: FileHandle) => Promise<Result>,
+): Promise<Result> {
   // Asked before the transfer: the rename at its end would fail.
   if ((await stat(path).catch(() => undefined))?.isDirectory() === true)
     throw usageFailure(`${path} is a directory.`, 'Name a file with -o.');
@@ -37,19 +59,15 @@ export async function writeWholeFile(
     throw unwritable(path, error);
   });
   try {
-    let writtenBytes = 0;
+    let result: Result;
     try {
-      for await (const bytes of content) {
-        await file.writeFile(bytes);
-        writtenBytes += bytes.length;
-        onBytes(writtenBytes);
-      }
+      result = await fill(file);
       await file.sync();
     } finally {
       await file.close();
     }
     await rename(partial, path);
-    return writtenBytes;
+    return result;
   } catch (error) {
     await rm(partial, { force: true });
     throw error;

@@ -58,6 +58,7 @@ export {
   verifyRaw,
 } from './p256.js';
 export { type NamedPrivateKey, needsPassphrase, readPrivateKey, writePrivateKey } from './private-key-file.js';
+export { type SealedPlace } from './chunk-run.js';
 export { CHUNK_OVERHEAD_BYTES, type ChunkSecrets, MAX_CHUNK_BYTES, openChunk, sealChunk } from './sealed-chunk.js';
 export {
   DRAFT_VERSION,

@@ -1,7 +1,16 @@
 import { createHash } from 'node:crypto';
 
-import { type ChunkIdentity, type ChunkSecrets, identifyChunk, openChunk, sealChunk } from '@azaion/crypto';
-import { type ByteRange } from '@azaion/kernel';
+import {
+  type ChunkIdentity,
+  type ChunkSecrets,
+  identifyChunk,
+  openChunk,
+  type SealedPlace,
+  sealChunk,
+} from '@azaion/crypto';
+import { type ByteRange, releaseBytes } from '@azaion/kernel';
+
+import { type PlaintextFile } from './ports/plaintext-file.js';
 
 /** A chunk that was named and is to be sealed. */
 export interface ChunkToSeal {
@@ -53,14 +62,6 @@ export abstract class ChunkSealer {
   abstract hashing(algorithm: PublishHash, signal: AbortSignal): RunningHash;
 }
 
-/** Where one chunk lies in a {@link SealedRun}, and what opens it. */
-export interface SealedPlace {
-  /** First byte in the run. */
-  readonly at: number;
-  readonly sealedBytes: number;
-  readonly secrets: ChunkSecrets;
-}
-
 /** Sealed chunks that lie in one piece of memory. */
 export interface SealedRun {
   /** Untrusted. */
@@ -69,11 +70,21 @@ export interface SealedRun {
   readonly movable: boolean;
   /** Inside of the bytes, in the order of the plaintext. */
   readonly chunks: readonly SealedPlace[];
+  /** Where the plaintext goes, once it is checked; handed out when left out. */
+  readonly into?: PlaintextPlace | undefined;
+}
+
+/** Where in a file the plaintext of a run begins. */
+export interface PlaintextPlace {
+  readonly file: PlaintextFile;
+  readonly position: number;
 }
 
 /** Plaintext of consecutive chunks whose tags and hashes were checked. */
 export interface OpenedChunks {
+  /** Empty when it went into a file. */
   readonly plaintext: Buffer;
+  readonly plaintextBytes: number;
   /** How many chunks it is, 1 or more. */
   readonly count: number;
 }
@@ -84,7 +95,7 @@ export abstract class ChunkOpener {
    * Opens the chunks of a run in their order. Work may begin before the first is asked for.
    *
    * @throws CryptoError `chunk.invalid` | `chunk.unsupported-codec` in the turn of the first chunk that does not open; all before it have been
-   *   yielded then.
+   *   yielded then. What the file of the run throws.
    */
   abstract open(run: SealedRun): AsyncGenerator<OpenedChunks, void>;
 }
@@ -147,12 +158,23 @@ function othersTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
+const NOTHING = Buffer.alloc(0);
+
 /** Opens on the calling thread, each chunk when its turn comes. */
 export class InlineChunkOpener extends ChunkOpener {
-  // Async because others work elsewhere.
-  // eslint-disable-next-line @typescript-eslint/require-await
-  override async *open({ bytes, chunks }: SealedRun): AsyncGenerator<OpenedChunks, void> {
-    for (const { at, sealedBytes, secrets } of chunks)
-      yield { plaintext: openChunk(bytes.subarray(at, at + sealedBytes), secrets), count: 1 };
+  override async *open({ bytes, chunks, into }: SealedRun): AsyncGenerator<OpenedChunks, void> {
+    let position = into?.position ?? 0;
+    for (const { at, sealedBytes, secrets } of chunks) {
+      const plaintext = openChunk(bytes.subarray(at, at + sealedBytes), secrets);
+      const { plaintextBytes } = secrets;
+      if (into !== undefined) {
+        const writing = into.file.write(plaintext, position);
+        into.file.usedBy(writing);
+        await writing;
+        releaseBytes(plaintext);
+        position += plaintextBytes;
+      }
+      yield { plaintext: into === undefined ? plaintext : NOTHING, plaintextBytes, count: 1 };
+    }
   }
 }

@@ -1,5 +1,5 @@
 export { ByteIntervals } from './byte-intervals.js';
-export { type ChunkIdentity, identifyChunk } from '@azaion/crypto';
+export { type ChunkIdentity, identifyChunk, type SealedPlace } from '@azaion/crypto';
 export {
   ChunkOpener,
   ChunkSealer,
@@ -7,9 +7,9 @@ export {
   InlineChunkOpener,
   InlineChunkSealer,
   type OpenedChunks,
+  type PlaintextPlace,
   type PublishHash,
   RunningHash,
-  type SealedPlace,
   type SealedRun,
 } from './chunk-work.js';
 export { Chunker, CHUNKING, type ChunkingParameters } from './chunker.js';
@@ -75,6 +75,7 @@ export { ObjectStore, type SignedPut } from './ports/object-store.js';
 export { PackSink, type PackTarget } from './ports/pack-sink.js';
 export { MAX_RANGE_BYTES, type PackLocation, PackSource } from './ports/pack-source.js';
 export { PackStore } from './ports/pack-store.js';
+export { PlaintextFile } from './ports/plaintext-file.js';
 export { SegmentStore } from './ports/segment-store.js';
 export { type TimeMark, TimeMarkStore } from './ports/time-mark-store.js';
 export {

@@ -1,6 +1,7 @@
-import { createWriteStream } from 'node:fs';
-import { pipeline } from 'node:stream/promises';
+import { open } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
+
+import { OpenPlaintextFile } from '@azaion/adapters/file-store';
 
 import { localPacks, openLocally } from './local-opener.js';
 
@@ -24,5 +25,7 @@ const { opened, close } = await openLocally({
   threads: Number(values.threads),
   sources: localPacks(values.packs),
 });
-await pipeline(opened.read(), createWriteStream(values.output, { highWaterMark: 4 * 1024 * 1024 }));
+const file = await open(values.output, 'w');
+await opened.writeTo(new OpenPlaintextFile(file));
+await file.close();
 await close();

@@ -2,12 +2,12 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { ChunkWorkerPool } from '@azaion/adapters/chunk-workers';
-import { DirectoryPackStore, DirectorySegmentStore } from '@azaion/adapters/file-store';
+import { DirectoryPackStore, DirectorySegmentStore, OpenPlaintextFile } from '@azaion/adapters/file-store';
 import { HttpPackSource } from '@azaion/adapters/http-packs';
 import { ApiClient, HttpGrantApi } from '@azaion/adapters/resource-api';
 import { ephemeralRecipient } from '@azaion/crypto';
 import { type ResourceName, SystemClock } from '@azaion/kernel';
-import { FetchResource, PackReader } from '@azaion/split-resource';
+import { type FetchProgress, FetchResource, PackReader } from '@azaion/split-resource';
 
 import { claimDirectory } from '../claimed-directory.js';
 import { usageFailure } from '../cli-failure.js';
@@ -17,7 +17,7 @@ import { formatBytes } from '../format.js';
 import { call } from '../http.js';
 import { profileTrust } from '../profile-trust.js';
 import { parseResourceReference, parseVersion } from '../resource-reference.js';
-import { writeWholeFile } from '../whole-file.js';
+import { fillWholeFile, writeWholeFile } from '../whole-file.js';
 
 const CACHE_LIMIT_BYTES = 20 * 1024 ** 3;
 
@@ -69,17 +69,13 @@ async function directly(
     }).run({ resource, version, recipient: { ...(await ephemeralRecipient()), serial: undefined }, signal });
     const { totalBytes, version: got } = opened.statement;
     let downloadedBytes = 0;
-    const content = opened.read(
-      undefined,
-      (state) => {
-        downloadedBytes = state.downloadedBytes;
-        progress.update(state.openedBytes, totalBytes, `${formatBytes(downloadedBytes)} downloaded`);
-      },
-      signal,
-    );
-    const bytes = await writeWholeFile(path, content);
+    const onProgress = (state: FetchProgress): void => {
+      downloadedBytes = state.downloadedBytes;
+      progress.update(state.openedBytes, totalBytes, `${formatBytes(downloadedBytes)} downloaded`);
+    };
+    await fillWholeFile(path, (file) => opened.writeTo(new OpenPlaintextFile(file), onProgress, signal));
     progress.stop();
-    report(context, resource, got, path, bytes, downloadedBytes);
+    report(context, resource, got, path, totalBytes, downloadedBytes);
   } finally {
     progress.stop();
     await workers.close();

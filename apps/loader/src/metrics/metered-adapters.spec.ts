@@ -140,7 +140,7 @@ describe('chunks that do not open', () => {
     ['in a codec of another release is not damaged', new CryptoError('chunk.unsupported-codec', 'newer'), 0],
     ['that no thread could work on is not damaged', new Error('A worker thread ended.'), 0],
   ])('one %s', async (_, failure, counted) => {
-    const opened: OpenedChunks = { plaintext: Buffer.of(1), count: 1 };
+    const opened: OpenedChunks = { plaintext: Buffer.of(1), plaintextBytes: 1, count: 1 };
     class Failing extends ChunkOpener {
       // eslint-disable-next-line @typescript-eslint/require-await -- others work elsewhere
       override async *open(): AsyncGenerator<OpenedChunks, void> {

@@ -7,7 +7,12 @@ import { type ChunkIdentity, type ChunkToSeal, type PublishHash, type SealedPlac
  * chunks travel as one piece of bytes each: a message of many small arrays costs more than what it asks for.
  */
 export type ChunkTask =
-  | { readonly work: 'open'; readonly bytes: Uint8Array; readonly chunks: readonly SealedPlace[] }
+  | {
+      readonly work: 'open';
+      readonly bytes: Uint8Array;
+      readonly chunks: readonly SealedPlace[];
+      readonly into: OpenFilePlace | undefined;
+    }
   | {
       readonly work: 'identify';
       readonly window: Uint8Array;
@@ -32,6 +37,12 @@ export type ChunkTask =
   | { readonly work: 'digest'; readonly hash: number; readonly algorithm: PublishHash }
   | { readonly work: 'forget'; readonly hash: number };
 
+/** A place in a file that this process holds open. */
+export interface OpenFilePlace {
+  readonly descriptor: number;
+  readonly position: number;
+}
+
 /** A task with the number by which its answer is found. */
 export type ChunkRequest = ChunkTask & { readonly id: number };
 
@@ -44,11 +55,14 @@ export type ChunkAnswer =
   /** {@link writeIdentities}. */
   | { readonly id: number; readonly identities: Uint8Array }
   | { readonly id: number; readonly code: CryptoErrorCode; readonly message: string }
-  | { readonly id: number; readonly crash: string };
+  /** What nobody foresaw, or what the system said, with its code. */
+  | { readonly id: number; readonly crash: string; readonly systemCode?: string };
 
 /** What came of a run: the chunks up to the first that did not open. */
 export interface OpenedRun {
+  /** Empty when it went into a file. */
   readonly plaintext: Uint8Array;
+  readonly plaintextBytes: number;
   readonly count: number;
   /** Why the next chunk did not open; absent when all did. */
   readonly refusal?: { readonly code: CryptoErrorCode; readonly message: string };

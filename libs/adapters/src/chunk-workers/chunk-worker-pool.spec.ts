@@ -1,7 +1,13 @@
 import { randomBytes } from 'node:crypto';
+import { type FileHandle, open, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 
 import { describeChunkOpener, describeChunkSealer } from '@azaion/split-resource/testing';
 
+import { identifyChunk, sealChunk } from '@azaion/crypto';
+import { type TempDirectory, tempDirectory } from '@azaion/testing';
+
+import { OpenPlaintextFile } from '../file-store/index.js';
 import { ChunkWorkerPool } from './chunk-worker-pool.js';
 
 /** Threads run what the build made: they are started by Node itself, outside of the test runner's module loader. */
@@ -12,7 +18,39 @@ describe('ChunkWorkerPool', () => {
 
   afterAll(() => pool.close());
 
-  describeChunkOpener('ChunkWorkerPool', () => pool.opener);
+  let directory: TempDirectory;
+  let files: FileHandle[] = [];
+  beforeAll(async () => {
+    directory = await tempDirectory('azaion-chunk-workers');
+  });
+  afterEach(async () => {
+    for (const file of files) await file.close();
+    files = [];
+  });
+  afterAll(() => directory.remove());
+
+  async function openFile(flags: 'w' | 'r'): Promise<{ file: OpenPlaintextFile; content: () => Promise<Buffer> }> {
+    const path = join(directory.path, 'plaintext');
+    const file = await open(path, flags);
+    files.push(file);
+    return { file: new OpenPlaintextFile(file), content: () => readFile(path) };
+  }
+
+  describeChunkOpener(
+    'ChunkWorkerPool',
+    () => pool.opener,
+    () => openFile('w'),
+  );
+
+  it('fails with the code of the system when a file cannot be written to', async () => {
+    await openFile('w');
+    const { file } = await openFile('r');
+    const { h, key, plaintextBytes } = identifyChunk(Buffer.alloc(1000, 7), randomBytes(32));
+    const bytes = sealChunk(Buffer.alloc(1000, 7), { h, key, plaintextBytes });
+    const chunks = [{ at: 0, sealedBytes: bytes.length, secrets: { h, key, plaintextBytes } }];
+    const opening = pool.opener.open({ bytes, movable: true, chunks, into: { file, position: 0 } });
+    await expect(opening.next()).rejects.toMatchObject({ code: 'EBADF' });
+  });
 
   describeChunkSealer('ChunkWorkerPool', () => pool.sealer);
 

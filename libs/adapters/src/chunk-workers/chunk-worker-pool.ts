@@ -65,7 +65,7 @@ export class ChunkWorkerPool {
   /**
    * Runs one task on the thread with the least to do.
    *
-   * @throws CryptoError as the task does; Error when the thread dies. The pool stays usable.
+   * @throws CryptoError as the task does; Error of the system with its code; Error when the thread dies. The pool stays usable.
    */
   async run(task: ChunkTask): Promise<ChunkAnswer> {
     return this.idlest().run(task);
@@ -110,7 +110,7 @@ class ChunkThread {
     this.worker.on('exit', () => this.fail(new Error('A worker thread ended.')));
   }
 
-  /** @throws CryptoError as the task does; Error when the thread dies. */
+  /** @throws CryptoError as the task does; Error of the system with its code; Error when the thread dies. */
   async run(task: ChunkTask): Promise<ChunkAnswer> {
     if (!this.alive) throw new Error('A worker thread ended.');
     const id = this.nextId++;
@@ -123,7 +123,10 @@ class ChunkThread {
       this.worker.postMessage({ ...task, id } satisfies ChunkRequest, moved);
     }).finally(() => (this.load -= workBytes));
     if ('code' in answer) throw new CryptoError(answer.code, answer.message);
-    if ('crash' in answer) throw new Error(`A chunk could not be worked on: ${answer.crash}`);
+    if ('crash' in answer) {
+      if (answer.systemCode !== undefined) throw Object.assign(new Error(answer.crash), { code: answer.systemCode });
+      throw new Error(`A chunk could not be worked on: ${answer.crash}`);
+    }
     return answer;
   }
 
@@ -165,13 +168,15 @@ class WorkerChunkOpener extends ChunkOpener {
     super();
   }
 
-  override open({ bytes, movable, chunks }: SealedRun): AsyncGenerator<OpenedChunks, void> {
+  override open({ bytes, movable, chunks, into }: SealedRun): AsyncGenerator<OpenedChunks, void> {
     const whole = movable && bytes.byteLength === bytes.buffer.byteLength;
     const opening = this.pool.run({
       work: 'open',
       bytes: whole ? bytes : ownCopy(bytes),
       chunks: chunks.map(({ secrets, ...place }) => ({ ...place, secrets: ownSecrets(secrets) })),
+      into: into && { descriptor: into.file.descriptor, position: into.position },
     });
+    into?.file.usedBy(opening);
     opening.catch(() => undefined); // reported when its turn comes
     return openedChunks(opening);
   }
@@ -180,8 +185,8 @@ class WorkerChunkOpener extends ChunkOpener {
 async function* openedChunks(opening: Promise<ChunkAnswer>): AsyncGenerator<OpenedChunks, void> {
   const answer = await opening;
   if (!('opened' in answer)) throw otherAnswer();
-  const { plaintext, count, refusal } = answer.opened;
-  if (count > 0) yield { plaintext: Buffer.from(plaintext.buffer), count };
+  const { plaintext, plaintextBytes, count, refusal } = answer.opened;
+  if (count > 0) yield { plaintext: Buffer.from(plaintext.buffer), plaintextBytes, count };
   if (refusal !== undefined) throw new CryptoError(refusal.code, refusal.message);
 }
 

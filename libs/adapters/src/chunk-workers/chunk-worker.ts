@@ -1,7 +1,8 @@
 import { createHash, type Hash } from 'node:crypto';
+import { writeSync } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
 
-import { CryptoError, identifyChunk, openChunk, sealChunk } from '@azaion/crypto/chunks';
+import { ChunkRunOpener, CryptoError, identifyChunk, sealChunk } from '@azaion/crypto/chunks';
 import { releaseBytes } from '@azaion/kernel';
 import { type PublishHash, type SealedPlace } from '@azaion/split-resource';
 
@@ -9,6 +10,7 @@ import {
   type ChunkAnswer,
   type ChunkRequest,
   type OpenedRun,
+  type OpenFilePlace,
   readChunksToSeal,
   readRanges,
   writeIdentities,
@@ -34,7 +36,7 @@ function answerTo(request: ChunkRequest): ChunkAnswer {
   try {
     switch (request.work) {
       case 'open':
-        return { id, opened: openRun(request.bytes, request.chunks) };
+        return { id, opened: openRun(request.bytes, request.chunks, request.into) };
       case 'identify': {
         const { window, domainKey } = request;
         const chunks = readRanges(request.chunks);
@@ -57,7 +59,9 @@ function answerTo(request: ChunkRequest): ChunkAnswer {
     }
   } catch (error) {
     if (error instanceof CryptoError) return { id, code: error.code, message: error.message };
-    return { id, crash: error instanceof Error ? error.message : 'unknown failure' };
+    const crash = error instanceof Error ? error.message : 'unknown failure';
+    const systemCode = (error as NodeJS.ErrnoException | undefined)?.code;
+    return { id, crash, ...(systemCode === undefined ? {} : { systemCode }) };
   }
 }
 
@@ -67,23 +71,21 @@ function runningHash(hash: number, algorithm: PublishHash): Hash {
   return running;
 }
 
-/** Opens chunk after chunk into one piece of memory, which costs the other side one message and one write. */
-function openRun(bytes: Uint8Array, chunks: readonly SealedPlace[]): OpenedRun {
-  const plaintext = new Uint8Array(chunks.reduce((sizeBytes, { secrets }) => sizeBytes + secrets.plaintextBytes, 0));
-  let openedBytes = 0;
-  for (const [count, { at, sealedBytes, secrets }] of chunks.entries()) {
-    try {
-      const opened = openChunk(bytes.subarray(at, at + sealedBytes), secrets);
-      plaintext.set(opened, openedBytes);
-      openedBytes += opened.length;
-      releaseBytes(opened);
-    } catch (error) {
-      if (!(error instanceof CryptoError)) throw error;
-      const { code, message } = error;
-      return { plaintext: plaintext.slice(0, openedBytes), count, refusal: { code, message } };
-    }
+const runs = new ChunkRunOpener();
+
+/** Opens a run as one piece of plaintext, which costs the other side one message and one write; or none, when it goes into a file from here. */
+function openRun(bytes: Uint8Array, chunks: readonly SealedPlace[], into: OpenFilePlace | undefined): OpenedRun {
+  const { plaintext, count, refusal } = runs.open(bytes, chunks);
+  let handedOut = new Uint8Array();
+  if (into === undefined) {
+    handedOut = Buffer.allocUnsafeSlow(plaintext.length);
+    handedOut.set(plaintext);
+  } else {
+    for (let written = 0; written < plaintext.length;)
+      written += writeSync(into.descriptor, plaintext, written, plaintext.length - written, into.position + written);
   }
-  return { plaintext, count: chunks.length };
+  const opened = { plaintext: handedOut, plaintextBytes: plaintext.length, count };
+  return refusal === undefined ? opened : { ...opened, refusal: { code: refusal.code, message: refusal.message } };
 }
 
 function sealAll(window: Uint8Array, chunks: Uint8Array, target: Uint8Array): number[] {

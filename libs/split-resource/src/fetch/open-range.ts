@@ -5,6 +5,7 @@ import { type ChunkOpener, type OpenedChunks } from '../chunk-work.js';
 import { ResourceError } from '../errors.js';
 import { type PackId, type PackRef } from '../pack.js';
 import { MAX_PACK_URLS } from '../ports/grant-api.js';
+import { type PlaintextFile } from '../ports/plaintext-file.js';
 import { RECORDS_PER_SEGMENT } from '../recipe/limits.js';
 import { type PackSegment } from '../recipe/pack-segment.js';
 import { type Recipe } from '../recipe/recipe.js';
@@ -64,8 +65,20 @@ export class OpenRange {
     private readonly wanted: ByteRange,
     private readonly onProgress: ((progress: FetchProgress) => void) | undefined,
     signals: readonly AbortSignal[],
+    /** Takes the plaintext instead of who iterates; then the whole resource is read. */
+    private readonly file?: PlaintextFile,
   ) {
     this.signal = AbortSignal.any([this.stop.signal, ...signals]);
+  }
+
+  /** Reads everything into the file. When it returns or throws, nobody writes into the file any more. */
+  async write(): Promise<void> {
+    try {
+      const reading = this.plaintext(); // what it hands out lies in the file already
+      for (let next = await reading.next(); next.done !== true;) next = await reading.next();
+    } finally {
+      await this.file?.unused();
+    }
   }
 
   /** The plaintext, in order. Ending the iteration ends all work behind it. */
@@ -106,10 +119,12 @@ export class OpenRange {
     if (planned.range.end > pack.sizeBytes)
       throw new ResourceError('recipe.invalid', 'The recipe names a chunk outside of its pack.');
     const loaded = await this.readPack(planned, pack, upcoming, planned.range, lastSourceFirst);
+    this.signal.throwIfAborted(); // whose file may be closed by now
     return { planned, pack, upcoming, loaded, opened: this.begin(planned, loaded) };
   }
 
-  private begin({ segment, from, to, range }: PlannedRange, loaded: PackBytes): AsyncGenerator<OpenedChunks, void> {
+  private begin(planned: PlannedRange, loaded: PackBytes): AsyncGenerator<OpenedChunks, void> {
+    const { segment, from, to, range, plaintextStart } = planned;
     const chunks = [];
     for (let index = from; index < to; index++)
       chunks.push({
@@ -117,7 +132,8 @@ export class OpenRange {
         sealedBytes: segment.sealedBytes(index),
         secrets: segment.secrets(index),
       });
-    return this.context.opener.open({ bytes: loaded.bytes, movable: loaded.movable, chunks });
+    const into = this.file && { file: this.file, position: plaintextStart };
+    return this.context.opener.open({ bytes: loaded.bytes, movable: loaded.movable, chunks, into });
   }
 
   private async readPack(
@@ -146,22 +162,28 @@ export class OpenRange {
     let { plaintextStart } = planned;
     let badChunks = 0;
     for (let index = planned.from; index < planned.to;) {
-      let { plaintext, count }: OpenedChunks = { plaintext: Buffer.alloc(0), count: 0 };
+      let { plaintext, plaintextBytes, count }: OpenedChunks = {
+        plaintext: Buffer.alloc(0),
+        plaintextBytes: 0,
+        count: 0,
+      };
       try {
-        ({ plaintext, count } = await nextOf(opened));
+        ({ plaintext, plaintextBytes, count } = await nextOf(opened));
       } catch (error) {
         if (!isBadChunk(error)) throw error;
         await loaded.stored;
         plaintext = await this.openAnew(range, index);
+        plaintextBytes = plaintext.length;
         count = 1;
-        const rest = restOf(planned, index + 1, plaintextStart + plaintext.length);
+        await this.file?.write(plaintext, plaintextStart);
+        const rest = restOf(planned, index + 1, plaintextStart + plaintextBytes);
         // Where one chunk was bad it may be the only one; where two were, all may be.
         if (rest.from < rest.to) ({ opened, loaded } = await this.load(rest, ++badChunks > 1));
       }
       index += count;
       const cutStart = Math.max(0, this.wanted.start - plaintextStart);
-      const cutEnd = Math.min(plaintext.length, this.wanted.end - plaintextStart);
-      plaintextStart += plaintext.length;
+      const cutEnd = Math.min(plaintextBytes, this.wanted.end - plaintextStart);
+      plaintextStart += plaintextBytes;
       this.signal.throwIfAborted();
       this.openedBytes += cutEnd - cutStart;
       this.onProgress?.({

@@ -1,15 +1,32 @@
 /// <reference types="jest" />
 import { createHash, randomBytes } from 'node:crypto';
 
-import { identifyChunk, sealChunk } from '@azaion/crypto';
+import { identifyChunk, type SealedPlace, sealChunk } from '@azaion/crypto';
 
-import { type ChunkOpener, type OpenedChunks, type SealedPlace, type SealedRun } from '../chunk-work.js';
+import { type ChunkOpener, type OpenedChunks, type SealedRun } from '../chunk-work.js';
+import { type PlaintextFile } from '../ports/plaintext-file.js';
 
 /** Bytes before, between and after the sealed chunks of a run, as other chunks of a pack lie there. */
 const GAP_BYTES = 100;
 
-/** The contract of {@link ChunkOpener}. @param opener - Used by one test after another; the caller closes it. */
-export function describeChunkOpener(name: string, opener: () => ChunkOpener): void {
+/** A file that an opener under test writes into. */
+export interface PlaintextFileHarness {
+  readonly file: PlaintextFile;
+  /** What is in it now. */
+  readonly content: () => Promise<Buffer>;
+}
+
+/**
+ * The contract of {@link ChunkOpener}.
+ *
+ * @param opener - Used by one test after another; the caller closes it.
+ * @param openFile - An empty file, which the caller closes after the test.
+ */
+export function describeChunkOpener(
+  name: string,
+  opener: () => ChunkOpener,
+  openFile: () => Promise<PlaintextFileHarness>,
+): void {
   describe(`${name} as a ChunkOpener`, () => {
     const domainKey = randomBytes(32);
 
@@ -76,6 +93,50 @@ export function describeChunkOpener(name: string, opener: () => ChunkOpener): vo
       expect(createHash('sha256').update(around).digest('hex')).toBe(before);
     });
 
+    describe('into a file', () => {
+      const POSITION = 1000;
+      let file: PlaintextFile;
+      let content: () => Promise<Buffer>;
+      beforeEach(async () => {
+        ({ file, content } = await openFile());
+      });
+
+      it.each([true, false])('writes many chunks to their places and hands out none (movable: %s)', async (movable) => {
+        const plaintexts = Array.from({ length: 60 }, (_, index) => randomBytes(1 + index * 977));
+        const into = { file, position: POSITION };
+        let [count, plaintextBytes] = [0, 0];
+        for await (const opened of opener().open({ ...sealedRun(plaintexts, movable), into })) {
+          expect(opened.plaintext).toHaveLength(0);
+          count += opened.count;
+          plaintextBytes += opened.plaintextBytes;
+        }
+        const whole = Buffer.concat(plaintexts);
+        expect({ count, plaintextBytes }).toEqual({ count: 60, plaintextBytes: whole.length });
+        expect((await content()).equals(Buffer.concat([Buffer.alloc(POSITION), whole]))).toBe(true);
+      });
+
+      it('writes nothing of a chunk that does not open, and nothing behind it', async () => {
+        const plaintexts = Array.from({ length: 5 }, () => randomBytes(5000));
+        const run = sealedRun(plaintexts, true);
+        const at = run.chunks[2]!.at + 2000;
+        run.bytes[at] = (run.bytes[at] ?? 0) ^ 1;
+        await expect(allOf(opener().open({ ...run, into: { file, position: 0 } }))).rejects.toMatchObject({
+          code: 'chunk.invalid',
+        });
+        expect((await content()).equals(Buffer.concat(plaintexts.slice(0, 2)))).toBe(true);
+      });
+
+      it('leaves the file once it says that it is unused, also when nobody waits for the run', async () => {
+        const plaintexts = Array.from({ length: 30 }, () => randomBytes(50_000));
+        const opened = opener().open({ ...sealedRun(plaintexts), into: { file, position: 0 } });
+        void opened.next().catch(() => undefined);
+        await file.unused();
+        const before = await content();
+        await file.unused();
+        expect((await content()).equals(before)).toBe(true);
+      });
+    });
+
     it('lets the reader stop early', async () => {
       const opened = opener().open(sealedRun([randomBytes(1000), randomBytes(1000)]));
       await opened.next();
@@ -91,5 +152,6 @@ async function allOf(opened: AsyncIterable<OpenedChunks>): Promise<OpenedChunks>
     parts.push(plaintext);
     chunks += count;
   }
-  return { plaintext: Buffer.concat(parts), count: chunks };
+  const plaintext = Buffer.concat(parts);
+  return { plaintext, plaintextBytes: plaintext.length, count: chunks };
 }

@@ -6,6 +6,7 @@ export {
 } from './in-memory-admin-api.js';
 export { InMemoryLeaseStore, InMemoryTimeMarkStore } from './in-memory-lease-store.js';
 export { InMemoryObjectStore, InMemoryPackSink, InMemoryPackSource } from './in-memory-object-store.js';
+export { InMemoryPlaintextFile } from './in-memory-plaintext-file.js';
 export { InMemoryPackStore } from './in-memory-pack-store.js';
 export { InMemorySegmentStore } from './in-memory-segment-store.js';
 export { InMemoryStatementTrust } from './in-memory-statement-trust.js';
