@@ -7,10 +7,10 @@ import { CryptoError, KEK_BYTES, KekRing, type KeyPurpose, KeyVault, MAX_KEKS } 
 import { fromBase64Url, toBase64Url } from '@azaion/kernel';
 
 import { replaceDurably } from '../file-store/index.js';
+import { othersMayUse } from './secret-file-mode.js';
 
 /** A line is base64url of 32 bytes and its end: more than this is not a key file. */
 const MAX_FILE_BYTES = MAX_KEKS * 48;
-const OTHERS_MAY = 0o077;
 
 /** How a key file is opened. */
 export interface FileKeyVaultOptions {
@@ -31,7 +31,7 @@ interface ReadKeys {
 
 /**
  * A key vault whose keys stand in a file: a line of base64url (32 bytes) for each, the current one first, earlier ones below until everything
- * has been wrapped anew. The file belongs to the service alone (mode 0600). A running service notices a changed file within 5 seconds, or at
+ * has been wrapped anew. The file belongs to the service alone (mode 0600), or is root's and handed to its group (0440). A running service notices a changed file within 5 seconds, or at
  * once when it meets a row that names a key it does not have; a changed file that cannot be used is left alone and the keys at hand stay.
  */
 export class FileKeyVault extends KeyVault {
@@ -178,9 +178,9 @@ async function readKeys(path: string): Promise<{ readonly keks: readonly Uint8Ar
   const file = await open(path, 'r');
   try {
     const stats = await file.stat();
-    const { mode, size } = stats;
-    if ((mode & OTHERS_MAY) !== 0) throw new KeyFileProblem('others may read or change it, set its mode to 0600');
-    if (size > MAX_FILE_BYTES) throw new KeyFileProblem('it is too long');
+    if (othersMayUse(stats, process.getuid?.()))
+      throw new KeyFileProblem('others may read or change it, set its mode to 0600');
+    if (stats.size > MAX_FILE_BYTES) throw new KeyFileProblem('it is too long');
     const lines = (await file.readFile('utf8')).replace(/\n$/, '').split('\n');
     const keks = lines.map((line) => {
       const key = fromBase64Url(line, KEK_BYTES);
