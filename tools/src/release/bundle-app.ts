@@ -3,6 +3,7 @@ import { basename, join } from 'node:path';
 
 import { build, type Metafile } from 'esbuild';
 
+import { commonjsNames } from './commonjs-names.js';
 import { type ReleasedApp } from './released-apps.js';
 
 /**
@@ -58,6 +59,7 @@ export async function bundleApp(workspace: string, name: string, app: ReleasedAp
     legalComments: 'none', // the licences are collected apart
     tsconfigRaw: '{}',
     external: [...ABSENT, ...app.packages],
+    plugins: [commonjsNames],
     banner: { js: COMMONJS_SURROUNDINGS },
     metafile: true,
     logLevel: 'silent',
@@ -68,12 +70,13 @@ export async function bundleApp(workspace: string, name: string, app: ReleasedAp
   refuseStrangers(outputs, app);
   return {
     sizeBytes: outputs.reduce((sum, { bytes }) => sum + bytes, 0),
-    inputs: [
-      ...new Set(
-        outputs.flatMap(({ inputs }) => Object.keys(inputs).filter((path) => (inputs[path]?.bytesInOutput ?? 0) > 0)),
-      ),
-    ].sort(),
+    // What a plugin made stands for a file that is among them itself.
+    inputs: [...new Set(outputs.flatMap(codeIn))].filter((path) => !/^[a-z-]+:/.test(path)).sort(),
   };
+}
+
+function codeIn({ inputs }: Metafile['outputs'][string]): string[] {
+  return Object.keys(inputs).filter((path) => (inputs[path]?.bytesInOutput ?? 0) > 0);
 }
 
 /** What is neither in the bundle nor beside it must be known to be absent, or it is missed on the device. */

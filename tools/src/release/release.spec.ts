@@ -13,6 +13,7 @@ import { type BillOfMaterials } from './bill-of-materials.js';
 
 const run = promisify(execFile);
 const APPS = ['admin-api', 'cli', 'loader'] as const;
+const ADMINISTRATOR = { email: 'root@example.com', password: 'correct horse battery' };
 const RELEASE_TIMEOUT_MS = 120_000;
 
 async function filesBelow(directory: string): Promise<string[]> {
@@ -97,20 +98,34 @@ describe('what is delivered of the apps', () => {
     });
   });
 
-  it('serves, with the same description of its API as what was compiled, from an Admin API', async () => {
+  it('logs in and serves, with the same description of its API as what was compiled, from an Admin API', async () => {
     const describe = async (main: string): Promise<unknown> => {
       const port = await freePort();
       const data = await tempDirectory('azaion-release-data');
       const service = await startProcess({
         command: process.execPath,
         args: [main],
-        env: { ADMIN_HOST: '127.0.0.1', ADMIN_PORT: String(port), ADMIN_DATA_DIR: data.path, LOG_LEVEL: 'error' },
+        env: {
+          ADMIN_HOST: '127.0.0.1',
+          ADMIN_PORT: String(port),
+          ADMIN_DATA_DIR: data.path,
+          BOOTSTRAP_ADMIN_EMAIL: ADMINISTRATOR.email,
+          BOOTSTRAP_ADMIN_PASSWORD: ADMINISTRATOR.password,
+          LOG_LEVEL: 'error',
+        },
         ready: answersHttp(`http://127.0.0.1:${port}/health/ready`),
         readyTimeoutMs: RELEASE_TIMEOUT_MS,
       });
       try {
         const page = await fetch(`http://127.0.0.1:${port}/docs/swagger-ui-bundle.js`);
         expect(page.status).toBe(200);
+        // Through validation, native code and the database.
+        const login = await fetch(`http://127.0.0.1:${port}/login`, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json' },
+          body: JSON.stringify(ADMINISTRATOR),
+        });
+        expect(await login.json()).toMatchObject({ access_token: expect.any(String) as string });
         return await (await fetch(`http://127.0.0.1:${port}/docs/json`)).json();
       } finally {
         await service.stop();
