@@ -1,0 +1,111 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { describeWith, runCommand } from '@azaion/testing';
+
+import { settingNames } from '../docs/workspace-configuration.js';
+import { WORKSPACE } from '../started-service.js';
+import { documentsIn } from './documents.js';
+
+interface Service {
+  readonly image: string;
+  readonly user?: string;
+  readonly privileged?: boolean;
+  readonly read_only?: boolean;
+  readonly cap_drop?: readonly string[];
+  readonly security_opt?: readonly string[];
+  readonly ports?: readonly string[];
+  readonly devices?: readonly string[];
+  readonly volumes?: readonly (string | object)[];
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
+interface Composition {
+  readonly services: Readonly<Record<string, Service>>;
+  readonly secrets?: Readonly<Record<string, { readonly file: string }>>;
+}
+
+const DEVICE = { LOADER_IMAGE: 'registry.example.com/azaion/loader:main', DOCKER_GROUP_ID: '998', TSS_GROUP_ID: '115' };
+
+const known = new Map<string, Promise<Composition>>();
+
+/** What compose makes of a file, once for each: checked by its schema, with every variable put in. @throws Error with what compose says. */
+function resolved(name: string, env: Readonly<Record<string, string>> = {}): Promise<Composition> {
+  const key = JSON.stringify([name, env]);
+  const answer = known.get(key) ?? resolve(name, env);
+  known.set(key, answer);
+  return answer;
+}
+
+async function resolve(name: string, env: Readonly<Record<string, string>>): Promise<Composition> {
+  const file = join(WORKSPACE, 'deploy', 'compose', `${name}.yaml`);
+  const variables = Object.entries(env).map(([key, value]) => `${key}=${value}`);
+  const [composition] = documentsIn(
+    await runCommand('env', [
+      '--ignore-environment',
+      `PATH=${process.env['PATH'] ?? ''}`,
+      ...variables,
+      'docker-compose',
+      '--file',
+      file,
+      'config',
+    ]),
+  );
+  return composition as Composition;
+}
+
+describeWith('compose', 'The compose files', () => {
+  const own = ({ services }: Composition): Service[] =>
+    Object.entries(services).flatMap(([name, service]) => (name === 'postgres' ? [] : [service]));
+
+  it.each([
+    ['developer', {}],
+    ['device', DEVICE],
+  ] as const)('for a %s confines the services, and gives out no port beyond the machine', async (name, env) => {
+    const composition = await resolved(name, env);
+    expect(own(composition).length).toBeGreaterThan(0);
+    for (const service of own(composition)) {
+      expect(service).toMatchObject({
+        read_only: true,
+        cap_drop: ['ALL'],
+        security_opt: ['no-new-privileges:true'],
+      });
+      expect(service.privileged ?? false).toBe(false);
+    }
+    for (const port of Object.values(composition.services).flatMap(({ ports = [] }) => ports))
+      expect(port).toMatch(/^127\.0\.0\.1:/);
+  });
+
+  it.each([
+    ['developer', {}],
+    ['device', DEVICE],
+  ] as const)('for a %s sets only what the services know', async (name, env) => {
+    const settings = settingNames((path) => readFileSync(join(WORKSPACE, path), 'utf8'));
+    for (const { environment = {} } of own(await resolved(name, env)))
+      for (const setting of Object.keys(environment)) expect(settings).toContain(setting);
+  });
+
+  it('for a developer has both services and a database, and needs nothing to be set', async () => {
+    expect(Object.keys((await resolved('developer')).services).sort()).toEqual(['admin-api', 'loader', 'postgres']);
+  });
+
+  it('for a device has the TPM that others share, the engine’s socket, lasting data, and secrets as files', async () => {
+    const { services, secrets } = await resolved('device', DEVICE);
+    const loader = services['loader'];
+    expect(loader?.devices).toEqual(['/dev/tpmrm0:/dev/tpmrm0']);
+    const volumes = (loader?.volumes ?? []).map((volume) => JSON.stringify(volume));
+    expect(volumes).toEqual(
+      expect.arrayContaining([
+        expect.stringMatching(/^"data:\/data/),
+        expect.stringMatching(/^"\/var\/run\/docker\.sock:\/var\/run\/docker\.sock/),
+      ]),
+    );
+    expect(secrets).toEqual({ 'device.conf': { file: '/etc/azaion/device.conf' } });
+    expect(JSON.stringify(loader?.environment)).not.toMatch(/password|secret_key|token/i);
+  });
+
+  it.each(Object.keys(DEVICE))('for a device says what %s is when it is not set', async (name) => {
+    const others = Object.entries(DEVICE).filter(([other]) => other !== name);
+    await expect(resolved('device', Object.fromEntries(others))).rejects.toThrow(name);
+  });
+});
