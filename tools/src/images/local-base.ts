@@ -1,39 +1,52 @@
-import { cp, mkdir, readFile, realpath, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
 import { findProgram, runCommand } from '@azaion/testing';
 
 import { WORKSPACE } from '../started-service.js';
+import { type Architecture, OWN_ARCHITECTURE } from './emulation.js';
 
-const BOOTSTRAP_TIMEOUT_MS = 15 * 60_000;
+const BOOTSTRAP_TIMEOUT_MS = 30 * 60_000;
 const CERTIFICATES = 'etc/ssl/certs/ca-certificates.crt';
 
-/** Where npm lies: above `bin/npm-cli.js`. */
-async function npmDirectory(): Promise<string> {
-  return dirname(dirname(await realpath(findProgram('npm') ?? 'npm')));
+/** Images that a registry would otherwise provide, by the names of the Dockerfile's build arguments. */
+export interface LocalBase {
+  /** A Debian with Node and npm. */
+  readonly BASE_IMAGE: string;
+  /** A Docker CLI and its compose. */
+  readonly DOCKER_CLI_IMAGE: string;
 }
 
 /**
- * Makes what a registry would otherwise provide: a Debian with Node and npm as base image, and an image with a Docker CLI. Both come from this
- * machine and its Debian mirror. The base trusts what this machine trusts, so that `npm ci` works inside of it.
+ * Makes what a registry would otherwise provide, from this machine and its Debian mirror. The base trusts what this machine trusts, so that `npm ci` and
+ * `apt-get` work inside of it. For another processor its programs must run here, see `emulate`.
  *
  * @param docker - Runs the Docker CLI against the engine that gets the images.
- * @param directory - Room for a root file system, about 400 MB.
- * @returns The names of the images, as build arguments.
+ * @param directory - Room for a root file system, about 600 MB; nothing is left of it.
  */
 export async function makeLocalBase(
   docker: (...args: string[]) => Promise<string>,
   directory: string,
-): Promise<{ readonly BASE_IMAGE: string; readonly DOCKER_CLI_IMAGE: string }> {
+  architecture: Architecture,
+): Promise<LocalBase> {
   if (findProgram('debootstrap') === undefined)
     throw new Error('debootstrap is missing; on Debian: apt-get install debootstrap');
-  const root = join(directory, 'base');
+  const root = join(directory, `base-${architecture}`);
   await runCommand(
     'debootstrap',
-    ['--variant=minbase', '--include=ca-certificates', 'bookworm', root, await debianMirror()],
+    [
+      `--arch=${architecture}`,
+      '--variant=minbase',
+      '--include=ca-certificates',
+      'bookworm',
+      root,
+      await debianMirror(),
+    ],
     BOOTSTRAP_TIMEOUT_MS,
   );
-  await cp(join(WORKSPACE, 'node_modules', 'node', 'bin', 'node'), join(root, 'usr/local/bin/node'));
+  await rm(join(root, 'var/cache/apt/archives'), { recursive: true });
+  await mkdir(join(root, 'var/cache/apt/archives/partial'), { recursive: true });
+  await cp(await nodeFor(architecture, directory), join(root, 'usr/local/bin/node'));
   await cp(await npmDirectory(), join(root, 'usr/local/lib/node_modules/npm'), { recursive: true });
   for (const name of ['npm', 'npx'])
     await symlink(`../lib/node_modules/npm/bin/${name}-cli.js`, join(root, 'usr/local/bin', name));
@@ -42,20 +55,70 @@ export async function makeLocalBase(
   const registry = (await runCommand('npm', ['config', 'get', 'registry'])).trim();
   await writeFile(join(root, 'root/.npmrc'), `registry=${registry}\ncafile=/${CERTIFICATES}\n`);
 
-  const cli = join(directory, 'cli');
+  const cli = join(directory, `cli-${architecture}`);
   const plugin = join(cli, 'usr/local/libexec/docker/cli-plugins/docker-compose');
   await mkdir(join(cli, 'usr/local/bin'), { recursive: true });
   await mkdir(dirname(plugin), { recursive: true });
-  await cp(findProgram('docker') ?? 'docker', join(cli, 'usr/local/bin/docker'));
+  await cp(await dockerCliFor(architecture, directory, root), join(cli, 'usr/local/bin/docker'));
   await cp(findProgram('docker-compose') ?? '/bin/true', plugin); // its place must be there; Debian has it apart
-  return { BASE_IMAGE: await imported(docker, root, 'base'), DOCKER_CLI_IMAGE: await imported(docker, cli, 'cli') };
+  const base = {
+    BASE_IMAGE: await imageOf(docker, root, `azaion-base:${architecture}`, architecture),
+    DOCKER_CLI_IMAGE: await imageOf(docker, cli, `azaion-docker-cli:${architecture}`, architecture),
+  };
+  for (const path of [root, cli]) await rm(path, { recursive: true });
+  return base;
 }
 
-async function imported(docker: (...args: string[]) => Promise<string>, root: string, name: string): Promise<string> {
-  const archive = `${root}.tar`;
-  await runCommand('tar', ['--directory', root, '--create', '--file', archive, '.']);
-  await docker('import', archive, `azaion-${name}:local`);
-  return `azaion-${name}:local`;
+/** Where npm lies: above `bin/npm-cli.js`. */
+async function npmDirectory(): Promise<string> {
+  return dirname(dirname(await realpath(findProgram('npm') ?? 'npm')));
+}
+
+/** The Node that the workspace brings for this machine, or the same release for another one. */
+async function nodeFor(architecture: Architecture, directory: string): Promise<string> {
+  const own = join(WORKSPACE, 'node_modules', 'node');
+  if (architecture === OWN_ARCHITECTURE) return join(own, 'bin', 'node');
+  const { version } = JSON.parse(await readFile(join(own, 'package.json'), 'utf8')) as { readonly version: string };
+  const name = `node-linux-${architecture === 'amd64' ? 'x64' : 'arm64'}`;
+  const place = join(directory, `node-${architecture}`);
+  await mkdir(place, { recursive: true });
+  await writeFile(join(place, 'package.json'), '{}');
+  const install = ['install', '--prefix', place, '--no-save', '--force', '--ignore-scripts', `${name}@${version}`];
+  await runCommand('npm', install, BOOTSTRAP_TIMEOUT_MS);
+  return join(place, 'node_modules', name, 'bin', 'node');
+}
+
+/** This machine's Docker CLI, or Debian's for another processor. */
+async function dockerCliFor(architecture: Architecture, directory: string, root: string): Promise<string> {
+  if (architecture === OWN_ARCHITECTURE) return findProgram('docker') ?? 'docker';
+  await runCommand(
+    'chroot',
+    [root, 'sh', '-c', 'cd /tmp && apt-get -qq update && apt-get -qq download docker.io'],
+    BOOTSTRAP_TIMEOUT_MS,
+  );
+  const unpacked = join(directory, `docker-${architecture}`);
+  await runCommand('sh', ['-c', `dpkg-deb --extract ${root}/tmp/docker.io_*.deb ${unpacked}`]);
+  await runCommand('sh', [
+    '-c',
+    `rm ${root}/tmp/*.deb && rm -r ${root}/var/lib/apt/lists && mkdir ${root}/var/lib/apt/lists`,
+  ]);
+  return join(unpacked, 'usr', 'bin', 'docker');
+}
+
+/** An image of this one layer. Built and not imported, because an import takes every image for one of this machine's processor. */
+async function imageOf(
+  docker: (...args: string[]) => Promise<string>,
+  root: string,
+  name: string,
+  architecture: Architecture,
+): Promise<string> {
+  const context = `${root}-context`;
+  await mkdir(context);
+  await runCommand('tar', ['--directory', root, '--create', '--file', join(context, 'root.tar'), '.']);
+  await writeFile(join(context, 'Dockerfile'), 'FROM scratch\nADD root.tar /\n');
+  await docker('build', '--platform', `linux/${architecture}`, '--tag', name, context);
+  await rm(context, { recursive: true });
+  return name;
 }
 
 /** The mirror that this machine's own packages come from. */
