@@ -159,7 +159,8 @@ function heldRow({ folder, name, version, kind, totalBytes, presentBytes, comple
   const what = `version ${version}, ${kind === 'images' ? 'images, ' : ''}${size}`;
   const pill = node('span', complete ? 'Complete' : presentBytes === 0 ? 'Not fetched yet' : 'Partly here', 'pill');
   pill.dataset.level = complete ? 'good' : 'idle';
-  const item = row([`${folder}/${name}`], `${what}, offline until ${new Date(leasedUntil).toLocaleString()}`, '');
+  const until = `${complete ? 'opens offline' : 'leased'} until ${new Date(leasedUntil).toLocaleString()}`;
+  const item = row([`${folder}/${name}`], `${what}, ${until}`, '');
   item.lastElementChild.append(pill);
   return item;
 }

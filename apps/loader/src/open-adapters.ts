@@ -36,6 +36,7 @@ import { BundledPacks } from './bundles/bundled-packs.js';
 import { TakeUpBundles } from './bundles/take-up-bundles.js';
 import { type LoaderAdapters } from './loader-adapters.js';
 import { CallerSessions } from './session/caller-sessions.js';
+import { FairChunkOpener } from './session/fair-chunk-opener.js';
 import { HttpCallerApis } from './session/http-caller-apis.js';
 import { LocalOrApiVerifier } from './session/local-or-api-verifier.js';
 import { ApiReach } from './status/api-reach.js';
@@ -121,7 +122,7 @@ export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters
     }),
     leasedPacks,
     segments,
-    opener: workers?.opener ?? new InlineChunkOpener(),
+    opener: workers?.opener ?? new FairChunkOpener(new InlineChunkOpener()),
     sealer: workers?.sealer ?? new InlineChunkSealer(),
     inspector: new TarArchiveInspector(),
     device: device?.session,

@@ -129,7 +129,7 @@ describeWith('browser', 'the status page', () => {
     const rowOf = (name: string): ReturnType<typeof page.locator> => page.locator('#held li', { hasText: name });
     await rowOf('models/kept.onnx').getByText('Complete').waitFor();
     await rowOf('models/gone.onnx').getByText('Not fetched yet').waitFor();
-    expect(await rowOf('kept.onnx').textContent()).toMatch(/version 1, 400 KB, offline until /);
+    expect(await rowOf('kept.onnx').textContent()).toMatch(/version 1, 400 KB, opens offline until /);
     expect(await rowOf('gone.onnx').textContent()).toMatch(/0 B of 400 KB/);
     await picture('held');
   });

@@ -1,4 +1,4 @@
-import { type Role } from '@azaion/identity';
+import { type Caller, type Role } from '@azaion/identity';
 import { type Clock } from '@azaion/kernel';
 import { answeredProblem, callerOf, whenAnswered } from '@azaion/nest-support';
 import { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
@@ -74,20 +74,18 @@ export class Activity {
     const nowMs = this.clock.nowMs();
     const caller = callerOf(request);
     const route = request.routeOptions.url ?? '';
-    if (caller !== undefined) {
-      const { email, role, sessionId } = caller;
-      this.seen.delete(sessionId);
-      if (route !== '/logout')
-        keepNewest(this.seen, MAX_PEOPLE, sessionId, {
-          email,
-          role,
-          lastSeenMs: nowMs,
-          expiresAtMs: caller.expiresAt * 1000,
-        });
-    }
+    if (caller !== undefined) this.recordSeen(caller, route);
     const problem = answeredProblem(request);
     if (problem === undefined) this.recordServed(request, reply, route, nowMs);
     else if (counts(problem.status, route, caller !== undefined)) this.recordFailed(request, problem, nowMs);
+  }
+
+  /** Takes note of somebody whose token is good. @param route - That was called. */
+  recordSeen({ email, role, sessionId, expiresAt }: Caller, route: string): void {
+    this.seen.delete(sessionId);
+    if (route === '/logout') return;
+    const person = { email, role, lastSeenMs: this.clock.nowMs(), expiresAtMs: expiresAt * 1000 };
+    keepNewest(this.seen, MAX_PEOPLE, sessionId, person);
   }
 
   private recordServed(request: FastifyRequest, reply: FastifyReply, route: string, nowMs: number): void {

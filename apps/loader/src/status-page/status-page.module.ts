@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 
-import { AllowRoles, Public } from '@azaion/nest-support';
+import { type Caller } from '@azaion/identity';
+import { AllowRoles, CurrentCaller, Public } from '@azaion/nest-support';
 import { Controller, type DynamicModule, Get, Inject, Module, Param, Res } from '@nestjs/common';
 import { ApiExcludeEndpoint, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { HttpProblem } from '@azaion/nest-support';
@@ -59,8 +60,9 @@ export class StatusPageController {
   @AllowRoles('Operator', 'CompanionPC', 'Admin', 'ApiAdmin')
   @ApiOperation({ summary: 'Who is logged in, what lies here, what was served, and what failed lately' })
   @ApiOkResponse({ type: OverviewAnswer })
-  async overview(): Promise<Plain<OverviewAnswer>> {
+  async overview(@CurrentCaller() caller: Caller): Promise<Plain<OverviewAnswer>> {
     const { activity, device } = this;
+    activity.recordSeen(caller, '/overview'); // who looks is among those who are logged in
     const held = await this.held.current();
     return {
       serial: device?.serial ?? null,
