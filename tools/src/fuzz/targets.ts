@@ -45,6 +45,7 @@ import {
 } from '@azaion/split-resource';
 import { imageArchive } from '@azaion/testing';
 
+import { deviceTargets } from './device-targets.js';
 import { tpmTargets } from './tpm-targets.js';
 
 /** Something that reads bytes from outside. */
@@ -73,7 +74,8 @@ const ROOT_PLACE = {
 
 /** Every reader of bytes from outside that this process can call. Each comes with keys of its own: what is authentic may be badly formed all the same. */
 export async function fuzzTargets(): Promise<readonly FuzzTarget[]> {
-  return [...(await recipes()), ...chunks(), ...(await documents()), ...(await files()), ...(await tpmTargets())];
+  const own = [...(await recipes()), ...chunks(), ...(await documents()), ...(await files())];
+  return [...own, ...(await tpmTargets()), ...(await deviceTargets())];
 }
 
 async function recipes(): Promise<FuzzTarget[]> {

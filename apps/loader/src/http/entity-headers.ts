@@ -1,4 +1,4 @@
-import { type ByteRange } from '@azaion/kernel';
+import { type ByteRange, wantedRange } from '@azaion/kernel';
 import { type OpenedResource, ResourceError } from '@azaion/split-resource';
 
 /** What is served of an opened resource, whatever its format. */
@@ -43,17 +43,13 @@ export function wantedPart(headers: ConditionalHeaders, etag: string, totalBytes
   if (known !== undefined && listsTag(known, etag)) return { kind: 'not-modified' };
   const ifRange = headers['if-range'];
   if (headers.range === undefined || (ifRange !== undefined && ifRange !== etag)) return { kind: 'all' };
-  const match = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(headers.range.trim());
-  if (match === null || (match[1] === '' && match[2] === '')) return { kind: 'all' };
-  const [first = '', last = ''] = match.slice(1);
-  if (first !== '' && last !== '' && Number(last) < Number(first)) return { kind: 'all' };
-  const start = first === '' ? Math.max(0, totalBytes - Number(last)) : Number(first);
-  const end = first === '' || last === '' ? totalBytes : Math.min(totalBytes, Number(last) + 1);
-  if (start >= totalBytes || start >= end)
+  const range = wantedRange(headers.range, totalBytes);
+  if (range === 'ignored') return { kind: 'all' };
+  if (range === 'unsatisfiable')
     throw new ResourceError('resource.range-invalid', 'The range lies behind the end of the resource.', {
       details: { totalBytes },
     });
-  return { kind: 'range', range: { start, end } };
+  return { kind: 'range', range };
 }
 
 function listsTag(list: string, etag: string): boolean {

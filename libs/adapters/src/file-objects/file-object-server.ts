@@ -1,14 +1,13 @@
 import { type IncomingMessage, type ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
 
-import { type ByteRange, DomainError } from '@azaion/kernel';
+import { DomainError, wantedRange } from '@azaion/kernel';
 import { type SignedPut } from '@azaion/split-resource';
 
 import { type ObjectFiles } from './object-files.js';
 import { type ObjectUrls } from './object-url.js';
 
 const READ_AHEAD_BYTES = 256 * 1024;
-const RANGE = /^bytes=(\d{0,15})-(\d{0,15})$/;
 
 /** Answers the signed URLs of a file store over plain `node:http`, with the statuses that S3 uses. */
 export class FileObjectServer {
@@ -38,8 +37,9 @@ export class FileObjectServer {
     try {
       const { size } = await file.stat();
       const header = request.headers.range;
-      const range = header === undefined ? { start: 0, end: size } : parseRange(header, size);
-      if (!range) {
+      const range = header === undefined ? { start: 0, end: size } : wantedRange(header, size);
+      // Also what is not understood: everything would be far more than a reader of packs asked for.
+      if (typeof range === 'string') {
         response.setHeader('content-range', `bytes */${size}`);
         refuse(request, response, 416);
         return;
@@ -86,15 +86,6 @@ export class FileObjectServer {
     if (outcome === 'created') response.writeHead(200, { 'content-length': 0 }).end();
     else refuse(request, response, outcome === 'exists' ? 412 : 400);
   }
-}
-
-/** One range, as RFC 9110 §14.1.2 says; `undefined` when it cannot be satisfied or is not understood. */
-function parseRange(header: string, size: number): ByteRange | undefined {
-  const [, first = '', last = ''] = RANGE.exec(header) ?? [];
-  if (first === '' && last === '') return undefined;
-  const start = first === '' ? Math.max(0, size - Number(last)) : Number(first);
-  const end = first === '' || last === '' ? size : Math.min(size, Number(last) + 1);
-  return start < end ? { start, end } : undefined;
 }
 
 function statusOf(error: unknown): number {
