@@ -54,9 +54,9 @@ async function multipartBody(): Promise<FuzzTarget> {
       if (part.type === 'file') for await (const piece of multipartContent(part.file)) sizeBytes += piece.length;
     return { sizeBytes };
   });
-  let failure: unknown;
+  let failure: Error | undefined;
   server.setErrorHandler((error, _request, reply) => {
-    failure = error;
+    failure = error instanceof Error ? error : new Error(String(error));
     return reply.status(400).send();
   });
   const part = (name: string, more: string, content: string): string =>
@@ -143,7 +143,6 @@ async function bundleArchive(): Promise<FuzzTarget> {
         for (const entry of entries) {
           const name = relative(directory, join(entry.parentPath, entry.name));
           if (entry.isDirectory() || name === MANIFEST_PATH || (entry.isFile() && isBundlePath(name))) continue;
-          // eslint-disable-next-line no-unsafe-finally -- a file in a wrong place is worse than what was thrown
           throw new Error(`unpacked ${name}`);
         }
       }
