@@ -54,9 +54,9 @@ async function multipartBody(): Promise<FuzzTarget> {
       if (part.type === 'file') for await (const piece of multipartContent(part.file)) sizeBytes += piece.length;
     return { sizeBytes };
   });
-  let failure: Error | undefined;
+  const failures: Error[] = [];
   server.setErrorHandler((error, _request, reply) => {
-    failure = error instanceof Error ? error : new Error(String(error));
+    failures.push(error instanceof Error ? error : new Error(String(error)));
     return reply.status(400).send();
   });
   const part = (name: string, more: string, content: string): string =>
@@ -73,7 +73,6 @@ async function multipartBody(): Promise<FuzzTarget> {
     read: async (bytes) => {
       const end = bytes.indexOf('\n');
       const head = bytes.subarray(0, Math.max(0, end)).toString('latin1');
-      failure = undefined;
       const answer = server.inject({
         method: 'POST',
         url: '/',
@@ -82,6 +81,7 @@ async function multipartBody(): Promise<FuzzTarget> {
         payload: bytes.subarray(end + 1),
       });
       await inTime(answer);
+      const failure = failures.pop();
       if (failure !== undefined) throw failure;
     },
     refuses: (error) => {
