@@ -15,7 +15,7 @@ class BusyOpener extends ChunkOpener {
       for (let chunk = 0; chunk < CHUNKS; chunk += 1) {
         const startedMs = performance.now();
         while (performance.now() - startedMs < 1);
-        yield { plaintext: Buffer.of(chunk), count: 1 };
+        yield { plaintext: Buffer.of(chunk), plaintextBytes: 1, count: 1 };
       }
     } finally {
       this.ended += 1;
