@@ -56,6 +56,16 @@ interface UsedPack {
   readonly usedBytes: number;
 }
 
+/** What a sound draft says about its packs and bytes. */
+interface SoundDraft {
+  /** In order; locked. */
+  readonly packs: readonly UsedPack[];
+  /** Plaintext bytes that lie in packs of this upload. */
+  readonly newBytes: number;
+  /** Sizes of the packs of this upload. */
+  readonly sentBytes: number;
+}
+
 const ROWS_AT_ONCE = 10_000;
 
 /** F3: turns an upload into a version after all checks, in one transaction. Source: docs/formats/sealed-resource.md, "Commit checks". */
@@ -136,7 +146,8 @@ export class CommitUpload {
 
     const draft = await this.openDraft(on, upload, request);
     const scope = standing.deviceSerial === undefined ? 'fleet' : `device:${standing.deviceSerial}`;
-    const packs = await this.assertSound(on, { upload, others: beforehand.others }, draft, beforehand.written);
+    const reach = { upload, others: beforehand.others };
+    const { packs, newBytes, sentBytes } = await this.assertSound(on, reach, draft, beforehand.written);
     await this.quota.assertKept(
       on,
       upload.folder_id,
@@ -205,7 +216,14 @@ export class CommitUpload {
       event: 'version.committed',
       actor: actorOf(standing),
       subject: `${resource.folder}/${resource.name}`,
-      details: { version, scope, totalBytes: draft.root.totalBytes },
+      details: {
+        version,
+        scope,
+        totalBytes: draft.root.totalBytes,
+        newBytes,
+        reusedBytes: draft.root.totalBytes - newBytes,
+        sentBytes,
+      },
     });
     return this.finish(on, upload, { version, created: true });
   }
@@ -246,13 +264,13 @@ export class CommitUpload {
     return draft;
   }
 
-  /** All checks on the recipe. @returns Its packs in order, which are locked, and how much of each it uses. */
+  /** All checks on the recipe. */
   private async assertSound(
     on: Queries,
     reach: Reach,
     draft: Recipe,
     written: ReadonlySet<PackId>,
-  ): Promise<readonly UsedPack[]> {
+  ): Promise<SoundDraft> {
     const domain = await this.folders.domain(on, reach.upload.folder_id, reach.upload.domain);
     try {
       return await this.verify(on, reach, draft, written, domain);
@@ -267,29 +285,45 @@ export class CommitUpload {
     draft: Recipe,
     written: ReadonlySet<PackId>,
     domain: DedupDomain,
-  ): Promise<readonly UsedPack[]> {
+  ): Promise<SoundDraft> {
     const refs: PackRef[] = [];
     let ids: readonly PackId[] | undefined;
+    let own: readonly boolean[] = [];
     const usedBytes = new Float64Array(draft.root.packs);
+    let newBytes = 0;
+    /** Up to where each own pack has been named: publishers name its chunks first in their order, and what is named again lies before. */
+    const namedBytes = new Float64Array(draft.root.packs);
     await verifyRecipe(draft, {
       pack: (pack) => {
         refs.push({ ...pack, sha256: Uint8Array.from(pack.sha256) });
       },
       chunks: async (segment, segmentIndex) => {
-        ids ??= await this.assertPacks(on, reach, refs, written);
+        if (ids === undefined) {
+          const packs = await this.assertPacks(on, reach, refs, written);
+          ids = packs.map(({ id }) => id);
+          own = packs.map(({ upload_id: uploadId }) => uploadId === reach.upload.id);
+        }
         const isLast = segmentIndex === draft.root.chunkSegmentHashes.length - 1;
         await this.assertChunks(on, reach, domain, segment, ids, isLast);
         for (let index = 0; index < segment.count; index++) {
           const packIndex = segment.packIndex(index);
           usedBytes[packIndex] = (usedBytes[packIndex] ?? 0) + segment.sealedBytes(index);
+          const end = segment.offset(index) + segment.sealedBytes(index);
+          if (own[packIndex] !== true || end <= (namedBytes[packIndex] ?? 0)) continue;
+          namedBytes[packIndex] = end;
+          newBytes += segment.plaintextBytes(index);
         }
       },
     });
-    // A chunk that is named twice counts twice: what looks dense may not be, what looks sparse is.
-    return refs.map(({ packId, sizeBytes }, index) => ({
-      packId,
-      usedBytes: Math.min(sizeBytes, usedBytes[index] ?? 0),
-    }));
+    return {
+      // A chunk that is named twice counts twice: what looks dense may not be, what looks sparse is.
+      packs: refs.map(({ packId, sizeBytes }, index) => ({
+        packId,
+        usedBytes: Math.min(sizeBytes, usedBytes[index] ?? 0),
+      })),
+      newBytes,
+      sentBytes: refs.reduce((sum, { sizeBytes }, index) => (own[index] === true ? sum + sizeBytes : sum), 0),
+    };
   }
 
   private async assertPacks(
@@ -297,9 +331,13 @@ export class CommitUpload {
     reach: Reach,
     refs: readonly PackRef[],
     written: ReadonlySet<PackId>,
-  ): Promise<readonly PackId[]> {
-    const ids = refs.map(({ packId }) => packId);
-    const usable = await this.packs.usable(on, reach, ids);
+  ): Promise<readonly Selectable<PacksTable>[]> {
+    const usable = await this.packs.usable(
+      on,
+      reach,
+      refs.map(({ packId }) => packId),
+    );
+    const packs: Selectable<PacksTable>[] = [];
     const gone: PackId[] = [];
     for (const ref of refs) {
       const row = usable.get(ref.packId);
@@ -307,9 +345,10 @@ export class CommitUpload {
       if (row.size_bytes !== ref.sizeBytes || !equalBytes(row.sha256, ref.sha256))
         throw refused('The recipe describes a pack otherwise than it was announced.');
       if (!isThere(row, written)) gone.push(row.id);
+      packs.push(row);
     }
     if (gone.length > 0) throw packsGone(gone);
-    return ids;
+    return packs;
   }
 
   /** Every key is what the content's hash gives, and every place holds, by its pack's table, just this chunk. */

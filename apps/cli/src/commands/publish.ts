@@ -52,10 +52,11 @@ export async function publish(context: CommandContext, path: string, options: Pu
       signal,
     });
     progress.stop();
-    const { version, created, uploadedBytes, dedupedBytes, recipeBytes } = published;
-    output.result({ ...resource, version, created, bytes: published.bytes, uploadedBytes, dedupedBytes, recipeBytes }, [
+    const { version, created, bytes: totalBytes, newBytes, dedupedBytes, uploadedBytes, recipeBytes } = published;
+    const figures = { bytes: totalBytes, newBytes, dedupedBytes, uploadedBytes, recipeBytes };
+    output.result({ ...resource, version, created, ...figures }, [
       created
-        ? `Published ${resource.folder}/${resource.name} version ${String(version)}: ${formatBytes(published.bytes)}, of which ${formatBytes(uploadedBytes)} had to be sent.`
+        ? `Published ${resource.folder}/${resource.name} version ${String(version)}: ${formatBytes(totalBytes)}, of which ${formatBytes(newBytes)} were new; ${formatBytes(uploadedBytes)} had to be sent.`
         : `Nothing to do: version ${String(version)} of ${resource.folder}/${resource.name} already has these bytes.`,
     ]);
   } finally {

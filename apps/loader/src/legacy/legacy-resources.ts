@@ -92,6 +92,7 @@ export class PublishLegacyForCaller {
       created: true,
       bytes,
       uploadedBytes,
+      newBytes: bytes,
       dedupedBytes: 0,
       recipeBytes: 0,
       readBytes: bytes,

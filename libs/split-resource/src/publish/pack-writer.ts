@@ -5,7 +5,7 @@ import { type ChunkSealer, type PublishHash, type RunningHash } from '../chunk-w
 import { ResourceError } from '../errors.js';
 import { MAX_CHUNKS_PER_PACK, type PackRef } from '../pack.js';
 import { type PackSink } from '../ports/pack-sink.js';
-import { type PackedChunk } from '../ports/upload-api.js';
+import { type NewPack, type PackedChunk } from '../ports/upload-api.js';
 import { type HeldUpload } from './held-upload.js';
 
 /** Most packs being written at a time. */
@@ -94,7 +94,7 @@ export class PackWriter {
     const { memory, sizeBytes } = pack;
     const { sha256, md5 } = await pack.digest();
     const content = { sizeBytes, sha256, md5 };
-    let announced = await this.upload.addPack(content);
+    let announced = await this.announce(pack, content);
     for (let failures = 0; ;) {
       this.signal.throwIfAborted();
       try {
@@ -106,12 +106,18 @@ export class PackWriter {
         failures++;
         if (failures >= this.retry.attempts || !isWorthRepeating(error)) throw error;
         await pauseBeforeRetry(this.retry, failures, retryAfterMs(error), this.signal);
-        if (error.code === 'pack.forbidden') announced = await this.upload.addPack(content);
+        if (error.code === 'pack.forbidden') announced = await this.announce(pack, content);
       }
     }
-    await this.upload.putChunkTable(announced.packId, pack.chunks);
     this.table[pack.index] = { packId: announced.packId, sizeBytes, sha256 };
     this.writtenBytes += sizeBytes;
+  }
+
+  /** The chunk table goes before the pack: whatever ends the publish from the last byte on, the next one finds the pack again. */
+  private async announce(pack: OpenPack, content: NewPack): ReturnType<HeldUpload['addPack']> {
+    const announced = await this.upload.addPack(content);
+    await this.upload.putChunkTable(announced.packId, pack.chunks);
+    return announced;
   }
 }
 

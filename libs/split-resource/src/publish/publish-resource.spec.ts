@@ -1,6 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
 
+import { identifyChunk, sealChunk } from '@azaion/crypto';
+import { pseudoRandomBytes } from '@azaion/testing';
+
 import { ResourceError } from '../errors.js';
 import { InlineChunkSealer } from '../chunk-work.js';
 import { PackSink } from '../ports/pack-sink.js';
@@ -34,6 +37,12 @@ class FailingSink extends PackSink {
   }
 }
 
+/** A chunk of zeros, sealed. */
+function compressedBytes(sizeBytes: number): number {
+  const plaintext = Buffer.alloc(sizeBytes);
+  return sealChunk(plaintext, identifyChunk(plaintext, Buffer.alloc(32))).length;
+}
+
 const unavailable = new ResourceError('pack.unavailable', 'Try again later.');
 const forbidden = new ResourceError('pack.forbidden', 'The URL has expired.');
 
@@ -52,7 +61,7 @@ describe('PublishResource', () => {
 
   it('gives up on a store that stays away, and the next attempt sends only the rest', async () => {
     const world = await World.create({ chunking: TINY, packTargetBytes: 500 });
-    const content = randomBytes(20_000);
+    const content = pseudoRandomBytes('the rest', 20_000);
     let allowed = 5;
     const dying = new FailingSink(new InMemoryPackSink(world.objects), () =>
       allowed-- > 0 ? {} : { before: unavailable },
@@ -61,10 +70,37 @@ describe('PublishResource', () => {
     expect(world.admin.latestVersion(RESOURCE)).toBe(0);
     const written = world.objects.keys().length;
     expect(written).toBe(5);
-    const result = await world.publish(content);
-    expect(result.dedupedBytes).toBeGreaterThan(0);
-    expect(result.uploadedBytes + result.dedupedBytes).toBeLessThan(20_000 * 1.5);
+    // Packs of six chunks of 64 bytes, each with 29 bytes more.
+    expect(await world.publish(content)).toMatchObject({
+      dedupedBytes: 5 * 6 * 64,
+      newBytes: 20_000 - 5 * 6 * 64,
+      uploadedBytes: 20_000 - 5 * 6 * 64 + 29 * (Math.ceil(20_000 / 64) - 5 * 6),
+    });
     expect((await world.fetch()).equals(content)).toBe(true);
+  });
+
+  it('counts what is new, what is not, and what was sent, to the byte', async () => {
+    const world = await World.create({ chunking: TINY, packTargetBytes: 500 });
+    const [one, two, three] = ['one', 'two', 'three'].map((seed) => pseudoRandomBytes(seed, 64)) as [
+      Buffer,
+      Buffer,
+      Buffer,
+    ];
+    const short = pseudoRandomBytes('short', 10);
+    const figures = async (...parts: Buffer[]) => {
+      const { version, created, bytes, newBytes, dedupedBytes, uploadedBytes } = await world.publish(
+        Buffer.concat(parts),
+      );
+      return { version, created, bytes, newBytes, dedupedBytes, uploadedBytes };
+    };
+    const of = (version: number, bytes: number, newBytes: number, uploadedBytes: number, created = true) => {
+      return { version, created, bytes, newBytes, dedupedBytes: bytes - newBytes, uploadedBytes };
+    };
+    expect(await figures(one, one, two, one)).toEqual(of(1, 256, 128, 2 * 93));
+    expect(await figures(one, one, two, one)).toEqual(of(1, 256, 0, 0, false));
+    expect(await figures(two, three, three, short)).toEqual(of(2, 202, 74, 93 + 39));
+    expect(await figures()).toEqual(of(3, 0, 0, 0));
+    expect(await figures(Buffer.alloc(64))).toEqual(of(4, 64, 64, compressedBytes(64)));
   });
 
   it('gives the upload up when it fails for good, so that nothing waits for it', async () => {
@@ -82,7 +118,7 @@ describe('PublishResource', () => {
     await expect(
       publisher.run({ resource: RESOURCE, kind: 'file', content: streamOf(randomBytes(100)), maxBytes: 1e6 }),
     ).rejects.toMatchObject({ code: 'pack.unavailable' });
-    expect(() => world.admin.knownChunks(uploadId, ['00'])).toThrow('There is no such upload.');
+    await expect(world.admin.knownChunks(uploadId, ['00'])).rejects.toThrow('There is no such upload.');
   });
 
   it.each(['knownChunks', 'addPack', 'putChunkTable', 'putSegment', 'commit'] as const)(

@@ -53,13 +53,15 @@ export interface PublishRequest {
 export interface PublishProgress {
   /** Plaintext bytes read so far. */
   readonly readBytes: number;
-  /** Sealed bytes written to the CDN so far. */
-  readonly uploadedBytes: number;
-  /** Plaintext bytes that did not have to be sent. */
+  /** Plaintext bytes that were sealed anew. */
+  readonly newBytes: number;
+  /** Plaintext bytes that did not have to be sent: they lie in packs of earlier uploads, or stood in this resource before. */
   readonly dedupedBytes: number;
+  /** Sealed bytes that have arrived at the CDN: in the end the new ones, compressed where that saves, with 29 bytes more for each chunk. */
+  readonly uploadedBytes: number;
 }
 
-/** What a publish came to. */
+/** What a publish came to: `newBytes + dedupedBytes` are `bytes`, and `uploadedBytes` the sizes of the packs that were written. */
 export interface PublishResult extends PublishProgress {
   readonly version: number;
   /** False when the bytes equal the latest version. */
@@ -142,6 +144,7 @@ class Publication {
   private readonly windows: PlaintextWindows;
   /** Where batches are sealed to. */
   private readonly spareTargets: Uint8Array[] = [];
+  private newBytes = 0;
   private dedupedBytes = 0;
   private lastHeartbeatMs = performance.now();
 
@@ -279,7 +282,9 @@ class Publication {
   }
 
   private async append(identity: ChunkIdentity, sealed: Uint8Array): Promise<ChunkPosition> {
-    return { ...(await this.writer.append(identity.id, sealed)), sealedBytes: sealed.length };
+    const place = await this.writer.append(identity.id, sealed);
+    this.newBytes += identity.plaintextBytes;
+    return { ...place, sealedBytes: sealed.length };
   }
 
   private reuse(chunk: KnownChunk, plaintextBytes: number): ChunkPosition {
@@ -317,8 +322,9 @@ class Publication {
   private progress(): PublishProgress {
     return {
       readBytes: this.windows.readBytes,
-      uploadedBytes: this.writer.writtenBytes,
+      newBytes: this.newBytes,
       dedupedBytes: this.dedupedBytes,
+      uploadedBytes: this.writer.writtenBytes,
     };
   }
 }

@@ -88,7 +88,8 @@ export class InMemoryAdminApi {
   private readonly clock: Clock;
   private readonly resources = new Map<string, { readonly resourceId: string; readonly versions: Version[] }>();
   private readonly uploads = new Map<string, Upload>();
-  private readonly known = new Map<string, KnownChunk>();
+  /** Newest first. */
+  private readonly known = new Map<string, KnownChunk[]>();
   private readonly grants = new Map<string, Version>();
   private readonly namedKeys: KeyDocument['keys'][number][] = [];
 
@@ -175,11 +176,19 @@ export class InMemoryAdminApi {
     return opened;
   }
 
-  knownChunks(uploadId: string, ids: readonly string[]): readonly KnownChunk[] {
+  async knownChunks(uploadId: string, ids: readonly string[]): Promise<readonly KnownChunk[]> {
     this.upload(uploadId);
     if (ids.length === 0 || ids.length > MAX_KNOWN_CHUNK_IDS)
       throw new ResourceError('api.unexpected', 'Too many ids, or none.');
-    return ids.flatMap((id) => this.known.get(id) ?? []);
+    const known: KnownChunk[] = [];
+    for (const id of ids) {
+      for (const chunk of this.known.get(id) ?? []) {
+        if (!(await this.objects.head(packObjectKey(this.folderId, chunk.packId)))) continue;
+        known.push(chunk);
+        break;
+      }
+    }
+    return known;
   }
 
   async addPack(uploadId: string, pack: NewPack): Promise<{ packId: PackId; target: PackTarget }> {
@@ -203,14 +212,15 @@ export class InMemoryAdminApi {
     if (pack === undefined) throw new ResourceError('upload.not-found', 'There is no such pack in this upload.');
     if (chunks.length > MAX_CHUNKS_PER_PACK) throw new ResourceError('upload.refused', 'The chunk table is too long.');
     for (const { id, offset, sealedBytes } of chunks) {
-      this.known.set(toHex(id), {
+      const chunk: KnownChunk = {
         id: toHex(id),
         packId,
         packSizeBytes: pack.sizeBytes,
         packSha256: pack.sha256,
         offset,
         sealedBytes,
-      });
+      };
+      this.known.set(chunk.id, [chunk, ...(this.known.get(chunk.id) ?? [])]);
     }
   }
 
@@ -226,7 +236,7 @@ export class InMemoryAdminApi {
 
   /** Packs that later known-chunks no longer offer, and commits refuse: as if they had been collected. */
   async collect(packId: PackId): Promise<void> {
-    for (const [id, chunk] of this.known) if (chunk.packId === packId) this.known.delete(id);
+    this.forget((chunk) => chunk.packId === packId);
     await this.objects.delete(packObjectKey(this.folderId, packId));
   }
 
@@ -290,8 +300,7 @@ export class InMemoryAdminApi {
     const checked = await new CheckContent(this.objects).chunk(recipe, chunk);
     if (checked === undefined || checked.good) return;
     version.bad = true;
-    for (const [id, { packId, offset }] of this.known)
-      if (packId === checked.packId && offset === checked.offset) this.known.delete(id);
+    this.forget(({ packId, offset }) => packId === checked.packId && offset === checked.offset);
   }
 
   async packUrls(grantId: string, packIds: readonly PackId[]): Promise<readonly PackUrl[]> {
@@ -304,6 +313,14 @@ export class InMemoryAdminApi {
         url: await this.objects.signGet(packObjectKey(this.folderId, packId), URL_SECONDS),
       })),
     );
+  }
+
+  private forget(gone: (chunk: KnownChunk) => boolean): void {
+    for (const [id, chunks] of this.known)
+      this.known.set(
+        id,
+        chunks.filter((chunk) => !gone(chunk)),
+      );
   }
 
   private async commitOnce(upload: Upload, request: CommitRequest): Promise<{ version: number; created: boolean }> {
@@ -327,12 +344,14 @@ export class InMemoryAdminApi {
       chunks: (segment) => {
         for (let index = 0; index < segment.count; index++) {
           const h = segment.h(index);
-          const registered = this.known.get(toHex(deriveChunkId(this.dedupKey, h)));
+          const registered = this.known.get(toHex(deriveChunkId(this.dedupKey, h))) ?? [];
           const rightKey = equalBytes(deriveChunkKey(this.dedupKey, h), segment.key(index));
-          const rightPlace =
-            registered?.packId === packIds[segment.packIndex(index)] &&
-            registered?.offset === segment.offset(index) &&
-            registered.sealedBytes === segment.sealedBytes(index);
+          const rightPlace = registered.some(
+            ({ packId, offset, sealedBytes }) =>
+              packId === packIds[segment.packIndex(index)] &&
+              offset === segment.offset(index) &&
+              sealedBytes === segment.sealedBytes(index),
+          );
           if (!rightKey || (!rightPlace && gone.length === 0))
             throw new ResourceError('upload.refused', 'A chunk is not what the recipe says.');
         }
