@@ -46,6 +46,7 @@ import { Database } from './persistence/database.js';
 import { CollectPacks } from './sealed/collect-packs.js';
 import { CommitUpload } from './sealed/commit-upload.js';
 import { CurrentStanding } from './sealed/current-standing.js';
+import { DraftLimits } from './sealed/draft-limits.js';
 import { FolderQuota } from './sealed/folder-quota.js';
 import { FolderPolicies } from './sealed/folder-policies.js';
 import { Folders } from './sealed/folders.js';
@@ -222,9 +223,15 @@ function useCases(config: AdminConfig): Provider[] {
     made(CurrentStanding, [Database, TokenVerifier, Clock]),
     made(FolderPolicies, [Database, AuditLog, Clock]),
     made(Folders, [Database, KeyVault, FolderPolicies, AuditLog, Clock]),
-    made(Uploads, [Database, Folders, AuditLog, Clock]),
+    made(Uploads, [Database, Folders, DraftLimits, AuditLog, Clock]),
     made(FolderQuota, [Database, FolderPolicies]),
-    made(Packs, [Database, Uploads, Folders, FolderQuota, ObjectStore, Clock]),
+    {
+      provide: DraftLimits,
+      inject: [Database, Clock],
+      useFactory: (database: Database, clock: Clock) =>
+        new DraftLimits(database, clock, { uploads: config.draftMaxUploads, bytes: config.draftMaxBytes }),
+    },
+    made(Packs, [Database, Uploads, Folders, FolderQuota, DraftLimits, ObjectStore, Clock]),
     made(CommitUpload, [
       Database,
       Uploads,

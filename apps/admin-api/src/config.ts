@@ -198,6 +198,18 @@ export class AdminConfig {
   @Min(1)
   readonly loginFailuresUntilLock: number = 10;
 
+  /** Uploads that one publisher may have open at a time. */
+  @EnvInteger('DRAFT_MAX_UPLOADS')
+  @IsInt()
+  @Min(1)
+  readonly draftMaxUploads: number = 1000;
+
+  /** Bytes of packs that one publisher may have sent without having committed them; the largest new content that can be published in one go. */
+  @EnvInteger('DRAFT_MAX_BYTES')
+  @IsInt()
+  @Min(1)
+  readonly draftMaxBytes: number = 2 ** 40;
+
   /** Answers a failed login as the older API did: 409 with 10 (unknown), 30 (wrong) or 38 (disabled). It tells strangers which accounts exist. */
   @EnvFlag('LEGACY_LOGIN_ERRORS')
   @IsBoolean()

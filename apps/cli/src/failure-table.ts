@@ -85,6 +85,7 @@ const EXITS = {
   'upload.pack-gone': 'refused',
   'upload.refused': 'refused',
   'upload.quota-exceeded': 'refused',
+  'upload.too-many-drafts': 'refused',
   'chunk.invalid': 'integrity',
   'chunk.unsupported-codec': 'internal',
   'segment.invalid': 'integrity',
@@ -173,6 +174,8 @@ const NEXT: Partial<Record<KnownErrorCode, string>> = {
   'chunk.unsupported-codec': 'Update azaion to a newer release.',
   'upload.pack-gone': 'Run the same command again: what is missing is sealed and sent anew.',
   'upload.quota-exceeded': 'Withdraw versions that nobody needs, or ask an administrator for a larger quota.',
+  'upload.too-many-drafts':
+    'Let other publishes of this account finish first, or wait: what was given up is forgotten within a day. An administrator can raise DRAFT_MAX_UPLOADS and DRAFT_MAX_BYTES.',
   'upload.not-found': 'Run the same command again: it opens a new upload and reuses what was sent.',
   'key-document.expired': 'The operator must sign a new key document with the root key.',
   'login.wrong-credentials':

@@ -89,6 +89,7 @@ export const PROBLEMS = {
   'upload.conflict': { status: 409, title: 'Upload conflict' },
   'upload.pack-gone': { status: 409, title: 'Pack gone' },
   'upload.quota-exceeded': { status: 413, title: 'Folder full' },
+  'upload.too-many-drafts': { status: 409, title: 'Too many unfinished uploads' },
   'upload.refused': { status: 422, title: 'Upload refused' },
 
   'token.missing': { status: 401, title: 'Not logged in' },

@@ -30,6 +30,7 @@ export const RESOURCE_ERRORS = {
   'upload.pack-gone': 'caller', // seal the named packs again
   'upload.refused': 'publisher', // a commit check failed
   'upload.quota-exceeded': 'operator', // the folder is full
+  'upload.too-many-drafts': 'caller', // finish other uploads first
 } as const satisfies Record<string, Culprit>;
 
 /** Codes of the split-resource lib. */

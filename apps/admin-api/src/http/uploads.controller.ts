@@ -249,7 +249,7 @@ export class UploadsController {
   @ApiOperation({ summary: 'Open an upload' })
   @EmptyBody()
   @ApiCreatedResponse({ type: OpenedAnswer })
-  @ProblemResponses(400, 401, 403, 422)
+  @ProblemResponses(400, 401, 403, 409, 422)
   async open(
     @Param('folder') folder: string,
     @Param('name') name: string,

@@ -7,6 +7,7 @@ import { references } from './migrations/0002-references.js';
 import { verification } from './migrations/0010-verification.js';
 import { pinnedVersions } from './migrations/0011-pinned-versions.js';
 import { sparsePacks } from './migrations/0012-sparse-packs.js';
+import { draftLimits } from './migrations/0013-draft-limits.js';
 import { folderPolicies } from './migrations/0020-folder-policies.js';
 import { audit } from './migrations/0021-audit.js';
 import { keySchedule } from './migrations/0022-key-schedule.js';
@@ -126,6 +127,7 @@ export class Database {
             '0010-verification': verification,
             '0011-pinned-versions': pinnedVersions,
             '0012-sparse-packs': sparsePacks,
+            '0013-draft-limits': draftLimits,
             '0020-folder-policies': folderPolicies,
             '0021-audit': audit,
             '0022-key-schedule': keySchedule,

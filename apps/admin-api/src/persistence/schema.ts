@@ -246,6 +246,8 @@ export interface PacksTable {
   condemned_at: Date | null;
   /** Whether live versions need so little of it that it is offered to no further one. */
   sparse: Generated<boolean>;
+  /** Rows of its chunk table. */
+  table_chunks: Generated<number>;
   /** When the object of a deleted pack was seen to be gone. */
   purged_at: Date | null;
 }

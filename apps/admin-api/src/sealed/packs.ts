@@ -18,6 +18,7 @@ import { type Selectable, sql } from 'kysely';
 import { type Database, type Queries } from '../persistence/database.js';
 import { type PackChunksTable, type PacksTable, type UploadsTable } from '../persistence/schema.js';
 import { type Standing } from './current-standing.js';
+import { type DraftLimits } from './draft-limits.js';
 import { type FolderQuota } from './folder-quota.js';
 import { type Folders } from './folders.js';
 import { type Uploads } from './uploads.js';
@@ -48,11 +49,12 @@ export class Packs {
     private readonly uploads: Uploads,
     private readonly folders: Folders,
     private readonly quota: FolderQuota,
+    private readonly limits: DraftLimits,
     private readonly store: ObjectStore,
     private readonly clock: Clock,
   ) {}
 
-  /** Announces a pack. @throws ResourceError `upload.not-found` | `upload.conflict` | `upload.refused` | `upload.quota-exceeded`. */
+  /** Announces a pack. @throws ResourceError `upload.not-found` | `upload.conflict` | `upload.refused` | `upload.quota-exceeded` | `upload.too-many-drafts`. */
   async add(uploadId: string, pack: NewPack, standing: Standing): Promise<{ packId: PackId; target: PackTarget }> {
     const upload = await this.uploads.openOwned(this.database.queries, uploadId, standing);
     const { count } = await this.database.queries
@@ -62,6 +64,7 @@ export class Packs {
       .executeTakeFirstOrThrow();
     if (count >= MAX_PACKS_PER_UPLOAD) throw refused('The upload has more packs than a recipe can name.');
     await this.quota.assertRoom(upload.folder_id, pack.sizeBytes);
+    await this.limits.assertRoomForPack(upload.owner_id, pack.sizeBytes);
     const packId = toHex(randomBytes(16));
     await this.database.queries
       .insertInto('packs')
@@ -91,11 +94,11 @@ export class Packs {
    * Registers which chunks a pack holds. A repeat replaces the table.
    *
    * @param table - Untrusted bytes, already bounded.
-   * @throws ResourceError `upload.not-found` | `upload.conflict` | `upload.refused`.
+   * @throws ResourceError `upload.not-found` | `upload.conflict` | `upload.refused` | `upload.too-many-drafts`.
    */
   async registerTable(uploadId: string, packId: PackId, table: Buffer, standing: Standing): Promise<void> {
     await this.database.transaction(async (on) => {
-      await this.uploads.openOwned(on, uploadId, standing);
+      const upload = await this.uploads.openOwned(on, uploadId, standing);
       const pack = await on
         .selectFrom('packs')
         .select(['size_bytes', 'state'])
@@ -107,13 +110,18 @@ export class Packs {
       if (pack.state !== 'uploading')
         throw new ResourceError('upload.conflict', 'This pack is in use: it does not change.');
       const rows = readTable(table, packId, pack.size_bytes);
+      await this.limits.assertRoomForTable(on, upload.owner_id, packId, rows.length);
       await on.deleteFrom('pack_chunks').where('pack_id', '=', packId).execute();
       for (let at = 0; at < rows.length; at += ROWS_AT_ONCE)
         await on
           .insertInto('pack_chunks')
           .values(rows.slice(at, at + ROWS_AT_ONCE))
           .execute();
-      await on.updateTable('packs').set({ has_table: true }).where('id', '=', packId).execute();
+      await on
+        .updateTable('packs')
+        .set({ has_table: true, table_chunks: rows.length })
+        .where('id', '=', packId)
+        .execute();
     });
   }
 
@@ -140,7 +148,8 @@ export class Packs {
     const upload = await this.uploads.openOwned(this.database.queries, uploadId, standing);
     const { others } = await this.reach(upload, standing);
     const wanted = [...new Set(ids.map(toHex))].map((id) => Buffer.from(id, 'hex'));
-    // Few rows each: an upload may register one id in as many packs as it likes, none of them written.
+    // Few rows each: an upload may register one id in as many packs as it likes, none of them written. The newest come first: they were
+    // registered because the older ones were not there.
     const { rows } = await sql<KnownRow>`
       select found.*
       from unnest(${wanted}::bytea[]) as wanted (chunk_id)
@@ -156,7 +165,8 @@ export class Packs {
           and not packs.sparse
           and case when packs.owner_id = ${upload.owner_id} then pack_chunks.good is not false
             else ${others} and pack_chunks.good end
-        order by (packs.state = 'live') desc, pack_chunks.good desc nulls last, packs.seen_written desc, packs.created_at
+        order by (packs.state = 'live') desc, pack_chunks.good desc nulls last, packs.seen_written desc,
+          packs.created_at desc
         limit ${PACKS_ASKED_PER_CHUNK}
       ) as found`.execute(this.database.queries);
     const present = await this.present(rows);

@@ -15,6 +15,7 @@ import { type AuditLog } from '../audit/audit-log.js';
 import { type Database, type Queries } from '../persistence/database.js';
 import { type UploadsTable } from '../persistence/schema.js';
 import { actorOf, type Standing } from './current-standing.js';
+import { type DraftLimits } from './draft-limits.js';
 import { type Folders } from './folders.js';
 
 /** How long an upload lives after it was opened or last extended. */
@@ -33,14 +34,16 @@ export class Uploads {
   constructor(
     private readonly database: Database,
     private readonly folders: Folders,
+    private readonly limits: DraftLimits,
     private readonly audit: AuditLog,
     private readonly clock: Clock,
   ) {}
 
-  /** Opens an upload (F3). @throws IdentityError `folder.forbidden`. */
+  /** Opens an upload (F3). @throws IdentityError `folder.forbidden`; ResourceError `upload.too-many-drafts`. */
   async open(name: ResourceName, standing: Standing): Promise<OpenedUpload> {
     await this.folders.assertMayWrite(name.folder, standing);
     return this.database.transaction(async (on) => {
+      await this.limits.assertMayOpen(on, standing.userId);
       const folder = await this.folders.ensure(on, name.folder, standing);
       const domain = await this.folders.publishingDomain(on, folder, standing);
       const resourceId = await this.ensureResource(on, folder.id, name.name);
@@ -128,7 +131,7 @@ export class Uploads {
    * Keeps a draft segment; a repeat replaces it.
    *
    * @param sealed - Untrusted bytes, already bounded.
-   * @throws ResourceError `upload.not-found` | `upload.conflict` | `upload.refused`.
+   * @throws ResourceError `upload.not-found` | `upload.conflict` | `upload.refused` | `upload.too-many-drafts`.
    */
   async putSegment(
     uploadId: string,
@@ -139,7 +142,8 @@ export class Uploads {
   ): Promise<void> {
     const segments = { root: 1, chunks: MAX_CHUNK_SEGMENTS, packs: MAX_PACK_SEGMENTS }[kind];
     if (index >= segments) throw new ResourceError('upload.refused', 'There is no segment of this number.');
-    await this.openOwned(this.database.queries, uploadId, standing);
+    const upload = await this.openOwned(this.database.queries, uploadId, standing);
+    await this.limits.assertRoomForSegment(upload.owner_id, { uploadId, kind, index }, sealed.length);
     await this.database.queries
       .insertInto('upload_segments')
       .values({ upload_id: uploadId, kind, index, sealed })

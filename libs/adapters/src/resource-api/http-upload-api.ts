@@ -208,6 +208,12 @@ function uploadRefusal(problem: ApiProblem): DomainError | undefined {
     case 404:
       return new ResourceError('upload.not-found', 'The upload does not exist or has expired: publish again.', options);
     case 409:
+      if (problem.code === 'upload.too-many-drafts')
+        return new ResourceError(
+          'upload.too-many-drafts',
+          'Too many uploads of this publisher are not finished.',
+          options,
+        );
       return problem.code === 'upload.pack-gone'
         ? new ResourceError('upload.pack-gone', 'Packs of this upload are gone: seal them again.', {
             ...options,

@@ -68,16 +68,16 @@ export const MAX_KNOWN_CHUNK_IDS = 4096;
  * Every method throws ResourceError `api.unauthorized` | `api.forbidden` | `api.unreachable` | `api.unexpected` beside what it names.
  */
 export abstract class UploadApi {
-  /** Opens an upload. @throws ResourceError `resource.forbidden`. */
+  /** Opens an upload. @throws ResourceError `resource.forbidden` | `upload.too-many-drafts`. */
   abstract open(name: ResourceName): Promise<OpenedUpload>;
 
   /** Which chunks need not be sent. @param ids - Hexadecimal, at most {@link MAX_KNOWN_CHUNK_IDS}. */
   abstract knownChunks(uploadId: string, ids: readonly string[]): Promise<readonly KnownChunk[]>;
 
-  /** Announces a pack. @throws ResourceError `upload.not-found`. */
+  /** Announces a pack. @throws ResourceError `upload.not-found` | `upload.quota-exceeded` | `upload.too-many-drafts`. */
   abstract addPack(uploadId: string, pack: NewPack): Promise<{ readonly packId: PackId; readonly target: PackTarget }>;
 
-  /** Registers which chunks a written pack holds, so that an interrupted publish finds them again. @param chunks - At most `MAX_CHUNKS_PER_PACK`. */
+  /** Registers which chunks a pack holds, so that an interrupted publish finds them again once it is written. @param chunks - At most `MAX_CHUNKS_PER_PACK`. */
   abstract putChunkTable(uploadId: string, packId: PackId, chunks: readonly PackedChunk[]): Promise<void>;
 
   /** Hands in a draft segment of the recipe (ADR 0003). */
