@@ -80,18 +80,23 @@ function roomFor(sealedBytes: number, into: Uint8Array | undefined): Buffer {
 export function openChunk(sealed: Uint8Array, secrets: ChunkSecrets): Buffer {
   if (!isChunkLength(secrets.plaintextBytes)) throw invalidChunk();
   const plaintext = Buffer.allocUnsafeSlow(secrets.plaintextBytes);
-  decryptChunk(sealed, secrets, plaintext);
-  if (!equalBytes(hash('sha256', plaintext, 'buffer'), secrets.h)) throw invalidChunk();
+  openChunkInto(sealed, secrets, plaintext);
   return plaintext;
 }
 
 /**
- * Does everything of {@link openChunk} but comparing the hash: until its caller has done that, the plaintext is for nobody.
+ * As {@link openChunk}, into memory that is there.
  *
  * @param target - Exactly as long as the plaintext. It holds anything at all when this throws.
- * @throws CryptoError `chunk.invalid` | `chunk.unsupported-codec`.
+ * @throws as {@link openChunk}.
  */
-export function decryptChunk(sealed: Uint8Array, secrets: ChunkSecrets, target: Uint8Array): void {
+export function openChunkInto(sealed: Uint8Array, secrets: ChunkSecrets, target: Uint8Array): void {
+  decrypt(sealed, secrets, target);
+  if (!equalBytes(hash('sha256', target, 'buffer'), secrets.h)) throw invalidChunk();
+}
+
+/** Everything but the hash. */
+function decrypt(sealed: Uint8Array, secrets: ChunkSecrets, target: Uint8Array): void {
   const { plaintextBytes } = secrets;
   if (
     !isChunkLength(plaintextBytes) ||
@@ -147,7 +152,7 @@ function isChunkLength(sizeBytes: number): boolean {
 }
 
 /** The one answer for damage and forgery. */
-export function invalidChunk(cause?: unknown): CryptoError {
+function invalidChunk(cause?: unknown): CryptoError {
   return new CryptoError(
     'chunk.invalid',
     'A chunk of the resource is damaged or forged.',

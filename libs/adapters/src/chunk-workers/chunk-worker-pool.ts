@@ -186,7 +186,8 @@ async function* openedChunks(opening: Promise<ChunkAnswer>): AsyncGenerator<Open
   const answer = await opening;
   if (!('opened' in answer)) throw otherAnswer();
   const { plaintext, plaintextBytes, count, refusal } = answer.opened;
-  if (count > 0) yield { plaintext: Buffer.from(plaintext.buffer), plaintextBytes, count };
+  if (count > 0)
+    yield { plaintext: Buffer.from(plaintext.buffer, plaintext.byteOffset, plaintext.length), plaintextBytes, count };
   if (refusal !== undefined) throw new CryptoError(refusal.code, refusal.message);
 }
 

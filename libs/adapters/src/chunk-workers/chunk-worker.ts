@@ -2,7 +2,7 @@ import { createHash, type Hash } from 'node:crypto';
 import { writeSync } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
 
-import { ChunkRunOpener, CryptoError, identifyChunk, sealChunk } from '@azaion/crypto/chunks';
+import { CryptoError, identifyChunk, openChunkRun, plaintextBytesOf, sealChunk } from '@azaion/crypto/chunks';
 import { releaseBytes } from '@azaion/kernel';
 import { type PublishHash, type SealedPlace } from '@azaion/split-resource';
 
@@ -71,19 +71,22 @@ function runningHash(hash: number, algorithm: PublishHash): Hash {
   return running;
 }
 
-const runs = new ChunkRunOpener();
+/** Where runs are opened that go into a file from here: used again and again, as large as the largest of them. */
+let scratch = new Uint8Array();
+
+function scratchOf(sizeBytes: number): Uint8Array {
+  if (scratch.length < sizeBytes) scratch = Buffer.allocUnsafeSlow(sizeBytes);
+  return scratch;
+}
 
 /** Opens a run as one piece of plaintext, which costs the other side one message and one write; or none, when it goes into a file from here. */
 function openRun(bytes: Uint8Array, chunks: readonly SealedPlace[], into: OpenFilePlace | undefined): OpenedRun {
-  const { plaintext, count, refusal } = runs.open(bytes, chunks);
-  let handedOut = new Uint8Array();
-  if (into === undefined) {
-    handedOut = Buffer.allocUnsafeSlow(plaintext.length);
-    handedOut.set(plaintext);
-  } else {
-    for (let written = 0; written < plaintext.length;)
-      written += writeSync(into.descriptor, plaintext, written, plaintext.length - written, into.position + written);
-  }
+  const sizeBytes = plaintextBytesOf(chunks);
+  const target = into === undefined ? Buffer.allocUnsafeSlow(sizeBytes) : scratchOf(sizeBytes);
+  const { plaintext, count, refusal } = openChunkRun(bytes, chunks, target);
+  for (let written = 0; into !== undefined && written < plaintext.length;)
+    written += writeSync(into.descriptor, plaintext, written, plaintext.length - written, into.position + written);
+  const handedOut = into === undefined ? plaintext : new Uint8Array();
   const opened = { plaintext: handedOut, plaintextBytes: plaintext.length, count };
   return refusal === undefined ? opened : { ...opened, refusal: { code: refusal.code, message: refusal.message } };
 }
