@@ -220,6 +220,8 @@ export interface UploadsTable {
   committed_version: number | null;
   committed_new: boolean | null;
   created_at: Date;
+  /** Packs that it has announced. */
+  pack_count: number;
 }
 
 /** Draft segments of an upload. */

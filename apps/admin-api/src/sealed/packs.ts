@@ -57,14 +57,15 @@ export class Packs {
   /** Announces a pack. @throws ResourceError `upload.not-found` | `upload.conflict` | `upload.refused` | `upload.quota-exceeded` | `upload.too-many-drafts`. */
   async add(uploadId: string, pack: NewPack, standing: Standing): Promise<{ packId: PackId; target: PackTarget }> {
     const upload = await this.uploads.openOwned(this.database.queries, uploadId, standing);
-    const { count } = await this.database.queries
-      .selectFrom('packs')
-      .select((select) => select.fn.countAll<number>().as('count'))
-      .where('upload_id', '=', uploadId)
-      .executeTakeFirstOrThrow();
-    if (count >= MAX_PACKS_PER_UPLOAD) throw refused('The upload has more packs than a recipe can name.');
     await this.quota.assertRoom(upload.folder_id, pack.sizeBytes);
     await this.limits.assertRoomForPack(upload.owner_id, pack.sizeBytes);
+    const { numUpdatedRows } = await this.database.queries
+      .updateTable('uploads')
+      .set((column) => ({ pack_count: column('pack_count', '+', 1) }))
+      .where('id', '=', uploadId)
+      .where('pack_count', '<', MAX_PACKS_PER_UPLOAD)
+      .executeTakeFirst();
+    if (numUpdatedRows === 0n) throw refused('The upload has more packs than a recipe can name.');
     const packId = toHex(randomBytes(16));
     await this.database.queries
       .insertInto('packs')

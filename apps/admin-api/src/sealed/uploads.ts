@@ -61,6 +61,7 @@ export class Uploads {
           state: 'open',
           expires_at: expiresAt,
           created_at: new Date(this.clock.nowMs()),
+          pack_count: 0,
         })
         .execute();
       await this.audit.record(on, {

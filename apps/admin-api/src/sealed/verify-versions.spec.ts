@@ -160,6 +160,54 @@ describe('the verifier', () => {
     expect(await goodOf(first.pack)).toEqual([true, true, true]);
   });
 
+  it.each(['the version', 'another version of the pack'])(
+    'does not pass what a report about %s shows to be bad while it is being checked',
+    async (which) => {
+      const { name, pack, file } = await committed();
+      await everything();
+      const twin = await DraftUpload.open(api, publisher, `models/${name}-twin`);
+      expect((await twin.commit(twin.draft(pack))).status).toBe(201);
+      let damaged = false;
+      const breathe = async (): Promise<void> => {
+        if (damaged) return; // after the first chunk, which was good when it was read
+        damaged = true;
+        await flip(file, pack.chunks[0]!.offset + 30);
+        const reported = which === 'the version' ? `${name}-twin` : name;
+        const path = `/sealed/models/${reported}/versions/1/bad-chunk`;
+        expect((await api.call('POST', path, { token: publisher.token, body: { chunk: 0 } })).status).toBe(202);
+        expect(await verifier.next()).toBe(true);
+      };
+      expect(await verifier.next({ breathe })).toBe(true);
+      expect(damaged).toBe(true);
+      expect(await verificationOf(`${name}-twin`)).not.toBe('verified');
+      await everything();
+      expect(await verificationOf(`${name}-twin`)).toBe('bad');
+      expect(await verificationOf(name)).toBe('bad');
+    },
+  );
+
+  it('ends a report about a version whose recipe does not open', async () => {
+    const { name } = await committed();
+    await everything();
+    const { queries } = api.infrastructure.database;
+    const { id } = await queries
+      .selectFrom('resources')
+      .select('id')
+      .where('name', '=', name)
+      .executeTakeFirstOrThrow();
+    const path = `/sealed/models/${name}/versions/1/bad-chunk`;
+    expect((await api.call('POST', path, { token: publisher.token, body: { chunk: 0 } })).status).toBe(202);
+    await queries
+      .updateTable('version_segments')
+      .set({ sealed: Buffer.alloc(100) })
+      .where('resource_id', '=', id)
+      .where('kind', '=', 'chunks')
+      .execute();
+    await everything();
+    expect(await verificationOf(name)).toBe('bad');
+    expect(await queries.selectFrom('chunk_reports').selectAll().execute()).toEqual([]);
+  });
+
   it('tells readers with their grant', async () => {
     const { name } = await committed();
     const granted = async (): Promise<unknown> => {

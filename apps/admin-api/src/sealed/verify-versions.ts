@@ -14,6 +14,7 @@ const CLAIM_MS = 2 * 60_000;
 const RENEW_MS = 20_000;
 /** A bad version is looked at again: a store may have been restored. */
 const BAD_AGAIN_MS = 24 * 3600_000;
+const UNREADABLE = 'unreadable';
 const SYSTEM = { id: 'system', address: '' };
 
 type ClaimedVersion = RecipeVersion &
@@ -32,7 +33,7 @@ export interface VerifierPace {
 /**
  * Reads what was committed from the object store, opens every chunk, and marks versions `verified` or `bad`, chunks good or not. Any
  * number of replicas may do it: each version is claimed by one at a time. Until it has passed a chunk, nobody but its publisher is offered
- * it for reuse. Source: docs/formats/sealed-resource.md, "Verifier".
+ * it for reuse. A check that is cut off begins anew: the hash of the whole cannot be continued from the middle. Source: docs/formats/sealed-resource.md, "Verifier".
  */
 export class VerifyVersions {
   private readonly content: CheckContent;
@@ -101,11 +102,17 @@ export class VerifyVersions {
 
   private async checkReport(report: ClaimedReport): Promise<void> {
     const version = await this.versionOf(report);
-    const checked =
-      version &&
-      (await this.recipes.open(this.database.queries, version, (recipe) => this.content.chunk(recipe, report.chunk)));
+    const checked = version && (await this.checkChunk(version, report.chunk));
     await this.database.transaction(async (on) => {
-      if (version && checked) {
+      if (version && checked === UNREADABLE) {
+        await this.setVerification(on, version, 'bad');
+        await this.audit.record(on, {
+          event: 'version.found-bad',
+          actor: SYSTEM,
+          subject: version.subject,
+          details: { version: version.version, reporter: report.reporter_id },
+        });
+      } else if (version && checked && checked !== UNREADABLE) {
         await this.mark(on, [checked], version);
         await this.audit.record(on, {
           event: checked.good ? 'chunk.found-good' : 'chunk.found-bad',
@@ -124,7 +131,20 @@ export class VerifyVersions {
     });
   }
 
-  /** Keeps what was found of chunks. Where one turned out bad, other versions of its pack are looked at again. */
+  /** What there is where a report points to; nothing when the version has no such chunk, and {@link UNREADABLE} when its recipe does not open. */
+  private async checkChunk(version: RecipeVersion, chunk: number): Promise<CheckedChunk | typeof UNREADABLE | undefined> {
+    try {
+      return await this.recipes.open(this.database.queries, version, (recipe) => this.content.chunk(recipe, chunk));
+    } catch (error) {
+      if (!isUnreadable(error)) throw error;
+      return UNREADABLE;
+    }
+  }
+
+  /**
+   * Keeps what was found of chunks. Where one turned out bad, other versions of its pack are looked at again, also those that somebody has in
+   * hand and may have passed it a moment before: they lose their claim.
+   */
   private async mark(on: Queries, checked: readonly CheckedChunk[], version: RecipeVersion): Promise<void> {
     const packIds = checked.map(({ packId }) => packId);
     const starts = checked.map(({ offset }) => offset);
@@ -138,8 +158,9 @@ export class VerifyVersions {
     const damaged = [...new Set(rows.filter((row) => !row.good).map((row) => row.pack_id))];
     if (damaged.length === 0) return;
     await sql`
-      update versions set verification = 'pending'
-      where verification = 'verified'
+      update versions
+      set verification = case verification when 'verified' then 'pending' else verification end, claimed_until = null
+      where (verification = 'verified' or claimed_until is not null)
         and (resource_id, version) <> (${version.resource_id}::uuid, ${version.version})
         and exists (
           select from version_packs
@@ -161,10 +182,11 @@ export class VerifyVersions {
       });
   }
 
+  /** Whoever has the version in hand loses its claim: what it concludes would be older than this. */
   private async setVerification(on: Queries, version: RecipeVersion, verification: 'verified' | 'bad'): Promise<void> {
     await on
       .updateTable('versions')
-      .set({ verification, checked_at: new Date(this.clock.nowMs()) })
+      .set({ verification, checked_at: new Date(this.clock.nowMs()), claimed_until: null })
       .where('resource_id', '=', version.resource_id)
       .where('version', '=', version.version)
       .execute();
