@@ -47,10 +47,13 @@ export class AdminConfig {
   @Max(65_535)
   readonly port: number = 8081;
 
-  /** Opens `/metrics` to a scraper, at least 16 characters; without one only administrators read them. */
+  /** Opens `/metrics` to a scraper: at least 16 printable characters without spaces; without one only administrators read them. */
   @EnvSecret('METRICS_TOKEN')
   @IsOptional()
   @MinLength(16)
+  @Matches(/^[\x21-\x7e]*$/, {
+    message: 'must hold printable ASCII characters without spaces, as a header carries them',
+  })
   readonly metricsToken?: Secret<string>;
 
   /** Base of the signed URLs that the API serves itself. */

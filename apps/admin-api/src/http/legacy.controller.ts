@@ -30,7 +30,7 @@ import {
 import { IsOptional, IsString, Matches, MaxLength } from 'class-validator';
 import { type FastifyReply, type FastifyRequest } from 'fastify';
 
-import { FetchLegacyFile } from '../legacy/fetch-legacy-file.js';
+import { deviceOf, FetchLegacyFile } from '../legacy/fetch-legacy-file.js';
 import { KeyFragments } from '../legacy/key-fragments.js';
 import { LegacyFiles } from '../legacy/legacy-files.js';
 import { actorOf, type Standing } from '../sealed/current-standing.js';
@@ -235,7 +235,7 @@ export class LegacyResourcesController {
     }
     const content = onlyPart(part.file, parts);
     const sizeBytes = await this.files
-      .write(folder, part.filename, content, actorOf(standing))
+      .write(folder, part.filename, content, actorOf(standing), deviceOf(standing))
       .catch((error: unknown) => {
         part.file.resume(); // read away what is left, or the answer would wait for it
         throw error;
@@ -261,7 +261,7 @@ export class LegacyResourcesController {
 
   private async listOf(folder: string, search: string | undefined, standing: Standing): Promise<readonly string[]> {
     await this.folders.assertMayRead(folder, standing);
-    return this.files.names(folder, search);
+    return this.files.names(folder, search, deviceOf(standing));
   }
 }
 

@@ -337,6 +337,32 @@ describe('older clients', () => {
     expect((await api.logIn(enrolled.email, password)).status).toBe(401);
   });
 
+  it('that are devices store for themselves alone: nobody is handed what another device stored', async () => {
+    const [mine, yours] = await Promise.all([1, 2].map(() => TestDevice.register(api)));
+    const account = async (device: TestDevice | undefined): Promise<Pick<Account, 'email' | 'password' | 'token'>> => {
+      const { email = '', password = '' } = device ?? {};
+      return { email, password, token: (await api.logIn(email, password)).json.access_token as string };
+    };
+    const [one, other] = [await account(mine), await account(yours)];
+    await store('engines/shared.engine', Buffer.from('for everybody'));
+    for (const name of ['shared.engine', 'own.engine'])
+      expect((await store(`engines/${name}`, Buffer.from('of one device'), one.token)).status).toBe(200);
+    expect((await opened('engines/shared.engine', one)).toString()).toBe('of one device');
+    expect((await opened('engines/own.engine', one)).toString()).toBe('of one device');
+    for (const reader of [other, operator]) {
+      expect((await opened('engines/shared.engine', reader)).toString()).toBe('for everybody');
+      const missing = await get('engines', { password: reader.password, fileName: 'own.engine' }, reader);
+      expect(missing.status).toBe(404);
+      expect((await api.call('GET', '/resources/list/engines', { token: reader.token })).json).toEqual([
+        'shared.engine',
+      ]);
+    }
+    const own = await api.call('GET', '/resources/list/engines', { token: one.token });
+    expect(own.json).toEqual(['own.engine', 'shared.engine']);
+    await api.call('POST', '/resources/clear/engines', { token: api.administrator.token });
+    expect((await api.call('GET', '/resources/list/engines', { token: one.token })).json).toEqual([]);
+  });
+
   it('leave nothing readable in the database, and pieces that were moved do not open', async () => {
     const marker = 'a marker that stands in the file';
     const { queries } = api.infrastructure.database;

@@ -17,6 +17,11 @@ export interface EncryptedFile {
   readonly content: Readable;
 }
 
+/** The account whose own files these are: a device's, `undefined` for a person. */
+export function deviceOf({ role, userId }: Standing): string | undefined {
+  return role === 'CompanionPC' ? userId : undefined;
+}
+
 /** F2 of older clients: a file under the key that follows from e-mail address and password alone. Source: docs/formats/legacy.md. */
 export class FetchLegacyFile {
   constructor(
@@ -39,7 +44,7 @@ export class FetchLegacyFile {
     standing: Standing,
   ): Promise<EncryptedFile> {
     const user = await this.logIn.confirm({ email, password, address: standing.address });
-    const file = await this.files.open(folder, name);
+    const file = await this.files.open(folder, name, deviceOf(standing));
     await this.audit.record(this.database.queries, {
       event: 'legacy.file-released',
       actor: actorOf(standing),

@@ -8,12 +8,15 @@ import { sql } from 'kysely';
 import { type Actor, type AuditLog } from '../audit/audit-log.js';
 import { AdminError } from '../errors.js';
 import { type Database } from '../persistence/database.js';
+import { type LegacyFilesTable } from '../persistence/schema.js';
 
 /** Largest file that older clients may store. */
 export const MAX_LEGACY_FILE_BYTES = 200 * 1024 * 1024;
 /** Most names that a list holds. */
 const MOST_NAMES = 10_000;
 const PIECE_BYTES = 1024 * 1024;
+/** Owner of what everybody with the folder's permission reads. */
+const EVERYBODY = '';
 const HOUR_MS = 3_600_000;
 
 /** A stored file, ready to be read. */
@@ -42,10 +45,17 @@ export class LegacyFiles {
    *
    * @param folder - Empty for the root.
    * @param content - Untrusted bytes.
+   * @param owner - The account of a device, whose files nobody else reads: it cannot replace what others read. Everybody's unless given.
    * @returns The size.
    * @throws HttpProblem `request.too-large`; the stream's own error.
    */
-  async write(folder: string, name: string, content: AsyncIterable<Buffer>, actor: Actor): Promise<number> {
+  async write(
+    folder: string,
+    name: string,
+    content: AsyncIterable<Buffer>,
+    actor: Actor,
+    owner = EVERYBODY,
+  ): Promise<number> {
     const contentId = randomUUID();
     const key = randomBytes(KEY_BYTES);
     const { queries } = this.database;
@@ -70,7 +80,7 @@ export class LegacyFiles {
         });
         index += 1;
       }
-      await this.publish(folder, name, contentId, sizeBytes, actor);
+      await this.publish({ folder, name, owner }, contentId, sizeBytes, actor);
       return sizeBytes;
     } catch (error) {
       await queries.deleteFrom('legacy_contents').where('id', '=', contentId).execute();
@@ -80,33 +90,43 @@ export class LegacyFiles {
     }
   }
 
-  /** @throws AdminError `legacy-file.not-found`. */
-  async open(folder: string, name: string): Promise<LegacyFile> {
+  /** @param reader - The account of a device: its own file comes before everybody's. @throws AdminError `legacy-file.not-found`. */
+  async open(folder: string, name: string, reader = EVERYBODY): Promise<LegacyFile> {
     const row = await this.database.queries
       .selectFrom('legacy_files')
       .innerJoin('legacy_contents', 'legacy_contents.id', 'legacy_files.content_id')
       .select(['legacy_contents.id', 'legacy_contents.wrapped_key', 'legacy_contents.size_bytes'])
       .where('folder', '=', folder)
       .where('name', '=', name)
+      .where('owner', 'in', [EVERYBODY, reader])
+      .orderBy('owner', 'desc')
+      .limit(1)
       .executeTakeFirst();
     if (!row) throw new AdminError('legacy-file.not-found', 'There is no such file.');
     const sizeBytes = row.size_bytes ?? 0;
     return { sizeBytes, content: this.read(row.id, row.wrapped_key, sizeBytes) };
   }
 
-  /** Names in a folder, in their order; none of a folder that does not exist. @param search - A part of the name, in any case. */
-  async names(folder: string, search: string | undefined): Promise<readonly string[]> {
+  /**
+   * Names in a folder, in their order; none of a folder that does not exist.
+   *
+   * @param search - A part of the name, in any case.
+   * @param reader - As in {@link open}.
+   */
+  async names(folder: string, search: string | undefined, reader = EVERYBODY): Promise<readonly string[]> {
     let selection = this.database.queries
       .selectFrom('legacy_files')
       .select('name')
+      .distinct()
       .where('folder', '=', folder)
+      .where('owner', 'in', [EVERYBODY, reader])
       .orderBy('name')
       .limit(MOST_NAMES);
     if (search !== undefined) selection = selection.where('name', 'ilike', `%${search.replace(/[\\%_]/g, '\\$&')}%`);
     return (await selection.execute()).map(({ name }) => name);
   }
 
-  /** Deletes the files of one folder. */
+  /** Deletes the files of one folder, those of devices too. */
   async clear(folder: string, actor: Actor): Promise<void> {
     await this.database.transaction(async (on) => {
       const gone = await on.deleteFrom('legacy_files').where('folder', '=', folder).returning('content_id').execute();
@@ -141,35 +161,39 @@ export class LegacyFiles {
   }
 
   private async publish(
-    folder: string,
-    name: string,
+    { folder, name, owner }: Pick<LegacyFilesTable, 'folder' | 'name' | 'owner'>,
     contentId: string,
     sizeBytes: number,
     actor: Actor,
   ): Promise<void> {
     const now = new Date(this.clock.nowMs());
     await this.database.transaction(async (on) => {
-      await sql`select pg_advisory_xact_lock(hashtext(${`legacy file ${folder}/${name}`}))`.execute(on);
+      await sql`select pg_advisory_xact_lock(hashtext(${`legacy file ${folder}/${name}/${owner}`}))`.execute(on);
       await on
         .updateTable('legacy_contents')
         .set({ released_at: now })
         .where('id', '=', (from) =>
-          from.selectFrom('legacy_files').select('content_id').where('folder', '=', folder).where('name', '=', name),
+          from
+            .selectFrom('legacy_files')
+            .select('content_id')
+            .where('folder', '=', folder)
+            .where('name', '=', name)
+            .where('owner', '=', owner),
         )
         .execute();
       await on.updateTable('legacy_contents').set({ size_bytes: sizeBytes }).where('id', '=', contentId).execute();
       await on
         .insertInto('legacy_files')
-        .values({ folder, name, content_id: contentId, updated_at: now })
+        .values({ folder, name, owner, content_id: contentId, updated_at: now })
         .onConflict((conflict) =>
-          conflict.columns(['folder', 'name']).doUpdateSet({ content_id: contentId, updated_at: now }),
+          conflict.columns(['folder', 'name', 'owner']).doUpdateSet({ content_id: contentId, updated_at: now }),
         )
         .execute();
       await this.audit.record(on, {
         event: 'legacy.file-stored',
         actor,
         subject: `${folder}/${name}`,
-        details: { sizeBytes },
+        details: { sizeBytes, ...(owner === EVERYBODY ? {} : { ownOf: owner }) },
       });
     });
   }

@@ -13,6 +13,7 @@ import { folderPolicies } from './migrations/0020-folder-policies.js';
 import { audit } from './migrations/0021-audit.js';
 import { keySchedule } from './migrations/0022-key-schedule.js';
 import { legacyResources } from './migrations/0023-legacy-resources.js';
+import { legacyOwners } from './migrations/0024-legacy-owners.js';
 import { fleet } from './migrations/0030-fleet.js';
 import { attestation } from './migrations/0050-attestation.js';
 import { referenceBootStates } from './migrations/0051-reference-boot-states.js';
@@ -134,6 +135,7 @@ export class Database {
             '0021-audit': audit,
             '0022-key-schedule': keySchedule,
             '0023-legacy-resources': legacyResources,
+            '0024-legacy-owners': legacyOwners,
             '0030-fleet': fleet,
             '0050-attestation': attestation,
             '0051-reference-boot-states': referenceBootStates,

@@ -377,6 +377,8 @@ export interface LegacyPiecesTable {
 export interface LegacyFilesTable {
   folder: string;
   name: string;
+  /** The account of the device whose own it is; empty for everybody's. */
+  owner: string;
   content_id: string;
   updated_at: Date;
 }

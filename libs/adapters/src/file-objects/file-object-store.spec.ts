@@ -1,5 +1,5 @@
 import { createHash, hash, randomBytes } from 'node:crypto';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -144,6 +144,27 @@ describe('FileObjectStore over HTTP', () => {
     // The server notices the cut after the client does.
     const incoming = join(running.directory, '.incoming');
     while ((await readdir(incoming)).length > 0) await new Promise((next) => setImmediate(next));
+  });
+
+  it('removes what was left of a PUT more than a day ago by a process that died, and nothing younger', async () => {
+    const own = await served(clock);
+    try {
+      const incoming = join(own.directory, '.incoming');
+      await mkdir(incoming, { recursive: true });
+      for (const [name, hours] of [
+        ['old', 25],
+        ['young', 23],
+      ] as const) {
+        await writeFile(join(incoming, name), 'half');
+        const then = new Date(Date.now() - hours * 3_600_000);
+        await utimes(join(incoming, name), then, then);
+      }
+      const { url, headers } = await own.store.signPut(KEY, content, 60);
+      expect(await put(url, bytes, headers)).toBe(200);
+      expect(await readdir(incoming)).toEqual(['young']);
+    } finally {
+      await own.close();
+    }
   });
 
   it('lets one of many writers at once create an object', async () => {

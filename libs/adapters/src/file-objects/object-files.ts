@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
-import { access, constants, type FileHandle, link, mkdir, open, rm, stat } from 'node:fs/promises';
+import { access, constants, type FileHandle, link, mkdir, open, readdir, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -11,9 +11,15 @@ const KEY = /^[A-Za-z0-9][A-Za-z0-9._-]{0,199}(?:\/[A-Za-z0-9][A-Za-z0-9._-]{0,1
 const INCOMING = '.incoming';
 /** What comes in faster than the disk takes it, before the sender has to wait. */
 const WRITE_BEHIND_BYTES = 1024 * 1024;
+/** A draft that nobody has written to for so long was left behind by a process that died: no request lives that long. */
+const DRAFT_LIFE_MS = 24 * 3_600_000;
+/** How often drafts are looked through. */
+const SWEEP_EVERY_MS = 3_600_000;
 
 /** Objects as files below one directory. An object appears whole or not at all, and never changes. */
 export class ObjectFiles {
+  private sweptAtMs = -Infinity;
+
   constructor(private readonly directory: string) {}
 
   /**
@@ -59,6 +65,7 @@ export class ObjectFiles {
     const draft = join(this.directory, INCOMING, randomBytes(12).toString('hex'));
     await mkdir(dirname(draft), { recursive: true });
     await mkdir(dirname(path), { recursive: true });
+    await this.sweepDrafts();
     try {
       const check = new ContentCheck(content);
       const file = createWriteStream(draft, {
@@ -80,6 +87,21 @@ export class ObjectFiles {
       throw error;
     } finally {
       await rm(draft, { force: true });
+    }
+  }
+
+  /** Removes what processes that died have left of objects that were coming in; several may do it at once. */
+  private async sweepDrafts(): Promise<void> {
+    if (performance.now() - this.sweptAtMs < SWEEP_EVERY_MS) return;
+    this.sweptAtMs = performance.now();
+    const drafts = join(this.directory, INCOMING);
+    for (const name of await readdir(drafts)) {
+      const draft = join(drafts, name);
+      const changedMs = await stat(draft).then(
+        ({ mtimeMs }) => mtimeMs,
+        () => Infinity, // gone meanwhile
+      );
+      if (Date.now() - changedMs > DRAFT_LIFE_MS) await rm(draft, { force: true });
     }
   }
 
