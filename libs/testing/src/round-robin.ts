@@ -2,6 +2,8 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import { type AddressInfo } from 'node:net';
 
+const KEEP_ALIVE_MS = 10 * 60_000;
+
 /** A load balancer on loopback: every request goes to the next server. */
 export interface RoundRobin {
   readonly url: string;
@@ -19,7 +21,8 @@ export interface RoundRobin {
 export async function startRoundRobin(targets: readonly string[]): Promise<RoundRobin> {
   const passed = targets.map(() => 0);
   let turn = 0;
-  const server = createServer((incoming, outgoing) => {
+  // Longer than a suite is busy with itself: a client would write into a connection that is just being closed.
+  const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, (incoming, outgoing) => {
     pass(incoming, outgoing, targets.length);
   });
 
