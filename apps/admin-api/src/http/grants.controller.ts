@@ -1,8 +1,8 @@
 import { MAX_LEASE_SECONDS, MIN_LEASE_SECONDS } from '@azaion/identity';
-import { isValidName, NameError, resourceName, toBase64Url } from '@azaion/kernel';
+import { isValidName, NAME_PATTERN, NameError, resourceName, toBase64Url } from '@azaion/kernel';
 import { AllowRoles, AnyRole, BINARY_MEDIA_TYPE, ProblemResponses } from '@azaion/nest-support';
 import { MAX_PACK_URLS, PACK_ID_PATTERN } from '@azaion/split-resource';
-import { Body, Controller, Get, HttpCode, Param, Post, Res, UseGuards } from '@nestjs/common';
+import { Body, Controller, Get, HttpCode, Param, Post, Query, Res, UseGuards } from '@nestjs/common';
 import {
   ApiCreatedResponse,
   ApiHeader,
@@ -13,6 +13,7 @@ import {
   ApiPropertyOptional,
   ApiTags,
 } from '@nestjs/swagger';
+import { Type } from 'class-transformer';
 import {
   ArrayMaxSize,
   ArrayMinSize,
@@ -29,7 +30,7 @@ import { type FastifyReply } from 'fastify';
 import { type Standing } from '../sealed/current-standing.js';
 import { GrantForDevices, MAX_BATCH_DEVICES } from '../sealed/grant-for-devices.js';
 import { GrantResource } from '../sealed/grant-resource.js';
-import { ReadCatalogue } from '../sealed/read-catalogue.js';
+import { MOST_RESOURCES, ReadCatalogue } from '../sealed/read-catalogue.js';
 import { type AnswerOf, IdParams, IsBase64UrlBytes, SegmentParams, SERIAL_PATTERN, bytesOf } from './dto.js';
 import { CallerStanding, CARRIER, StandingGuard } from './standing.js';
 
@@ -152,9 +153,26 @@ class FoldersAnswer {
   readonly folders!: readonly AnswerOf<FolderEntryAnswer>[];
 }
 
+class FolderQuery {
+  @ApiPropertyOptional({ minimum: 1, maximum: MOST_RESOURCES, default: MOST_RESOURCES })
+  @IsOptional()
+  @Type(() => Number)
+  @IsInt()
+  @Min(1)
+  @Max(MOST_RESOURCES)
+  readonly limit: number = MOST_RESOURCES;
+
+  @ApiPropertyOptional({ description: 'The `cursor` of the page before' })
+  @IsOptional()
+  @Matches(NAME_PATTERN)
+  readonly cursor?: string;
+}
+
 class FolderAnswer {
   @ApiProperty({ type: [ResourceAnswer] })
   readonly resources!: readonly AnswerOf<ResourceAnswer>[];
+  @ApiPropertyOptional({ description: 'Where there are more: asks for the next page' })
+  readonly cursor?: string;
 }
 
 class ListedVersionAnswer {
@@ -226,14 +244,21 @@ export class GrantsController {
   @Get(':folder')
   @ApiOperation({ summary: 'What a folder holds' })
   @ApiOkResponse({ type: FolderAnswer, description: 'Resources with their newest version' })
-  @ProblemResponses(401, 403, 422)
-  async folder(@Param('folder') folder: string, @CallerStanding() standing: Standing): Promise<AnswerOf<FolderAnswer>> {
+  @ProblemResponses(400, 401, 403, 422)
+  async folder(
+    @Param('folder') folder: string,
+    @Query() query: FolderQuery,
+    @CallerStanding() standing: Standing,
+  ): Promise<AnswerOf<FolderAnswer>> {
     if (!isValidName(folder))
       throw new NameError('name.invalid', 'The folder name is not valid: use letters, digits, ".", "_" and "-".', {
         details: { field: 'folder' },
       });
-    const resources = await this.catalogue.resources(folder, standing);
-    return { resources: resources.map((entry) => ({ ...entry, updatedAt: entry.updatedAt.toISOString() })) };
+    const { resources, cursor } = await this.catalogue.resources(folder, query, standing);
+    return {
+      resources: resources.map((entry) => ({ ...entry, updatedAt: entry.updatedAt.toISOString() })),
+      ...(cursor === undefined ? {} : { cursor }),
+    };
   }
 
   @Get(':folder/:name')

@@ -173,6 +173,26 @@ describe('sealed resources over HTTP', () => {
       expect((await publish(publisher.token, 'models', 'claimed', content)).created).toBe(false);
     });
 
+    it('is of what a folder lists page by page, each name once, in their order', async () => {
+      for (const name of ['c', 'a', 'b']) await publish(publisher.token, 'paged', name, Buffer.from(name));
+      const names: string[] = [];
+      const sizes: number[] = [];
+      for (let path = '/sealed/paged?limit=2'; path !== '';) {
+        const { status, json } = await api.call('GET', path, { token: reader.token });
+        expect(status).toBe(200);
+        const page = (json.resources as { name: string }[]).map(({ name }) => name);
+        names.push(...page);
+        sizes.push(page.length);
+        path = json.cursor === undefined ? '' : `/sealed/paged?limit=2&cursor=${String(json.cursor)}`;
+      }
+      expect([names, sizes]).toEqual([
+        ['a', 'b', 'c'],
+        [2, 1],
+      ]);
+      for (const query of ['limit=0', 'limit=10001', 'limit=x', 'cursor=../a', 'page=2'])
+        expect((await api.call('GET', `/sealed/paged?${query}`, { token: reader.token })).status).toBe(400);
+    });
+
     it('of a folder that nobody has used is 404, the folder itself empty', async () => {
       expect((await grant(reader.token, 'nowhere/nothing')).status).toBe(404);
       expect((await api.call('GET', '/sealed/nowhere', { token: reader.token })).json).toEqual({ resources: [] });

@@ -7,7 +7,8 @@ import { type Database } from '../persistence/database.js';
 import { type Standing } from './current-standing.js';
 import { type Folders } from './folders.js';
 
-const MOST_RESOURCES = 10_000;
+/** Most entries of one answer. */
+export const MOST_RESOURCES = 10_000;
 
 /** A resource as a folder lists it. */
 export interface CatalogueEntry {
@@ -77,10 +78,20 @@ export class ReadCatalogue {
     return readable;
   }
 
-  /** The resources of a folder with their newest version. A folder that does not exist is empty. @throws IdentityError `folder.forbidden`. */
-  async resources(folder: string, standing: Standing): Promise<readonly CatalogueEntry[]> {
+  /**
+   * One page of the resources of a folder with their newest version, in the order of their names. A folder that does not exist is empty.
+   *
+   * @param page - `cursor` is the last name of the page before.
+   * @returns With a cursor where there are more.
+   * @throws IdentityError `folder.forbidden`.
+   */
+  async resources(
+    folder: string,
+    page: { readonly limit: number; readonly cursor?: string | undefined },
+    standing: Standing,
+  ): Promise<{ readonly resources: readonly CatalogueEntry[]; readonly cursor: string | undefined }> {
     await this.folders.assertMayRead(folder, standing);
-    const rows = await this.database.queries
+    let selection = this.database.queries
       .selectFrom('versions')
       .innerJoin('resources', 'resources.id', 'versions.resource_id')
       .innerJoin('folders', 'folders.id', 'resources.folder_id')
@@ -92,9 +103,10 @@ export class ReadCatalogue {
       .where(visibleTo(standing))
       .orderBy('resources.name')
       .orderBy('versions.version', 'desc')
-      .limit(MOST_RESOURCES)
-      .execute();
-    return rows.map((row) => ({
+      .limit(page.limit + 1);
+    if (page.cursor !== undefined) selection = selection.where('resources.name', '>', page.cursor);
+    const rows = await selection.execute();
+    const resources = rows.slice(0, page.limit).map((row) => ({
       name: row.name,
       kind: row.kind,
       latestVersion: row.version,
@@ -102,6 +114,7 @@ export class ReadCatalogue {
       verification: row.verification,
       updatedAt: row.committed_at,
     }));
+    return { resources, cursor: rows.length > page.limit ? resources.at(-1)?.name : undefined };
   }
 
   /** The versions of a resource, newest first. @throws ResourceError `resource.not-found`; IdentityError `folder.forbidden`. */
