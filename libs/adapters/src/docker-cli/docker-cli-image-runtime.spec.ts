@@ -248,6 +248,30 @@ describe('DockerCliImageRuntime without a usable engine', () => {
     await untilGone(Number(await readFile(pids, 'utf8')));
   });
 
+  it.each([
+    ['all are there', `echo ${'a'.repeat(64)}; echo ${'b'.repeat(64)}`, 2],
+    ['none is there', 'echo; echo "Error: No such image: a:1" >&2; echo "Error: No such image: b:1" >&2; exit 1', 0],
+  ])('asks about many images with one command when %s', async (_, script, found) => {
+    const calls = join(directory.path, 'calls');
+    await rm(calls, { force: true });
+    const runtime = await cli(`echo "$@" >> ${calls}\n${script}`);
+    expect(await runtime.present(['a:1', 'b:1'], NEVER)).toHaveLength(found);
+    expect((await readFile(calls, 'utf8')).trim().split('\n')).toHaveLength(1);
+  });
+
+  it('asks about each image when only some are there, or the engine stops in the middle', async () => {
+    const some = await cli(
+      `case "$*" in *"a:1 b:1"*) echo "No such image: a:1" >&2; echo ${'b'.repeat(64)}; exit 1;; *a:1*) echo "No such image" >&2; exit 1;; esac; echo ${'b'.repeat(64)}`,
+    );
+    expect(await some.present(['a:1', 'b:1'], NEVER)).toEqual([
+      { reference: 'b:1', imageId: `sha256:${'b'.repeat(64)}` },
+    ]);
+    const stopping = await cli(
+      'case "$*" in *"a:1 b:1"*) echo "No such image: a:1" >&2;; esac; echo "Cannot connect to the Docker daemon" >&2; exit 1',
+    );
+    await expect(stopping.present(['a:1', 'b:1'], NEVER)).rejects.toMatchObject({ code: 'unlock.engine-unreachable' });
+  });
+
   it('never lets a reference become an option', async () => {
     const runtime = await cli('echo used > used; exit 0');
     for (const reference of ['--help', '-a', '', 'a b', 'a;b', '$(x)'])

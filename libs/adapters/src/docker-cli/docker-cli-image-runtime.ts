@@ -36,12 +36,11 @@ export class DockerCliImageRuntime extends ImageRuntime {
   }
 
   override async present(references: readonly string[], signal: AbortSignal): Promise<readonly EngineImage[]> {
-    const images: EngineImage[] = [];
-    for (const reference of references) {
-      const imageId = await this.idOf(reference, signal);
-      if (imageId !== undefined) images.push({ reference, imageId });
-    }
-    return images;
+    const imageIds = (await this.idsAtOnce(references, signal)) ?? (await this.idsOneByOne(references, signal));
+    return references.flatMap((reference, at) => {
+      const imageId = imageIds[at];
+      return imageId === undefined ? [] : [{ reference, imageId }];
+    });
   }
 
   override async load(archive: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<readonly EngineImage[]> {
@@ -55,13 +54,10 @@ export class DockerCliImageRuntime extends ImageRuntime {
     const loaded = [...result.stdout.matchAll(LOADED)].flatMap((match) => (match[1] ?? '').split(','));
     // docker ends with status 0 although the engine reported an error inside its answer: without a loaded image there was no success.
     if (result.exitCode !== 0 || loaded.length === 0) throw engineError(this.cli.command, result);
-    const images: EngineImage[] = [];
-    for (const reference of loaded.map((text) => text.trim())) {
-      const imageId = await this.idOf(reference, signal);
-      if (imageId === undefined)
-        throw new UnlockError('unlock.engine-failed', 'The container engine lost an image that it had just loaded.');
-      images.push({ reference, imageId });
-    }
+    const references = loaded.map((text) => text.trim());
+    const images = await this.present(references, signal);
+    if (images.length < references.length)
+      throw new UnlockError('unlock.engine-failed', 'The container engine lost an image that it had just loaded.');
     return images;
   }
 
@@ -108,6 +104,31 @@ export class DockerCliImageRuntime extends ImageRuntime {
   private async mutate(args: readonly string[], signal: AbortSignal): Promise<void> {
     const result = await this.cli.run(args, signal);
     if (result.exitCode !== 0 && !NO_SUCH_IMAGE.test(result.stderr)) throw engineError(this.cli.command, result);
+  }
+
+  /** One command for all of them: starting a CLI costs more than its answer. @returns `undefined` when only some are there. */
+  private async idsAtOnce(
+    references: readonly string[],
+    signal: AbortSignal,
+  ): Promise<readonly (string | undefined)[] | undefined> {
+    if (references.length < 2) return undefined;
+    const names = references.map(checked);
+    const { stdout, stderr } = await this.cli.run(['image', 'inspect', '--format', '{{.Id}}', ...names], signal);
+    const ids = linesOf(stdout).flatMap((line) => IMAGE_ID.exec(line)?.[1] ?? []);
+    if (ids.length === names.length) return ids.map((id) => `sha256:${id}`);
+    const errors = linesOf(stderr);
+    const noneThere =
+      ids.length === 0 && errors.length === names.length && errors.every((line) => NO_SUCH_IMAGE.test(line));
+    return noneThere ? names.map(() => undefined) : undefined;
+  }
+
+  private async idsOneByOne(
+    references: readonly string[],
+    signal: AbortSignal,
+  ): Promise<readonly (string | undefined)[]> {
+    const ids: (string | undefined)[] = [];
+    for (const reference of references) ids.push(await this.idOf(reference, signal));
+    return ids;
   }
 
   private async idOf(reference: string, signal: AbortSignal): Promise<string | undefined> {
@@ -159,6 +180,13 @@ async function writeTo(stdin: Writable, bytes: Uint8Array): Promise<boolean> {
     await Promise.allSettled([drained, closed]);
   }
   return !stdin.destroyed;
+}
+
+function linesOf(text: string): string[] {
+  return text
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '');
 }
 
 function diffIdsIn(line: string): readonly string[] {
