@@ -63,7 +63,7 @@ export function tpmError(failure: ToolFailure): IdentityError {
   if (/tcti|no such (?:file|device)|permission denied|failed to open/i.test(failure.stderr) && code === undefined)
     return error(
       'device.tpm-absent',
-      /permission denied/i.test(failure.stderr)
+      /permission denied|operation not permitted/i.test(failure.stderr)
         ? 'This process may not open the TPM: add its user to the group of the device (usually tss).'
         : 'There is no TPM at the configured place: check TPM_TCTI, and that the device is passed into the container.',
     );
