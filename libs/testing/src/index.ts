@@ -5,7 +5,7 @@ export { freePort } from './free-port.js';
 export { type GeneratedImage, type GeneratedLayer, type ImageArchive, imageArchive } from './image-archive.js';
 export { type PostgresServer, startPostgres } from './postgres-server.js';
 export { type OlderAccount, OlderAdminApi } from './older-admin-api.js';
-export { processTreeMemory, type TreeMemory } from './process-memory.js';
+export { forgetPeakMemory, processTreeMemory, type TreeMemory } from './process-memory.js';
 export { pseudoRandomBytes, pseudoRandomStream } from './pseudo-random.js';
 export { type RoundRobin, startRoundRobin } from './round-robin.js';
 export { type S3Service, startRadosGateway } from './rados-gateway.js';

@@ -1,4 +1,4 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 
 /** Resident memory of a process and everything it started, in bytes. */
 export interface TreeMemory {
@@ -25,6 +25,11 @@ export async function processTreeMemory(pid: number): Promise<TreeMemory> {
     peakBytes += kibibytes(childStatus, 'VmHWM');
   }
   return { residentBytes, peakBytes };
+}
+
+/** Has the kernel count the peak (VmHWM) of a process anew, from what it holds now (Linux only; proc(5), `clear_refs`). */
+export async function forgetPeakMemory(pid: number): Promise<void> {
+  await writeFile(`/proc/${pid}/clear_refs`, '5');
 }
 
 async function descendants(root: number): Promise<number[]> {

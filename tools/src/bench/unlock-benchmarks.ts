@@ -1,4 +1,4 @@
-import { execFile } from 'node:child_process';
+import { execFile, type PromiseWithChild } from 'node:child_process';
 import { createWriteStream } from 'node:fs';
 import { cp, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -9,8 +9,10 @@ import { promisify } from 'node:util';
 import {
   type DockerDaemon,
   findProgram,
+  forgetPeakMemory,
   type GeneratedLayer,
   imageArchive,
+  processTreeMemory,
   startDockerd,
   tempDirectory,
 } from '@azaion/testing';
@@ -33,6 +35,8 @@ interface Costs {
   readonly seconds: number;
   /** At most while it ran, of the engine's storage. */
   readonly diskBytes: number;
+  /** At most while it ran, of everybody who took part, above what they had before: VmHWM, begun anew. */
+  readonly memoryBytes: number;
 }
 
 /**
@@ -67,24 +71,24 @@ export async function unlockBenchmarks(): Promise<readonly Measurement[]> {
     const base = Array.from({ length: LAYERS }, (_, index) => `layer-${index}`);
     const first = await writeArchive(join(bench.directory.path, 'first.tar'), base);
     const second = await writeArchive(join(bench.directory.path, 'second.tar'), [...base.slice(0, -1), 'changed']);
-    const engine = engineOf(docker);
+    const engine = engineOf(docker, () => system.loader().pid);
     const roots = [system.loaderDataDir, temporary.path, docker.execRoot];
 
     const token = await system.login(await system.createPerson('Operator'));
     await publish(bench, first);
     const idleBytes = (await system.loader().memory()).residentBytes;
+    let memoryBytes = 0;
     const whole = { unlock: [] as Costs[], load: [] as Costs[] };
     for (let round = 0; round <= ROUNDS; round++) {
       await engine.clear();
       const load = await engine.load(first);
       await engine.clear();
       const unlock = await engine.measured(() => unlocked(system, token));
+      memoryBytes = Math.max(memoryBytes, (await system.loader().memory()).peakBytes - idleBytes);
       if (round === 0) continue;
       whole.load.push(load);
       whole.unlock.push(unlock);
     }
-    const memoryBytes = (await system.loader().memory()).peakBytes - idleBytes;
-
     await engine.clear();
     const found = await searching(roots, () => unlocked(system, token));
 
@@ -118,6 +122,8 @@ export async function unlockBenchmarks(): Promise<readonly Measurement[]> {
           'docker load s': rounded(load),
           'unlock: peak storage MB': megabytes(whole.unlock),
           'docker load: peak storage MB': megabytes(whole.load),
+          'unlock: peak memory of Loader, CLI and engine above idle MB': memoryMegabytes(whole.unlock),
+          'docker load: peak memory of CLI and engine above idle MB': memoryMegabytes(whole.load),
           'Loader: peak memory above idle MB': Math.round(memoryBytes / 1e6),
         },
       },
@@ -133,6 +139,8 @@ export async function unlockBenchmarks(): Promise<readonly Measurement[]> {
           'docker load with the other layers there s': rounded(secondsOf(changed.load)),
           'unlock: peak storage MB': megabytes(changed.unlock),
           'docker load: peak storage MB': megabytes(changed.load),
+          'unlock: peak memory of Loader, CLI and engine above idle MB': memoryMegabytes(changed.unlock),
+          'docker load: peak memory of CLI and engine above idle MB': memoryMegabytes(changed.load),
         },
       },
       {
@@ -190,16 +198,29 @@ interface MeasuredEngine {
   measured(work: () => Promise<unknown>): Promise<Costs>;
 }
 
-function engineOf(docker: DockerDaemon): MeasuredEngine {
-  const cli = (...args: string[]): Promise<{ stdout: string }> =>
+/** @param loaderPid - Of the Loader that runs now. */
+function engineOf(docker: DockerDaemon, loaderPid: () => number): MeasuredEngine {
+  const cli = (...args: string[]): PromiseWithChild<{ stdout: string }> =>
     run('docker', args, { env: { ...process.env, DOCKER_HOST: docker.dockerHost } });
-  const measured = async (work: () => Promise<unknown>): Promise<Costs> => {
+  /** What each process held before it had done anything. */
+  const idle = new Map<number, number>();
+  const costsOf = async (pids: readonly number[], work: () => Promise<unknown>): Promise<Costs> => {
     await run('sync', []);
+    let idleBytes = 0;
+    for (const pid of pids) {
+      // What a round before has left in it counts for the next one, too.
+      const known = idle.get(pid) ?? (await processTreeMemory(pid)).residentBytes;
+      idle.set(pid, known);
+      idleBytes += known;
+      await forgetPeakMemory(pid);
+    }
     const working = new AbortController();
-    let diskBytes = 0;
+    let [diskBytes, peakBytes] = [0, idleBytes];
     const sampling = (async () => {
       while (!working.signal.aborted) {
         diskBytes = Math.max(diskBytes, await usedBytes(docker.dataRoot));
+        // Processes that come and go meanwhile count while they are there.
+        peakBytes = Math.max(peakBytes, await peakMemory(pids));
         await delay(SAMPLE_MS);
       }
     })();
@@ -208,17 +229,30 @@ function engineOf(docker: DockerDaemon): MeasuredEngine {
     const seconds = (performance.now() - begin) / 1000;
     working.abort();
     await sampling;
-    return { seconds, diskBytes };
+    return { seconds, diskBytes, memoryBytes: peakBytes - idleBytes };
   };
   return {
-    measured,
-    load: (path) => measured(() => cli('load', '--input', path)),
+    measured: (work) => costsOf([docker.pid, loaderPid()], work),
+    load: (path) => {
+      const pids = [docker.pid];
+      return costsOf(pids, () => {
+        const loading = cli('load', '--input', path);
+        if (loading.child.pid !== undefined) pids.push(loading.child.pid);
+        return loading;
+      });
+    },
     clear: async () => {
       const { stdout } = await cli('image', 'ls', '--all', '--quiet', '--no-trunc');
       const ids = [...new Set(stdout.split('\n').filter((id) => id !== ''))];
       if (ids.length > 0) await cli('image', 'rm', '--force', ...ids);
     },
   };
+}
+
+/** Of process trees together; who is gone counts no more. */
+async function peakMemory(pids: readonly number[]): Promise<number> {
+  const trees = await Promise.all(pids.map((pid) => processTreeMemory(pid).catch(() => ({ peakBytes: 0 }))));
+  return trees.reduce((sum, { peakBytes }) => sum + peakBytes, 0);
 }
 
 /** Files come and go while they are counted: what is gone does not count. */
@@ -257,6 +291,10 @@ async function searching(
 
 function secondsOf(costs: readonly Costs[]): number {
   return median(costs.map(({ seconds }) => seconds));
+}
+
+function memoryMegabytes(costs: readonly Costs[]): number {
+  return Math.round(median(costs.map(({ memoryBytes }) => memoryBytes)) / 1e6);
 }
 
 function megabytes(costs: readonly Costs[]): number {
