@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 
-import { type ByteRange } from '@azaion/kernel';
+import { type ByteRange, releaseBytes } from '@azaion/kernel';
 import { type FastifyReply } from 'fastify';
 
 import { entityHeaders, type ServableResource } from './entity-headers.js';
@@ -30,16 +30,55 @@ export async function sendResource(
     await reply.send(Buffer.alloc(0));
     return;
   }
-  await reply.send(Readable.from(rest(first.value, chunks), { objectMode: false, highWaterMark: 256 * 1024 }));
+  await reply.send(new SentPlaintext(first.value, chunks, reply.raw));
 }
 
-/** The chunks again, with the first one that was read ahead; stopping stops the work behind them. */
-async function* rest(first: Buffer, chunks: AsyncIterator<Buffer>): AsyncGenerator<Buffer> {
-  try {
-    yield first;
-    for (let next = await chunks.next(); next.done !== true; next = await chunks.next()) yield next.value;
-  } finally {
-    await chunks.return?.();
+/**
+ * Plaintext on its way to a client, a part only when the one before has left. Its memory is given back then: left to the collector, a gigabyte
+ * would make it run hundreds of times over everything else that the process holds.
+ */
+class SentPlaintext extends Readable {
+  private readonly handedOut: Buffer[] = [];
+  private first: Buffer | undefined;
+
+  /** @param answer - What this is piped into. @param chunks - Nobody else's memory; stopped when the stream is destroyed. */
+  constructor(
+    first: Buffer,
+    private readonly chunks: AsyncIterator<Buffer>,
+    private readonly answer: { readonly writableLength: number },
+  ) {
+    super({ highWaterMark: 0 }); // nothing is read ahead here: what is opened ahead has a budget of its own
+    this.first = first;
+  }
+
+  override _read(): void {
+    if (this.answer.writableLength === 0 && this.readableLength === 0)
+      for (const sent of this.handedOut.splice(0)) releaseBytes(sent);
+    this.nextPart().then(
+      (part) => {
+        if (part !== undefined) this.handedOut.push(part);
+        this.push(part ?? null);
+      },
+      (error: unknown) => this.destroy(error as Error),
+    );
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    this.handedOut.splice(0); // the socket may still read them
+    Promise.resolve(this.chunks.return?.()).then(
+      () => done(error),
+      () => done(error),
+    );
+  }
+
+  /** Empty parts would say nothing: a stream that was given one waits to be asked again. */
+  private async nextPart(): Promise<Buffer | undefined> {
+    const { first } = this;
+    this.first = undefined;
+    if (first !== undefined && first.length > 0) return first;
+    for (let next = await this.chunks.next(); next.done !== true; next = await this.chunks.next())
+      if (next.value.length > 0) return next.value;
+    return undefined;
   }
 }
 
