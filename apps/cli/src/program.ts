@@ -175,7 +175,8 @@ function commandTree(context: CommandContext, world: CommandWorld): Command {
   const opening = (usage: string, description: string): Command =>
     command(usage, description, legacy)
       .requiredOption('-o, --output <path>', 'the file to write')
-      .option('--sha256 <hex>', 'what the content must have; the format itself proves nothing');
+      .option('--sha256 <hex>', 'what the content must have; the format itself proves nothing')
+      .option('--fast', 'compute no hash that is not asked for, and do not wait until the file is on the disk');
   opening('open <small> [big]', 'Open a resource from its two parts.')
     .option('--key-fragment <path>', 'the key fragment it was encrypted with, instead of the shared resource key')
     .option('--email <address>', 'the account it was encrypted for; the password is read as for "login"')

@@ -19,8 +19,9 @@ export function unwritable(path: string, error: unknown): unknown {
  * Writes a file that appears under its name only once it is complete and on the disk. When anything fails, an existing file of that name is
  * untouched and the partial one is removed.
  *
- * @param content - Verified plaintext in order.
+ * @param content - Verified plaintext in order; each piece is left alone until the one after the next is asked for.
  * @param onBytes - Called with the running total.
+ * @param options - `durable: false` does not wait for the disk: after a power cut the file may be short.
  * @returns Bytes written.
  * @throws CliFailure exit `usage` when the place cannot be written to; whatever `content` throws; `ENOSPC` as it is.
  */
@@ -28,16 +29,29 @@ export function writeWholeFile(
   path: string,
   content: AsyncIterable<Uint8Array>,
   onBytes: (writtenBytes: number) => void = () => undefined,
+  options: { readonly durable?: boolean } = {},
 ): Promise<number> {
-  return fillWholeFile(path, async (file) => {
+  const fill = async (file: FileHandle): Promise<number> => {
     let writtenBytes = 0;
-    for await (const bytes of content) {
-      await file.writeFile(bytes);
-      writtenBytes += bytes.length;
-      onBytes(writtenBytes);
+    // The content goes on to its next piece while one is being written.
+    let writing = Promise.resolve();
+    try {
+      for await (const bytes of content) {
+        await writing;
+        onBytes(writtenBytes);
+        writing = file.writeFile(bytes);
+        writing.catch(() => undefined); // reported with the next piece, or at the end
+        writtenBytes += bytes.length;
+      }
+    } catch (error) {
+      await writing.catch(() => undefined); // nobody writes into a closed file
+      throw error;
     }
+    await writing;
+    onBytes(writtenBytes);
     return writtenBytes;
-  });
+  };
+  return fillWholeFile(path, fill, options);
 }
 
 /**
@@ -50,6 +64,7 @@ export function writeWholeFile(
 export async function fillWholeFile<Result>(
   path: string,
   fill: (file: FileHandle) => Promise<Result>,
+  { durable = true }: { readonly durable?: boolean } = {},
 ): Promise<Result> {
   // Asked before the transfer: the rename at its end would fail.
   if ((await stat(path).catch(() => undefined))?.isDirectory() === true)
@@ -62,7 +77,7 @@ export async function fillWholeFile<Result>(
     let result: Result;
     try {
       result = await fill(file);
-      await file.sync();
+      if (durable) await file.sync();
     } finally {
       await file.close();
     }

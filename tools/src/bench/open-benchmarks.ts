@@ -76,6 +76,7 @@ function againstOneCore(two: number, one: number): Measurement {
 
 function openCommand(bench: BenchSystem, token: string, cores: 1 | 2): TimedCommand {
   const work = join(bench.directory.path, `work-${cores}`);
+  const removes = join(bench.directory.path, 'out');
   const where = ['--api', bench.system.adminUrl, '--packs', bench.packsDirectory];
   const args = [
     compiled('open-resource'),
@@ -87,13 +88,13 @@ function openCommand(bench: BenchSystem, token: string, cores: 1 | 2): TimedComm
     '--resource',
     'models/bench.bin',
     '--output',
-    join(bench.directory.path, 'out'),
+    removes,
     '--threads',
-    String(cores === 1 ? 0 : 2),
+    String(cores),
   ];
   return cores === 1
-    ? { command: 'taskset', args: ['-c', '0', process.execPath, ...args] }
-    : { command: process.execPath, args };
+    ? { command: 'taskset', args: ['-c', '0', process.execPath, ...args], removes }
+    : { command: process.execPath, args, removes };
 }
 
 /** Encrypts the same plaintext for each peer that is installed. */
@@ -106,7 +107,10 @@ async function peers(bench: BenchSystem, plain: string): Promise<readonly [strin
     const key = ['-aes-256-cbc', '-K', '11'.repeat(32), '-iv', '22'.repeat(16)];
     const sealed = join(directory, 'openssl');
     execFileSync('openssl', ['enc', '-e', ...key, '-in', plain, '-out', sealed]);
-    commands.push(['openssl', { command: 'openssl', args: ['enc', '-d', ...key, '-in', sealed, '-out', output] }]);
+    commands.push([
+      'openssl',
+      { command: 'openssl', args: ['enc', '-d', ...key, '-in', sealed, '-out', output], removes: output },
+    ]);
   }
   if (findProgram('age') !== undefined) {
     const identity = join(directory, 'age-key');
@@ -114,7 +118,7 @@ async function peers(bench: BenchSystem, plain: string): Promise<readonly [strin
     const recipient = execFileSync('age-keygen', ['-y', identity]).toString().trim();
     const sealed = join(directory, 'age');
     execFileSync('age', ['-r', recipient, '-o', sealed, plain]);
-    commands.push(['age', { command: 'age', args: ['-d', '-i', identity, '-o', output, sealed] }]);
+    commands.push(['age', { command: 'age', args: ['-d', '-i', identity, '-o', output, sealed], removes: output }]);
   }
   if (findProgram('rclone') !== undefined) {
     const store = join(directory, 'rclone');
@@ -124,7 +128,12 @@ async function peers(bench: BenchSystem, plain: string): Promise<readonly [strin
     execFileSync('rclone', ['--config', configuration, 'copyto', plain, 'sealed:bench.bin']);
     commands.push([
       'rclone',
-      { command: 'rclone', args: ['--config', configuration, 'cat', 'sealed:bench.bin'], outputPath: output },
+      {
+        command: 'rclone',
+        args: ['--config', configuration, 'cat', 'sealed:bench.bin'],
+        outputPath: output,
+        removes: output,
+      },
     ]);
   }
   return commands;

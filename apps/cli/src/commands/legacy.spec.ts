@@ -82,6 +82,19 @@ describe('azaion legacy', () => {
     expect((await readFile(at('x'))).equals(plaintext)).toBe(true);
   });
 
+  it('computes no hash that nobody asked for when it is to be fast, and compares one that was given', async () => {
+    const vector = ciphertexts[0]!;
+    await writeFile(at('whole'), Buffer.from(vector.hex, 'hex'));
+    const args = ['open', at('whole'), '-o', at('x'), '--fast', '--json', ...(await keyArguments(vector))];
+    expect(await run(args)).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ sha256: null, checked: false });
+    expect(await readFile(at('x'), 'utf8')).toBe(vector.plaintextText);
+    stdout = '';
+    expect(await run([...args, '--sha256', hash('sha256', vector.plaintextText)])).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ sha256: hash('sha256', vector.plaintextText), checked: true });
+    expect(await run([...args, '--sha256', '0'.repeat(64)])).toBe(6);
+  });
+
   it('opens an image archive with its key fragment', async () => {
     const vector = ciphertexts.find(({ keyFragmentText }) => keyFragmentText !== undefined)!;
     await writeFile(at('images.enc'), Buffer.from(vector.hex, 'hex'));

@@ -1,16 +1,17 @@
-import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
-import { addAbortSignal, pipeline, Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 
+import { ChunkWorkerPool } from '@azaion/adapters/chunk-workers';
+import { LEGACY_RESOURCE_KEY, legacyAesKey, legacyApiKey, legacyArchiveKey, legacyHardwareHash } from '@azaion/crypto';
+import { type ByteRange, type ResourceName } from '@azaion/kernel';
 import {
-  LEGACY_RESOURCE_KEY,
-  legacyAesKey,
-  legacyApiKey,
-  legacyArchiveKey,
-  legacyDecrypt,
-  legacyHardwareHash,
-} from '@azaion/crypto';
+  InlineChunkSealer,
+  LegacyBigParts,
+  LegacySmallParts,
+  OpenLegacyResource,
+  type RunningHash,
+} from '@azaion/split-resource';
 
 import { usageFailure } from '../cli-failure.js';
 import { type CommandContext } from '../command-context.js';
@@ -21,6 +22,13 @@ import { writeWholeFile } from '../whole-file.js';
 
 const READ_BYTES = 1024 * 1024;
 const MAX_KEY_FRAGMENT_BYTES = 1024 * 1024;
+/** Memory in which content waits to be hashed. */
+const HASH_SLOT_BYTES = READ_BYTES;
+const HASH_SLOTS = 8;
+/** Less is hashed before a thread has started. */
+const THREAD_FROM_BYTES = 16 * 1024 * 1024;
+/** Files have no name in the older system. */
+const NO_NAME: ResourceName = { folder: '', name: '' };
 
 /** Options of `azaion legacy open-archive`. */
 export interface LegacyArchiveOptions {
@@ -28,6 +36,8 @@ export interface LegacyArchiveOptions {
   readonly keyFragment: string;
   /** Hex; what the content must have. */
   readonly sha256?: string;
+  /** Neither computes a hash that nobody asked for nor waits until the content is on the disk. */
+  readonly fast?: boolean;
 }
 
 /** Options of `azaion legacy open`. Without one for the key: the shared resource key. */
@@ -63,38 +73,41 @@ export async function openLegacyArchive(
 async function openWith(
   { output, signal }: CommandContext,
   parts: readonly string[],
-  options: Pick<LegacyArchiveOptions, 'output' | 'sha256'>,
+  options: Pick<LegacyArchiveOptions, 'output' | 'sha256' | 'fast'>,
   key: Uint8Array,
 ): Promise<void> {
   const expected = options.sha256?.toLowerCase();
   if (expected !== undefined && !/^[0-9a-f]{64}$/.test(expected))
     throw usageFailure('--sha256 takes 64 hexadecimal digits.');
-  const totalBytes = (await Promise.all(parts.map(sizeOf))).reduce((sum, bytes) => sum + bytes, 0);
-  const decrypting = legacyDecrypt(key);
-  pipeline(addAbortSignal(signal, Readable.from(joined(parts), { objectMode: false })), decrypting, () => undefined);
-  const hashing = createHash('sha256');
+  const content = new LegacyFiles(await Promise.all(parts.map(sizedFile)));
+  const opened = await new OpenLegacyResource(content.small, [content.big], key).run(NO_NAME, signal);
+  const { totalBytes } = opened;
+  // Not asked for, it costs more than everything else together: it is a chain that keeps one core busy.
+  const hashing = options.fast === true && expected === undefined ? undefined : new HashBeside(totalBytes, signal);
   const checked = async function* (): AsyncGenerator<Buffer> {
-    for await (const bytes of decrypting as AsyncIterable<Buffer>) {
-      hashing.update(bytes);
+    for await (const bytes of opened.read(undefined, signal)) {
+      await hashing?.update(bytes);
       yield bytes;
     }
-    sha256 = hashing.digest('hex');
+    sha256 = await hashing?.digest();
     if (expected !== undefined && sha256 !== expected)
       throw failure('integrity', 'legacy.invalid', 'The content does not have the SHA-256 that was given.');
   };
-  let sha256 = '';
+  let sha256: string | undefined;
   const progress = output.progress('open', totalBytes);
   try {
-    const bytes = await writeWholeFile(options.output, checked(), (written) => progress.update(written, totalBytes));
+    const written = (bytes: number): void => progress.update(bytes, totalBytes);
+    const bytes = await writeWholeFile(options.output, checked(), written, { durable: options.fast !== true });
     progress.stop();
-    output.result({ path: options.output, bytes, sha256, checked: expected !== undefined }, [
-      `Opened ${options.output}: ${formatBytes(bytes)}, SHA-256 ${sha256}.`,
+    output.result({ path: options.output, bytes, sha256: sha256 ?? null, checked: expected !== undefined }, [
+      `Opened ${options.output}: ${formatBytes(bytes)}${sha256 === undefined ? '' : `, SHA-256 ${sha256}`}.`,
       ...(expected === undefined
         ? ['This format has no authentication: compare the hash with one that you know before you use the content.']
         : []),
     ]);
   } finally {
     progress.stop();
+    await hashing?.close();
   }
 }
 
@@ -123,6 +136,99 @@ async function sizeOf(path: string): Promise<number> {
   return file.size;
 }
 
-async function* joined(paths: readonly string[]): AsyncGenerator<Buffer> {
-  for (const path of paths) yield* createReadStream(path, { highWaterMark: READ_BYTES }) as AsyncIterable<Buffer>;
+interface SizedFile {
+  readonly path: string;
+  readonly sizeBytes: number;
+}
+
+async function sizedFile(path: string): Promise<SizedFile> {
+  return { path, sizeBytes: await sizeOf(path) };
+}
+
+/** Files one after another, wherever they were cut, as the two parts of a resource: an empty small one, and the rest. */
+class LegacyFiles {
+  readonly small: LegacySmallParts;
+  readonly big: LegacyBigParts;
+
+  constructor(files: readonly SizedFile[]) {
+    this.small = new NoSmallPart();
+    this.big = new FilesAsBigPart(files);
+  }
+}
+
+class NoSmallPart extends LegacySmallParts {
+  override read(): Promise<Uint8Array> {
+    return Promise.resolve(new Uint8Array());
+  }
+
+  override write(): Promise<void> {
+    return Promise.reject(new Error('Nothing is published from here.'));
+  }
+}
+
+class FilesAsBigPart extends LegacyBigParts {
+  constructor(private readonly files: readonly SizedFile[]) {
+    super();
+  }
+
+  override size(): Promise<number> {
+    return Promise.resolve(this.files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0));
+  }
+
+  override open(_resource: ResourceName, range: ByteRange): Promise<Readable> {
+    return Promise.resolve(Readable.from(this.read(range), { objectMode: true, highWaterMark: 1 }));
+  }
+
+  private async *read({ start, end }: ByteRange): AsyncGenerator<Buffer> {
+    let at = 0;
+    for (const { path, sizeBytes } of this.files) {
+      const [from, to] = [Math.max(start, at) - at, Math.min(end, at + sizeBytes) - at];
+      at += sizeBytes;
+      if (from < to)
+        yield* createReadStream(path, {
+          start: from,
+          end: to - 1,
+          highWaterMark: READ_BYTES,
+        }) as AsyncIterable<Buffer>;
+    }
+  }
+}
+
+/** SHA-256 on a thread of its own where the content is worth one, so that decrypting goes on beside it. */
+class HashBeside {
+  private readonly workers: ChunkWorkerPool | undefined;
+  private readonly hash: RunningHash;
+  private readonly slots: { readonly memory: Uint8Array; free: Promise<void> }[];
+  private next = 0;
+
+  constructor(totalBytes: number, signal: AbortSignal) {
+    this.workers = totalBytes < THREAD_FROM_BYTES ? undefined : new ChunkWorkerPool({ threads: 1 });
+    const sealer = this.workers?.sealer ?? new InlineChunkSealer();
+    this.hash = sealer.hashing('sha256', signal);
+    this.slots = Array.from({ length: HASH_SLOTS }, () => ({
+      memory: sealer.allocate(Math.min(HASH_SLOT_BYTES, totalBytes)),
+      free: Promise.resolve(),
+    }));
+  }
+
+  /** Takes a copy; waits only when the thread is far behind. */
+  async update(bytes: Uint8Array): Promise<void> {
+    for (let at = 0; at < bytes.length; at += HASH_SLOT_BYTES) {
+      const part = bytes.subarray(at, at + HASH_SLOT_BYTES);
+      const slot = this.slots[this.next++ % HASH_SLOTS];
+      if (slot === undefined) return;
+      await slot.free;
+      slot.memory.set(part);
+      slot.free = this.hash.update(slot.memory.subarray(0, part.length));
+      slot.free.catch(() => undefined); // whoever wants the slot, or the digest, hears of it
+    }
+  }
+
+  async digest(): Promise<string> {
+    return Buffer.from(await this.hash.digest()).toString('hex');
+  }
+
+  async close(): Promise<void> {
+    await this.workers?.close();
+  }
 }
