@@ -22,6 +22,7 @@ import { type BillOfMaterials } from '../release/bill-of-materials.js';
 import { WORKSPACE } from '../started-service.js';
 import { type Architecture, emulate, OWN_ARCHITECTURE } from './emulation.js';
 import { type LocalBase, makeLocalBase } from './local-base.js';
+import { makeLocalPostgres } from './local-postgres.js';
 
 const BUILD_TIMEOUT_MS = 60 * 60_000;
 /** What a container may do: nothing but run as nobody on files that it cannot change. */
@@ -39,7 +40,7 @@ const MACHINES: Readonly<Record<Architecture, string>> = { amd64: 'x86_64', arm6
 /** This machine's own first: it makes the bundles for both. */
 const ARCHITECTURES = (['amd64', 'arm64'] as const).toSorted((one) => (one === OWN_ARCHITECTURE ? -1 : 1));
 
-describeWith(['docker', 'postgresql'], 'The container images', () => {
+describeWith(['docker', 'postgresql', 'compose'], 'The container images', () => {
   let directory: TempDirectory;
   let daemon: DockerDaemon;
   let postgres: PostgresServer;
@@ -229,17 +230,7 @@ describeWith(['docker', 'postgresql'], 'The container images', () => {
       const content = pseudoRandomBytes('image', 5_000_000);
       await writeFile(owner('model.onnx'), content);
       await cli.run(['publish', owner('model.onnx')]);
-      const login = await fetch(`${loaderUrl}/login`, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify(ADMINISTRATOR),
-      });
-      const { access_token: token } = (await login.json()) as { access_token: string };
-      const loaded = await fetch(`${loaderUrl}/resources/models/model.onnx`, {
-        headers: { authorization: `Bearer ${token}` },
-      });
-      expect(loaded.status).toBe(200);
-      expect(Buffer.from(await loaded.arrayBuffer()).equals(content)).toBe(true);
+      expect((await loadedThrough(loaderUrl, 'model.onnx')).equals(content)).toBe(true);
 
       // The engine asks as often as the images say.
       for (const name of [`admin-${architecture}`, `loader-${architecture}`])
@@ -252,7 +243,60 @@ describeWith(['docker', 'postgresql'], 'The container images', () => {
         expect((await docker('inspect', '--format', '{{.State.ExitCode}}', name)).trim()).toBe('0');
     });
   });
+
+  it('come up from the developer’s compose file, and publish and load there', async () => {
+    const [adminPort, loaderPort] = [await freePort(), await freePort()];
+    const settings = {
+      DOCKER_HOST: daemon.dockerHost,
+      POSTGRES_IMAGE: await makeLocalPostgres(docker, directory.path, ownBase.BASE_IMAGE),
+      ADMIN_API_IMAGE: `azaion/admin-api:${OWN_ARCHITECTURE}`,
+      LOADER_IMAGE: `azaion/loader:${OWN_ARCHITECTURE}`,
+      BOOTSTRAP_ADMIN_EMAIL: ADMINISTRATOR.email,
+      BOOTSTRAP_ADMIN_PASSWORD: ADMINISTRATOR.password,
+      ADMIN_PORT: String(adminPort),
+      LOADER_PORT: String(loaderPort),
+    };
+    const file = join(directory.path, 'context', 'deploy', 'compose', 'developer.yaml');
+    const compose = (...args: string[]): Promise<string> =>
+      runCommand(
+        'env',
+        [
+          ...Object.entries(settings).map(([name, value]) => `${name}=${value}`),
+          ...['docker-compose', '--project-name', 'azaion', '--file', file, ...args],
+        ],
+        BUILD_TIMEOUT_MS,
+      );
+    await compose('up', '--detach', '--no-build');
+    const loaderUrl = `http://127.0.0.1:${loaderPort}`;
+    await until(answersHttp(`${loaderUrl}/health/live`), () => compose('logs', '--no-color'));
+
+    const cli = new AzaionCommand(WORKSPACE, join(directory.path, 'compose-profile.json'));
+    const content = pseudoRandomBytes('compose', 1_000_000);
+    await writeFile(join(directory.path, 'composed.onnx'), content);
+    await cli.run(
+      ['login', '--api', `http://127.0.0.1:${adminPort}`, '--email', ADMINISTRATOR.email],
+      ADMINISTRATOR.password,
+    );
+    await cli.run(['publish', join(directory.path, 'composed.onnx')]);
+    expect((await loadedThrough(loaderUrl, 'composed.onnx')).equals(content)).toBe(true);
+    await compose('down', '--volumes');
+  });
 });
+
+/** A model as a Loader hands it out to the administrator. */
+async function loadedThrough(loaderUrl: string, name: string): Promise<Buffer> {
+  const login = await fetch(`${loaderUrl}/login`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(ADMINISTRATOR),
+  });
+  const { access_token: token } = (await login.json()) as { access_token: string };
+  const loaded = await fetch(`${loaderUrl}/resources/models/${name}`, {
+    headers: { authorization: `Bearer ${token}` },
+  });
+  expect(loaded.status).toBe(200);
+  return Buffer.from(await loaded.arrayBuffer());
+}
 
 /** Asks until the answer is yes. @throws Error with an explanation after ten minutes, which an emulated processor may need. */
 async function until(isSo: () => Promise<boolean>, explain: () => Promise<string>): Promise<void> {

@@ -32,6 +32,22 @@ export async function makeLocalBase(
   if (findProgram('debootstrap') === undefined)
     throw new Error('debootstrap is missing; on Debian: apt-get install debootstrap');
   const root = join(directory, `base-${architecture}`);
+  await mkdir(root);
+  // In memory, because the package manager waits for the disk after each file.
+  await runCommand('mount', ['-t', 'tmpfs', '-o', 'size=3g,mode=755', 'tmpfs', root]);
+  try {
+    return await makeIn(root, docker, directory, architecture);
+  } finally {
+    await runCommand('umount', ['--lazy', root]);
+  }
+}
+
+async function makeIn(
+  root: string,
+  docker: (...args: string[]) => Promise<string>,
+  directory: string,
+  architecture: Architecture,
+): Promise<LocalBase> {
   await runCommand(
     'debootstrap',
     [
@@ -65,7 +81,7 @@ export async function makeLocalBase(
     BASE_IMAGE: await imageOf(docker, root, `azaion-base:${architecture}`, architecture),
     DOCKER_CLI_IMAGE: await imageOf(docker, cli, `azaion-docker-cli:${architecture}`, architecture),
   };
-  for (const path of [root, cli]) await rm(path, { recursive: true });
+  await rm(cli, { recursive: true });
   return base;
 }
 

@@ -15,7 +15,7 @@ const COMMONJS_MARK = 'module.exports';
  */
 export const commonjsNames: Plugin = {
   name: NAMESPACE,
-  setup: (build) => {
+  setup(build) {
     build.onResolve({ filter: /^[^.]/ }, async ({ path, kind, importer, resolveDir, pluginData }) => {
       if (kind !== 'dynamic-import' || pluginData === OWN_QUESTION || isBuiltin(path)) return undefined;
       const question = { kind, importer, resolveDir, pluginData: OWN_QUESTION };
