@@ -1,10 +1,9 @@
-import { createReadStream } from 'node:fs';
-import { readFile, stat } from 'node:fs/promises';
+import { open, readFile, stat } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 
 import { ChunkWorkerPool } from '@azaion/adapters/chunk-workers';
 import { LEGACY_RESOURCE_KEY, legacyAesKey, legacyApiKey, legacyArchiveKey, legacyHardwareHash } from '@azaion/crypto';
-import { type ByteRange, type ResourceName } from '@azaion/kernel';
+import { type ByteRange, releaseBytes, type ResourceName } from '@azaion/kernel';
 import {
   InlineChunkSealer,
   LegacyBigParts,
@@ -21,6 +20,8 @@ import { readPassword } from '../password.js';
 import { writeWholeFile } from '../whole-file.js';
 
 const READ_BYTES = 1024 * 1024;
+/** One more than can be in use at once. */
+const READ_BUFFERS = 4;
 const MAX_KEY_FRAGMENT_BYTES = 1024 * 1024;
 /** Memory in which content waits to be hashed. */
 const HASH_SLOT_BYTES = READ_BYTES;
@@ -85,9 +86,13 @@ async function openWith(
   // Not asked for, it costs more than everything else together: it is a chain that keeps one core busy.
   const hashing = options.fast === true && expected === undefined ? undefined : new HashBeside(totalBytes, signal);
   const checked = async function* (): AsyncGenerator<Buffer> {
+    let beingWritten: Buffer | undefined;
     for await (const bytes of opened.read(undefined, signal)) {
       await hashing?.update(bytes);
       yield bytes;
+      // Asked for the next but one: what came before these is in the file.
+      if (beingWritten !== undefined) releaseBytes(beingWritten);
+      beingWritten = bytes;
     }
     sha256 = await hashing?.digest();
     if (expected !== undefined && sha256 !== expected)
@@ -179,17 +184,29 @@ class FilesAsBigPart extends LegacyBigParts {
     return Promise.resolve(Readable.from(this.read(range), { objectMode: true, highWaterMark: 1 }));
   }
 
+  /** Reads into memory that takes turns: one piece is being read, one waits, one is worked on. */
   private async *read({ start, end }: ByteRange): AsyncGenerator<Buffer> {
+    const memory = Array.from({ length: READ_BUFFERS }, () =>
+      Buffer.allocUnsafeSlow(Math.min(READ_BYTES, end - start)),
+    );
     let at = 0;
+    let turn = 0;
     for (const { path, sizeBytes } of this.files) {
       const [from, to] = [Math.max(start, at) - at, Math.min(end, at + sizeBytes) - at];
       at += sizeBytes;
-      if (from < to)
-        yield* createReadStream(path, {
-          start: from,
-          end: to - 1,
-          highWaterMark: READ_BYTES,
-        }) as AsyncIterable<Buffer>;
+      if (from >= to) continue;
+      const file = await open(path, 'r');
+      try {
+        for (let position = from; position < to;) {
+          const target = memory[turn++ % READ_BUFFERS] ?? Buffer.alloc(0);
+          const { bytesRead } = await file.read(target, 0, Math.min(target.length, to - position), position);
+          if (bytesRead === 0) return; // shorter than it was: the reader sees that something is missing
+          position += bytesRead;
+          yield target.subarray(0, bytesRead);
+        }
+      } finally {
+        await file.close();
+      }
     }
   }
 }
