@@ -167,8 +167,8 @@ function commandTree(context: CommandContext, world: CommandWorld): Command {
   addKeyCommands(context, tree, command, api);
   addBundleCommands(context, tree, command, api);
   command('prove-split', 'Attack the stores of a running Admin API, and show that neither alone gives anything away.')
-    .option('--data <directory>', 'its data directory, with embedded database and file store', '.azaion/admin-api')
-    .option('--kek <path>', 'the file with its key-encryption keys (default: "keys/kek" in the data directory)')
+    .option('--data <directory>', 'its data directory (default: ADMIN_DATA_DIR, else that of the demo)')
+    .option('--kek <path>', 'the file with its key-encryption keys (default: ADMIN_KEK_FILE, else beside the data)')
     .option('--resource <folder/name>', 'only this resource; may be repeated', collected)
     .action((options: ProveSplitOptions) => proveSplitOf(context, options));
   const legacy = tree.command('legacy').description('Read what the older system wrote.');

@@ -3,6 +3,7 @@ import { dirname, join, resolve } from 'node:path';
 
 import {
   connectToEmbeddedDatabase,
+  directoryObjects,
   embeddedPostgresHome,
   gatherEvidence,
   type PublishedPlaintext,
@@ -353,7 +354,9 @@ class Demo {
   /** The adversary, with the controls that must succeed. */
   private async attack(client: Client, plaintexts: readonly PublishedPlaintext[]): Promise<void> {
     const proof = await this.step('Attacking: the CDN alone, the database alone, and the controls', async () =>
-      proveSplit(await gatherEvidence({ client, objects: this.objects, kek: this.places.kek }, plaintexts)),
+      proveSplit(
+        await gatherEvidence({ client, objects: directoryObjects(this.objects), kek: this.places.kek }, plaintexts),
+      ),
     );
     this.reportProof(proof);
   }

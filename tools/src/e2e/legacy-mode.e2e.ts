@@ -138,8 +138,17 @@ describeWith('ceph', 'a Loader in legacy mode, with an older Admin API and a RAD
     const path = join(directory.path, 'data', 'legacy', 'models', 'local.onnx.big');
     await mkdir(join(path, '..'), { recursive: true });
     await writeFile(path, big);
+    await published('remote.onnx', content);
     await signedS3Request(s3.endpoint, s3, 'DELETE', '/models/local.onnx.big');
     const token = await login(OPERATOR);
+    const listed = await fetch(`${url}/resources/models`, { headers: { authorization: `Bearer ${token}` } });
+    const facts = { kind: 'file', latestVersion: 1, totalBytes: null };
+    expect(((await listed.json()) as { resources: unknown }).resources).toEqual(
+      expect.arrayContaining([
+        { ...facts, name: 'local.onnx', cached: true, cachedVersions: [1] },
+        { ...facts, name: 'remote.onnx', cached: false, cachedVersions: [] },
+      ]),
+    );
     expect(Buffer.from(await (await load('local.onnx', token)).arrayBuffer()).equals(content)).toBe(true);
     await published('local.onnx', content);
     await writeFile(path, big.subarray(0, -7));

@@ -1,25 +1,33 @@
 import { execFile } from 'node:child_process';
-import { rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { pseudoRandomBytes } from '@azaion/testing';
+import { pseudoRandomBytes, tempDirectory } from '@azaion/testing';
 
 import { startSystem, type StartedSystem } from './started-system.js';
 
 interface Told {
   readonly ok: boolean;
-  readonly error?: { readonly code: string; readonly message: string; readonly exitStatus: number };
+  readonly error?: {
+    readonly code: string;
+    readonly message: string;
+    readonly next: string;
+    readonly exitStatus: number;
+  };
   readonly trials?: readonly { readonly kind: string; readonly ok: boolean; readonly recovered: number }[];
 }
 
 describe('azaion prove-split against a running Admin API', () => {
   let system: StartedSystem;
   const content = pseudoRandomBytes('prove-split', 700_000);
-  const proveSplit = (...args: string[]): Promise<Told> => {
+  const proveSplit = (...args: string[]): Promise<Told> => run(args, process.cwd(), {});
+  const proveSplitIn = (directory: string, env: Record<string, string>): Promise<Told> => run([], directory, env);
+  const run = (args: readonly string[], cwd: string, env: Record<string, string>): Promise<Told> => {
     const main = fileURLToPath(new URL('../../../apps/cli/bin/azaion.js', import.meta.url));
     return new Promise((resolve, reject) => {
-      execFile(process.execPath, [main, 'prove-split', ...args, '--json'], (_refused, stdout, stderr) => {
+      const options = { cwd, env: { ...process.env, ...env } };
+      execFile(process.execPath, [main, 'prove-split', ...args, '--json'], options, (_refused, stdout, stderr) => {
         if (stdout === '') reject(new Error(stderr));
         else resolve(JSON.parse(stdout) as Told);
       });
@@ -50,6 +58,27 @@ describe('azaion prove-split against a running Admin API', () => {
       trials.filter((trial) => trial.kind === kind).map((trial) => trial.recovered > 0);
     expect(recovered('attack')).toEqual([false, false, false, false]);
     expect(recovered('control')).toEqual([true, true]);
+  });
+
+  it('is told where the stores are by the Admin API’s own settings, or by what a demo leaves, or says what to do', async () => {
+    expect(await proveSplitIn(system.loaderDataDir, { ADMIN_DATA_DIR: system.adminDataDir })).toMatchObject({
+      ok: true,
+    });
+    const nowhere = await proveSplitIn(system.loaderDataDir, {});
+    expect(nowhere).toMatchObject({ ok: false, error: { exitStatus: 2 } });
+    expect(nowhere.error?.next).toContain('npm start');
+    const workspace = await tempDirectory('azaion-prove-split');
+    try {
+      await mkdir(join(workspace.path, '.azaion', 'demo', 'admin-keys'), { recursive: true });
+      await symlink(system.adminDataDir, join(workspace.path, '.azaion', 'demo', 'admin-api'));
+      await copyFile(
+        join(system.adminDataDir, 'keys', 'kek'),
+        join(workspace.path, '.azaion', 'demo', 'admin-keys', 'kek'),
+      );
+      expect(await proveSplitIn(workspace.path, {})).toMatchObject({ ok: true });
+    } finally {
+      await workspace.remove();
+    }
   });
 
   it('fails, with an exit status that scripts see, where a store does give something away', async () => {

@@ -1,6 +1,5 @@
 import { LEGACY_RESOURCE_KEY, legacyAesKey, type ResourceKind } from '@azaion/crypto';
-import { type CatalogueEntry } from '@azaion/adapters/resource-api';
-import { type ResourceName } from '@azaion/kernel';
+import { isValidName, type ResourceName } from '@azaion/kernel';
 import {
   type LegacyBigParts,
   OpenLegacyResource,
@@ -11,11 +10,20 @@ import {
 
 import { type ServableResource } from '../http/entity-headers.js';
 import { type TokenBearer } from '../session/caller-apis.js';
+import { type ListedResource } from '../session/open-for-caller.js';
 import { type LegacyAccounts } from './legacy-accounts.js';
 
 /** The format knows no versions: whatever is there is this one. */
 const ONLY_VERSION = 1;
 const SMALL_SUFFIX = '.small';
+/** Of a look at the disk, which takes no time. */
+const NEVER = new AbortController().signal;
+
+/** One file of a folder of the older format, for people to read. */
+export interface ListedLegacyResource extends Omit<ListedResource, 'totalBytes'> {
+  /** Nobody knows. */
+  readonly totalBytes: null;
+}
 
 /** F2 in the older protocol, for one caller at a time. In place of `OpenForCaller`. */
 export class OpenLegacyForCaller {
@@ -53,17 +61,25 @@ export class OpenLegacyForCaller {
     );
   }
 
-  /** What a folder holds. Sizes are not known without asking the CDN for each: they are 0. */
-  async list(folder: string, bearer: TokenBearer): Promise<readonly CatalogueEntry[]> {
-    const names = await this.accounts.of(bearer.caller.sessionId).api.list(folder);
-    return names
+  /** What a folder holds. How long a file is, the older protocol tells to nobody who has not opened it: `null`. */
+  async list(folder: string, bearer: TokenBearer): Promise<readonly ListedLegacyResource[]> {
+    const listed = await this.accounts.of(bearer.caller.sessionId).api.list(folder);
+    const names = listed
       .filter((name) => name.endsWith(SMALL_SUFFIX))
-      .map((name) => ({
-        name: name.slice(0, -SMALL_SUFFIX.length),
-        kind: 'file' as const,
+      .map((name) => name.slice(0, -SMALL_SUFFIX.length));
+    const resources: ListedLegacyResource[] = [];
+    for (const name of names) {
+      const cached = isValidName(name) && (await this.local.size({ folder, name }, NEVER)) !== undefined;
+      resources.push({
+        name,
+        kind: 'file',
         latestVersion: ONLY_VERSION,
-        totalBytes: 0,
-      }));
+        totalBytes: null,
+        cached,
+        cachedVersions: cached ? [ONLY_VERSION] : [],
+      });
+    }
+    return resources;
   }
 }
 

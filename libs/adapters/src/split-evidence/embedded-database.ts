@@ -1,11 +1,12 @@
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 
 import { Client } from 'pg';
 
 /** Connects to the embedded PostgreSQL of a running Admin API, as somebody who has got hold of its database would. */
 export async function connectToEmbeddedDatabase(adminData: string): Promise<Client> {
-  const home = await embeddedPostgresHome(adminData);
+  // Absolute: anything else would be taken for the name of a machine.
+  const home = resolve(await embeddedPostgresHome(adminData));
   const sockets = (await readText(join(home, 'run-at'))) ?? join(home, 'run');
   const client = new Client({
     host: sockets,
@@ -14,6 +15,13 @@ export async function connectToEmbeddedDatabase(adminData: string): Promise<Clie
     database: 'postgres',
     password: (await readText(join(home, 'password'))) ?? '',
   });
+  await client.connect();
+  return client;
+}
+
+/** Connects to a PostgreSQL of one's own. @param url - As `DATABASE_URL` of the Admin API. */
+export async function connectToDatabase(url: string): Promise<Client> {
+  const client = new Client({ connectionString: url });
   await client.connect();
   return client;
 }

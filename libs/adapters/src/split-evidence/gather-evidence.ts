@@ -1,6 +1,3 @@
-import { readdir, readFile } from 'node:fs/promises';
-import { join, relative } from 'node:path';
-
 import { type SegmentKind } from '@azaion/crypto';
 import { packObjectKey } from '@azaion/split-resource';
 import {
@@ -8,12 +5,12 @@ import {
   type OpenedVersion,
   openWithEverything,
   type SplitEvidence,
-  type StoredBytes,
 } from '@azaion/split-resource/adversary';
 import { type Client } from 'pg';
 
 import { FileKeyVault } from '../key-file/index.js';
 import { dumpDatabase } from './database-dump.js';
+import { type StoredObjects } from './stored-objects.js';
 
 interface VersionRow {
   readonly resource_id: string;
@@ -38,8 +35,8 @@ export interface PublishedPlaintext extends KnownPlaintext {
 /** Where the stores lie. */
 export interface SplitStores {
   readonly client: Client;
-  /** Root of the file store that stands for the CDN. */
-  readonly objects: string;
+  /** What stands for the CDN. */
+  readonly objects: StoredObjects;
   /** The file with the KEK. */
   readonly kek: string;
 }
@@ -85,13 +82,13 @@ export async function gatherEvidence(
           recipeKey,
           segment,
         },
-        (packId) => readFile(join(objects, packObjectKey(row.folder_id, packId))),
+        (packId) => objects.read(packObjectKey(row.folder_id, packId)),
       ),
     );
   }
   return {
     plaintexts: typeof plaintexts === 'function' ? opened.map(({ plaintext: bytes }) => ({ bytes })) : plaintexts,
-    objects: () => readObjects(objects),
+    objects: () => objects.all(),
     rows: await dumpDatabase(client),
     publicTexts: versions.map(({ statement }) => Buffer.from(statement.split('.')[1] ?? '', 'base64url')),
     opened,
@@ -104,13 +101,4 @@ async function readSegments(client: Client, row: VersionRow): Promise<ReadonlyMa
     [row.resource_id, row.version],
   );
   return new Map(rows.map(({ kind, index, sealed }) => [`${kind}/${index}`, sealed]));
-}
-
-async function* readObjects(root: string): AsyncGenerator<StoredBytes> {
-  const entries = await readdir(root, { recursive: true, withFileTypes: true });
-  for (const entry of entries) {
-    if (!entry.isFile()) continue;
-    const path = join(entry.parentPath, entry.name);
-    yield { where: relative(root, path), bytes: await readFile(path) };
-  }
 }
