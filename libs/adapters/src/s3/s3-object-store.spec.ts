@@ -4,10 +4,11 @@ import { type AddressInfo, createServer, type Socket } from 'node:net';
 
 import { Secret } from '@azaion/kernel';
 import { describeLegacyBigParts, describeObjectStore } from '@azaion/split-resource/testing';
-import { describeWith, type S3Service, signedS3Request, startRadosGateway } from '@azaion/testing';
+import { describeWith, pseudoRandomBytes, type S3Service, signedS3Request, startRadosGateway } from '@azaion/testing';
 
 import { HttpPackSink, HttpPackSource } from '../http-packs/index.js';
 import { S3LegacyParts } from '../legacy-protocol/index.js';
+import { s3Objects } from '../split-evidence/index.js';
 import { S3ObjectStore } from './s3-object-store.js';
 
 function storeOn(service: S3Service, publicEndpoint?: string): S3ObjectStore {
@@ -54,6 +55,27 @@ describeWith('ceph', 'S3ObjectStore on a RADOS gateway', () => {
         await signedS3Request(endpoint, service, 'PUT', `/${bucket}/${name}.big`, new Uint8Array(content));
       },
     });
+  });
+
+  it('hands everything that lies in the bucket to whoever has its keys, and single objects', async () => {
+    const { endpoint, region, bucket, accessKeyId } = service;
+    const contents = new Map(
+      [1, 2, 3].map((size) => [`packs/everything/${size}`, pseudoRandomBytes(String(size), size)]),
+    );
+    for (const [key, bytes] of contents)
+      await signedS3Request(endpoint, service, 'PUT', `/${bucket}/${key}`, new Uint8Array(bytes));
+    const keys = { region, accessKeyId, secretAccessKey: new Secret(service.secretAccessKey) };
+    const objects = await s3Objects(keys, endpoint, bucket);
+    const found = new Map<string, Buffer>();
+    for await (const { where, bytes } of objects.all())
+      if (where.startsWith('packs/everything/')) found.set(where, Buffer.from(bytes));
+    for (const [key, bytes] of contents) {
+      expect(found.get(key)?.equals(bytes)).toBe(true);
+      expect((await objects.read(key)).equals(bytes)).toBe(true);
+    }
+    expect(found.size).toBe(contents.size);
+    await expect(objects.read('packs/nothing')).rejects.toThrow();
+    objects.close();
   });
 
   it('refuses a PUT whose signed headers were left out or changed', async () => {
