@@ -2,6 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
+import { adminApiClient } from '@azaion/adapters/service-client';
+import { type Role } from '@azaion/identity';
 import {
   freePort,
   type RunningProcess,
@@ -24,13 +26,6 @@ const ADMINISTRATOR = { email: 'root@example.com', password: 'correct horse batt
 export interface Person {
   readonly email: string;
   readonly password: string;
-}
-
-/** What the Admin API said when a device was made. */
-interface CreatedDevice {
-  readonly Serial: string;
-  readonly Email: string;
-  readonly Password: string;
 }
 
 /** The built Admin API and a Loader, running as processes of their own. */
@@ -58,7 +53,7 @@ export interface StartedSystem {
   /** Stops the Loader and starts it again on its data. */
   restartLoader(): Promise<void>;
   /** Creates a person with a role. */
-  createPerson(role: string): Promise<Person>;
+  createPerson(role: Role): Promise<Person>;
   /** Logs in at the Loader and returns the access token. */
   login(person: Person): Promise<string>;
   stop(): Promise<void>;
@@ -141,7 +136,9 @@ export async function startSystem(options: SystemOptions = {}): Promise<StartedS
     }
 
     const adminToken = await tokenFrom(adminUrl, ADMINISTRATOR);
-    const device = await postJson<CreatedDevice>(`${adminUrl}/devices`, {}, adminToken);
+    const headers = { authorization: `Bearer ${adminToken}` };
+    const api = adminApiClient({ baseUrl: adminUrl });
+    const device = await madeBy(api.POST('/devices', { headers, body: {} }));
     const deviceConf = join(directory.path, 'device.conf');
     await writeFile(deviceConf, `AZAION_DEVICE_EMAIL=${device.Email}\nAZAION_DEVICE_PASSWORD=${device.Password}\n`, {
       mode: 0o600,
@@ -188,7 +185,7 @@ export async function startSystem(options: SystemOptions = {}): Promise<StartedS
           email: `${role.toLowerCase()}-${randomBytes(4).toString('hex')}@example.com`,
           password: randomBytes(12).toString('hex'),
         };
-        await postJson(`${adminUrl}/users`, { ...person, role }, adminToken);
+        await madeBy(api.POST('/users', { headers, body: { ...person, role } }));
         return person;
       },
       login: (person) => tokenFrom(loaderUrl, person),
@@ -215,8 +212,16 @@ function s3Settings(s3: S3Service): Record<string, string> {
   };
 }
 
+/** Admin API and Loader answer `POST /login` alike. */
 async function tokenFrom(url: string, person: Person): Promise<string> {
-  return (await postJson<{ access_token: string }>(`${url}/login`, person)).access_token;
+  return (await madeBy(adminApiClient({ baseUrl: url }).POST('/login', { body: person }))).access_token;
+}
+
+/** What a typed client got. @throws Error with the problem instead. */
+async function madeBy<T>(answering: Promise<{ data?: T; error?: unknown; response: Response }>): Promise<T> {
+  const { data, error, response } = await answering;
+  if (data === undefined) throw new Error(`${response.url}: ${response.status} ${JSON.stringify(error)}`);
+  return data;
 }
 
 /** Posts JSON and expects success. @throws Error with the answer's text. */

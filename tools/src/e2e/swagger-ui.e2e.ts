@@ -1,6 +1,14 @@
-import { randomBytes } from 'node:crypto';
+import { buffer } from 'node:stream/consumers';
+import { setTimeout } from 'node:timers/promises';
 
-import { describeWith, startBrowser, type TestBrowser, type WatchedPage } from '@azaion/testing';
+import {
+  describeWith,
+  imageArchive,
+  pseudoRandomBytes,
+  startBrowser,
+  type TestBrowser,
+  type WatchedPage,
+} from '@azaion/testing';
 
 import { type Person, type StartedSystem, startSystem } from './started-system.js';
 
@@ -26,6 +34,16 @@ class Operation {
 
   async parameter(name: string, value: string): Promise<void> {
     await this.block.locator(`tr[data-param-name="${name}"] input`).first().fill(value);
+  }
+
+  /** Fills a field of a form. */
+  async field(name: string, value: string): Promise<void> {
+    await this.block.locator(`tr[data-property-name="${name}"] input`).first().fill(value);
+  }
+
+  /** Chooses one of a parameter's values. */
+  async choice(name: string, value: string): Promise<void> {
+    await this.block.locator(`tr[data-param-name="${name}"] select`).selectOption(value);
   }
 
   async file(name: string, content: Buffer): Promise<void> {
@@ -93,7 +111,7 @@ describeWith('browser', 'Swagger UI', () => {
     const upload = new Operation(watched, 'post', '/upload/{filename}');
     await upload.tryOut();
     await upload.parameter('filename', 'swagger.bin');
-    await upload.file('swagger.bin', randomBytes(5000));
+    await upload.file('swagger.bin', pseudoRandomBytes('swagger', 5000));
     expect(await upload.execute()).toMatchObject({
       status: '200',
       text: expect.stringContaining('"version": 1') as string,
@@ -116,6 +134,35 @@ describeWith('browser', 'Swagger UI', () => {
     });
   });
 
+  it('of the Loader: publish an image archive, unlock it, see that it is ready', async () => {
+    await open(system.loaderUrl);
+    await logIn(await system.createPerson('ApiAdmin'));
+    const archive = await imageArchive([
+      { name: 'azaion/swagger:latest', layers: [{ seed: 'swagger', sizeBytes: 50_000 }] },
+    ]);
+    const upload = new Operation(watched, 'post', '/upload/{filename}');
+    await upload.tryOut();
+    await upload.parameter('filename', 'azaion-latest');
+    await upload.field('folder', 'images');
+    await upload.choice('kind', 'images');
+    await upload.file('azaion-latest', await buffer(archive.open()));
+    expect(await upload.execute()).toEqual({ status: '200', text: expect.stringContaining('"version": 1') as string });
+
+    const unlock = new Operation(watched, 'post', '/unlock');
+    await unlock.tryOut();
+    await unlock.body({});
+    expect(await unlock.execute()).toMatchObject({ status: '200' });
+    const state = async (): Promise<string> =>
+      ((await (await fetch(`${system.loaderUrl}/unlock/status`)).json()) as { state: string }).state;
+    while (!['ready', 'error'].includes(await state())) await setTimeout(100);
+    const status = new Operation(watched, 'get', '/unlock/status');
+    await status.tryOut();
+    expect(await status.execute()).toMatchObject({
+      status: '200',
+      text: expect.stringContaining('"state": "ready"') as string,
+    });
+  });
+
   it('of the Loader: says what is missing without a token', async () => {
     await open(system.loaderUrl);
     const list = new Operation(watched, 'get', '/resources/{folder}');
@@ -135,5 +182,22 @@ describeWith('browser', 'Swagger UI', () => {
     const { status, text } = await users.execute();
     expect(status).toBe('200');
     expect(text).toContain(system.administrator.email);
+  });
+
+  it('of the Admin API: store a file as older clients do, and see it listed', async () => {
+    await open(system.adminUrl);
+    await logIn(system.administrator);
+    const upload = new Operation(watched, 'post', '/resources/{dataFolder}');
+    await upload.tryOut();
+    await upload.parameter('dataFolder', 'models');
+    await upload.file('older.bin', pseudoRandomBytes('older', 3000));
+    expect(await upload.execute()).toMatchObject({
+      status: '200',
+      text: expect.stringContaining('older.bin') as string,
+    });
+    const list = new Operation(watched, 'get', '/resources/list/{dataFolder}');
+    await list.tryOut();
+    await list.parameter('dataFolder', 'models');
+    expect(await list.execute()).toMatchObject({ status: '200', text: expect.stringContaining('older.bin') as string });
   });
 });
