@@ -2,7 +2,7 @@ import { type ResourceName } from '@azaion/kernel';
 
 import { parseResourceReference } from '../resource-reference.js';
 import { type CommandContext } from '../command-context.js';
-import { AdminApi } from '../admin-api.js';
+import { AdminApi, allPages, PAGE_ENTRIES } from '../admin-api.js';
 import { formatBytes } from '../format.js';
 import { contentOf } from '../http.js';
 import { columns, shown } from '../table.js';
@@ -28,7 +28,13 @@ async function folders({ output }: CommandContext, { routes }: AdminApi): Promis
 }
 
 async function resources({ output }: CommandContext, { routes }: AdminApi, folder: string): Promise<void> {
-  const { resources: found } = contentOf(await routes.GET('/sealed/{folder}', { params: { path: { folder } } }));
+  const found = await allPages(
+    (cursor) =>
+      routes.GET('/sealed/{folder}', {
+        params: { path: { folder }, query: { limit: PAGE_ENTRIES, ...(cursor === undefined ? {} : { cursor }) } },
+      }),
+    (page) => page.resources,
+  );
   const rows = found.map(({ name, kind, latestVersion, totalBytes, verification, updatedAt }) => [
     shown(name),
     shown(kind),

@@ -54,7 +54,7 @@ export class VersionQuery {
 
 /** Query of `POST /upload/{filename}`. */
 export class UploadQuery {
-  @ApiPropertyOptional({ example: 'models', description: 'For octet-stream bodies; multipart bodies have a field' })
+  @ApiPropertyOptional({ description: 'For octet-stream bodies; multipart bodies have a field' })
   @IsOptional()
   @Matches(NAME_PATTERN, NAME_RULE)
   readonly folder?: string;

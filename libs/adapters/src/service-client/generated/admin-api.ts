@@ -1722,6 +1722,8 @@ export interface components {
     };
     FolderAnswer: {
       resources: components['schemas']['ResourceAnswer'][];
+      /** @description Where there are more: asks for the next page */
+      cursor?: string;
     };
     ListedVersionAnswer: {
       /** @example 1 */
@@ -5080,6 +5082,15 @@ export interface operations {
           'application/problem+json': components['schemas']['Problem'];
         };
       };
+      /** @description It exists already, or its state does not allow this */
+      409: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
       /** @description The body is too large */
       413: {
         headers: {
@@ -6163,7 +6174,11 @@ export interface operations {
   };
   GrantsController_folder: {
     parameters: {
-      query?: never;
+      query?: {
+        limit?: number;
+        /** @description The `cursor` of the page before */
+        cursor?: string;
+      };
       header?: {
         /** @description The access token of the enrolled device whose Loader carries the call: both callers must be in good standing */
         'Azaion-Device'?: string;
