@@ -75,7 +75,7 @@ LABEL org.opencontainers.image.title="azaion-loader" \
 ENV LOADER_HOST=0.0.0.0 LOADER_PORT=8080 LOADER_DATA_DIR=/data
 COPY --from=loader-release /workspace/release/loader ./
 EXPOSE 8080
-HEALTHCHECK --interval=10s --timeout=3s --start-period=30s CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.LOADER_PORT}/health/live`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s CMD ["node", "-e", "require('node:http').get(`http://127.0.0.1:${process.env.LOADER_PORT}/health/live`, (r) => process.exit(r.statusCode === 200 ? 0 : 1)).on('error', () => process.exit(1))"]
 
 FROM service AS admin-api
 LABEL org.opencontainers.image.title="azaion-admin-api" \
@@ -83,4 +83,4 @@ LABEL org.opencontainers.image.title="azaion-admin-api" \
 ENV ADMIN_HOST=0.0.0.0 ADMIN_PORT=8080 ADMIN_DATA_DIR=/data
 COPY --from=admin-api-release /workspace/release/admin-api ./
 EXPOSE 8080
-HEALTHCHECK --interval=10s --timeout=3s --start-period=30s CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.ADMIN_PORT}/health/live`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s CMD ["node", "-e", "require('node:http').get(`http://127.0.0.1:${process.env.ADMIN_PORT}/health/live`, (r) => process.exit(r.statusCode === 200 ? 0 : 1)).on('error', () => process.exit(1))"]
