@@ -58,6 +58,7 @@ export async function startBenchSystem(options: SystemOptions = {}): Promise<Ben
       const answer = await fetch(url, { headers: { authorization: `Bearer ${await token()}` } });
       const { versions } = (await answer.json()) as { versions: readonly { verification: string }[] };
       if (versions.every(({ verification }) => verification === 'verified')) return;
+      if (versions.some(({ verification }) => verification === 'bad')) throw new Error(`${name} was published badly.`);
       await delay(VERIFIED_POLL_MS);
     }
   };
