@@ -49,6 +49,14 @@ describe('startRoundRobin', () => {
       expect(await (await fetch(balancer.url, { method })).text()).toBe('here');
   });
 
+  it('passes over it for each of many requests at once', async () => {
+    const gone = `http://127.0.0.1:${await freePort()}`;
+    balancer = await startRoundRobin([gone, await serve(named('here'))]);
+    const { url } = balancer;
+    const answers = await Promise.all(Array.from({ length: 32 }, () => fetch(url, { method: 'POST' })));
+    expect(answers.map(({ status }) => status)).toEqual(Array.from({ length: 32 }, () => 201));
+  });
+
   it('repeats a GET that was left unanswered, and nothing that may have been done', async () => {
     balancer = await startRoundRobin([await serve(cutting), await serve(named('here'))]);
     const statuses = async (method: string): Promise<number[]> => {

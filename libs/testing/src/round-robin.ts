@@ -23,12 +23,13 @@ export async function startRoundRobin(targets: readonly string[]): Promise<Round
   let turn = 0;
   // Longer than a suite is busy with itself: a client would write into a connection that is just being closed.
   const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, (incoming, outgoing) => {
-    pass(incoming, outgoing, targets.length);
+    turn = (turn + 1) % targets.length;
+    pass(incoming, outgoing, turn, targets.length);
   });
 
-  function pass(incoming: IncomingMessage, outgoing: ServerResponse, triesLeft: number): void {
-    turn = (turn + 1) % targets.length;
-    const index = turn;
+  function pass(incoming: IncomingMessage, outgoing: ServerResponse, index: number, triesLeft: number): void {
+    // Of this request: with the turn of all, others in between could lead it to the same server again.
+    const next = (index + 1) % targets.length;
     const target = new URL(targets[index] ?? '');
     const upstream = request({
       host: target.hostname,
@@ -49,7 +50,7 @@ export async function startRoundRobin(targets: readonly string[]): Promise<Round
     upstream.once('response', (answer) => {
       if (answer.statusCode === 503 && incoming.method === 'GET' && triesLeft > 1) {
         answer.resume();
-        pass(incoming, outgoing, triesLeft - 1);
+        pass(incoming, outgoing, next, triesLeft - 1);
         return;
       }
       outgoing.writeHead(answer.statusCode ?? 502, answer.rawHeaders);
@@ -58,7 +59,8 @@ export async function startRoundRobin(targets: readonly string[]): Promise<Round
     });
     upstream.once('error', () => {
       if (outgoing.headersSent) outgoing.destroy();
-      else if (triesLeft > 1 && (!connected || incoming.method === 'GET')) pass(incoming, outgoing, triesLeft - 1);
+      else if (triesLeft > 1 && (!connected || incoming.method === 'GET'))
+        pass(incoming, outgoing, next, triesLeft - 1);
       else outgoing.writeHead(502).end();
     });
     outgoing.once('close', () => upstream.destroy());

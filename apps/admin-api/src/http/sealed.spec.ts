@@ -325,7 +325,8 @@ describe('sealed resources over HTTP', () => {
       const mine = await api.account('ResourceUploader');
       const upload = await DraftUpload.open(api, mine, 'known/many');
       const { id } = identifyChunk(content, upload.domainKey);
-      const packs = await Promise.all(Array.from({ length: 9 }, () => upload.announce(content)));
+      const packs: Awaited<ReturnType<DraftUpload['announce']>>[] = []; // one after the other: the oldest are asked for first
+      for (let count = 0; count < 9; count += 1) packs.push(await upload.announce(content));
       for (const pack of packs) expect((await upload.register(pack)).status).toBe(204);
       const heads = await headsDuring(async () => {
         expect((await upload.known([id])).json).toEqual([]);
