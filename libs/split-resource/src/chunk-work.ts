@@ -44,6 +44,8 @@ export abstract class ChunkSealer {
   abstract readonly parallelism: number;
   /** Memory for what the other methods are given. Its content is whatever it is; it may be used again and again. */
   abstract allocate(sizeBytes: number): Uint8Array;
+  /** Takes memory back, once. Whoever allocated it neither reads nor writes it any more; tasks that were given it may still be under way. */
+  abstract release(memory: Uint8Array): void;
   /** Hashes the plaintext of chunks and derives their keys and ids in a dedup domain. @param window - From {@link allocate}. */
   abstract identify(
     window: Uint8Array,
@@ -106,6 +108,10 @@ export class InlineChunkSealer extends ChunkSealer {
 
   override allocate(sizeBytes: number): Uint8Array {
     return new Uint8Array(sizeBytes);
+  }
+
+  override release(memory: Uint8Array): void {
+    releaseBytes(memory);
   }
 
   override async identify(

@@ -75,6 +75,7 @@ export { ObjectStore, type SignedPut } from './ports/object-store.js';
 export { PackSink, type PackTarget } from './ports/pack-sink.js';
 export { MAX_RANGE_BYTES, type PackLocation, PackSource } from './ports/pack-source.js';
 export { PackStore } from './ports/pack-store.js';
+export { PlaintextSource } from './ports/plaintext-source.js';
 export { PlaintextFile } from './ports/plaintext-file.js';
 export { SegmentStore } from './ports/segment-store.js';
 export { type TimeMark, TimeMarkStore } from './ports/time-mark-store.js';

@@ -1,7 +1,7 @@
-import { createReadStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
 
 import { ChunkWorkerPool } from '@azaion/adapters/chunk-workers';
+import { FilePlaintext } from '@azaion/adapters/file-store';
 import { HttpPackSink } from '@azaion/adapters/http-packs';
 import { inspectWhilePassing } from '@azaion/adapters/image-archive';
 import { ApiClient, HttpUploadApi } from '@azaion/adapters/resource-api';
@@ -32,8 +32,11 @@ export async function publish(context: CommandContext, path: string, options: Pu
   if (file?.isFile() !== true) throw usageFailure(`${path} is not a file that can be read.`, 'Check the path.');
   const api = await serviceUrl(context, 'api', options.api);
   const { output, signal, session } = context;
-  const bytes = createReadStream(path, { highWaterMark: READ_BYTES });
-  const source = options.kind === 'images' ? inspectWhilePassing(bytes) : { content: bytes };
+  const handle = await open(path);
+  const source =
+    options.kind === 'images'
+      ? inspectWhilePassing(handle.createReadStream({ highWaterMark: READ_BYTES, autoClose: false }))
+      : { content: new FilePlaintext(handle) };
   const client = new ApiClient({ baseUrl: api, allowInsecure: context.env['ALLOW_INSECURE_API'] === 'true' });
   const workers = file.size < THREADS_FROM_BYTES ? undefined : new ChunkWorkerPool();
   const progress = output.progress(`publish ${resource.folder}/${resource.name}`, file.size);
@@ -61,7 +64,7 @@ export async function publish(context: CommandContext, path: string, options: Pu
     ]);
   } finally {
     progress.stop();
-    bytes.destroy();
+    await handle.close();
     await workers?.close();
     await client.close();
   }

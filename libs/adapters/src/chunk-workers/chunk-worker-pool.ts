@@ -22,6 +22,7 @@ import {
   writeChunksToSeal,
   writeRanges,
 } from './chunk-messages.js';
+import { SharedMemories } from './shared-memories.js';
 
 /** How a pool of threads is made. */
 export interface ChunkWorkerPoolOptions {
@@ -192,6 +193,8 @@ async function* openedChunks(opening: Promise<ChunkAnswer>): AsyncGenerator<Open
 }
 
 class WorkerChunkSealer extends ChunkSealer {
+  private readonly memories = new SharedMemories();
+
   constructor(
     private readonly pool: ChunkWorkerPool,
     override readonly parallelism: number,
@@ -200,7 +203,11 @@ class WorkerChunkSealer extends ChunkSealer {
   }
 
   override allocate(sizeBytes: number): Uint8Array {
-    return new Uint8Array(new SharedArrayBuffer(sizeBytes));
+    return this.memories.allocate(sizeBytes);
+  }
+
+  override release(memory: Uint8Array): void {
+    this.memories.release(memory);
   }
 
   override async identify(
@@ -209,12 +216,8 @@ class WorkerChunkSealer extends ChunkSealer {
     domainKey: Uint8Array,
   ): Promise<readonly ChunkIdentity[]> {
     const ranges = writeRanges(chunks);
-    const answer = await this.pool.run({
-      work: 'identify',
-      window: seenByAll(window),
-      chunks: ranges,
-      domainKey: ownCopy(domainKey),
-    });
+    const task = { work: 'identify', window, chunks: ranges, domainKey: ownCopy(domainKey) } as const;
+    const answer = await this.memories.during([window], () => this.pool.run(task));
     if (!('identities' in answer)) throw otherAnswer();
     return readIdentities(answer.identities, chunks);
   }
@@ -224,18 +227,14 @@ class WorkerChunkSealer extends ChunkSealer {
     chunks: readonly ChunkToSeal[],
     target: Uint8Array,
   ): Promise<readonly number[]> {
-    const answer = await this.pool.run({
-      work: 'seal',
-      window: seenByAll(window),
-      chunks: writeChunksToSeal(chunks),
-      target: seenByAll(target),
-    });
+    const task = { work: 'seal', window, chunks: writeChunksToSeal(chunks), target } as const;
+    const answer = await this.memories.during([window, target], () => this.pool.run(task));
     if (!('sealedLengths' in answer)) throw otherAnswer();
     return answer.sealedLengths;
   }
 
   override hashing(algorithm: PublishHash, signal: AbortSignal): RunningHash {
-    return new WorkerHash(this.pool.idlest(), algorithm, signal);
+    return new WorkerHash(this.pool.idlest(), this.memories, algorithm, signal);
   }
 }
 
@@ -250,6 +249,7 @@ class WorkerHash extends RunningHash {
 
   constructor(
     private readonly thread: ChunkThread,
+    private readonly memories: SharedMemories,
     private readonly algorithm: PublishHash,
     private readonly signal: AbortSignal,
   ) {
@@ -259,7 +259,7 @@ class WorkerHash extends RunningHash {
 
   override async update(bytes: Uint8Array): Promise<void> {
     const { hash, algorithm } = this;
-    await this.thread.run({ work: 'hash', hash, algorithm, bytes: seenByAll(bytes) });
+    await this.memories.during([bytes], () => this.thread.run({ work: 'hash', hash, algorithm, bytes }));
   }
 
   override async digest(): Promise<Uint8Array> {
@@ -269,12 +269,6 @@ class WorkerHash extends RunningHash {
     if (!('digest' in answer)) throw otherAnswer();
     return answer.digest;
   }
-}
-
-/** Precondition: memory that the sealer allocated. Anything else would be copied with every message, and what a thread writes there be lost. */
-function seenByAll(memory: Uint8Array): Uint8Array {
-  if (!(memory.buffer instanceof SharedArrayBuffer)) throw new TypeError('not memory of this sealer');
-  return memory;
 }
 
 function otherAnswer(): Error {

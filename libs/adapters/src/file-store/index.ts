@@ -1,4 +1,5 @@
 export { OpenPlaintextFile } from './open-plaintext-file.js';
+export { FilePlaintext } from './file-plaintext.js';
 export { DirectoryPackSource } from './directory-pack-source.js';
 export { DirectoryPackStore, type DirectoryPackStoreOptions } from './directory-pack-store.js';
 export { DirectorySegmentStore } from './directory-segment-store.js';

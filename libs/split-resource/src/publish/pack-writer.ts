@@ -33,6 +33,7 @@ export class PackWriter {
   constructor(
     private readonly upload: HeldUpload,
     private readonly sealer: ChunkSealer,
+    private readonly allocate: (sizeBytes: number) => Uint8Array,
     private readonly sink: PackSink,
     private readonly targetBytes: number,
     private readonly table: (PackRef | undefined)[],
@@ -81,7 +82,7 @@ export class PackWriter {
 
   /** Memory is used only as far as it is written to. */
   private newMemory(): Uint8Array {
-    return this.sealer.allocate(this.targetBytes + MAX_CHUNK_BYTES + CHUNK_OVERHEAD_BYTES);
+    return this.allocate(this.targetBytes + MAX_CHUNK_BYTES + CHUNK_OVERHEAD_BYTES);
   }
 
   private assertHealthy(): void {

@@ -1,9 +1,8 @@
-import { type Readable } from 'node:stream';
-
 import { type ByteRange } from '@azaion/kernel';
 
 import { type Chunker } from '../chunker.js';
 import { ResourceError } from '../errors.js';
+import { type PlaintextSource } from '../ports/plaintext-source.js';
 
 /** Plaintext that is read, hashed and asked about at a time. */
 export const WINDOW_BYTES = 8 * 1024 * 1024;
@@ -31,8 +30,6 @@ export interface PlaintextLimits {
 export class PlaintextWindows {
   /** Bytes read so far. */
   readBytes = 0;
-  private readonly pieces: AsyncIterator<Uint8Array>;
-  private piece: Uint8Array = new Uint8Array(0);
   private readonly spare: Uint8Array[] = [];
   /** What goes on in the next window. */
   private readonly carried: Uint8Array;
@@ -40,12 +37,11 @@ export class PlaintextWindows {
 
   /** @param allocate - Where windows come from, each {@link WINDOW_BYTES} long. */
   constructor(
-    content: Readable,
+    private readonly content: PlaintextSource,
     private readonly chunker: Chunker,
     private readonly allocate: (sizeBytes: number) => Uint8Array,
     private readonly limits: PlaintextLimits,
   ) {
-    this.pieces = (content as AsyncIterable<Uint8Array>)[Symbol.asyncIterator]();
     this.carried = new Uint8Array(limits.maxChunkBytes);
   }
 
@@ -82,18 +78,12 @@ export class PlaintextWindows {
   private async fill(memory: Uint8Array, from: number): Promise<number> {
     let filled = from;
     while (filled < memory.length) {
-      if (this.piece.length === 0) {
-        const next = await this.pieces.next();
-        this.limits.signal.throwIfAborted();
-        if (next.done === true) break;
-        this.piece = next.value;
-        this.readBytes += this.piece.length;
-        if (this.readBytes > this.limits.maxBytes) throw tooLarge(this.limits.maxBytes);
-      }
-      const taken = this.piece.subarray(0, memory.length - filled);
-      memory.set(taken, filled);
-      filled += taken.length;
-      this.piece = this.piece.subarray(taken.length);
+      const readBytes = await this.content.read(memory.subarray(filled));
+      this.limits.signal.throwIfAborted();
+      if (readBytes === 0) break;
+      filled += readBytes;
+      this.readBytes += readBytes;
+      if (this.readBytes > this.limits.maxBytes) throw tooLarge(this.limits.maxBytes);
     }
     return filled;
   }

@@ -103,6 +103,33 @@ describe('PublishResource', () => {
     expect(await figures(Buffer.alloc(64))).toEqual(of(4, 64, 64, compressedBytes(64)));
   });
 
+  it.each([
+    ['succeeded', 100_000],
+    ['failed', 50_000],
+  ])('gives every piece of memory back when it has %s, and uses none of it from then on', async (_, maxBytes) => {
+    const world = await World.create({ packTargetBytes: 20_000 });
+    const [allocated, released] = [new Set<Uint8Array>(), new Set<Uint8Array>()];
+    class CountingSealer extends InlineChunkSealer {
+      override allocate(sizeBytes: number): Uint8Array {
+        const memory = super.allocate(sizeBytes);
+        allocated.add(memory);
+        return memory;
+      }
+      override release(memory: Uint8Array): void {
+        released.add(memory);
+        super.release(memory);
+      }
+    }
+    const publisher = new PublishResource(new InMemoryUploadApi(world.admin), new InMemoryPackSink(world.objects), {
+      sealer: new CountingSealer(),
+    });
+    await publisher
+      .run({ resource: RESOURCE, kind: 'file', content: streamOf(pseudoRandomBytes('memory', 100_000)), maxBytes })
+      .catch(() => undefined);
+    expect(allocated.size).toBeGreaterThan(0);
+    expect(released).toEqual(allocated);
+  });
+
   it('gives the upload up when it fails for good, so that nothing waits for it', async () => {
     const world = await World.create({ chunking: TINY });
     let uploadId = '';
@@ -275,6 +302,7 @@ describe('PackWriter', () => {
     const writer = new PackWriter(
       upload,
       new InlineChunkSealer(),
+      (sizeBytes) => new Uint8Array(sizeBytes),
       new InMemoryPackSink(world.objects),
       2 ** 25,
       table,

@@ -18,6 +18,7 @@ import { ResourceError } from '../errors.js';
 import { inOrder } from '../in-order.js';
 import { MAX_PACK_BYTES, PACK_ID_PATTERN, type PackRef } from '../pack.js';
 import { type PackSink } from '../ports/pack-sink.js';
+import { PlaintextSource, StreamPlaintext } from '../ports/plaintext-source.js';
 import { type KnownChunk, MAX_KNOWN_CHUNK_IDS, type OpenedUpload, type UploadApi } from '../ports/upload-api.js';
 import { RecipeBuilder } from '../recipe/recipe-builder.js';
 import { ChunkIndex, type ChunkPosition } from './chunk-index.js';
@@ -25,10 +26,10 @@ import { HeldUpload } from './held-upload.js';
 import { PackWriter } from './pack-writer.js';
 import { type PlaintextWindow, PlaintextWindows } from './plaintext-windows.js';
 
-/** Windows that are read, hashed and asked about while an earlier one is sealed. */
-const WINDOWS_AHEAD = 2;
+/** Windows that have been read, hashed and asked about while an earlier one is sealed, beside the one that is being read. */
+const WINDOWS_AHEAD = 1;
 /** Plaintext that is named or sealed in one go, and then goes on to the end of its chunk: a few milliseconds of work. */
-const BATCH_BYTES = 1024 * 1024;
+const BATCH_BYTES = 2 * 1024 * 1024;
 const MAX_CHUNKS_PER_BATCH = 4096;
 const SEALED_BATCH_BYTES = BATCH_BYTES + MAX_CHUNK_BYTES + MAX_CHUNKS_PER_BATCH * CHUNK_OVERHEAD_BYTES;
 /** Longest time without a heartbeat. Uploads live for hours. */
@@ -38,8 +39,8 @@ const HEARTBEAT_MS = 5 * 60_000;
 export interface PublishRequest {
   readonly resource: ResourceName;
   readonly kind: ResourceKind;
-  /** The plaintext; read once, front to back, and destroyed at the end whatever happens. */
-  readonly content: Readable;
+  /** The plaintext; read once, front to back, and destroyed or closed at the end whatever happens. */
+  readonly content: Readable | PlaintextSource;
   /** Refuse anything longer with `resource.too-large`. */
   readonly maxBytes: number;
   /** For `images`: called after the whole content was read, with what {@link PublishRequest.content} turned out to hold. */
@@ -92,21 +93,25 @@ export class PublishResource {
    *   collected in the meantime; publish again, and their chunks are sealed anew.
    */
   async run(request: PublishRequest): Promise<PublishResult> {
+    const content = request.content instanceof PlaintextSource ? request.content : new StreamPlaintext(request.content);
     const stop = new AbortController();
+    let publication: Publication | undefined;
     const signal = request.signal ? AbortSignal.any([request.signal, stop.signal]) : stop.signal;
     try {
       signal.throwIfAborted();
       const upload = await this.api.open(request.resource);
       try {
         assertUsable(upload);
-        return await new Publication(request, upload, this.api, this.packs, this.options, signal).run();
+        publication = new Publication(request, content, upload, this.api, this.packs, this.options, signal);
+        return await publication.run();
       } catch (error) {
         stop.abort(); // packs still on their way are of no use any more
         if (!(error instanceof ResourceError && error.code === 'api.unreachable')) await this.giveUp(upload.uploadId);
         throw error;
       }
     } finally {
-      request.content.destroy();
+      await content.close();
+      await publication?.release();
     }
   }
 
@@ -140,7 +145,9 @@ class Publication {
   private readonly writer: PackWriter;
   private readonly held: HeldUpload;
   private readonly recipe: RecipeBuilder;
+  private readonly memories: Uint8Array[] = [];
   private readonly whole: RunningHash;
+  private reading: Promise<PlaintextWindow | undefined> = Promise.resolve(undefined);
   private readonly windows: PlaintextWindows;
   /** Where batches are sealed to. */
   private readonly spareTargets: Uint8Array[] = [];
@@ -150,6 +157,7 @@ class Publication {
 
   constructor(
     private readonly request: PublishRequest,
+    content: PlaintextSource,
     private readonly upload: OpenedUpload,
     api: UploadApi,
     sink: PackSink,
@@ -160,11 +168,20 @@ class Publication {
     this.sealer = options.sealer ?? new InlineChunkSealer();
     this.whole = this.sealer.hashing('sha256', signal);
     const limits = { maxBytes: request.maxBytes, maxChunkBytes: chunking.maxBytes, signal };
-    const allocate = (sizeBytes: number): Uint8Array => this.sealer.allocate(sizeBytes);
-    this.windows = new PlaintextWindows(request.content, new Chunker(chunking), allocate, limits);
+    const allocate = (sizeBytes: number): Uint8Array => this.allocate(sizeBytes);
+    this.windows = new PlaintextWindows(content, new Chunker(chunking), allocate, limits);
     const retry = options.retry ?? DEFAULT_RETRY;
     this.held = new HeldUpload(api, uploadId, retry, signal);
-    this.writer = new PackWriter(this.held, this.sealer, sink, upload.packTargetBytes, this.table, retry, signal);
+    this.writer = new PackWriter(
+      this.held,
+      this.sealer,
+      allocate,
+      sink,
+      upload.packTargetBytes,
+      this.table,
+      retry,
+      signal,
+    );
     const place = { folderId, resourceId, version: DRAFT_VERSION };
     this.recipe = new RecipeBuilder(place, this.recipeKey, chunking, (kind, index, sealed) =>
       this.held.putSegment(kind, index, sealed),
@@ -173,11 +190,10 @@ class Publication {
 
   async run(): Promise<PublishResult> {
     const coming: Promise<PreparedWindow | undefined>[] = [];
-    let reading: Promise<PlaintextWindow | undefined> = Promise.resolve(undefined);
     for (;;) {
       while (coming.length <= WINDOWS_AHEAD) {
-        reading = reading.then(() => this.windows.next());
-        const prepared = this.prepare(reading);
+        this.reading = this.reading.then(() => this.windows.next());
+        const prepared = this.prepare(this.reading);
         prepared.catch(() => undefined); // reported when it is awaited, or superseded by an earlier failure
         coming.push(prepared);
       }
@@ -190,6 +206,18 @@ class Publication {
     }
     await this.writer.finish();
     return this.commit();
+  }
+
+  /** Gives all memory back, after the content was closed. */
+  async release(): Promise<void> {
+    await this.reading.catch(() => undefined); // nothing is read into it any more then
+    for (const memory of this.memories.splice(0)) this.sealer.release(memory);
+  }
+
+  private allocate(sizeBytes: number): Uint8Array {
+    const memory = this.sealer.allocate(sizeBytes);
+    this.memories.push(memory);
+    return memory;
   }
 
   private async commit(): Promise<PublishResult> {
@@ -270,7 +298,7 @@ class Publication {
     const { sealer } = this;
     const batches = inBatches(chunks, ({ range }) => range);
     const sealing = inOrder(batches, sealer.parallelism, async (batch) => {
-      const target = this.spareTargets.pop() ?? sealer.allocate(SEALED_BATCH_BYTES);
+      const target = this.spareTargets.pop() ?? this.allocate(SEALED_BATCH_BYTES);
       const toSeal = batch.map(({ range, identity }) => ({ range, secrets: identity }));
       return { target, lengths: await sealer.seal(window.memory, toSeal, target) };
     });
