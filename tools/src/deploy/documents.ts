@@ -1,5 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
 
 import { parse, parseAllDocuments } from 'yaml';
 
@@ -19,12 +18,4 @@ export function documentsIn(text: string): unknown[] {
 /** The one document in a YAML file. @throws as {@link documentsIn}; Error of the file system. */
 export function documentOf(path: string): unknown {
   return parse(readFileSync(path, 'utf8'));
-}
-
-/** Every YAML file below a directory. */
-export function yamlFilesBelow(directory: string): string[] {
-  return readdirSync(directory, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && /\.ya?ml$/.test(entry.name))
-    .map((entry) => join(entry.parentPath, entry.name))
-    .sort();
 }
