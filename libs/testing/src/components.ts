@@ -59,12 +59,6 @@ export const COMPONENTS = {
     debianPackages: ['chromium'],
     needsRoot: false,
   },
-  kubernetes: {
-    purpose: 'the command line of Kubernetes with kustomize 5',
-    programs: ['kubectl'],
-    debianPackages: ['kubernetes-client'],
-    needsRoot: false,
-  },
   systemd: {
     purpose: 'the analysis of systemd units',
     programs: ['systemd-analyze'],
