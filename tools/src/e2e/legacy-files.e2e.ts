@@ -63,7 +63,7 @@ describe('the largest file of an older client', () => {
     });
     expect(answer.status).toBe(200);
     const key = legacyAesKey(legacyApiKey(publisher.email, publisher.password));
-    const opened = Readable.fromWeb(answer.body!).compose(legacyDecrypt(key));
+    const opened = Readable.fromWeb(answer.body!).compose(legacyDecrypt(key)) as Readable;
     expect(await digestOf(opened)).toBe(await digestOf(pseudoRandomStream('legacy', LARGEST_BYTES)));
     expect((await system.admin.memory()).peakBytes - idleBytes).toBeLessThan(MEMORY_BYTES);
   });

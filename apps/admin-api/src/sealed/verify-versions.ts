@@ -132,7 +132,10 @@ export class VerifyVersions {
   }
 
   /** What there is where a report points to; nothing when the version has no such chunk, and {@link UNREADABLE} when its recipe does not open. */
-  private async checkChunk(version: RecipeVersion, chunk: number): Promise<CheckedChunk | typeof UNREADABLE | undefined> {
+  private async checkChunk(
+    version: RecipeVersion,
+    chunk: number,
+  ): Promise<CheckedChunk | typeof UNREADABLE | undefined> {
     try {
       return await this.recipes.open(this.database.queries, version, (recipe) => this.content.chunk(recipe, chunk));
     } catch (error) {
