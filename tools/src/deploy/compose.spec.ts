@@ -102,6 +102,8 @@ describeWith('compose', 'The compose files', () => {
     );
     expect(secrets).toEqual({ 'device.conf': { file: '/etc/azaion/device.conf' } });
     expect(JSON.stringify(loader?.environment)).not.toMatch(/password|secret_key|token/i);
+    // By `auto`, images would become files wherever the engine is late.
+    expect(loader?.environment).toMatchObject({ UNLOCK_RUNTIME: 'engine' });
   });
 
   it.each(Object.keys(DEVICE))('for a device says what %s is when it is not set', async (name) => {

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 
+import { settingNames } from '../docs/workspace-configuration.js';
 import { WORKSPACE } from '../started-service.js';
 import { documentOf, documentsIn } from './documents.js';
 import { type KubernetesObject, problemsOf } from './kubernetes-object.js';
@@ -40,6 +41,7 @@ describe('problemsOf', () => {
 interface Kustomization {
   readonly resources: readonly string[];
   readonly patches?: readonly { readonly path: string }[];
+  readonly configMapGenerator: readonly { readonly literals: readonly string[] }[];
 }
 
 describe('The files for Kubernetes', () => {
@@ -62,6 +64,18 @@ describe('The files for Kubernetes', () => {
     });
     for (const path of used) expect(existsSync(join(root, path))).toBe(true);
     expect(files.filter((name) => !kustomizations.includes(name) && !used.includes(name))).toEqual([]);
+  });
+
+  it('set only what the Admin API knows, and secrets by their files alone', () => {
+    const known = new Set(
+      settingNames((path) => readFileSync(join(WORKSPACE, path), 'utf8')).flatMap((name) => [name, `${name}_FILE`]),
+    );
+    for (const name of kustomizations)
+      for (const literal of contentOf(name).configMapGenerator.flatMap(({ literals }) => literals)) {
+        const [setting = '', value = ''] = literal.split('=');
+        expect(known).toContain(setting);
+        expect(setting.endsWith('_FILE')).toBe(value.startsWith('/secrets/'));
+      }
   });
 
   it('hold objects as Kubernetes knows them', async () => {

@@ -41,6 +41,10 @@ describeWith('systemd', 'The unit of the Loader', () => {
     expect(await runCommand('systemd-analyze', analyse)).toContain('Overall exposure level');
   });
 
+  it('loads images into an engine or not at all', () => {
+    expect(readFileSync(UNIT, 'utf8')).toMatch(/^Environment=UNLOCK_RUNTIME=engine$/m);
+  });
+
   it('sets only what the Loader knows', () => {
     const known = settingNames((path) => readFileSync(join(WORKSPACE, path), 'utf8'));
     const names = [...readFileSync(UNIT, 'utf8').matchAll(/^Environment=(\w+)=/gm)].map(([, name]) => name);

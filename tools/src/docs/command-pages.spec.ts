@@ -21,13 +21,13 @@ describe('commands of the documents', () => {
     expect((await excepted()).map(({ page, notRun }) => `${page}: ${notRun ?? ''}`)).toMatchInlineSnapshot(`
       [
         "README.md: demo.e2e.ts runs the demo",
-        "README.md: this is what runs the commands of this page",
+        "README.md: it runs these tests",
         "docs/tutorial.md: needs images in a container engine; the test writes such an archive itself",
         "docs/how-to/install-the-cli.md: packed-cli.e2e.ts packs and installs it",
         "docs/how-to/publish-from-ci.md: needs images in a container engine",
         "docs/how-to/provision-a-jetson.md: needs the TPM of a device; suites run the same against one in software",
         "docs/how-to/provision-a-jetson.md: needs the TPM of a device",
-        "docs/how-to/run-in-a-cluster.md: needs a cluster; the manifests are checked by a test, and the probes are asked as a kubelet does",
+        "docs/how-to/run-in-a-cluster.md: needs a cluster; the manifests are checked by a test",
       ]
     `);
   });
@@ -56,7 +56,7 @@ describe('commands of the documents', () => {
       ),
     );
     const named = new Set(
-      texts.flatMap((text) => [...text.matchAll(/npm run ([a-z:]+)/g)].map(([, name = '']) => name)),
+      texts.flatMap((text) => [...text.matchAll(/npm run ([a-z:-]+)/g)].map(([, name = '']) => name)),
     );
     expect([...named].filter((name) => !Object.hasOwn(scripts, name))).toEqual([]);
   });
