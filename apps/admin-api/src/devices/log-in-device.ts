@@ -4,10 +4,13 @@ import { type Clock } from '@azaion/kernel';
 import { sql } from 'kysely';
 
 import { type AuditLog } from '../audit/audit-log.js';
-import { type Database, isUniqueViolation } from '../persistence/database.js';
+import { type Database, isUniqueViolation, type Queries } from '../persistence/database.js';
 import { wrongCredentials } from '../tokens/log-in.js';
 import { type LoginLimits } from '../tokens/login-limits.js';
 import { type IssuedTokens, type Sessions } from '../tokens/sessions.js';
+
+/** A login from the address of the one before is recorded again after a day. */
+const RECORDED_AGAIN_MS = 24 * 60 * 60_000;
 
 /** A device and its account, as far as a login needs them. */
 interface KnownDevice {
@@ -105,12 +108,31 @@ export class LogInDevice {
         .executeTakeFirstOrThrow();
       if (numUpdatedRows === 0n) throw wrongCredentials();
       await on.updateTable('users').set({ last_login: now }).where('id', '=', device.id).execute();
-      await this.audit.record(on, {
-        event: 'device.logged-in',
-        actor: { id: device.id, address },
-        subject: serial,
-      });
+      if (await this.isWorthRecording(on, serial, address, now))
+        await this.audit.record(on, {
+          event: 'device.logged-in',
+          actor: { id: device.id, address },
+          subject: serial,
+        });
       return this.sessions.open(on, { id: device.id, email: device.email, role: 'CompanionPC', deviceSerial: serial });
     });
+  }
+
+  /** A device logs in anew for each access token, and the log keeps everything for good: a login that only goes on with what was recorded is left out. */
+  private async isWorthRecording(on: Queries, serial: string, address: string, now: Date): Promise<boolean> {
+    const { numUpdatedRows } = await on
+      .updateTable('devices')
+      .set({ login_recorded_at: now, login_recorded_from: address })
+      .where('serial', '=', serial)
+      .where((device) =>
+        device.or([
+          device('login_recorded_at', 'is', null),
+          device('login_recorded_at', '<=', new Date(now.getTime() - RECORDED_AGAIN_MS)),
+          device('login_recorded_at', '<', device.ref('enrolled_at')),
+          device('login_recorded_from', 'is distinct from', address),
+        ]),
+      )
+      .executeTakeFirstOrThrow();
+    return numUpdatedRows > 0n;
   }
 }

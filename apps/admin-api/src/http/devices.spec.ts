@@ -195,6 +195,31 @@ describe('devices over HTTP', () => {
       expect((await device.logIn(assertion)).status).toBe(401);
     });
 
+    it('records the first of a day and of an address: more would fill the log, which keeps everything', async () => {
+      const device = await TestDevice.enrolled(api);
+      const { queries } = api.infrastructure.database;
+      const recorded = async (): Promise<number> => {
+        expect((await device.logIn(await device.assertion())).status).toBe(200);
+        const events = queries.selectFrom('audit_events').select('id').where('event', '=', 'device.logged-in');
+        return (await events.where('subject', '=', device.serial).execute()).length;
+      };
+      const before = (change: { login_recorded_at?: Date; login_recorded_from?: string }) =>
+        queries.updateTable('devices').set(change).where('serial', '=', device.serial).execute();
+      expect(await recorded()).toBe(1);
+      expect(await recorded()).toBe(1);
+      await before({ login_recorded_at: new Date(Date.now() - 24 * 60 * 60_000) });
+      expect(await recorded()).toBe(2);
+      await before({ login_recorded_from: '10.0.0.1' });
+      expect(await recorded()).toBe(3);
+      await queries
+        .updateTable('devices')
+        .set({ enrolled_at: new Date() })
+        .where('serial', '=', device.serial)
+        .execute();
+      expect(await recorded()).toBe(4);
+      expect(await recorded()).toBe(4);
+    });
+
     const nowSeconds = Math.floor(Date.now() / 1000);
     it.each([
       ['another audience', { aud: 'elsewhere' }],

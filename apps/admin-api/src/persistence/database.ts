@@ -15,6 +15,7 @@ import { keySchedule } from './migrations/0022-key-schedule.js';
 import { legacyResources } from './migrations/0023-legacy-resources.js';
 import { legacyOwners } from './migrations/0024-legacy-owners.js';
 import { fleet } from './migrations/0030-fleet.js';
+import { recordedLogins } from './migrations/0031-recorded-logins.js';
 import { attestation } from './migrations/0050-attestation.js';
 import { referenceBootStates } from './migrations/0051-reference-boot-states.js';
 import { type Schema } from './schema.js';
@@ -137,6 +138,7 @@ export class Database {
             '0023-legacy-resources': legacyResources,
             '0024-legacy-owners': legacyOwners,
             '0030-fleet': fleet,
+            '0031-recorded-logins': recordedLogins,
             '0050-attestation': attestation,
             '0051-reference-boot-states': referenceBootStates,
           }),

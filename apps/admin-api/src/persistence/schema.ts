@@ -80,6 +80,8 @@ export interface DevicesTable {
   enrolled_at: Date | null;
   attested_at: Date | null;
   last_seen_at: Date | null;
+  login_recorded_at: Date | null;
+  login_recorded_from: string | null;
 }
 
 /** Groups of devices and what they should hold. */
