@@ -1,7 +1,8 @@
 import { UnlockError } from '@azaion/unlock';
 
 import { memoryDirectory, openWorkDirectory } from '../work-directory/index.js';
-import { type ContainerCli } from './container-cli.js';
+import { type CliResult, type ContainerCli } from './container-cli.js';
+import { engineError } from './engine-error.js';
 
 const PREFIX = 'azaion-load-';
 
@@ -12,20 +13,32 @@ export type ArchiveCopy = 'none' | 'by-the-cli' | 'by-a-service';
  * Asks an engine what it does. podman copies; docker and nerdctl do not. A command named `docker` may be podman's, and one of docker's
  * own may speak to podman's service.
  *
- * @returns `undefined` when the engine does not say.
+ * @throws UnlockError `unlock.engine-*` when the engine does not answer; `unlock.plaintext-on-disk` when it answers without saying: who may
+ *   copy the archive gets none.
  */
-export async function archiveCopyOf(cli: ContainerCli, signal: AbortSignal): Promise<ArchiveCopy | undefined> {
+export async function archiveCopyOf(cli: ContainerCli, signal: AbortSignal): Promise<ArchiveCopy> {
   const own = await cli.run(['--version'], signal);
-  if (own.exitCode !== 0) return undefined;
+  if (own.exitCode !== 0) throw unknown(cli.command, own);
   if (/podman/i.test(own.stdout)) {
     const remote = await cli.run(['info', '--format', '{{.Host.ServiceIsRemote}}'], signal);
-    if (remote.exitCode !== 0) return undefined;
+    if (remote.exitCode !== 0) throw unknown(cli.command, remote);
     return remote.stdout.trim() === 'false' ? 'by-the-cli' : 'by-a-service';
   }
   if (!/^docker/i.test(own.stdout)) return 'none';
   const served = await cli.run(['version', '--format', '{{range .Server.Components}}{{.Name}} {{end}}'], signal);
-  if (served.exitCode !== 0) return undefined;
+  if (served.exitCode !== 0) throw unknown(cli.command, served);
   return /podman/i.test(served.stdout) ? 'by-a-service' : 'none';
+}
+
+/** What the command printed tells an engine that is away, forbidden or full from one that only does not say what it is. */
+function unknown(command: string, result: CliResult): UnlockError {
+  const error = engineError(command, result);
+  if (error.code !== 'unlock.engine-failed' && error.code !== 'unlock.archive-invalid') return error;
+  return new UnlockError(
+    'unlock.plaintext-on-disk',
+    'The container engine does not say what it is, and might copy the decrypted archive onto a disk. Look at what its CLI answers to "--version", "version" and "info".',
+    { cause: error.cause },
+  );
 }
 
 /**

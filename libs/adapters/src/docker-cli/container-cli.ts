@@ -77,6 +77,8 @@ export class ContainerCli {
     };
     // A command that ends before it has read everything is reported by its exit, not by its pipe.
     child.stdin.on('error', () => undefined);
+    // A command that could not be started rejects "ended"; one that could not be killed has nobody to be reported to.
+    child.on('error', () => undefined);
     const stdout = tail(child.stdout);
     const stderr = tail(child.stderr);
     const ended = once(child, 'close').then(
@@ -124,13 +126,15 @@ export class ContainerCli {
   }
 }
 
-/** Once the command itself has ended its group lives on with the processes that it has left; a group that is empty is no error. */
-function killGroup({ pid }: ChildProcess): void {
+/** Once the command itself has ended its group lives on with the processes that it has left; a group that is empty is no error. Called by
+ * whoever aborts: it never throws. */
+function killGroup(child: ChildProcess): void {
+  const { pid } = child;
   if (pid === undefined) return; // it never started
   try {
     process.kill(-pid, 'SIGKILL');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  } catch {
+    child.kill('SIGKILL'); // the group may be another user's, as with a CLI that changes its user
   }
 }
 

@@ -151,6 +151,20 @@ describe('DockerCliImageRuntime with a CLI that copies the archive into a file w
       code: 'unlock.plaintext-on-disk',
     });
   });
+
+  const DOCKER = '--version) echo "Docker version 28.2.2, build e6534b4"; exit;;';
+  it.each([
+    ['podman does not say where it runs', 'info) exit 125;;', 'unlock.plaintext-on-disk'],
+    ["docker's CLI does not say what it speaks to", `${DOCKER}\nversion) exit 1;;`, 'unlock.plaintext-on-disk'],
+    ['the CLI does not say what it is', '--version) exit 1;;', 'unlock.plaintext-on-disk'],
+    [
+      'the engine is away',
+      `${DOCKER}\nversion) echo "Cannot connect to the Docker daemon" >&2; exit 1;;`,
+      'unlock.engine-unreachable',
+    ],
+  ])('hands no byte over when %s', async (_, answers, code) => {
+    await expect((await cli(answers)).load(neverRead(), NEVER)).rejects.toMatchObject({ code });
+  });
 });
 
 describe('DockerCliImageRuntime without a usable engine', () => {
@@ -246,6 +260,33 @@ describe('DockerCliImageRuntime without a usable engine', () => {
     };
     await expect(runtime.load(untilStarted(), abort.signal)).rejects.toBe(reason);
     await untilGone(Number(await readFile(pids, 'utf8')));
+  });
+
+  it('stops a CLI whose group it may not end', async () => {
+    const runtime = await cli('exec sleep 1000');
+    const abort = new AbortController();
+    const reason = new Error('enough');
+    const kill = process.kill.bind(process);
+    process.kill = () => {
+      throw Object.assign(new Error('kill EPERM'), { code: 'EPERM' });
+    };
+    try {
+      const untilStarted = async function* (): AsyncGenerator<Uint8Array> {
+        yield* inPieces(archive.bytes.subarray(0, 100), 50);
+        expect(() => abort.abort(reason)).not.toThrow();
+        yield* inPieces(archive.bytes, 65_536);
+      };
+      await expect(runtime.load(untilStarted(), abort.signal)).rejects.toBe(reason);
+    } finally {
+      process.kill = kill;
+    }
+  });
+
+  it('does not believe the ids of a command that failed', async () => {
+    const runtime = await cli(
+      `case "$*" in *"a:1 b:1"*) echo ${'a'.repeat(64)}; echo ${'b'.repeat(64)}; exit 1;; esac; echo "No such image" >&2; exit 1`,
+    );
+    expect(await runtime.present(['a:1', 'b:1'], NEVER)).toEqual([]);
   });
 
   it.each([

@@ -46,10 +46,7 @@ export class DockerCliImageRuntime extends ImageRuntime {
   override async load(archive: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<readonly EngineImage[]> {
     signal.throwIfAborted();
     this.copy ??= await archiveCopyOf(this.cli, signal);
-    // An engine that does not say what it is does not answer, which the load itself will tell.
-    const result = await withArchiveCopy(this.copy ?? 'none', this.memoryRoots, (env) =>
-      this.feed(archive, signal, env),
-    );
+    const result = await withArchiveCopy(this.copy, this.memoryRoots, (env) => this.feed(archive, signal, env));
     signal.throwIfAborted();
     const loaded = [...result.stdout.matchAll(LOADED)].flatMap((match) => (match[1] ?? '').split(','));
     // docker ends with status 0 although the engine reported an error inside its answer: without a loaded image there was no success.
@@ -113,9 +110,10 @@ export class DockerCliImageRuntime extends ImageRuntime {
   ): Promise<readonly (string | undefined)[] | undefined> {
     if (references.length < 2) return undefined;
     const names = references.map(checked);
-    const { stdout, stderr } = await this.cli.run(['image', 'inspect', '--format', '{{.Id}}', ...names], signal);
+    const inspect = ['image', 'inspect', '--format', '{{.Id}}', ...names];
+    const { exitCode, stdout, stderr } = await this.cli.run(inspect, signal);
     const ids = linesOf(stdout).flatMap((line) => IMAGE_ID.exec(line)?.[1] ?? []);
-    if (ids.length === names.length) return ids.map((id) => `sha256:${id}`);
+    if (exitCode === 0 && ids.length === names.length) return ids.map((id) => `sha256:${id}`);
     const errors = linesOf(stderr);
     const noneThere =
       ids.length === 0 && errors.length === names.length && errors.every((line) => NO_SUCH_IMAGE.test(line));
