@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
-import { cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { hash, randomUUID } from 'node:crypto';
+import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createConnection, type Socket } from 'node:net';
 import { basename, join } from 'node:path';
 
@@ -331,7 +331,7 @@ describeWith('tpm', 'TpmDeviceIdentity', () => {
     }, 600_000);
 
     it('after a process that was killed in the middle of its work', async () => {
-      const abandoned = `/dev/shm/azaion-tpm-killed-${randomUUID().slice(0, 8)}`;
+      const abandoned = `/dev/shm/azaion-tpm-${hash('sha256', tpm.tcti).slice(0, 8)}-killed-${randomUUID().slice(0, 8)}`;
       await mkdir(abandoned);
       // Its socket stays, and nobody listens: as after SIGKILL.
       spawnSync(process.execPath, [
@@ -343,6 +343,17 @@ describeWith('tpm', 'TpmDeviceIdentity', () => {
       await probeTpm({ tcti: tpm.tcti, timeoutMs: TIMEOUT_MS });
       expect(await tpm.handles()).toEqual([]);
       expect(await readdir('/dev/shm')).not.toContain(basename(abandoned));
+    });
+
+    it('and leaves alone what a killed process left that worked with another TPM', async () => {
+      const abandoned = `/dev/shm/azaion-tpm-${hash('sha256', 'another TPM').slice(0, 8)}-${randomUUID().slice(0, 8)}`;
+      await mkdir(abandoned);
+      try {
+        await probeTpm({ tcti: tpm.tcti, timeoutMs: TIMEOUT_MS });
+        expect(await readdir('/dev/shm')).toContain(basename(abandoned));
+      } finally {
+        await rm(abandoned, { recursive: true });
+      }
     });
   });
 });

@@ -105,6 +105,13 @@ describe('the address of a TPM', () => {
       expect(new Set((await readFile(seen, 'utf8')).trim().split('\n'))).toEqual(new Set([tcti]));
     },
   );
+
+  it('is asked on a machine without a place in memory, too: nothing secret passes through the question', async () => {
+    await writeFile(join(directory.path, 'tpm2'), '#!/bin/sh\n');
+    await chmod(join(directory.path, 'tpm2'), 0o755);
+    process.env['PATH'] = `${directory.path}:${path ?? ''}`;
+    expect(await probeTpm({ tcti: 'tabrmd', timeoutMs: 20_000 }, ['/proc', '/no/such/directory'])).toBeUndefined();
+  });
 });
 
 describeWith('tpm', 'a device that is no TPM', () => {

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdir, readdir, stat, utimes, writeFile } from 'node:fs/promises';
+import { chown, mkdir, readdir, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { tempDirectory, type TempDirectory } from '@azaion/testing';
@@ -69,8 +69,16 @@ describe('a directory that one process works in', () => {
   it('is none of those with other names, nor a file', async () => {
     await killed('other');
     await writeFile(join(root.path, `${PREFIX}file`), '');
+    await symlink(await killed('elsewhere'), join(root.path, `${PREFIX}link`));
     expect(await leftNow()).toEqual([]);
   });
+
+  // Only root can give a directory to somebody else.
+  if (process.getuid?.() === 0)
+    it("is none of another user's, who can make what nobody else can remove", async () => {
+      await chown(await killed(`${PREFIX}foreign`), 65_534, 65_534);
+      expect(await leftNow()).toEqual([]);
+    });
 });
 
 describe('memoryDirectory', () => {

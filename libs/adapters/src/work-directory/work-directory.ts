@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
+import { lstat, mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { connect, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 
@@ -40,7 +40,7 @@ export async function openWorkDirectory(root: string, prefix: string, owner = ''
   for (const name of await readdir(root)) {
     const directory = join(root, name);
     if (name.startsWith(prefix) && (await isLeft(directory)))
-      left.push({ directory, discard: () => rm(directory, { recursive: true, force: true }) });
+      left.push({ directory, discard: () => removeTree(directory) });
   }
   const directory = join(root, `${prefix}${owner}${randomUUID().slice(0, 13)}`);
   const draft = `${directory}${DRAFT}`;
@@ -53,16 +53,24 @@ export async function openWorkDirectory(root: string, prefix: string, owner = ''
     left,
     remove: async () => {
       server.close();
-      await rm(directory, { recursive: true, force: true });
+      await removeTree(directory);
     },
   };
 }
 
+/** A process that was killed may write into it for a moment still. */
+function removeTree(directory: string): Promise<void> {
+  return rm(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 });
+}
+
+/** Everybody may make what they like in a place for all: what is another user's, or no directory, is not ours to remove. */
 async function isLeft(directory: string): Promise<boolean> {
   try {
-    if (directory.endsWith(DRAFT)) return Date.now() - (await stat(directory)).mtimeMs > DRAFT_MS;
+    const found = await lstat(directory);
+    if (!found.isDirectory() || found.uid !== process.getuid?.()) return false;
+    if (directory.endsWith(DRAFT)) return Date.now() - found.mtimeMs > DRAFT_MS;
   } catch {
-    return false; // it has just got its name, or is another user's
+    return false; // it has just got its name, or is gone
   }
   const answer = await answerOf(join(directory, ALIVE));
   return answer === 'ECONNREFUSED' || answer === 'ENOENT';
