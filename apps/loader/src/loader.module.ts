@@ -100,6 +100,7 @@ function coreModule(config: LoaderConfig, adapters: LoaderAdapters, metrics: Loa
       provide: HeldResources,
       useValue: new HeldResources(
         () => opening.held(),
+        (caller, folder) => opening.maySee(caller, folder),
         () => clock.monotonicMs(),
       ),
     },

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
 
-import { type Caller } from '@azaion/identity';
+import { type Caller, IdentityError } from '@azaion/identity';
 import { ManualClock } from '@azaion/kernel';
 import {
   type GrantApi,
@@ -88,6 +88,8 @@ describe('OpenForCaller on a link that went away', () => {
   let apis: Apis;
   let open: OpenForCaller;
   let publish: (name: string, content: Buffer) => Promise<unknown>;
+  /** So many agreements of the device fail next. */
+  let failingAgreements: number;
 
   const opened = async (by: TokenBearer): Promise<Buffer> => {
     const parts: Buffer[] = [];
@@ -112,7 +114,15 @@ describe('OpenForCaller on a link that went away', () => {
     apis = new Apis(admin);
     const trust = new InMemoryStatementTrust(() => admin.statementKeys());
     const recipient = (): Promise<ReturnType<typeof softwareRecipient>> => Promise.resolve(device);
-    const device = softwareRecipient(SERIAL);
+    failingAgreements = 0;
+    const software = softwareRecipient(SERIAL);
+    const device: typeof software = {
+      ...software,
+      ecdh: (point) =>
+        failingAgreements-- > 0
+          ? Promise.reject(new IdentityError('device.tpm-failed', 'The TPM reported an error.'))
+          : software.ecdh(point),
+    };
     const time = await TrustedTime.open(new InMemoryTimeMarkStore(), clock);
     open = new OpenForCaller({
       apis,
@@ -180,6 +190,32 @@ describe('OpenForCaller on a link that went away', () => {
     expect(held[2]?.presentBytes).toBeGreaterThanOrEqual(1000);
     expect(held[2]?.presentBytes).toBeLessThan(large.length / 2);
     expect(held[0]?.leasedUntil).toBeGreaterThan(NOW_MS / 1000);
+  });
+
+  it('goes on with the others when the key of one lease cannot be opened', async () => {
+    await publish('second.bin', pseudoRandomBytes('second', 1000));
+    const second = await open.newest({ ...MODEL, name: 'second.bin' }, bearer(SERIAL), signal);
+    for await (const bytes of second.read()) expect(bytes.length).toBe(1000);
+    failingAgreements = 1;
+    const held = await open.held();
+    expect(held).toHaveLength(2);
+    expect(held.filter(({ complete }) => complete)).toHaveLength(1);
+    expect(held.filter(({ presentBytes }) => presentBytes === 0)).toHaveLength(1);
+    failingAgreements = 1;
+    expect(await open.leasedPacks()).toHaveLength(1);
+    expect(await open.leasedPacks()).toHaveLength(2);
+    failingAgreements = 1;
+    expect(await open.completeVersions(MODEL)).toEqual([]);
+  });
+
+  it('lets a person know of what is held in folders that the Admin API let them see; the device of every folder', async () => {
+    expect([open.maySee(bearer(SERIAL).caller, MODEL.folder), open.maySee(bearer().caller, MODEL.folder)]).toEqual([
+      true,
+      false,
+    ]);
+    await listed(bearer());
+    expect(open.maySee(bearer().caller, MODEL.folder)).toBe(true);
+    expect(open.maySee(bearer().caller, 'other')).toBe(false);
   });
 
   it('names the packs of every leased version, for the store to give them up last', async () => {

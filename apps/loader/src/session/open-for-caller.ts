@@ -1,3 +1,4 @@
+import { type Caller } from '@azaion/identity';
 import { type Clock, type ResourceName } from '@azaion/kernel';
 import {
   type ChunkOpener,
@@ -113,7 +114,7 @@ export class OpenForCaller {
     const recipient = await recipientFor(caller, sessions, device);
     const api = caller.local === true ? new NoGrantApi() : apis.grants(bearer, signal);
     const fetch = new FetchResource({ trust, segments, clock, opener, leases, api, reader: this.reader });
-    const lease = opening.lease ?? this.leaseUse(bearer, resource.folder, 'open');
+    const lease = opening.lease ?? this.leaseUse(caller, resource.folder, 'open');
     return this.asFolderAnswer(bearer, resource.folder, 'open', () => {
       const opened = fetch.run({ ...opening, resource, recipient, signal, lease });
       return lease === 'never' ? this.inTime(opened) : opened;
@@ -145,7 +146,7 @@ export class OpenForCaller {
       });
     } catch (error) {
       const offline = error instanceof ResourceError && error.code === 'api.unreachable';
-      if (offline && this.leaseUse(bearer, folder, 'see') !== 'never') return listed(held);
+      if (offline && this.leaseUse(bearer.caller, folder, 'see') !== 'never') return listed(held);
       throw error;
     }
   }
@@ -176,6 +177,11 @@ export class OpenForCaller {
     return found.sort((left, right) => byName(left, right) || right.version - left.version);
   }
 
+  /** Whether a caller may know what the device holds of a folder without asking the Admin API now. @param caller - Verified. */
+  maySee(caller: Caller, folder: string): boolean {
+    return this.leaseUse(caller, folder, 'see') !== 'never';
+  }
+
   /** The packs that the device's leases need, as far as their recipes are here. */
   async leasedPacks(): Promise<readonly LeasedPack[]> {
     const { leases } = this.using;
@@ -192,7 +198,7 @@ export class OpenForCaller {
   }
 
   /** A lease serves the device itself; a person as far as the Admin API let this very token do the same in the folder. */
-  private leaseUse({ caller }: TokenBearer, folder: string, right: FolderRight): LeaseUse {
+  private leaseUse(caller: Caller, folder: string, right: FolderRight): LeaseUse {
     if (caller.local === true) return 'only';
     return isDevice(caller, this.using.device) || this.folders.allows(caller, folder, right) ? 'offline' : 'never';
   }

@@ -1,8 +1,10 @@
+import { type Caller } from '@azaion/identity';
+
 import { type HeldResource } from '../session/open-for-caller.js';
 import { HeldResources } from './held-resources.js';
 
-const version = (number: number): HeldResource => ({
-  folder: 'models',
+const version = (number: number, folder = 'models'): HeldResource => ({
+  folder,
   name: 'a.onnx',
   version: number,
   kind: 'file',
@@ -27,6 +29,7 @@ describe('HeldResources', () => {
         looks += 1;
         return look();
       },
+      (caller, folder) => caller.userId === 'reader' && folder === 'models',
       () => nowMs,
     );
   });
@@ -35,6 +38,20 @@ describe('HeldResources', () => {
     expect(await Promise.all([versions(), versions()])).toEqual([[1], [1]]);
     nowMs += 14_999;
     expect(await versions()).toEqual([1]);
+    expect(looks).toBe(1);
+  });
+
+  it('tells a person of the folders that they may see only, and administrators of all', async () => {
+    look = () => Promise.resolve([version(1), version(2, 'secret')]);
+    const foldersFor = async (userId: string, role: Caller['role']): Promise<readonly string[]> => {
+      const token = { sessionId: 's', tokenId: 't', expiresAt: 1, deviceSerial: undefined };
+      const caller: Caller = { userId, role, email: 'a@b.c', ...token };
+      return (await held.currentFor(caller)).map(({ folder }) => folder);
+    };
+    expect(await foldersFor('reader', 'Operator')).toEqual(['models']);
+    expect(await foldersFor('stranger', 'Operator')).toEqual([]);
+    expect(await foldersFor('stranger', 'Admin')).toEqual(['models', 'secret']);
+    expect(await foldersFor('stranger', 'ApiAdmin')).toEqual(['models', 'secret']);
     expect(looks).toBe(1);
   });
 

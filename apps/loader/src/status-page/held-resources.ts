@@ -1,7 +1,10 @@
+import { type Caller } from '@azaion/identity';
+
 import { type HeldResource } from '../session/open-for-caller.js';
 
 /** What was found is shown for this long: looking reads the recipe of every leased version. */
 const GOOD_FOR_MS = 15_000;
+const SEES_ALL: ReadonlySet<Caller['role']> = new Set<Caller['role']>(['Admin', 'ApiAdmin']);
 
 /** What lies on this device by name, looked up at most now and then however many pages ask. */
 export class HeldResources {
@@ -9,11 +12,27 @@ export class HeldResources {
   private lookedAtMs = -Infinity;
   private looking: Promise<readonly HeldResource[]> | undefined;
 
-  /** @param monotonicMs - Time that only goes forwards. */
+  /**
+   * @param maySee - Whether a caller may know what a folder holds.
+   * @param monotonicMs - Time that only goes forwards.
+   */
   constructor(
     private readonly look: () => Promise<readonly HeldResource[]>,
+    private readonly maySee: (caller: Caller, folder: string) => boolean,
     private readonly monotonicMs: () => number,
   ) {}
+
+  /**
+   * What was found last, as far as the caller may know of it: everything for those who manage all folders.
+   *
+   * @param caller - Verified.
+   * @throws as {@link current}.
+   */
+  async currentFor(caller: Caller): Promise<readonly HeldResource[]> {
+    const held = await this.current();
+    if (SEES_ALL.has(caller.role)) return held;
+    return held.filter(({ folder }) => this.maySee(caller, folder));
+  }
 
   /** What was found last; who asks after a while starts another look and does not wait for it. @throws what the first look throws. */
   async current(): Promise<readonly HeldResource[]> {

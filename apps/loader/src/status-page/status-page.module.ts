@@ -63,7 +63,7 @@ export class StatusPageController {
   async overview(@CurrentCaller() caller: Caller): Promise<Plain<OverviewAnswer>> {
     const { activity, device } = this;
     activity.recordSeen(caller, '/overview'); // who looks is among those who are logged in
-    const held = await this.held.current();
+    const held = await this.held.currentFor(caller);
     return {
       serial: device?.serial ?? null,
       deviceLoggedIn: device?.authenticated ?? false,

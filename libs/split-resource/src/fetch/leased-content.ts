@@ -1,7 +1,6 @@
 import { openRecipeKey } from '@azaion/crypto';
-import { type ByteRange } from '@azaion/kernel';
+import { type ByteRange, DomainError } from '@azaion/kernel';
 
-import { ResourceError } from '../errors.js';
 import { type HeldLease, type HeldLeases } from '../leases/held-leases.js';
 import { type PackId } from '../pack.js';
 import { type SegmentStore } from '../ports/segment-store.js';
@@ -18,7 +17,7 @@ export interface LeasedPack {
   readonly packId: PackId;
 }
 
-/** What of the leased versions lies on this machine. Asks nobody and fetches nothing. */
+/** What of the leased versions lies on this machine. Asks nobody and fetches nothing. A lease whose key does not open now has nothing here: it says nothing about the others. */
 export class LeasedContent {
   constructor(
     private readonly leases: Pick<HeldLeases, 'recipient'>,
@@ -32,7 +31,7 @@ export class LeasedContent {
       for await (const { isHere } of this.ranges(lease)) if (!(await isHere())) return false;
       return true;
     } catch (error) {
-      if (error instanceof ResourceError) return false; // a part of the recipe is not here, or damaged
+      if (error instanceof DomainError) return false; // a part of the recipe is not here, or damaged; or its key does not open
       throw error;
     }
   }
@@ -52,12 +51,12 @@ export class LeasedContent {
           }
       }
     } catch (error) {
-      if (!(error instanceof ResourceError)) throw error;
+      if (!(error instanceof DomainError)) throw error;
     }
     return presentBytes;
   }
 
-  /** The packs of a leased version; `undefined` while its recipe is not here as a whole. */
+  /** The packs of a leased version; `undefined` while its recipe is not here as a whole, or does not open. */
   async packs(lease: HeldLease): Promise<readonly LeasedPack[] | undefined> {
     const { folderId } = lease.statement;
     const packs: LeasedPack[] = [];
@@ -69,7 +68,7 @@ export class LeasedContent {
           packs.push({ folderId, packId: segment.pack(index).packId });
       }
     } catch (error) {
-      if (error instanceof ResourceError) return undefined;
+      if (error instanceof DomainError) return undefined;
       throw error;
     }
     return packs;

@@ -1,4 +1,5 @@
 import { createCipheriv, createHash, hash } from 'node:crypto';
+import { Readable } from 'node:stream';
 
 import { calcHash, legacyAesKey, legacySmallBytes } from '@azaion/crypto';
 import fc from 'fast-check';
@@ -98,6 +99,20 @@ describe('opening a resource of the older format (F2)', () => {
       expect((await read()).equals(pattern(10_240))).toBe(true);
     },
   );
+
+  it('reads from a source whose pieces lie in memory that takes turns', async () => {
+    store(encrypted(pattern(10_240)), cdn);
+    const content = Buffer.from(cdn.parts.get('models/azaion.onnx')!);
+    const pieces = function* (start: number, end: number): Generator<Buffer> {
+      const memory = Array.from({ length: 4 }, () => Buffer.alloc(5));
+      for (let at = start, turn = 0; at < end; at += 5, turn++) {
+        const target = memory[turn % memory.length]!;
+        yield target.subarray(0, content.copy(target, 0, at, Math.min(at + 5, end)));
+      }
+    };
+    cdn.open = (_, { start, end }) => Promise.resolve(Readable.from(pieces(start, end), { highWaterMark: 1 }));
+    expect((await read()).equals(pattern(10_240))).toBe(true);
+  });
 
   it('reads any range, and no more than that costs', async () => {
     const content = pattern(50_000);

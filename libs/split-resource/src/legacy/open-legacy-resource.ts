@@ -170,7 +170,7 @@ async function* wholeBlocks(parts: AsyncIterable<Uint8Array>): AsyncGenerator<Bu
 
 async function collected(parts: AsyncIterable<Uint8Array>): Promise<Buffer> {
   const all: Uint8Array[] = [];
-  for await (const part of parts) all.push(part);
+  for await (const part of parts) all.push(Uint8Array.from(part)); // their memory may be used for the next ones
   return Buffer.concat(all);
 }
 
