@@ -207,7 +207,7 @@ export class AdminConfig {
   @Min(1)
   readonly draftMaxUploads: number = 1000;
 
-  /** Bytes of packs that one publisher may have sent without having committed them; the largest new content that can be published in one go. */
+  /** Bytes of packs that one publisher may have sent without having committed them, 64 KiB for each pack at least: the largest new content that can be published in one go. With what it reuses, content may be about twelve times as long: its recipes may have a byte for each 128. */
   @EnvInteger('DRAFT_MAX_BYTES')
   @IsInt()
   @Min(1)

@@ -288,6 +288,15 @@ describe('publishing over HTTP', () => {
       tooMany(await announce(other, 1), 'packBytes');
     });
 
+    it('counts a pack as 64 KiB at least, however short it is', async () => {
+      const upload = await DraftUpload.open(api, await publisher(), `models/${fresh()}`);
+      expect((await announce(upload, MAX_BYTES - 128 * 1024)).status).toBe(201);
+      expect((await announce(upload, 1)).status).toBe(201);
+      tooMany(await announce(upload, 64 * 1024 + 1), 'packBytes');
+      expect((await announce(upload, 1)).status).toBe(201);
+      tooMany(await announce(upload, 1), 'packBytes');
+    });
+
     it('is so many rows of chunk tables; a table that is replaced counts once', async () => {
       const account = await publisher();
       const [one, two] = [
@@ -321,10 +330,10 @@ describe('publishing over HTTP', () => {
       ];
       const put = (upload: DraftUpload, index: number, sizeBytes: number): Promise<Answer> =>
         upload.call('PUT', `/segments/chunks/${String(index)}`, new Uint8Array(sizeBytes));
-      expect((await put(one, 0, 10_000)).status).toBe(204);
-      expect((await put(two, 0, 6384)).status).toBe(204);
+      expect((await put(one, 0, 40_000)).status).toBe(204);
+      expect((await put(two, 0, 25_536)).status).toBe(204);
       tooMany(await put(two, 1, 100), 'segmentBytes');
-      expect((await put(one, 0, 9000)).status).toBe(204);
+      expect((await put(one, 0, 39_000)).status).toBe(204);
       expect((await put(two, 1, 1000)).status).toBe(204);
       tooMany(await put(two, 2, 100), 'segmentBytes');
       await one.call('DELETE', '');

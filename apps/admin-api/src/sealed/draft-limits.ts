@@ -5,16 +5,21 @@ import { sql } from 'kysely';
 
 import { type Database, type Queries } from '../persistence/database.js';
 
-/** Sealed bytes of drafts for each byte of recipe segments: twice what a recipe of chunks of average length comes to, with room to spare. */
-const PACK_BYTES_PER_SEGMENT_BYTE = 512;
+/**
+ * Sealed bytes of drafts for each byte of recipe segments. Recipes name reused content too: chunks of average length (82 bytes for each
+ * 128 KiB) may come to twelve times the bytes that new packs may have, those of the least length to three times.
+ */
+const PACK_BYTES_PER_SEGMENT_BYTE = 128;
 /** Sealed bytes of drafts for each row of chunk tables: a chunk of the least length, compressed to half. */
 const PACK_BYTES_PER_CHUNK = 16 * 1024;
+/** What a pack counts at least: each is a row, however few bytes it announces. */
+const LEAST_PACK_BYTES = 64 * 1024;
 
 /** What one publisher may have unfinished at a time, over all of its uploads. */
 export interface DraftBounds {
   /** Open uploads. */
   readonly uploads: number;
-  /** Bytes of packs that no commit has named; segments and chunk tables are bounded in proportion. */
+  /** Bytes of packs that no commit has named, 64 KiB for each at least; segments and chunk tables are bounded in proportion. */
   readonly bytes: number;
 }
 
@@ -40,9 +45,10 @@ export class DraftLimits {
   /** @throws ResourceError `upload.too-many-drafts`. */
   async assertRoomForPack(ownerId: string, packBytes: number): Promise<void> {
     const { rows } = await sql<{ bytes: number }>`
-      select coalesce(sum(size_bytes), 0)::bigint as bytes from packs
+      select coalesce(sum(greatest(size_bytes, ${LEAST_PACK_BYTES})), 0)::bigint as bytes from packs
       where owner_id = ${ownerId} and state = 'uploading'`.execute(this.database.queries);
-    if ((rows[0]?.bytes ?? 0) + packBytes > this.bounds.bytes) throw tooMany('packBytes', this.bounds.bytes);
+    if ((rows[0]?.bytes ?? 0) + Math.max(packBytes, LEAST_PACK_BYTES) > this.bounds.bytes)
+      throw tooMany('packBytes', this.bounds.bytes);
   }
 
   /** @param packId - Whose table it is; one that it has already is replaced. @throws ResourceError `upload.too-many-drafts`. */

@@ -180,6 +180,7 @@ describe('the verifier', () => {
       expect(await verifier.next({ breathe })).toBe(true);
       expect(damaged).toBe(true);
       expect(await verificationOf(`${name}-twin`)).not.toBe('verified');
+      expect((await goodOf(pack))[0]).toBe(false); // newer than what the check had read
       await everything();
       expect(await verificationOf(`${name}-twin`)).toBe('bad');
       expect(await verificationOf(name)).toBe('bad');

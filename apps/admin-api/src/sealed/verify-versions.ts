@@ -86,7 +86,10 @@ export class VerifyVersions {
     const claim = new Claim(this.database, this.clock, version);
     const found = async (checked: readonly CheckedChunk[]): Promise<void> => {
       await claim.hold();
-      await this.database.transaction((on) => this.mark(on, checked, version));
+      await this.database.transaction(async (on) => {
+        claim.assertSame(await this.lock(on, version, checked)); // what others found meanwhile is newer than this
+        await this.mark(on, checked, version);
+      });
     };
     let sound: boolean;
     try {
@@ -104,6 +107,7 @@ export class VerifyVersions {
     const version = await this.versionOf(report);
     const checked = version && (await this.checkChunk(version, report.chunk));
     await this.database.transaction(async (on) => {
+      if (version) await this.lock(on, version, checked && checked !== UNREADABLE ? [checked] : []);
       if (version && checked === UNREADABLE) {
         await this.setVerification(on, version, 'bad');
         await this.audit.record(on, {
@@ -145,6 +149,25 @@ export class VerifyVersions {
   }
 
   /**
+   * Locks a version and all others that what was found of its chunks changes: all at once and in one order, so that nobody who does the
+   * same is waited for in a circle. References to them go on.
+   *
+   * @returns Until when the version is claimed.
+   */
+  private async lock(on: Queries, version: RecipeVersion, checked: readonly CheckedChunk[]): Promise<Date | null> {
+    const damaged = [...new Set(checked.filter(({ good }) => !good).map(({ packId }) => packId))];
+    const { rows } = await sql<Pick<Selectable<VersionsTable>, 'resource_id' | 'version' | 'claimed_until'>>`
+      select resource_id, version, claimed_until from versions
+      where (resource_id, version) = (${version.resource_id}::uuid, ${version.version})
+        or (resource_id, version) in (
+          select version_packs.resource_id, version_packs.version from version_packs where pack_id = any(${damaged}::text[])
+        )
+      order by resource_id, version for no key update`.execute(on);
+    const own = rows.find((row) => row.resource_id === version.resource_id && row.version === version.version);
+    return own?.claimed_until ?? null;
+  }
+
+  /**
    * Keeps what was found of chunks. Where one turned out bad, other versions of its pack are looked at again, also those that somebody has in
    * hand and may have passed it a moment before: they lose their claim.
    */
@@ -153,10 +176,16 @@ export class VerifyVersions {
     const starts = checked.map(({ offset }) => offset);
     const good = checked.map((chunk) => chunk.good);
     const { rows } = await sql<{ pack_id: string; good: boolean }>`
-      update pack_chunks set good = found.good
-      from unnest(${packIds}::text[], ${starts}::int[], ${good}::bool[]) as found (pack_id, start_byte, good)
-      where pack_chunks.pack_id = found.pack_id and pack_chunks.start_byte = found.start_byte
-        and pack_chunks.good is distinct from found.good
+      with changed as (
+        select pack_chunks.pack_id, pack_chunks.start_byte, found.good
+        from unnest(${packIds}::text[], ${starts}::int[], ${good}::bool[]) as found (pack_id, start_byte, good)
+        join pack_chunks on pack_chunks.pack_id = found.pack_id and pack_chunks.start_byte = found.start_byte
+        where pack_chunks.good is distinct from found.good
+        order by pack_chunks.pack_id, pack_chunks.start_byte for no key update of pack_chunks
+      )
+      update pack_chunks set good = changed.good
+      from changed
+      where pack_chunks.pack_id = changed.pack_id and pack_chunks.start_byte = changed.start_byte
       returning pack_chunks.pack_id, pack_chunks.good`.execute(on);
     const damaged = [...new Set(rows.filter((row) => !row.good).map((row) => row.pack_id))];
     if (damaged.length === 0) return;
@@ -267,6 +296,12 @@ class Claim {
     const until = new Date(now + CLAIM_MS);
     await this.set(this.database.queries, until);
     this.until = until;
+  }
+
+  /** @param until - Until when the version is claimed, by whomever, read under a lock. @throws ClaimLost. */
+  assertSame(until: Date | null): void {
+    if (until === null || until.getTime() !== this.until?.getTime())
+      throw new ClaimLost('another replica has this version');
   }
 
   /** Gives it back in the transaction of the result. @throws ClaimLost. */
