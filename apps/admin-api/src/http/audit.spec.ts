@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto';
 
+import { CHUNK_OVERHEAD_BYTES } from '@azaion/crypto';
+
 import { DraftUpload } from '../testing/draft-upload.js';
 import { type Account, type StartedApi, startApi } from '../testing/started-api.js';
 
@@ -42,7 +44,14 @@ describe('the audit log', () => {
       await upload.commit(upload.draft(await upload.pack(content)));
     }
     expect(await recorded('version.committed', 'audited/committed')).toEqual([
-      byPublisher({ version: 1, scope: 'fleet', totalBytes: 1000 }),
+      byPublisher({
+        version: 1,
+        scope: 'fleet',
+        totalBytes: 1000,
+        newBytes: 1000,
+        reusedBytes: 0,
+        sentBytes: 1000 + CHUNK_OVERHEAD_BYTES,
+      }),
     ]);
     expect(await recorded('version.unchanged', 'audited/committed')).toEqual([byPublisher({ version: 1 })]);
   });
