@@ -117,8 +117,15 @@ class PlatformAes256Gcm extends Aes256Gcm {
         if (tagAt < 0) throw new RangeError('shorter than a tag');
         const decipher = createDecipheriv('aes-256-gcm', secret, bytesOf(iv), { authTagLength: TAG_BYTES });
         decipher.setAAD(bytesOf(aad)).setAuthTag(sealed.subarray(tagAt));
-        const opened = concatBytes(decipher.update(sealed.subarray(0, tagAt)), decipher.final());
-        return Promise.resolve(toArrayBuffer(opened));
+        const opened = new Uint8Array(tagAt);
+        const unproven = decipher.update(sealed.subarray(0, tagAt));
+        try {
+          decipher.final(); // has no bytes of its own in this mode
+          opened.set(unproven);
+        } finally {
+          unproven.fill(0);
+        }
+        return Promise.resolve(opened.buffer);
       },
     };
   }
@@ -178,7 +185,11 @@ export class DelegatedDhkem extends DhkemP256HkdfSha256 {
     const enc = bytesOf(params.enc);
     await this.deserializePublicKey(enc); // refuses points off the curve before the private key meets them
     const dh = await this.ecdh(enc);
-    return extractAndExpand(this, this._kdf, dh, concatBytes(enc, this.recipientPoint));
+    try {
+      return extractAndExpand(this, this._kdf, dh, concatBytes(enc, this.recipientPoint));
+    } finally {
+      dh.fill(0);
+    }
   }
 }
 
@@ -192,5 +203,9 @@ function extractAndExpand(
   if (dh.length !== secretSize) throw new RangeError('the X coordinate must be padded to 32 bytes');
   const ikm = kdf.buildLabeledIkm(utf8('eae_prk'), dh);
   const info = kdf.buildLabeledInfo(utf8('shared_secret'), kemContext, secretSize);
-  return hkdfSync('sha256', ikm, new Uint8Array(0), info, secretSize);
+  try {
+    return hkdfSync('sha256', ikm, new Uint8Array(0), info, secretSize);
+  } finally {
+    bytesOf(ikm).fill(0);
+  }
 }

@@ -48,6 +48,7 @@ export async function repeatWhileUnreachable<Answer>(
   signal: AbortSignal,
 ): Promise<Answer> {
   for (let failures = 1; ; failures++) {
+    signal.throwIfAborted();
     try {
       return await call();
     } catch (error) {

@@ -54,6 +54,23 @@ describe('ChunkWorkerPool', () => {
 
   describeChunkSealer('ChunkWorkerPool', () => pool.sealer);
 
+  it('keeps the hashes of a pack on different threads, also while nothing is added to them', async () => {
+    const two = new ChunkWorkerPool({ threads: 2, entry });
+    const stop = new AbortController();
+    const first = two.idlest();
+    const sha256 = two.sealer.hashing('sha256', stop.signal);
+    const second = two.idlest();
+    expect(second).not.toBe(first);
+    two.sealer.hashing('md5', stop.signal);
+    await sha256.digest();
+    expect(two.idlest()).toBe(first); // has none any more
+    two.sealer.hashing('sha256', stop.signal);
+    two.sealer.hashing('sha256', stop.signal);
+    stop.abort();
+    expect([first.hashes, second.hashes]).toEqual([0, 0]);
+    await two.close();
+  });
+
   it('fails what is under way when it is closed, and everything after', async () => {
     const shortLived = new ChunkWorkerPool({ threads: 1, entry });
     const window = shortLived.sealer.allocate(500_000);

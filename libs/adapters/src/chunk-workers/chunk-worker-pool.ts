@@ -35,7 +35,7 @@ export interface ChunkWorkerPoolOptions {
 /** Requests that one thread may have waiting: enough to stay busy while an answer is on its way. */
 const QUEUE_PER_THREAD = 3;
 const MAX_THREADS = 64;
-/** What a batch counts for when the thread with the least to do is chosen. */
+/** What a batch counts for when the thread with the least to do is chosen, and a hash that goes on: more will be added to it. */
 const BATCH_WORK_BYTES = 1024 * 1024;
 /** Threads make few objects: the default of 16 MiB and more only defers collections. */
 const YOUNG_GENERATION_MIB = 4;
@@ -98,8 +98,9 @@ class ChunkThread {
   private readonly waiting = new Map<number, Waiting>();
   private nextId = 0;
   alive = true;
-  /** Bytes that wait to be worked on. */
-  load = 0;
+  /** Hashes that have begun here and not ended. */
+  hashes = 0;
+  private waitingBytes = 0;
 
   constructor(entry: URL) {
     this.worker = new Worker(entry, { resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MIB } });
@@ -111,18 +112,23 @@ class ChunkThread {
     this.worker.on('exit', () => this.fail(new Error('A worker thread ended.')));
   }
 
+  /** Bytes that wait to be worked on, and what is to be expected of its hashes. */
+  get load(): number {
+    return this.waitingBytes + this.hashes * BATCH_WORK_BYTES;
+  }
+
   /** @throws CryptoError as the task does; Error of the system with its code; Error when the thread dies. */
   async run(task: ChunkTask): Promise<ChunkAnswer> {
     if (!this.alive) throw new Error('A worker thread ended.');
     const id = this.nextId++;
     const workBytes = bytesOfWork(task);
-    this.load += workBytes;
+    this.waitingBytes += workBytes;
     const answer = await new Promise<ChunkAnswer>((resolve, reject) => {
       this.waiting.set(id, { resolve, reject });
       this.worker.ref(); // a process with work under way must not end
       const moved = task.work === 'open' ? [task.bytes.buffer as ArrayBuffer] : [];
       this.worker.postMessage({ ...task, id } satisfies ChunkRequest, moved);
-    }).finally(() => (this.load -= workBytes));
+    }).finally(() => (this.waitingBytes -= workBytes));
     if ('code' in answer) throw new CryptoError(answer.code, answer.message);
     if ('crash' in answer) {
       if (answer.systemCode !== undefined) throw Object.assign(new Error(answer.crash), { code: answer.systemCode });
@@ -243,7 +249,9 @@ let hashesBegun = 0;
 /** A hash whose state one thread keeps. */
 class WorkerHash extends RunningHash {
   private readonly hash = hashesBegun++;
+  private running: boolean;
   private readonly forget = (): void => {
+    this.end();
     this.thread.run({ work: 'forget', hash: this.hash }).catch(() => undefined); // a thread that has ended keeps nothing
   };
 
@@ -254,6 +262,8 @@ class WorkerHash extends RunningHash {
     private readonly signal: AbortSignal,
   ) {
     super();
+    this.running = !signal.aborted;
+    if (this.running) thread.hashes++;
     signal.addEventListener('abort', this.forget, { once: true });
   }
 
@@ -265,9 +275,15 @@ class WorkerHash extends RunningHash {
   override async digest(): Promise<Uint8Array> {
     const { hash, algorithm } = this;
     this.signal.removeEventListener('abort', this.forget);
+    this.end();
     const answer = await this.thread.run({ work: 'digest', hash, algorithm });
     if (!('digest' in answer)) throw otherAnswer();
     return answer.digest;
+  }
+
+  private end(): void {
+    if (this.running) this.thread.hashes--;
+    this.running = false;
   }
 }
 

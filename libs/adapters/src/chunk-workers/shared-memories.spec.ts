@@ -37,6 +37,18 @@ describe('SharedMemories', () => {
     await expect(memories.during([new Uint8Array(100)], () => Promise.resolve())).rejects.toThrow(TypeError);
   });
 
+  it('keeps so many bytes and no more; the rest is left to the collection', () => {
+    const memories = new SharedMemories(250);
+    const [one, two, three] = [memories.allocate(100), memories.allocate(100), memories.allocate(100)];
+    for (const memory of [one, two, three]) memories.release(memory);
+    const again = [memories.allocate(100), memories.allocate(100), memories.allocate(100)];
+    expect(again.map(({ buffer }) => [one, two, three].findIndex((memory) => memory.buffer === buffer))).toEqual([
+      1, 0, -1,
+    ]);
+    memories.release(again[2] as Uint8Array); // there is room again for what was given out
+    expect(memories.allocate(100).buffer).toBe(again[2]?.buffer);
+  });
+
   it('takes memory back once', () => {
     const memories = new SharedMemories();
     const memory = memories.allocate(100);

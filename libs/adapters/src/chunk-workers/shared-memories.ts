@@ -1,3 +1,6 @@
+/** What is kept for the next publish: about what one uses on eight threads. */
+const MAX_SPARE_BYTES = 256 * 1024 * 1024;
+
 interface Use {
   tasks: number;
   released: boolean;
@@ -10,10 +13,16 @@ interface Use {
 export class SharedMemories {
   private readonly spare = new Map<number, Uint8Array[]>();
   private readonly uses = new WeakMap<ArrayBufferLike, Use>();
+  private spareBytes = 0;
+
+  /** @param maxSpareBytes - What is kept to be given out again; memory beyond is left to the collection. */
+  constructor(private readonly maxSpareBytes = MAX_SPARE_BYTES) {}
 
   /** @returns Memory that nobody uses, with whatever content. */
   allocate(sizeBytes: number): Uint8Array {
-    const memory = this.spare.get(sizeBytes)?.pop() ?? new Uint8Array(new SharedArrayBuffer(sizeBytes));
+    const spare = this.spare.get(sizeBytes)?.pop();
+    if (spare !== undefined) this.spareBytes -= sizeBytes;
+    const memory = spare ?? new Uint8Array(new SharedArrayBuffer(sizeBytes));
     this.uses.set(memory.buffer, { tasks: 0, released: false });
     return memory;
   }
@@ -45,6 +54,8 @@ export class SharedMemories {
 
   private takeBack({ buffer }: Uint8Array): void {
     if (!this.uses.delete(buffer)) return;
+    if (this.spareBytes + buffer.byteLength > this.maxSpareBytes) return;
+    this.spareBytes += buffer.byteLength;
     const whole = new Uint8Array(buffer);
     this.spare.set(whole.length, [...(this.spare.get(whole.length) ?? []), whole]);
   }

@@ -127,7 +127,7 @@ export class ObjectFiles {
 
 class ContentTooLong extends Error {}
 
-/** Hashes what passes and stops as soon as there is more than was signed. SHA-256 alone: with it, the signed MD5 holds as well. */
+/** Hashes what passes and stops as soon as there is more than was signed. The SHA-256 decides alone: the signed MD5, which other stores check, is not looked at. */
 class ContentCheck extends Transform {
   private readonly sha256 = createHash('sha256');
   private seenBytes = 0;

@@ -60,6 +60,11 @@ export class PackWriter {
     this.assertHealthy();
   }
 
+  /** Waits until no pack is on its way any more, however that ended: nothing reads their memory then. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.writes);
+  }
+
   private async close(): Promise<void> {
     const pack = this.open;
     if (pack === undefined) return;
@@ -96,7 +101,7 @@ export class PackWriter {
     const { sha256, md5 } = await pack.digest();
     const content = { sizeBytes, sha256, md5 };
     let announced = await this.announce(pack, content);
-    for (let failures = 0; ;) {
+    for (let failures = 0, renewed = false; ;) {
       this.signal.throwIfAborted();
       try {
         await this.sink.put(announced.target, partsOf(memory, sizeBytes), PUT_DEADLINE_MS, this.signal);
@@ -105,9 +110,14 @@ export class PackWriter {
         // An attempt whose answer was lost has written it: nobody else was given this name.
         if (error instanceof ResourceError && error.code === 'pack.exists') break;
         failures++;
-        if (failures >= this.retry.attempts || !isWorthRepeating(error)) throw error;
+        const refused = error instanceof ResourceError && error.code === 'pack.forbidden';
+        // A new URL that is refused as well has not expired; each one is a pack more that waits to be collected.
+        if (failures >= this.retry.attempts || !isWorthRepeating(error) || (refused && renewed)) throw error;
         await pauseBeforeRetry(this.retry, failures, retryAfterMs(error), this.signal);
-        if (error.code === 'pack.forbidden') announced = await this.announce(pack, content);
+        if (refused) {
+          announced = await this.announce(pack, content);
+          renewed = true;
+        }
       }
     }
     this.table[pack.index] = { packId: announced.packId, sizeBytes, sha256 };
@@ -122,7 +132,7 @@ export class PackWriter {
   }
 }
 
-function isWorthRepeating(error: unknown): error is ResourceError {
+function isWorthRepeating(error: unknown): boolean {
   return error instanceof ResourceError && (error.code === 'pack.unavailable' || error.code === 'pack.forbidden');
 }
 

@@ -50,7 +50,10 @@ export class PlaintextWindows {
     const memory = this.spare.pop() ?? this.allocate(WINDOW_BYTES);
     memory.set(this.carried.subarray(0, this.carriedBytes));
     const fresh = { start: this.carriedBytes, end: await this.fill(memory, this.carriedBytes) };
-    if (fresh.end === 0) return undefined;
+    if (fresh.end === 0) {
+      this.spare.push(memory);
+      return undefined;
+    }
     const { chunks, cutBytes } = this.cut(memory, fresh.end);
     this.carriedBytes = fresh.end - cutBytes;
     this.carried.set(memory.subarray(cutBytes, fresh.end));

@@ -4,9 +4,12 @@ import { Readable } from 'node:stream';
 import { identifyChunk, sealChunk } from '@azaion/crypto';
 import { pseudoRandomBytes } from '@azaion/testing';
 
+import { repeatWhileUnreachable } from '../backoff.js';
+import { Chunker } from '../chunker.js';
 import { ResourceError } from '../errors.js';
 import { InlineChunkSealer } from '../chunk-work.js';
 import { PackSink } from '../ports/pack-sink.js';
+import { PlaintextSource, StreamPlaintext } from '../ports/plaintext-source.js';
 import { type KnownChunk, type OpenedUpload } from '../ports/upload-api.js';
 import { InMemoryPackSink, InMemoryUploadApi } from '../testing/index.js';
 import { RESOURCE, streamOf, TINY, World } from '../testing/world.js';
@@ -14,6 +17,7 @@ import { MAX_CHUNKS_PER_PACK, type PackRef } from '../pack.js';
 import { ChunkIndex } from './chunk-index.js';
 import { HeldUpload } from './held-upload.js';
 import { PackWriter } from './pack-writer.js';
+import { PlaintextWindows, WINDOW_BYTES } from './plaintext-windows.js';
 import { PublishResource } from './publish-resource.js';
 
 const RETRY = { attempts: 3, baseDelayMs: 1, maxDelayMs: 1 };
@@ -128,6 +132,85 @@ describe('PublishResource', () => {
       .catch(() => undefined);
     expect(allocated.size).toBeGreaterThan(0);
     expect(released).toEqual(allocated);
+  });
+
+  it('waits with that for whatever still reads the memory: names of chunks, and packs on their way', async () => {
+    const world = await World.create({ packTargetBytes: 20_000 });
+    const released: Uint8Array[] = [];
+    const releasedWhenRead: number[] = [];
+    let closed: () => void = () => undefined;
+    const afterClose = new Promise<void>((resolve) => (closed = resolve));
+    const readLater = async (): Promise<void> => {
+      await afterClose;
+      releasedWhenRead.push(released.length);
+    };
+    class LateSealer extends InlineChunkSealer {
+      private first: Uint8Array | undefined;
+      override release(memory: Uint8Array): void {
+        released.push(memory);
+        super.release(memory);
+      }
+      override async identify(...[window, ...rest]: Parameters<InlineChunkSealer['identify']>) {
+        this.first ??= window;
+        if (window !== this.first) await readLater();
+        return super.identify(window, ...rest);
+      }
+    }
+    class LateSink extends PackSink {
+      private puts = 0;
+      override async put(): Promise<void> {
+        if (++this.puts > 1) throw new ResourceError('api.unexpected', 'The store does not take it.');
+        await readLater();
+      }
+    }
+    class Content extends PlaintextSource {
+      private readonly bytes = pseudoRandomBytes('still read', WINDOW_BYTES + 100_000);
+      private at = 0;
+      override read(target: Uint8Array): Promise<number> {
+        const piece = this.bytes.subarray(this.at, this.at + target.length);
+        target.set(piece);
+        this.at += piece.length;
+        return Promise.resolve(piece.length);
+      }
+      override close(): Promise<void> {
+        setImmediate(closed); // after everything that follows without waiting for anybody
+        return Promise.resolve();
+      }
+    }
+    const publisher = new PublishResource(new InMemoryUploadApi(world.admin), new LateSink(), {
+      sealer: new LateSealer(),
+    });
+    await expect(
+      publisher.run({ resource: RESOURCE, kind: 'file', content: new Content(), maxBytes: 1e9 }),
+    ).rejects.toMatchObject({ code: 'api.unexpected' });
+    expect(releasedWhenRead).toEqual([0, 0]);
+    expect(released.length).toBeGreaterThan(0);
+  });
+
+  it('asks for a new URL once: one that is refused as well has not expired', async () => {
+    const world = await World.create({ chunking: TINY });
+    let announced = 0;
+    class CountingApi extends InMemoryUploadApi {
+      override addPack(...args: Parameters<InMemoryUploadApi['addPack']>): ReturnType<InMemoryUploadApi['addPack']> {
+        announced++;
+        return super.addPack(...args);
+      }
+    }
+    const sink = new FailingSink(new InMemoryPackSink(world.objects), () => ({ before: forbidden }));
+    const publisher = new PublishResource(new CountingApi(world.admin), sink, { retry: { ...RETRY, attempts: 5 } });
+    await expect(
+      publisher.run({ resource: RESOURCE, kind: 'file', content: streamOf(randomBytes(100)), maxBytes: 1e6 }),
+    ).rejects.toMatchObject({ code: 'pack.forbidden' });
+    expect({ announced, puts: sink.puts }).toEqual({ announced: 2, puts: 2 });
+  });
+
+  it('makes no call any more once it has been told to stop', async () => {
+    const stop = new AbortController();
+    stop.abort(new Error('enough'));
+    let calls = 0;
+    const call = (): Promise<void> => Promise.resolve(void calls++);
+    await expect(repeatWhileUnreachable(call, RETRY, stop.signal)).rejects.toThrow('enough');
+    expect(calls).toBe(0);
   });
 
   it('gives the upload up when it fails for good, so that nothing waits for it', async () => {
@@ -288,6 +371,23 @@ describe('PublishResource', () => {
         publisher.run({ resource: RESOURCE, kind: 'file', content: streamOf(randomBytes(64)), maxBytes: 1e6 }),
       ).rejects.toMatchObject({ code: 'api.unexpected' });
     }
+  });
+});
+
+describe('PlaintextWindows', () => {
+  it('takes one window of memory to find that there is nothing, however often it is asked', async () => {
+    let allocated = 0;
+    const windows = new PlaintextWindows(
+      new StreamPlaintext(Readable.from([])),
+      new Chunker(TINY),
+      (sizeBytes) => {
+        allocated++;
+        return new Uint8Array(sizeBytes);
+      },
+      { maxBytes: 1, maxChunkBytes: TINY.maxBytes, signal: new AbortController().signal },
+    );
+    for (let call = 0; call < 3; call++) expect(await windows.next()).toBeUndefined();
+    expect(allocated).toBe(1);
   });
 });
 

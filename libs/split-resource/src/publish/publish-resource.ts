@@ -148,6 +148,7 @@ class Publication {
   private readonly memories: Uint8Array[] = [];
   private readonly whole: RunningHash;
   private reading: Promise<PlaintextWindow | undefined> = Promise.resolve(undefined);
+  private readonly coming: Promise<PreparedWindow | undefined>[] = [];
   private readonly windows: PlaintextWindows;
   /** Where batches are sealed to. */
   private readonly spareTargets: Uint8Array[] = [];
@@ -189,7 +190,7 @@ class Publication {
   }
 
   async run(): Promise<PublishResult> {
-    const coming: Promise<PreparedWindow | undefined>[] = [];
+    const { coming } = this;
     for (;;) {
       while (coming.length <= WINDOWS_AHEAD) {
         this.reading = this.reading.then(() => this.windows.next());
@@ -208,9 +209,9 @@ class Publication {
     return this.commit();
   }
 
-  /** Gives all memory back, after the content was closed. */
+  /** Gives all memory back, after the content was closed and, unless it succeeded, the signal aborted: nobody waits for long then. */
   async release(): Promise<void> {
-    await this.reading.catch(() => undefined); // nothing is read into it any more then
+    await Promise.allSettled([this.reading, ...this.coming, this.writer.settled()]);
     for (const memory of this.memories.splice(0)) this.sealer.release(memory);
   }
 
