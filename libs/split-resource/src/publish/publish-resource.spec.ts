@@ -208,7 +208,7 @@ describe('PublishResource', () => {
     const stop = new AbortController();
     stop.abort(new Error('enough'));
     let calls = 0;
-    const call = (): Promise<void> => Promise.resolve(void calls++);
+    const call = (): Promise<number> => Promise.resolve(++calls);
     await expect(repeatWhileUnreachable(call, RETRY, stop.signal)).rejects.toThrow('enough');
     expect(calls).toBe(0);
   });
