@@ -370,6 +370,24 @@ describe('FetchResource with grants', () => {
 });
 
 describe('FetchResource over a bad network', () => {
+  it('asks again for the first grant when the Admin API ends in the middle of it, three times at most', async () => {
+    const { world, content } = await publishedWorld();
+    let asked = 0;
+    let failures = 2;
+    const api = new MeddlingApi(world, {
+      grant: (answer) => {
+        asked++;
+        if (failures-- > 0) throw new ResourceError('api.unreachable', 'The connection broke.');
+        return answer;
+      },
+    });
+    expect((await world.fetch({ api })).equals(content)).toBe(true);
+    asked = 0;
+    failures = Infinity;
+    await expect(world.fetch({ api })).rejects.toMatchObject({ code: 'api.unreachable' });
+    expect(asked).toBe(3);
+  });
+
   it.each(['root/0', 'chunks/0', 'packs/0'])(
     'asks again for %s when the connection to the Admin API breaks',
     async (part) => {

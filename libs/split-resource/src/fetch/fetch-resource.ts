@@ -11,7 +11,7 @@ import {
 } from '@azaion/crypto';
 import { type ByteRange, type Clock, type ResourceName, toBase64Url } from '@azaion/kernel';
 
-import { DEFAULT_RETRY, type RetryPolicy } from '../backoff.js';
+import { DEFAULT_RETRY, repeatWhileUnreachable, type RetryPolicy } from '../backoff.js';
 import { type ChunkOpener, InlineChunkOpener } from '../chunk-work.js';
 import { ResourceError } from '../errors.js';
 import { type GrantAnswer, type GrantApi } from '../ports/grant-api.js';
@@ -28,6 +28,9 @@ import { PackUrls } from './pack-urls.js';
 import { type Recipient } from './recipient.js';
 import { segmentsOf } from './segment-cache.js';
 import { type StatementTrust } from './statement-trust.js';
+
+/** How often the first grant is asked for while the Admin API is out of reach: somebody waits for the answer, or a lease could be used. */
+const FIRST_GRANT_ATTEMPTS = 3;
 
 /** What to fetch, and for whom. */
 export interface FetchRequest {
@@ -141,13 +144,21 @@ export class FetchResource {
   private async grantedOrLeased(request: FetchRequest): Promise<VerifiedGrant> {
     const { leases } = this.using;
     const use = request.lease ?? (request.recipient.serial === undefined ? 'never' : 'offline');
-    if (leases === undefined || use === 'never') return this.granted(request);
+    if (leases === undefined || use === 'never') return this.grantedInTheEnd(request);
     const content = new LeasedContent(leases, this.using.reader, this.using.segments);
     const leased = new LeasedGrant(leases, this.using.trust, content);
-    if (use === 'offline') return leased.unlessGranted(() => this.granted(request), request);
+    if (use === 'offline') return leased.unlessGranted(() => this.grantedInTheEnd(request), request);
     const found = await leased.find(request);
     if (found !== undefined) return found;
     throw new ResourceError('resource.forbidden', 'This device holds no lease that opens this resource now.');
+  }
+
+  /** A server of the Admin API that ends in the middle of a call must not fail what another one would answer. */
+  private grantedInTheEnd(request: FetchRequest): Promise<VerifiedGrant> {
+    const retry = this.using.retry ?? DEFAULT_RETRY;
+    const attempts = Math.min(retry.attempts, FIRST_GRANT_ATTEMPTS);
+    const signal = request.signal ?? new AbortController().signal;
+    return repeatWhileUnreachable(() => this.granted(request), { ...retry, attempts }, signal);
   }
 
   /** Asks for a grant and verifies statement and token. */
