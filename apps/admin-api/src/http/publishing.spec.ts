@@ -59,9 +59,6 @@ describe('publishing over HTTP', () => {
   let client: ApiClient;
   let sink: HttpPackSink;
   let names = 0;
-  /** Whose uploads are left open, and the folder in which a pack is left over: for the days after. */
-  let impatient: Account;
-  let sentTwice: string;
   beforeAll(async () => {
     const env = { DRAFT_MAX_UPLOADS: String(MAX_UPLOADS), DRAFT_MAX_BYTES: String(MAX_BYTES) };
     api = await startApi({ ...env, ACCESS_TOKEN_SECONDS: '3600' }, clock);
@@ -109,6 +106,19 @@ describe('publishing over HTTP', () => {
       .where('name', '=', `at-once-${name}`)
       .executeTakeFirstOrThrow();
     return readdir(join(api.directory, 'objects', 'packs', id));
+  };
+
+  /** Runs both, each of which waits with its first pack until the other has sealed its own: neither can reuse what the other sends. */
+  const bothAtOnce = async (accounts: readonly [Account, Account], name: string, content: Uint8Array) => {
+    let sealed = 0;
+    let release: () => void = () => undefined;
+    const both = new Promise<void>((resolve) => (release = resolve));
+    const waiting = (): PackSink =>
+      new WatchedSink(sink, async () => {
+        if (++sealed === 2) release();
+        await both;
+      });
+    return Promise.all(accounts.map((account) => publish(account, name, content, waiting(), `at-once-${name}`)));
   };
 
   describe('the figures of a publish', () => {
@@ -200,18 +210,6 @@ describe('publishing over HTTP', () => {
   });
 
   describe('two publishes of the same bytes at once', () => {
-    /** Runs both, each of which waits with its first pack until the other has sealed its own: neither can reuse what the other sends. */
-    const bothAtOnce = async (accounts: readonly [Account, Account], name: string, content: Uint8Array) => {
-      let sealed = 0;
-      let release: () => void = () => undefined;
-      const both = new Promise<void>((resolve) => (release = resolve));
-      const waiting = (): PackSink =>
-        new WatchedSink(sink, async () => {
-          if (++sealed === 2) release();
-          await both;
-        });
-      return Promise.all(accounts.map((account) => publish(account, name, content, waiting(), `at-once-${name}`)));
-    };
     it('of one publisher make one version; what the other sent waits to be collected', async () => {
       const account = await publisher();
       const name = fresh();
@@ -219,7 +217,6 @@ describe('publishing over HTTP', () => {
       expect(results.map(({ version }) => version)).toEqual([1, 1]);
       expect(results.map(({ created }) => created).toSorted()).toEqual([false, true]);
       expect((await packsOf(name)).map(({ state }) => state)).toEqual(['live', 'uploading']);
-      sentTwice = name;
     });
 
     it('of two publishers make two versions, each whole and each with its own packs', async () => {
@@ -272,7 +269,6 @@ describe('publishing over HTTP', () => {
       await api.call('DELETE', `/sealed/uploads/${uploadId}`, { token: account.token });
       expect((await open()).status).toBe(201);
       tooMany(await open(), 'uploads');
-      impatient = account;
     });
 
     it('is so many bytes of packs over all uploads of a publisher; what is committed does not count', async () => {
@@ -342,6 +338,18 @@ describe('publishing over HTTP', () => {
   });
 
   describe('days later', () => {
+    let impatient: Account;
+    let sentTwice: string;
+    beforeAll(async () => {
+      impatient = await publisher();
+      for (let count = 0; count < MAX_UPLOADS; count++)
+        await api.call('POST', `/sealed/models/${fresh()}/uploads`, { token: impatient.token, body: {} });
+      sentTwice = fresh();
+      const account = await publisher();
+      await bothAtOnce([account, account], sentTwice, pseudoRandomBytes('sent twice', 2 * MIB));
+      expect((await packsOf(sentTwice)).map(({ state }) => state)).toEqual(['live', 'uploading']);
+    });
+
     it('expired uploads count no more, and what nobody committed is gone', async () => {
       clock.advance((UPLOAD_LIFE_SECONDS + 1) * 1000);
       const { json } = await api.logIn(impatient.email, impatient.password);
