@@ -26,7 +26,10 @@ describeWith('browser', 'the status page', () => {
   beforeAll(async () => {
     [browser, system] = await Promise.all([
       startBrowser(),
-      startSystem({ loaderEnv: { UNLOCK_RUNTIME: 'directory', LOADER_LOCAL_TRUST: 'session' } }),
+      startSystem({
+        loaderEnv: { UNLOCK_RUNTIME: 'directory', LOADER_LOCAL_TRUST: 'session' },
+        adminEnv: { LOGIN_ATTEMPTS_PER_ADDRESS: '1000' }, // everybody here has one address
+      }),
     ]);
     operator = await system.createPerson('Operator');
   });

@@ -41,15 +41,16 @@ describe('HeldResources', () => {
     expect(looks).toBe(1);
   });
 
-  it('tells a person of the folders that they may see only, and administrators of all', async () => {
+  it('tells a person of the folders that they may see only, and who looks after devices of all', async () => {
     look = () => Promise.resolve([version(1), version(2, 'secret')]);
     const foldersFor = async (userId: string, role: Caller['role']): Promise<readonly string[]> => {
       const token = { sessionId: 's', tokenId: 't', expiresAt: 1, deviceSerial: undefined };
       const caller: Caller = { userId, role, email: 'a@b.c', ...token };
       return (await held.currentFor(caller)).map(({ folder }) => folder);
     };
-    expect(await foldersFor('reader', 'Operator')).toEqual(['models']);
-    expect(await foldersFor('stranger', 'Operator')).toEqual([]);
+    expect(await foldersFor('reader', 'CompanionPC')).toEqual(['models']);
+    expect(await foldersFor('stranger', 'CompanionPC')).toEqual([]);
+    expect(await foldersFor('stranger', 'Operator')).toEqual(['models', 'secret']);
     expect(await foldersFor('stranger', 'Admin')).toEqual(['models', 'secret']);
     expect(await foldersFor('stranger', 'ApiAdmin')).toEqual(['models', 'secret']);
     expect(looks).toBe(1);

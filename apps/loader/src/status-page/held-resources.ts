@@ -4,7 +4,8 @@ import { type HeldResource } from '../session/open-for-caller.js';
 
 /** What was found is shown for this long: looking reads the recipe of every leased version. */
 const GOOD_FOR_MS = 15_000;
-const SEES_ALL: ReadonlySet<Caller['role']> = new Set<Caller['role']>(['Admin', 'ApiAdmin']);
+/** Who looks after the device, or manages all folders. */
+const SEES_ALL: ReadonlySet<Caller['role']> = new Set<Caller['role']>(['Operator', 'Admin', 'ApiAdmin']);
 
 /** What lies on this device by name, looked up at most now and then however many pages ask. */
 export class HeldResources {
@@ -23,7 +24,7 @@ export class HeldResources {
   ) {}
 
   /**
-   * What was found last, as far as the caller may know of it: everything for those who manage all folders.
+   * What was found last, as far as the caller may know of it: everything for those who look after devices or manage all folders.
    *
    * @param caller - Verified.
    * @throws as {@link current}.
