@@ -1,14 +1,7 @@
-import { type Kysely, sql } from 'kysely';
-import { type Migration } from 'kysely/migration';
+import { sqlMigration } from '../sql-migration.js';
 
 /** Everything of the first release. An older installation's `users` table is adopted as it stands. */
-export const foundation: Migration = {
-  async up(db: Kysely<unknown>): Promise<void> {
-    for (const statement of STATEMENTS) await sql.raw(statement).execute(db);
-  },
-};
-
-const STATEMENTS = [
+export const foundation = sqlMigration([
   `create table if not exists users (
     id uuid primary key,
     email text not null,
@@ -190,4 +183,4 @@ const STATEMENTS = [
     subject text not null,
     details jsonb not null
   )`,
-];
+]);

@@ -1,14 +1,7 @@
-import { type Kysely, sql } from 'kysely';
-import { type Migration } from 'kysely/migration';
+import { sqlMigration } from '../sql-migration.js';
 
 /** What the verifier found out, of versions and of single chunks; packs that are on their way out, and who still needs them. */
-export const verification: Migration = {
-  async up(db: Kysely<unknown>): Promise<void> {
-    for (const statement of STATEMENTS) await sql.raw(statement).execute(db);
-  },
-};
-
-const STATEMENTS = [
+export const verification = sqlMigration([
   `alter table versions
     drop column verified,
     add column verification text not null default 'pending' check (verification in ('pending', 'verified', 'bad')),
@@ -38,4 +31,4 @@ const STATEMENTS = [
     primary key (pack_id, upload_id)
   )`,
   `create index pack_pins_upload on pack_pins (upload_id)`,
-];
+]);

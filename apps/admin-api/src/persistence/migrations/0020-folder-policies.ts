@@ -1,14 +1,7 @@
-import { type Kysely, sql } from 'kysely';
-import { type Migration } from 'kysely/migration';
+import { sqlMigration } from '../sql-migration.js';
 
 /** Rules per folder, and when a device's keys were attested. */
-export const folderPolicies: Migration = {
-  async up(db: Kysely<unknown>): Promise<void> {
-    for (const statement of STATEMENTS) await sql.raw(statement).execute(db);
-  },
-};
-
-const STATEMENTS = [
+export const folderPolicies = sqlMigration([
   `create table folder_policies (
     folder text primary key,
     readers text[] not null,
@@ -21,4 +14,4 @@ const STATEMENTS = [
   )`,
   `alter table folders drop column lease_seconds`, // it held the same default in every row
   `alter table devices add column attested_at timestamptz`,
-];
+]);

@@ -1,14 +1,7 @@
-import { type Kysely, sql } from 'kysely';
-import { type Migration } from 'kysely/migration';
+import { sqlMigration } from '../sql-migration.js';
 
 /** The audit log as a chain of hashes that can only be added to, whoever is connected. */
-export const audit: Migration = {
-  async up(db: Kysely<unknown>): Promise<void> {
-    for (const statement of STATEMENTS) await sql.raw(statement).execute(db);
-  },
-};
-
-const STATEMENTS = [
+export const audit = sqlMigration([
   `create table audit_pending (event_id bigint primary key)`,
   `insert into audit_pending select id from audit_events`,
   `create table audit_chain (
@@ -25,4 +18,4 @@ const STATEMENTS = [
     for each statement execute function audit_is_append_only()`,
   `create trigger append_only before update or delete or truncate on audit_chain
     for each statement execute function audit_is_append_only()`,
-];
+]);

@@ -1,14 +1,7 @@
-import { type Kysely, sql } from 'kysely';
-import { type Migration } from 'kysely/migration';
+import { sqlMigration } from '../sql-migration.js';
 
 /** What older clients store and fetch: files in sealed pieces, and the key fragments of image archives. */
-export const legacyResources: Migration = {
-  async up(db: Kysely<unknown>): Promise<void> {
-    for (const statement of STATEMENTS) await sql.raw(statement).execute(db);
-  },
-};
-
-const STATEMENTS = [
+export const legacyResources = sqlMigration([
   `create table legacy_contents (
     id uuid primary key,
     wrapped_key bytea not null,
@@ -36,4 +29,4 @@ const STATEMENTS = [
     created_by uuid not null,
     created_at timestamptz not null
   )`,
-];
+]);

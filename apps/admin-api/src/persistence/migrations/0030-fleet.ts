@@ -1,14 +1,7 @@
-import { type Kysely, sql } from 'kysely';
-import { type Migration } from 'kysely/migration';
+import { sqlMigration } from '../sql-migration.js';
 
 /** Groups of devices, what devices should hold and run, and what they say they do. */
-export const fleet: Migration = {
-  async up(db: Kysely<unknown>): Promise<void> {
-    for (const statement of STATEMENTS) await sql.raw(statement).execute(db);
-  },
-};
-
-const STATEMENTS = [
+export const fleet = sqlMigration([
   `create table groups (
     name text collate "C" primary key,
     priority integer not null,
@@ -35,4 +28,4 @@ const STATEMENTS = [
     images jsonb,
     reported_at timestamptz not null
   )`,
-];
+]);

@@ -1,14 +1,7 @@
-import { type Kysely, sql } from 'kysely';
-import { type Migration } from 'kysely/migration';
+import { sqlMigration } from '../sql-migration.js';
 
 /** Which TPM stands for which device, and enrolments that wait for a TPM's answer. */
-export const attestation: Migration = {
-  async up(db: Kysely<unknown>): Promise<void> {
-    for (const statement of STATEMENTS) await sql.raw(statement).execute(db);
-  },
-};
-
-const STATEMENTS = [
+export const attestation = sqlMigration([
   `create table device_attestations (
     device_id uuid primary key references devices (id) on delete cascade,
     endorsement_name bytea not null,
@@ -31,4 +24,4 @@ const STATEMENTS = [
     nonce_hash bytea primary key,
     expires_at timestamptz not null
   )`,
-];
+]);

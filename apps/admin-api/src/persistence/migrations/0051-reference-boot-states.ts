@@ -1,14 +1,7 @@
-import { type Kysely, sql } from 'kysely';
-import { type Migration } from 'kysely/migration';
+import { sqlMigration } from '../sql-migration.js';
 
 /** The boot state that a device was first attested in, for the policy `accept-first`; it outlives a reset. */
-export const referenceBootStates: Migration = {
-  async up(db: Kysely<unknown>): Promise<void> {
-    for (const statement of STATEMENTS) await sql.raw(statement).execute(db);
-  },
-};
-
-const STATEMENTS = [
+export const referenceBootStates = sqlMigration([
   `create table reference_boot_states (
     device_id uuid primary key references devices (id) on delete cascade,
     endorsement_name bytea not null,
@@ -16,4 +9,4 @@ const STATEMENTS = [
     recorded_at timestamptz not null
   )`,
   `alter table pending_attestations add column registers jsonb not null default '{}'`,
-];
+]);
