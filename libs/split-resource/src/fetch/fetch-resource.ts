@@ -140,6 +140,10 @@ export class FetchResource {
     return this.opened(found, recipe, new PackUrls(grant, answer.urls), request.signal);
   }
 
+  private get retry(): RetryPolicy {
+    return this.using.retry ?? DEFAULT_RETRY;
+  }
+
   /** A grant if the Admin API gives one in time, else a lease, where one may serve. */
   private async grantedOrLeased(request: FetchRequest): Promise<VerifiedGrant> {
     const { leases } = this.using;
@@ -155,10 +159,8 @@ export class FetchResource {
 
   /** A server of the Admin API that ends in the middle of a call must not fail what another one would answer. */
   private grantedInTheEnd(request: FetchRequest): Promise<VerifiedGrant> {
-    const retry = this.using.retry ?? DEFAULT_RETRY;
-    const attempts = Math.min(retry.attempts, FIRST_GRANT_ATTEMPTS);
-    const signal = request.signal ?? new AbortController().signal;
-    return repeatWhileUnreachable(() => this.granted(request), { ...retry, attempts }, signal);
+    const attempts = Math.min(this.retry.attempts, FIRST_GRANT_ATTEMPTS);
+    return repeatWhileUnreachable(() => this.granted(request), { ...this.retry, attempts }, signalOf(request));
   }
 
   /** Asks for a grant and verifies statement and token. */
@@ -200,7 +202,6 @@ export class FetchResource {
 
   /** @param exactly - The request with the number of the version that was granted. */
   private held({ answer: first, statement, leased }: VerifiedGrant, exactly: FetchRequest): HeldGrant {
-    const retry = this.using.retry ?? DEFAULT_RETRY;
     return new HeldGrant(this.using.api, first.grantId, {
       renew: async () => {
         const renewed = await this.granted(exactly);
@@ -209,8 +210,8 @@ export class FetchResource {
         return renewed.answer.grantId;
       },
       // What is not on the device cannot be had from an API that is out of reach: no use in waiting for it.
-      retry: leased ? { ...retry, attempts: 1 } : retry,
-      signal: exactly.signal ?? new AbortController().signal,
+      retry: leased ? { ...this.retry, attempts: 1 } : this.retry,
+      signal: signalOf(exactly),
     });
   }
 
@@ -280,4 +281,9 @@ function assertInside({ start, end }: ByteRange, totalBytes: number): void {
       details: { totalBytes },
     },
   );
+}
+
+/** The request's, or one that never fires. */
+function signalOf({ signal }: FetchRequest): AbortSignal {
+  return signal ?? new AbortController().signal;
 }
