@@ -1,9 +1,8 @@
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { answersHttp, type RunningProcess, startProcess } from '@azaion/testing';
 
-import { settingNames } from './docs/workspace-configuration.js';
+import { settingAndFileNames } from './docs/workspace-configuration.js';
 
 /** Root of the workspace, from `tools/dist` and `tools/src`. */
 export const WORKSPACE = join(import.meta.dirname, '..', '..');
@@ -33,7 +32,5 @@ export function startService({ app, url, env }: ServiceToStart): Promise<Running
 
 /** Every setting that either service knows, taken away. */
 function hiddenSettings(): Record<string, undefined> {
-  const read = (path: string): string => readFileSync(join(WORKSPACE, path), 'utf8');
-  const names = settingNames(read).flatMap((name) => [name, `${name}_FILE`]);
-  return Object.fromEntries(names.map((name) => [name, undefined]));
+  return Object.fromEntries(settingAndFileNames(WORKSPACE).map((name) => [name, undefined]));
 }

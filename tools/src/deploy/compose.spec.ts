@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { describeWith, runCommand } from '@azaion/testing';
@@ -80,7 +79,7 @@ describeWith('compose', 'The compose files', () => {
     ['developer', {}],
     ['device', DEVICE],
   ] as const)('for a %s sets only what the services know', async (name, env) => {
-    const settings = settingNames((path) => readFileSync(join(WORKSPACE, path), 'utf8'));
+    const settings = settingNames(WORKSPACE);
     for (const { environment = {} } of own(await resolved(name, env)))
       for (const setting of Object.keys(environment)) expect(settings).toContain(setting);
   });

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 
-import { settingNames } from '../docs/workspace-configuration.js';
+import { settingAndFileNames } from '../docs/workspace-configuration.js';
 import { WORKSPACE } from '../started-service.js';
 import { documentOf, documentsIn } from './documents.js';
 import { type KubernetesObject, problemsOf } from './kubernetes-object.js';
@@ -67,9 +67,7 @@ describe('The files for Kubernetes', () => {
   });
 
   it('set only what the Admin API knows, and secrets by their files alone', () => {
-    const known = new Set(
-      settingNames((path) => readFileSync(join(WORKSPACE, path), 'utf8')).flatMap((name) => [name, `${name}_FILE`]),
-    );
+    const known = new Set(settingAndFileNames(WORKSPACE));
     for (const name of kustomizations)
       for (const literal of contentOf(name).configMapGenerator.flatMap(({ literals }) => literals)) {
         const [setting = '', value = ''] = literal.split('=');

@@ -19,11 +19,14 @@ export function workspaceConfigurationPage(workspace: string): string {
   );
 }
 
-/**
- * The variables that the services read, without the `_FILE` twins of secrets.
- *
- * @param read - Reads a file by its path from the workspace's root.
- */
-export function settingNames(read: (path: string) => string): readonly string[] {
-  return CLASSES.flatMap(({ path }) => settingsOf(read(path)).map(({ variable }) => variable));
+/** The variables that the services of this workspace read, without the `_FILE` twins of secrets. */
+export function settingNames(workspace: string): readonly string[] {
+  return CLASSES.flatMap(({ path }) =>
+    settingsOf(readFileSync(join(workspace, path), 'utf8')).map(({ variable }) => variable),
+  );
+}
+
+/** As {@link settingNames}, each with its `_FILE` twin. */
+export function settingAndFileNames(workspace: string): readonly string[] {
+  return settingNames(workspace).flatMap((name) => [name, `${name}_FILE`]);
 }

@@ -1,9 +1,8 @@
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { runCommand } from '@azaion/testing';
 
-import { settingNames } from '../docs/workspace-configuration.js';
+import { settingAndFileNames } from '../docs/workspace-configuration.js';
 import { WORKSPACE } from '../started-service.js';
 import { documentsIn } from '../deploy/documents.js';
 import { type KubernetesObject, problemsOf } from '../deploy/kubernetes-object.js';
@@ -115,9 +114,7 @@ describe('The Admin API on Kubernetes', () => {
 
     it('sets only what the Admin API knows, and secrets by their files alone', () => {
       const { data } = one('ConfigMap') as KubernetesObject & { data: Readonly<Record<string, string>> };
-      const known = new Set(
-        settingNames((path) => readFileSync(join(WORKSPACE, path), 'utf8')).flatMap((name) => [name, `${name}_FILE`]),
-      );
+      const known = new Set(settingAndFileNames(WORKSPACE));
       for (const [name, value] of Object.entries(data)) {
         expect(known).toContain(name);
         expect(name.endsWith('_FILE')).toBe(value.startsWith('/secrets/'));
