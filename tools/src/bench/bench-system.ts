@@ -29,7 +29,9 @@ export interface BenchSystem {
   azaion(...args: string[]): Promise<Readonly<Record<string, number>>>;
   /** Publishes a file and waits until the verifier, which takes half a core, has passed it: it is no part of what is measured. */
   publish(path: string, name: string, folder?: string, ...more: string[]): Promise<void>;
-  /** The same as a command, for those who watch its process. */
+  /** Waits until the verifier has passed every version of a resource. @throws Error for one that is bad. */
+  verified(name: string, folder?: string): Promise<void>;
+  /** A command of the publisher's, for those who watch its process. */
   command(...args: string[]): TimedCommand;
   stop(): Promise<void>;
 }
@@ -53,6 +55,9 @@ export async function startBenchSystem(options: SystemOptions = {}): Promise<Ben
     JSON.parse(await outputOf(command(...args))) as Record<string, number>;
   const publish = async (path: string, name: string, folder = 'models', ...more: string[]): Promise<void> => {
     await azaion('publish', path, '--name', name, '--folder', folder, ...more);
+    await verified(name, folder);
+  };
+  const verified = async (name: string, folder = 'models'): Promise<void> => {
     const url = `${system.adminUrl}/sealed/${folder}/${name}`;
     for (;;) {
       const answer = await fetch(url, { headers: { authorization: `Bearer ${await token()}` } });
@@ -70,6 +75,7 @@ export async function startBenchSystem(options: SystemOptions = {}): Promise<Ben
     packsDirectory: join(system.adminDataDir, 'objects'),
     azaion,
     publish,
+    verified,
     command,
     stop: async () => {
       await system.stop();

@@ -21,10 +21,11 @@ export async function publishBenchmarks(): Promise<readonly Measurement[]> {
     const plain = join(bench.directory.path, 'plain.bin');
     const [publishing, hashing, peaks]: [number[], number[], number[]] = [[], [], []];
     const installed = findProgram('openssl') !== undefined;
-    const idle = await watchProcess(bench.command('status'));
+    const idle = await watchProcess(bench.command('list', 'models'));
     for (let round = 0; round <= ROUNDS; round++) {
       await pipeline(pseudoRandomStream(`publish ${round}`, GIB), createWriteStream(plain));
       const { seconds, peakBytes } = await watchProcess(bench.command('publish', plain, '--name', 'published.bin'));
+      await bench.verified('published.bin');
       const hashed = installed
         ? await timeProcess({ command: 'openssl', args: ['dgst', '-sha256', plain] })
         : undefined;
