@@ -47,7 +47,7 @@ import {
   InMemoryUploadApi,
   softwareRecipient,
 } from '@azaion/split-resource/testing';
-import { selfSignedCertificate, tempDirectory } from '@azaion/testing';
+import { pseudoRandomBytes, selfSignedCertificate, tempDirectory } from '@azaion/testing';
 import { type KeySource } from '@azaion/unlock';
 import { InMemoryKeySource } from '@azaion/unlock/testing';
 import { type NestFastifyApplication } from '@nestjs/platform-fastify';
@@ -1034,6 +1034,20 @@ describe('GET /overview', () => {
     expect((await overview()).failures).toEqual([
       expect.objectContaining({ code: 'resource.not-found', request: 'POST /load/missing.onnx', status: 404 }),
     ]);
+  });
+
+  it('names what broke off after its first byte among the failures, and not as served', async () => {
+    await loader.publish('a.onnx', pseudoRandomBytes('broken off', MIB));
+    for (const key of loader.objects.keys()) loader.objects.tamper(key, (bytes) => flipped(bytes, bytes.length - 20));
+    const response = await loader.load(operator, 'a.onnx');
+    expect(response.status).toBe(200);
+    await expect(response.arrayBuffer()).rejects.toThrow();
+    let seen = await overview();
+    while (seen.failures.length === 0) seen = await overview(); // written down when the connection has closed
+    expect(seen.failures).toEqual([
+      expect.objectContaining({ code: 'resource.integrity', request: 'POST /load/a.onnx', status: 502 }),
+    ]);
+    expect(seen.resources).toEqual([]);
   });
 
   it('remembers a bounded number of failures', async () => {

@@ -28,6 +28,7 @@ import {
   CurrentCaller,
   HttpProblem,
   listRoutes,
+  Metrics,
   OptionalCaller,
   Public,
   readAtMost,
@@ -162,6 +163,10 @@ class Things {
         throw new HttpProblem('api.unreachable', 'Too slow.', { status: 504, headers: { 'retry-after': '7' } });
       case 'stream':
         return new StreamableFile(Readable.from(failingAfter(0)));
+      case 'late-unknown':
+        return new StreamableFile(Readable.from(failingAfter(3, new Error('the disk went away'))), { length: 40 });
+      case 'endless':
+        return new StreamableFile(Readable.from(endless()));
       case 'late':
         return new StreamableFile(Readable.from(failingAfter(3)), { length: 40 });
       default:
@@ -173,9 +178,16 @@ class Things {
 /** Tells when the route that waits for its client to leave does, and when it has failed because of that. */
 const leaving = new EventEmitter();
 
-async function* failingAfter(chunks: number): AsyncGenerator<Buffer> {
+async function* failingAfter(
+  chunks: number,
+  error: Error = new ResourceError('resource.integrity', 'Damaged.'),
+): AsyncGenerator<Buffer> {
   for (let chunk = 0; chunk < chunks; chunk += 1) yield await Promise.resolve(Buffer.alloc(10));
-  throw new ResourceError('resource.integrity', 'Damaged.');
+  throw error;
+}
+
+async function* endless(): AsyncGenerator<Buffer> {
+  for (;;) yield await Promise.resolve(Buffer.alloc(100_000));
 }
 
 const clock = new ManualClock(1_800_000_000_000);
@@ -201,6 +213,7 @@ describe('an application', () => {
   let app: NestFastifyApplication;
   let base: string;
   let log: string;
+  const metrics = new Metrics();
   const written = new EventEmitter();
   let issuer: AccessTokenIssuer;
 
@@ -214,6 +227,7 @@ describe('an application', () => {
       allowedHosts: ['things.example'],
       multipart: { limits: { fileSize: 1000 } },
       log: { destination: { write: (line: string) => void written.emit('line', (log += line)) } },
+      metrics: { registry: metrics },
       problems: {
         problems: { 'thing.broken': { status: 409, title: 'Broken thing' } },
         extend: (error) =>
@@ -231,6 +245,12 @@ describe('an application', () => {
 
   const tokenFor = (role: Role): Promise<string> =>
     issuer.issue({ userId: 'u', email: `${role}@azaion.com`, role, sessionId: 's' });
+
+  /** How many requests were counted under these labels. */
+  async function counted(labels: string): Promise<number> {
+    const text = await metrics.text();
+    return Number(text.split(`azaion_http_requests_total{${labels}} `)[1]?.split('\n')[0] ?? 0);
+  }
 
   async function call(
     path: string,
@@ -526,6 +546,52 @@ describe('an application', () => {
       expectProblem(await call('/things/fails/stream'), 502, 'resource.integrity');
       const late = async (): Promise<unknown> => (await fetch(`${base}/things/fails/late`)).arrayBuffer();
       await expect(late()).rejects.toThrow();
+    });
+
+    it.each([
+      ['late', 502, 'resource.integrity', 'Damaged.'],
+      ['late-unknown', 500, 'server.error', 'the disk went away'],
+    ])('counts and logs what broke an answer off (%s) as the failure that it was', async (how, status, code, why) => {
+      await expect(fetch(`${base}/things/fails/${how}`).then((answer) => answer.arrayBuffer())).rejects.toThrow();
+      while (!log.includes('answer broken off')) await once(written, 'line');
+      const lines = log
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line) as Record<string, unknown>);
+      expect(lines).toEqual([
+        expect.objectContaining({
+          msg: 'answer broken off',
+          level: 50,
+          requestId: expect.stringMatching(/^[0-9a-f-]{36}$/) as string,
+          path: `/things/fails/${how}`,
+          status,
+          code,
+          err: expect.objectContaining({ message: why }) as object,
+        }),
+      ]);
+      const route = 'method="GET",route="/things/fails/:how"';
+      expect(await counted(`${route},status="${String(status)}"`)).toBeGreaterThan(0);
+      expect(await counted(`${route},status="200"`)).toBe(0);
+    });
+
+    it('counts no failure where the client leaves, and says that the answer did not end', async () => {
+      const waiting = once(leaving, 'waiting');
+      const port = Number(new URL(base).port);
+      const socket = connect(port, '127.0.0.1', () =>
+        socket.write('GET /things/left HTTP/1.1\r\nhost: localhost\r\n\r\n'),
+      );
+      await waiting;
+      socket.destroy();
+      while (!log.includes('client left')) await once(written, 'line');
+      expect(log).toContain('"status":499');
+      const long = connect(port, '127.0.0.1', () =>
+        long.write('GET /things/fails/endless HTTP/1.1\r\nhost: localhost\r\n\r\n'),
+      );
+      await once(long, 'data');
+      long.destroy();
+      while (!log.includes('/things/fails/endless')) await once(written, 'line');
+      expect(log).toContain('"path":"/things/fails/endless","status":200');
+      expect(log).not.toContain('"level":50');
     });
   });
 

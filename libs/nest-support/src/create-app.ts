@@ -17,7 +17,7 @@ import { type Metrics } from './metrics.js';
 import { MetricsModule } from './metrics.module.js';
 import { API_CSP, type ApiDescription, DOCS_CSP, serveOpenApi } from './openapi.js';
 import { HttpProblem, type ProblemOptions } from './problem.js';
-import { pathOf, ProblemFilter } from './problem-filter.js';
+import { pathOf, ProblemFilter, watchStreams } from './problem-filter.js';
 import { BINARY_MEDIA_TYPE } from './raw-body.js';
 import { rebindingProblem } from './rebinding.js';
 import { type TokenMemory } from './recent-tokens.js';
@@ -103,6 +103,7 @@ export async function createApp(module: Type | DynamicModule, options: AppOption
   logAnswers(fastify, logger);
   if (options.metrics !== undefined) measureRequests(fastify, options.metrics.registry);
   configureFastify(fastify, options, limits);
+  watchStreams(fastify, filter);
   followTraces(fastify);
 
   const imports = [loggerModule(logger), module];

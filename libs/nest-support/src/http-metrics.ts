@@ -1,6 +1,7 @@
 import { type FastifyInstance } from 'fastify';
 
 import { type Metrics } from './metrics.js';
+import { outcomeOf } from './problem-filter.js';
 import { whenAnswered } from './when-answered.js';
 
 const DURATION_BUCKETS_SECONDS = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120, 600];
@@ -11,7 +12,7 @@ const NO_ROUTE = 'none';
 export function measureRequests(fastify: FastifyInstance, metrics: Metrics): void {
   const requests = metrics.counter({
     name: 'azaion_http_requests_total',
-    help: 'Requests that were answered or broken off.',
+    help: 'Requests that were answered or broken off. Where a failure cut an answer off its status counts, 499 where the client left before the answer began.',
     labels: ['method', 'route', 'status'],
   });
   const durations = metrics.histogram(
@@ -34,7 +35,7 @@ export function measureRequests(fastify: FastifyInstance, metrics: Metrics): voi
     open -= 1;
     const route = request.is404 ? NO_ROUTE : (request.routeOptions.url ?? NO_ROUTE);
     const { method } = request;
-    requests.inc({ method, route, status: String(reply.statusCode) });
+    requests.inc({ method, route, status: String(outcomeOf(request, reply).status) });
     durations.observe({ method, route }, reply.elapsedTime / 1000);
   });
 }

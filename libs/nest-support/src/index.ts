@@ -40,7 +40,7 @@ export {
   type ProblemSpec,
 } from './problem.js';
 export { ProblemResponses } from './problem-responses.js';
-export { answeredProblem } from './problem-filter.js';
+export { type Outcome, outcomeOf } from './problem-filter.js';
 export { whenAnswered } from './when-answered.js';
 export { multipartContent, type MultipartPart, multipartParts } from './multipart-parts.js';
 export { BINARY_MEDIA_TYPE, BodyStream, bodyStreamOf, readAtMost } from './raw-body.js';

@@ -67,15 +67,18 @@ async function readable(): Promise<DestinationStream> {
     sync: true,
     colorize: true,
     translateTime: 'SYS:HH:MM:ss',
-    ignore: 'pid,hostname,context,requestId,traceId,method,path,status,durationMs',
+    ignore: 'pid,hostname,context,requestId,traceId,method,path,status,code,durationMs',
     messageFormat: (entry, key) => readableMessage(entry, String(entry[key])),
   });
 }
 
 /** A line for people: who says it, what, and for an answered request how it went. */
 function readableMessage(entry: Readonly<Record<string, unknown>>, message: string): string {
-  const { context, method, path, status, durationMs } = entry;
-  if (typeof method === 'string' && typeof path === 'string')
-    return `${method} ${path} → ${String(status)} in ${String(durationMs)} ms`;
+  const { context, method, path, status, code, durationMs } = entry;
+  if (typeof method === 'string' && typeof path === 'string') {
+    const why = typeof code === 'string' ? ` ${code}` : '';
+    const how = message === 'request answered' ? '' : `, ${message}`;
+    return `${method} ${path} → ${String(status)}${why} in ${String(durationMs)} ms${how}`;
+  }
   return typeof context === 'string' ? `${context}: ${message}` : message;
 }

@@ -3,6 +3,7 @@ import { type FastifyInstance } from 'fastify';
 import { LoggerModule } from 'nestjs-pino';
 import { type DestinationStream, type Logger as PinoLogger, type LoggerOptions, pino } from 'pino';
 
+import { outcomeOf } from './problem-filter.js';
 import { traceIdOf } from './trace-context.js';
 import { whenAnswered } from './when-answered.js';
 
@@ -96,22 +97,31 @@ export function loggerModule(logger: PinoLogger): DynamicModule {
   });
 }
 
-/** Writes one entry for every answer, also to requests that no handler saw. Probes and scrapes are left out: they come every few seconds. */
+/**
+ * Writes one entry for every answer, also to requests that no handler saw, and to those whose connection ended before. Probes and scrapes are left
+ * out: they come every few seconds.
+ */
 export function logAnswers(fastify: FastifyInstance, logger: PinoLogger): void {
   whenAnswered(fastify, (request, reply) => {
     const path = request.url.split('?', 1)[0] ?? '';
-    const { statusCode } = reply;
-    if (!path.startsWith('/health') && path !== '/metrics')
-      logger[statusCode >= 500 ? 'error' : 'info'](
-        {
-          requestId: request.id,
-          traceId: traceIdOf(request),
-          method: request.method,
-          path,
-          status: statusCode,
-          durationMs: Math.round(reply.elapsedTime),
-        },
-        'request answered',
-      );
+    if (path.startsWith('/health') || path === '/metrics') return;
+    const { status, complete, problem, brokenBy } = outcomeOf(request, reply);
+    logger[status >= 500 ? 'error' : 'info'](
+      {
+        requestId: request.id,
+        traceId: traceIdOf(request),
+        method: request.method,
+        path,
+        status,
+        ...(problem === undefined ? {} : { code: problem.code }),
+        durationMs: Math.round(reply.elapsedTime),
+        ...(brokenBy === undefined ? {} : { err: brokenBy }),
+      },
+      brokenBy !== undefined
+        ? 'answer broken off'
+        : complete
+          ? 'request answered'
+          : 'client left before the answer ended',
+    );
   });
 }

@@ -1,6 +1,6 @@
 import { type Caller, type Role } from '@azaion/identity';
 import { type Clock } from '@azaion/kernel';
-import { answeredProblem, callerOf, whenAnswered } from '@azaion/nest-support';
+import { callerOf, outcomeOf, type ProblemDocument, whenAnswered } from '@azaion/nest-support';
 import { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 
 /** Somebody who called with a good token. */
@@ -13,7 +13,7 @@ export interface ActivePerson {
   readonly expiresAtMs: number;
 }
 
-/** A resource that was opened here. */
+/** A resource that was sent to its last byte. */
 export interface ServedResource {
   readonly folder: string;
   readonly name: string;
@@ -75,9 +75,12 @@ export class Activity {
     const caller = callerOf(request);
     const route = request.routeOptions.url ?? '';
     if (caller !== undefined) this.recordSeen(caller, route);
-    const problem = answeredProblem(request);
-    if (problem === undefined) this.recordServed(request, reply, route, nowMs);
-    else if (counts(problem.status, route, caller !== undefined)) this.recordFailed(request, problem, nowMs);
+    const { problem, complete } = outcomeOf(request, reply);
+    if (problem === undefined) {
+      if (complete) this.recordServed(request, reply, route, nowMs);
+    } else if (counts(problem.status, route, caller !== undefined)) {
+      this.recordFailed(request, problem, nowMs);
+    }
   }
 
   /** Takes note of somebody whose token is good. @param route - That was called. */
@@ -102,11 +105,7 @@ export class Activity {
     keepNewest(this.served, MAX_RESOURCES, key, { folder, name: filename, version, lastServedMs: nowMs, times });
   }
 
-  private recordFailed(
-    request: FastifyRequest,
-    problem: NonNullable<ReturnType<typeof answeredProblem>>,
-    nowMs: number,
-  ): void {
+  private recordFailed(request: FastifyRequest, problem: ProblemDocument, nowMs: number): void {
     const { status, code, detail, requestId, instance } = problem;
     this.failed.push({
       atMs: nowMs,
