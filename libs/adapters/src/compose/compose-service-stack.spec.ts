@@ -191,6 +191,75 @@ describe('ComposeServiceStack without compose', () => {
     }
   }, 60_000);
 
+  describe('whose plugin lists, as compose 2 does, only what runs unless it is asked for all', () => {
+    const [RUNNING, ENDED] = ['1'.repeat(64), '2'.repeat(64)];
+
+    /** A compose with these containers; `up` ends with this status. */
+    async function plugin(containers: Readonly<Record<string, object>>, upEndsWith = 0): Promise<ComposeServiceStack> {
+      const command = join(directory.path, 'docker');
+      for (const [id, container] of Object.entries(containers))
+        await writeFile(
+          join(directory.path, id),
+          `${JSON.stringify({ id, name: `/${id}`, labels: null, ...container })}\n`,
+        );
+      const lines = (ids: readonly string[]): string => ids.map((id) => `echo ${id}`).join('; ') || ':';
+      const running = Object.keys(containers).filter((id) => id === RUNNING);
+      await writeFile(
+        command,
+        `#!/bin/sh
+case "$*" in
+  *" up "*) exit ${upEndsWith};;
+  *" ps --all --quiet") ${lines(Object.keys(containers))};;
+  *" ps --quiet") ${lines(running)};;
+  "container inspect "*) for word; do case "$word" in *{*) ;; [12]*) cat "${directory.path}/$word";; esac; done;;
+  *) exit 9;;
+esac
+`,
+      );
+      await chmod(command, 0o755);
+      return new ComposeServiceStack({
+        file: 'x.yml',
+        compose: [command, 'compose'],
+        containerCli: command,
+        settledMs: 0,
+      });
+    }
+    const running = { state: { Status: 'running' } };
+    const failed = { state: { Status: 'exited', ExitCode: 3 } };
+
+    it.each([
+      ['while others run', { [RUNNING]: running, [ENDED]: failed }],
+      ['as all of them have', { [ENDED]: failed }],
+    ])('names a service that has ended with an error, %s', async (_, containers) => {
+      const stack = await plugin(containers);
+      await expect(stack.up(IMAGES, PATIENT_MS, NEVER)).rejects.toMatchObject({
+        code: 'unlock.services-unhealthy',
+        details: { service: ENDED },
+      });
+    });
+
+    it('is content with a service that has ended well, and does not look at what somebody ran once', async () => {
+      const once = { ...failed, labels: { 'com.docker.compose.oneoff': 'True' } };
+      await (await plugin({ [ENDED]: { state: { Status: 'exited', ExitCode: 0 } } })).up(IMAGES, PATIENT_MS, NEVER);
+      await (await plugin({ [RUNNING]: running, [ENDED]: once })).up(IMAGES, PATIENT_MS, NEVER);
+      await expect((await plugin({ [ENDED]: once })).up(IMAGES, PATIENT_MS, NEVER)).rejects.toMatchObject({
+        code: 'unlock.services-failed',
+        message: expect.stringContaining('starts no service') as string,
+      });
+    });
+
+    it('names the service for which compose itself gave up', async () => {
+      const stack = await plugin({ [RUNNING]: running, [ENDED]: failed }, 1);
+      await expect(stack.up(IMAGES, PATIENT_MS, NEVER)).rejects.toMatchObject({
+        code: 'unlock.services-unhealthy',
+        details: { service: ENDED },
+      });
+      await expect((await plugin({ [RUNNING]: running }, 1)).up(IMAGES, PATIENT_MS, NEVER)).rejects.toMatchObject({
+        code: 'unlock.services-failed',
+      });
+    });
+  });
+
   it('calls the plugin with the words that it was given, the version of the images, and the directory of the file', async () => {
     const command = join(directory.path, 'docker');
     await writeFile(command, `#!/bin/sh\necho "$API_VERSION $*" >> ${join(directory.path, 'calls')}\nexit 1\n`);
@@ -199,8 +268,9 @@ describe('ComposeServiceStack without compose', () => {
     const file = join(directory.path, 'site', 'compose.yml');
     const stack = new ComposeServiceStack({ file, compose: [command, 'compose'], containerCli: command });
     await expect(stack.up(IMAGES, 1000, NEVER)).rejects.toMatchObject({ code: 'unlock.services-failed' });
-    expect(execFileSync('cat', [join(directory.path, 'calls')]).toString()).toBe(
-      `1 compose --file ${file} --project-directory ${join(directory.path, 'site')} up --detach --remove-orphans --no-build\n`,
+    const call = `1 compose --file ${file} --project-directory ${join(directory.path, 'site')}`;
+    expect(await readFile(join(directory.path, 'calls'), 'utf8')).toBe(
+      `${call} up --detach --remove-orphans --no-build\n${call} ps --all --quiet\n`,
     );
   });
 });

@@ -9,6 +9,9 @@ const POLL_MS = 500;
 const SETTLED_MS = 5000;
 const MAX_SERVICES = 256;
 const CONTAINER_ID = /^[0-9a-f]{12,64}$/;
+const INSPECTED = '{"id":{{json .Id}},"name":{{json .Name}},"state":{{json .State}},"labels":{{json .Config.Labels}}}';
+/** What compose marks the containers of \`compose run\` with. */
+const ONE_OFF = 'com.docker.compose.oneoff';
 
 /** A set of services and the commands that drive them. */
 export interface ComposeOptions {
@@ -28,7 +31,7 @@ export interface ComposeOptions {
 
 /**
  * Services of a compose file. The compose file reads the tag of its images from `API_VERSION` where they all have one. Tried with
- * docker-compose 1.29.
+ * docker-compose 1.29 and with compose 2.26, as a command of its own and as docker's plugin; 1.25 is the oldest that has what is asked of it.
  */
 export class ComposeServiceStack extends ServiceStack {
   private readonly engine: ContainerCli;
@@ -49,12 +52,35 @@ export class ComposeServiceStack extends ServiceStack {
 
   private async started(images: readonly EngineImage[], signal: AbortSignal): Promise<readonly string[]> {
     const compose = this.composeFor(images);
-    await this.run(compose, ['up', '--detach', '--remove-orphans', '--no-build'], signal);
-    const listed = await this.run(compose, ['ps', '--quiet'], signal);
-    const containers = listed.stdout.split('\n').filter((line) => CONTAINER_ID.test(line));
+    const brought = await this.call(compose, ['up', '--detach', '--remove-orphans', '--no-build'], signal);
+    if (brought.exitCode !== 0) throw (await this.sickOf(compose, brought, signal)) ?? failed(brought);
+    const containers = await this.containersOf(compose, signal);
     if (containers.length === 0 || containers.length > MAX_SERVICES)
-      throw failed(listed, 'The compose file starts no service, or too many.');
-    return containers;
+      throw failed(brought, 'The compose file starts no service, or too many.');
+    return containers.map(({ id }) => id);
+  }
+
+  /** Compose itself gives up when a service ends that another one depends on: the service is what has to be looked at then. */
+  private async sickOf(
+    compose: ContainerCli,
+    brought: CliResult,
+    signal: AbortSignal,
+  ): Promise<UnlockError | undefined> {
+    const services = await this.containersOf(compose, signal).catch((error: unknown) => {
+      signal.throwIfAborted();
+      if (error instanceof UnlockError) return []; // what compose said first counts
+      throw error;
+    });
+    const sick = services.find(({ state }) => hasFailed(state));
+    return sick && unhealthy(sick.name, failed(brought).cause);
+  }
+
+  /** The containers of the services, whatever has become of them: without `--all`, compose 2 leaves out those that do not run. */
+  private async containersOf(compose: ContainerCli, signal: AbortSignal): Promise<readonly Service[]> {
+    const listed = await this.call(compose, ['ps', '--all', '--quiet'], signal);
+    if (listed.exitCode !== 0) throw failed(listed);
+    const ids = listed.stdout.split('\n').filter((line) => CONTAINER_ID.test(line));
+    return ids.length === 0 ? [] : (await this.inspect(ids, signal)).filter(({ once }) => !once);
   }
 
   private async untilHealthy(containers: readonly string[], timeoutMs: number, signal: AbortSignal): Promise<void> {
@@ -83,14 +109,13 @@ export class ComposeServiceStack extends ServiceStack {
   }
 
   private async inspect(containers: readonly string[], signal: AbortSignal): Promise<readonly Service[]> {
-    const format = '{{json .State}} {{.Name}}';
-    const result = await this.engine.run(['container', 'inspect', '--format', format, ...containers], signal);
+    const result = await this.engine.run(['container', 'inspect', '--format', INSPECTED, ...containers], signal);
     const lines = result.stdout.split('\n').filter((line) => line !== '');
     // A container that has gone meanwhile is a service that does not run.
     if (result.exitCode !== 0 || lines.length !== containers.length) throw failed(result);
     return lines.map((line) => {
-      const end = line.lastIndexOf(' ');
-      return { state: JSON.parse(line.slice(0, end)) as ContainerState, name: line.slice(end + 1).replace(/^\//, '') };
+      const { id, name, state, labels } = JSON.parse(line) as InspectedContainer;
+      return { id, name: name.replace(/^\//, ''), state, once: labels?.[ONE_OFF] === 'True' };
     });
   }
 
@@ -102,11 +127,10 @@ export class ComposeServiceStack extends ServiceStack {
     return new ContainerCli({ command, globalArguments: before, env: { ...this.options.env, ...version } });
   }
 
-  private async run(compose: ContainerCli, args: readonly string[], signal: AbortSignal): Promise<CliResult> {
+  private async call(compose: ContainerCli, args: readonly string[], signal: AbortSignal): Promise<CliResult> {
     const { file } = this.options;
-    let result: CliResult;
     try {
-      result = await compose.run(['--file', file, '--project-directory', dirname(file), ...args], signal);
+      return await compose.run(['--file', file, '--project-directory', dirname(file), ...args], signal);
     } catch (cause) {
       if (!(cause instanceof UnlockError)) throw cause;
       throw new UnlockError(
@@ -115,8 +139,6 @@ export class ComposeServiceStack extends ServiceStack {
         { cause },
       );
     }
-    if (result.exitCode !== 0) throw failed(result);
-    return result;
   }
 }
 
@@ -127,9 +149,20 @@ interface ContainerState {
   readonly Health?: { readonly Status?: string };
 }
 
-interface Service {
+/** One line of {@link INSPECTED}. */
+interface InspectedContainer {
+  readonly id: string;
   readonly name: string;
   readonly state: ContainerState;
+  readonly labels: Readonly<Record<string, string>> | null;
+}
+
+interface Service {
+  readonly id: string;
+  readonly name: string;
+  readonly state: ContainerState;
+  /** Somebody ran one command in a container of the service: it says nothing about the service. */
+  readonly once: boolean;
 }
 
 /** A service that has ended well has done what it was for. */
@@ -166,11 +199,11 @@ function stuck(): UnlockError {
   );
 }
 
-function unhealthy(service: string): UnlockError {
+function unhealthy(service: string, cause?: unknown): UnlockError {
   return new UnlockError(
     'unlock.services-unhealthy',
     'A service did not become healthy with the new images. Look at its log, and publish images that work.',
-    { details: { service } },
+    { details: { service }, ...(cause !== undefined && { cause }) },
   );
 }
 
