@@ -10,11 +10,11 @@ const PREFIX = 'azaion-load-';
 export type ArchiveCopy = 'none' | 'by-the-cli' | 'by-a-service';
 
 /**
- * Asks an engine what it does. podman copies; docker and nerdctl do not. A command named `docker` may be podman's, and one of docker's
- * own may speak to podman's service.
+ * Asks an engine what it does. podman copies; docker and nerdctl do not; of others nobody knows. A command named `docker` may be podman's,
+ * and one of docker's own may speak to podman's service.
  *
- * @throws UnlockError `unlock.engine-*` when the engine does not answer; `unlock.plaintext-on-disk` when it answers without saying: who may
- *   copy the archive gets none.
+ * @throws UnlockError `unlock.engine-*` when the engine does not answer; `unlock.plaintext-on-disk` when it answers without saying what it
+ *   is, or is none of these: who may copy the archive gets none.
  */
 export async function archiveCopyOf(cli: ContainerCli, signal: AbortSignal): Promise<ArchiveCopy> {
   const own = await cli.run(['--version'], signal);
@@ -24,7 +24,8 @@ export async function archiveCopyOf(cli: ContainerCli, signal: AbortSignal): Pro
     if (remote.exitCode !== 0) throw unknown(cli.command, remote);
     return remote.stdout.trim() === 'false' ? 'by-the-cli' : 'by-a-service';
   }
-  if (!/^docker/i.test(own.stdout)) return 'none';
+  if (/^nerdctl/i.test(own.stdout)) return 'none';
+  if (!/^docker/i.test(own.stdout)) throw unknown(cli.command, own);
   const served = await cli.run(['version', '--format', '{{range .Server.Components}}{{.Name}} {{end}}'], signal);
   if (served.exitCode !== 0) throw unknown(cli.command, served);
   return /podman/i.test(served.stdout) ? 'by-a-service' : 'none';
@@ -36,7 +37,7 @@ function unknown(command: string, result: CliResult): UnlockError {
   if (error.code !== 'unlock.engine-failed' && error.code !== 'unlock.archive-invalid') return error;
   return new UnlockError(
     'unlock.plaintext-on-disk',
-    'The container engine does not say what it is, and might copy the decrypted archive onto a disk. Look at what its CLI answers to "--version", "version" and "info".',
+    'The container engine does not say that it is docker, podman or nerdctl, and might copy the decrypted archive onto a disk. Look at what its CLI answers to "--version", "version" and "info", or name another one with CONTAINER_CLI.',
     { cause: error.cause },
   );
 }

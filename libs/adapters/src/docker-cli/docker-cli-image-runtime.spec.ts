@@ -157,6 +157,9 @@ describe('DockerCliImageRuntime with a CLI that copies the archive into a file w
     ['podman does not say where it runs', 'info) exit 125;;', 'unlock.plaintext-on-disk'],
     ["docker's CLI does not say what it speaks to", `${DOCKER}\nversion) exit 1;;`, 'unlock.plaintext-on-disk'],
     ['the CLI does not say what it is', '--version) exit 1;;', 'unlock.plaintext-on-disk'],
+    ['the CLI says nothing', '--version) exit;;', 'unlock.plaintext-on-disk'],
+    ['nobody knows the CLI', '--version) echo "finch version v1.2.3"; exit;;', 'unlock.plaintext-on-disk'],
+    ['the CLI only resembles one', '--version) echo "Emulate Docker CLI"; exit;;', 'unlock.plaintext-on-disk'],
     [
       'the engine is away',
       `${DOCKER}\nversion) echo "Cannot connect to the Docker daemon" >&2; exit 1;;`,
@@ -177,7 +180,7 @@ describe('DockerCliImageRuntime without a usable engine', () => {
   /** A CLI that does what the shell script says. */
   const cli = async (script: string): Promise<DockerCliImageRuntime> => {
     const command = join(directory.path, `cli-${randomBytes(4).toString('hex')}`);
-    await writeFile(command, `#!/bin/sh\n[ "$1" = --version ] && exit\n${script}\n`);
+    await writeFile(command, `#!/bin/sh\n[ "$1" = --version ] && { echo "nerdctl version 2.0.0"; exit; }\n${script}\n`);
     await chmod(command, 0o755);
     return new DockerCliImageRuntime({ command });
   };
@@ -203,6 +206,13 @@ describe('DockerCliImageRuntime without a usable engine', () => {
     ['Got permission denied while trying to connect to the Docker daemon socket', 'unlock.engine-forbidden'],
     ['write /var/lib/docker/tmp/x: no space left on device', 'unlock.no-space'],
     ['Error processing tar file(exit status 1): unexpected EOF', 'unlock.archive-invalid'],
+    ['Error processing tar file(exit status 1): write /x: no space left on device', 'unlock.no-space'],
+    ['Error processing tar file(exit status 1): lchown /x: operation not permitted', 'unlock.engine-failed'],
+    ['failed to register layer: mkdir /permission denied/x: invalid argument', 'unlock.engine-failed'],
+    ['failed to register layer: open /no space left on device/x: file exists', 'unlock.engine-failed'],
+    ['Error: copying layer: applying layer: open /x: permission denied', 'unlock.engine-failed'],
+    ['Error: open /run/user/0/containers: permission denied', 'unlock.engine-forbidden'],
+    ['dial unix /run/containerd/containerd.sock: connect: permission denied', 'unlock.engine-forbidden'],
     ['Error response from daemon: something else', 'unlock.engine-failed'],
     ['', 'unlock.engine-failed'],
   ])('puts "%s" into words', async (stderr, code) => {

@@ -8,23 +8,31 @@ interface Diagnosis {
   readonly message: string;
 }
 
-/** First match counts. Wordings of docker 20.10 to 29, podman 4 and 5, nerdctl. */
+/**
+ * First match counts. Wordings of docker 20.10 to 29, podman 4 and 5, nerdctl. What is said of a layer may hold names of files in it, and with
+ * them any words: such a message is told by its beginning, and a full disk by its end.
+ */
 const DIAGNOSES: readonly Diagnosis[] = [
   {
-    pattern: /no space left on device|disk quota exceeded|not enough space/i,
+    pattern: /(?:no space left on device|disk quota exceeded|not enough space)\W*$/im,
     code: 'unlock.no-space',
     message: "The container engine's disk is full. Remove images that are not needed, then start again.",
+  },
+  {
+    pattern:
+      /(?:processing tar|register layer|apply(?:ing )?layer).*unexpected EOF|archive\/tar|invalid tar|not a valid|payload does not match|unrecognized image format|no such file or directory.*manifest|invalid manifest|invalid diffID/i,
+    code: 'unlock.archive-invalid',
+    message: 'The container engine refused the archive: it is incomplete or not an image archive.',
+  },
+  {
+    pattern: /processing tar|register layer|apply(?:ing )?layer/i,
+    code: 'unlock.engine-failed',
+    message: 'The container engine could not unpack a layer of an image. Look at its log.',
   },
   {
     pattern: /permission denied|operation not permitted/i,
     code: 'unlock.engine-forbidden',
     message: 'This process may not use the container engine. Give its user access to the engine.',
-  },
-  {
-    pattern:
-      /processing tar|archive\/tar|invalid tar|not a valid|payload does not match|unrecognized image format|no such file or directory.*manifest|invalid manifest|invalid diffID/i,
-    code: 'unlock.archive-invalid',
-    message: 'The container engine refused the archive: it is incomplete or not an image archive.',
   },
   {
     pattern:
