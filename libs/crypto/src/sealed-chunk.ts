@@ -13,7 +13,7 @@ const TAG_BYTES = 16;
 /** Bytes a sealed chunk has beside its payload: codec, nonce, tag. */
 export const CHUNK_OVERHEAD_BYTES = PAYLOAD_AT + TAG_BYTES;
 
-/** How much is decrypted at once. */
+/** How much is encrypted or decrypted at once: pieces that stay in the cache of a core and that the allocator has at hand. */
 const STEP_BYTES = 64 * 1024;
 
 const CODEC_STORED = 0;
@@ -55,9 +55,11 @@ export function sealChunk(plaintext: Uint8Array, secrets: ChunkSecrets, into?: U
   const sealed = roomFor(payload.length + CHUNK_OVERHEAD_BYTES, into);
   sealed[0] = codec;
   nonce.copy(sealed, 1);
-  const ciphertext = cipher.update(payload);
-  ciphertext.copy(sealed, PAYLOAD_AT);
-  releaseBytes(ciphertext);
+  for (let at = 0; at < payload.length; at += STEP_BYTES) {
+    const piece = cipher.update(payload.subarray(at, at + STEP_BYTES));
+    piece.copy(sealed, PAYLOAD_AT + at);
+    releaseBytes(piece);
+  }
   cipher.final();
   cipher.getAuthTag().copy(sealed, PAYLOAD_AT + payload.length);
   return sealed;
@@ -117,7 +119,6 @@ function decrypt(sealed: Uint8Array, secrets: ChunkSecrets, target: Uint8Array):
   decipher.setAuthTag(sealed.subarray(end));
   const packed = codec === CODEC_STORED ? undefined : Buffer.allocUnsafeSlow(payloadBytes);
   const payload = packed ?? target;
-  // In pieces that stay in the cache of a core and that the allocator has at hand.
   for (let at = 0; at < payloadBytes; at += STEP_BYTES) {
     const piece = decipher.update(sealed.subarray(PAYLOAD_AT + at, Math.min(end, PAYLOAD_AT + at + STEP_BYTES)));
     payload.set(piece, at);

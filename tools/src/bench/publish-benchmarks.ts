@@ -23,7 +23,7 @@ export async function publishBenchmarks(): Promise<readonly Measurement[]> {
     const installed = findProgram('openssl') !== undefined;
     const idle = await watchProcess(bench.command('list', 'models'));
     for (let round = 0; round <= ROUNDS; round++) {
-      await pipeline(pseudoRandomStream(`publish ${round}`, GIB), createWriteStream(plain));
+      await pipeline(pseudoRandomStream(`publish ${round}`, GIB), createWriteStream(plain, { flush: true }));
       const { seconds, peakBytes } = await watchProcess(bench.command('publish', plain, '--name', 'published.bin'));
       await bench.verified('published.bin');
       const hashed = installed

@@ -29,7 +29,7 @@ import { type PlaintextWindow, PlaintextWindows } from './plaintext-windows.js';
 /** Windows that have been read, hashed and asked about while an earlier one is sealed, beside the one that is being read. */
 const WINDOWS_AHEAD = 1;
 /** Plaintext that is named or sealed in one go, and then goes on to the end of its chunk: a few milliseconds of work. */
-const BATCH_BYTES = 2 * 1024 * 1024;
+const BATCH_BYTES = 1024 * 1024;
 const MAX_CHUNKS_PER_BATCH = 4096;
 const SEALED_BATCH_BYTES = BATCH_BYTES + MAX_CHUNK_BYTES + MAX_CHUNKS_PER_BATCH * CHUNK_OVERHEAD_BYTES;
 /** Longest time without a heartbeat. Uploads live for hours. */
