@@ -40,7 +40,7 @@ import { TrustedStatements } from './keys/trusted-statements.js';
 import { TokenKeys } from './keys/token-keys.js';
 import { FetchLegacyFile } from './legacy/fetch-legacy-file.js';
 import { KeyFragments } from './legacy/key-fragments.js';
-import { LegacyFiles } from './legacy/legacy-files.js';
+import { LegacyFiles, MAX_LEGACY_FILE_BYTES } from './legacy/legacy-files.js';
 import { Housekeeping } from './persistence/housekeeping.js';
 import { Database } from './persistence/database.js';
 import { CollectPacks } from './sealed/collect-packs.js';
@@ -260,7 +260,12 @@ function useCases(config: AdminConfig): Provider[] {
     made(ReportBadChunk, [Database, Folders, Clock]),
     made(CollectPacks, [Database, ObjectStore, Clock]),
     made(VerifyVersions, [Database, ObjectStore, KeyVault, AuditLog, Clock]),
-    made(LegacyFiles, [Database, KeyVault, AuditLog, Clock]),
+    {
+      provide: LegacyFiles,
+      inject: [Database, KeyVault, FolderQuota, AuditLog, Clock],
+      useFactory: (...given: Given<typeof LegacyFiles>) =>
+        new LegacyFiles(...given, { fileBytes: MAX_LEGACY_FILE_BYTES, deviceBytes: config.legacyDeviceMaxBytes }),
+    },
     made(FetchLegacyFile, [Database, LogIn, LegacyFiles, AuditLog]),
     made(KeyFragments, [Database, KeyVault, AuditLog, Clock]),
     made(Housekeeping, [Database, LoginLimits, Sessions, TokenKeys, LegacyFiles, Clock]),

@@ -213,6 +213,12 @@ export class AdminConfig {
   @Min(1)
   readonly draftMaxBytes: number = 2 ** 40;
 
+  /** Bytes that one device may store by the routes of older clients, over all folders, 64 KiB for each file at least. What was replaced or cleared counts for another hour, what is on its way with all that its request announces. */
+  @EnvInteger('LEGACY_DEVICE_MAX_BYTES')
+  @IsInt()
+  @Min(0)
+  readonly legacyDeviceMaxBytes: number = 2 ** 31;
+
   /** Answers a failed login as the older API did: 409 with 10 (unknown), 30 (wrong) or 38 (disabled). It tells strangers which accounts exist. */
   @EnvFlag('LEGACY_LOGIN_ERRORS')
   @IsBoolean()

@@ -78,7 +78,7 @@ export function addFolderCommands(folder: Command, make: CommandMaker, context: 
     .option('--read <roles...>', 'roles that read', workingRoles)
     .option('--write <roles...>', 'roles that write', workingRoles)
     .option('--lease-days <number>', 'how long devices may open offline what they were granted', days)
-    .option('--quota <bytes>', 'most bytes of packs, or "none"', quota)
+    .option('--quota <bytes>', 'most bytes of packs and of older clients’ files, or "none"', quota)
     .option('--require-attestation', 'grants for attested devices only')
     .option('--no-require-attestation', 'grants for all devices')
     .option('--people-may-read', 'grants for people although attestation is required')

@@ -20,7 +20,7 @@ export interface FolderAccess {
 export interface FolderPolicy extends FolderAccess {
   /** How long a device may use a grant offline; {@link MIN_LEASE_SECONDS} to {@link MAX_LEASE_SECONDS}. */
   readonly leaseSeconds: number;
-  /** Most bytes of packs that the folder may hold; `undefined` for no limit. */
+  /** Most bytes of packs and older clients’ files that the folder may hold; `undefined` for no limit. */
   readonly quotaBytes: number | undefined;
   /** Whether devices need attested keys, and people are kept out. */
   readonly requireAttestation: boolean;

@@ -73,7 +73,7 @@ class PolicyBody {
     minimum: 0,
     maximum: MAX_QUOTA_BYTES,
     example: 1099511627776,
-    description: 'Most bytes of packs; null for no limit',
+    description: 'Most bytes of packs and of older clients’ files, in one sum; null for no limit',
   })
   @ValidateIf((body: PolicyBody) => body.quotaBytes !== undefined && body.quotaBytes !== null)
   @IsInt()

@@ -234,12 +234,16 @@ export class LegacyResourcesController {
       resourceName('data', part.filename);
     }
     const content = onlyPart(part.file, parts);
-    const sizeBytes = await this.files
-      .write(folder, part.filename, content, actorOf(standing), deviceOf(standing))
-      .catch((error: unknown) => {
-        part.file.resume(); // read away what is left, or the answer would wait for it
-        throw error;
-      });
+    const upload = {
+      folder,
+      name: part.filename,
+      owner: deviceOf(standing),
+      announcedBytes: announcedBytes(request),
+    };
+    const sizeBytes = await this.files.write(upload, content, actorOf(standing)).catch((error: unknown) => {
+      part.file.resume(); // read away what is left, or the answer would wait for it
+      throw error;
+    });
     return { fileName: part.filename, sizeBytes };
   }
 
@@ -329,6 +333,12 @@ function membersInAnyCase(body: unknown): { readonly password: string; readonly 
   if (refused.length > 0 || typeof password !== 'string' || typeof fileName !== 'string')
     throw invalidRequest(400, refused);
   return { password, fileName };
+}
+
+/** The length of the body, some of which frames the file; `undefined` where the client does not say. */
+function announcedBytes({ headers }: FastifyRequest): number | undefined {
+  const length = headers['content-length'];
+  return length === undefined ? undefined : Number(length);
 }
 
 async function* onlyPart(file: Readable, parts: AsyncIterator<MultipartPart>): AsyncGenerator<Buffer> {

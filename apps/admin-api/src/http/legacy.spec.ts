@@ -6,13 +6,15 @@ import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 
 import { legacyAesKey, legacyApiKey, legacyDecrypt } from '@azaion/crypto';
-import { ManualClock } from '@azaion/kernel';
+import { ManualClock, toBase64Url } from '@azaion/kernel';
 import { sql } from 'kysely';
 
 import { AuditLog } from '../audit/audit-log.js';
 import { LegacyFiles, MAX_LEGACY_FILE_BYTES } from '../legacy/legacy-files.js';
 import { Housekeeping } from '../persistence/housekeeping.js';
+import { FolderQuota } from '../sealed/folder-quota.js';
 import { TestDevice } from '../testing/device.js';
+import { DraftUpload } from '../testing/draft-upload.js';
 import { type Account, type Answer, type StartedApi, startApi } from '../testing/started-api.js';
 import { PasswordHasher } from '../tokens/password-hasher.js';
 
@@ -24,6 +26,8 @@ const { inputs, derivations } = JSON.parse(
   readFileSync(new URL('../../../../libs/crypto/src/legacy/fixtures/legacy-v1.json', import.meta.url), 'utf8'),
 ) as Vectors;
 const PIECE_BYTES = 1024 * 1024;
+/** What one device may store here. */
+const DEVICE_BYTES = 1024 * 1024;
 
 describe('older clients', () => {
   let api: StartedApi;
@@ -33,7 +37,14 @@ describe('older clients', () => {
   let older: Pick<Account, 'email' | 'password' | 'token'>;
   const clock = new ManualClock(Date.now());
   beforeAll(async () => {
-    api = await startApi({ ACCESS_TOKEN_SECONDS: '86400', TRUSTED_PROXIES: '127.0.0.1' }, clock);
+    api = await startApi(
+      {
+        ACCESS_TOKEN_SECONDS: '86400',
+        TRUSTED_PROXIES: '127.0.0.1',
+        LEGACY_DEVICE_MAX_BYTES: String(DEVICE_BYTES),
+      },
+      clock,
+    );
     publisher = await api.account('ResourceUploader');
     operator = await api.account('Operator');
     await api.infrastructure.database.queries
@@ -240,15 +251,140 @@ describe('older clients', () => {
     expect(MAX_LEGACY_FILE_BYTES).toBe(209_715_200);
     const { database, vault } = api.infrastructure;
     const limitBytes = PIECE_BYTES + 1000; // stands for it: the same code counts
-    const files = new LegacyFiles(database, vault, new AuditLog(clock), clock, limitBytes);
+    const bounds = { fileBytes: limitBytes, deviceBytes: 0 };
+    const files = new LegacyFiles(database, vault, api.app.get(FolderQuota), new AuditLog(clock), clock, bounds);
+    const upload = { folder: 'large', name: 'file.bin' };
     const actor = { id: publisher.id, address: '' };
     const whole = randomBytes(limitBytes);
-    expect(await files.write('large', 'file.bin', Readable.from([whole]), actor)).toBe(limitBytes);
+    expect(await files.write(upload, Readable.from([whole]), actor)).toBe(limitBytes);
     const before = await rows('legacy_contents');
     const larger = Readable.from([whole, Buffer.alloc(1)]);
-    await expect(files.write('large', 'file.bin', larger, actor)).rejects.toMatchObject({ code: 'request.too-large' });
+    await expect(files.write(upload, larger, actor)).rejects.toMatchObject({ code: 'request.too-large' });
     expect((await opened('large/file.bin')).equals(whole)).toBe(true);
     expect(await rows('legacy_contents')).toBe(before);
+  });
+
+  describe('within bounds', () => {
+    const FILE_BYTES = 100_000;
+    let folders = 0;
+    const withQuota = async (quotaBytes: number): Promise<string> => {
+      const folder = `quota-${String(folders++)}`;
+      const body = { quotaBytes };
+      await api.call('PUT', `/folders/${folder}`, { token: api.administrator.token, body });
+      return folder;
+    };
+    const refused = ({ status, json }: Answer): object => ({ status, code: json.code });
+    const FULL = { status: 413, code: 'upload.quota-exceeded' };
+    /** Sends the beginning of a body. @returns What ends the request. */
+    const begun = async (folder: string, headers: Readonly<Record<string, string>>): Promise<() => Promise<void>> => {
+      const sending = request(`${api.url}/resources/${folder}`, {
+        method: 'POST',
+        headers: {
+          authorization: `Bearer ${publisher.token}`,
+          'content-type': 'multipart/form-data; boundary=x',
+          ...headers,
+        },
+      });
+      const ended = new Promise<void>((done) => sending.on('error', () => undefined).on('close', done));
+      const before = await rows('legacy_contents');
+      sending.write('--x\r\ncontent-disposition: form-data; name="data"; filename="slow.bin"\r\n\r\n');
+      sending.write(Buffer.alloc(1000)); // the part shows with its first bytes
+      while ((await rows('legacy_contents')) === before);
+      return async () => {
+        sending.destroy();
+        await ended;
+        while ((await rows('legacy_contents')) > before);
+      };
+    };
+
+    it('fill a folder up to its quota, under however many names', async () => {
+      const folder = await withQuota(3 * FILE_BYTES);
+      const content = randomBytes(FILE_BYTES - 1000); // the frame of the form counts until the file is here
+      for (const name of ['a', 'b', 'c']) expect((await store(`${folder}/${name}`, content)).status).toBe(200);
+      expect(refused(await store(`${folder}/d`, content))).toEqual(FULL);
+      expect((await list(`/${folder}`)).json).toEqual(['a', 'b', 'c']);
+    });
+
+    it('fill it no further with one name again and again: what was replaced counts until it is gone', async () => {
+      const folder = await withQuota(3 * FILE_BYTES);
+      const contents = [1, 2, 3, 4].map(() => randomBytes(FILE_BYTES - 1000));
+      for (const content of contents.slice(0, 3)) expect((await store(`${folder}/one`, content)).status).toBe(200);
+      expect(refused(await store(`${folder}/one`, contents[3]!))).toEqual(FULL);
+      expect((await opened(`${folder}/one`)).equals(contents[2]!)).toBe(true);
+      clock.advance(3_600_001);
+      await api.app.get(Housekeeping).run();
+      expect((await store(`${folder}/one`, contents[3]!)).status).toBe(200);
+    });
+
+    it('fill it no further at the same moment', async () => {
+      const folder = await withQuota(3 * FILE_BYTES);
+      const content = randomBytes(FILE_BYTES - 1000);
+      const answers = await Promise.all(
+        Array.from({ length: 8 }, (_, index) => store(`${folder}/${String(index)}`, content)),
+      );
+      expect(answers.map(({ status }) => status).sort()).toEqual([200, 200, 200, 413, 413, 413, 413, 413]);
+    });
+
+    it('take the room of a file when it begins, and give it back when it is cut off', async () => {
+      const folder = await withQuota(3 * FILE_BYTES);
+      const cut = await begun(folder, { 'content-length': String(3 * FILE_BYTES) });
+      expect(refused(await store(`${folder}/other`, Buffer.from('x')))).toEqual(FULL);
+      await cut();
+      expect((await store(`${folder}/other`, Buffer.from('x'))).status).toBe(200);
+    });
+
+    it('take the room of the largest file when they do not say how long theirs is', async () => {
+      const folder = await withQuota(MAX_LEGACY_FILE_BYTES + FILE_BYTES);
+      const cut = await begun(folder, { 'transfer-encoding': 'chunked' });
+      const content = randomBytes(FILE_BYTES);
+      expect(refused(await store(`${folder}/other`, content))).toEqual(FULL);
+      await cut();
+      expect((await store(`${folder}/other`, content)).status).toBe(200);
+    });
+
+    it('share the quota with what is published', async () => {
+      const folder = await withQuota(3 * FILE_BYTES);
+      await store(`${folder}/older`, randomBytes(2 * FILE_BYTES));
+      const upload = await DraftUpload.open(api, publisher, `${folder}/sealed`);
+      const announced = await upload.call('POST', '/packs', {
+        sizeBytes: 2 * FILE_BYTES,
+        sha256: toBase64Url(randomBytes(32)),
+        md5: toBase64Url(randomBytes(16)),
+      });
+      expect(refused(announced)).toEqual(FULL);
+      const draft = upload.draft(await upload.pack(randomBytes(FILE_BYTES / 2)));
+      expect((await upload.commit(draft)).status).toBe(201);
+      expect(refused(await store(`${folder}/more`, randomBytes(FILE_BYTES / 2)))).toEqual(FULL);
+      expect((await store(`${folder}/more`, randomBytes(FILE_BYTES / 4))).status).toBe(200);
+      const another = await DraftUpload.open(api, publisher, `${folder}/another`);
+      const pack = await another.pack(randomBytes(1000));
+      await api.call('PUT', `/folders/${folder}`, {
+        token: api.administrator.token,
+        body: { quotaBytes: 2 * FILE_BYTES },
+      });
+      expect(refused(await another.commit(another.draft(pack)))).toEqual(FULL);
+    });
+
+    it('that are devices have a share each, over all folders, of which the smallest file takes 64 KiB', async () => {
+      const account = async (): Promise<string> => {
+        const device = await TestDevice.register(api);
+        return (await api.logIn(device.email, device.password)).json.access_token as string;
+      };
+      const token = await account();
+      const policy = { write: ['CompanionPC', 'ResourceUploader'] };
+      for (const folder of ['bounded', 'others'])
+        await api.call('PUT', `/folders/${folder}`, { token: api.administrator.token, body: policy });
+      const most = DEVICE_BYTES / (64 * 1024);
+      for (let index = 0; index < most; index++)
+        expect(
+          (await store(`${index % 2 === 0 ? 'engines' : 'others'}/${String(index)}`, Buffer.from('x'), token)).status,
+        ).toBe(200);
+      expect(refused(await store('bounded/more', Buffer.from('x'), token))).toEqual(FULL);
+      expect(refused(await store('bounded/0', Buffer.from('x'), token))).toEqual(FULL);
+      expect((await store('bounded/0', Buffer.from('x'), await account())).status).toBe(200);
+      expect((await store('bounded/0', randomBytes(DEVICE_BYTES + 1))).status).toBe(200); // everybody's
+      expect(refused(await store('bounded/0', randomBytes(DEVICE_BYTES + 1), await account()))).toEqual(FULL);
+    });
   });
 
   it('clear a folder and no other', async () => {

@@ -3,21 +3,50 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { KEY_BYTES, type KeyVault, openSegment, sealSegment, type SegmentPlace } from '@azaion/crypto';
 import { type Clock } from '@azaion/kernel';
 import { HttpProblem } from '@azaion/nest-support';
+import { ResourceError } from '@azaion/split-resource';
 import { sql } from 'kysely';
 
 import { type Actor, type AuditLog } from '../audit/audit-log.js';
 import { AdminError } from '../errors.js';
-import { type Database } from '../persistence/database.js';
-import { type LegacyFilesTable } from '../persistence/schema.js';
+import { type Database, type Queries } from '../persistence/database.js';
+import { type FolderQuota } from '../sealed/folder-quota.js';
 
 /** Largest file that older clients may store. */
 export const MAX_LEGACY_FILE_BYTES = 200 * 1024 * 1024;
 /** Most names that a list holds. */
 const MOST_NAMES = 10_000;
 const PIECE_BYTES = 1024 * 1024;
+/** What a device's file counts at least: each is some rows, however few bytes it has. */
+const LEAST_DEVICE_FILE_BYTES = 64 * 1024;
 /** Owner of what everybody with the folder's permission reads. */
 const EVERYBODY = '';
 const HOUR_MS = 3_600_000;
+
+/** What may be stored. */
+export interface LegacyBounds {
+  /** Of one file. */
+  readonly fileBytes: number;
+  /** Of all files of one device, over all folders, 64 KiB for each at least. */
+  readonly deviceBytes: number;
+}
+
+/** A file on its way in. */
+export interface LegacyUpload {
+  /** Empty for the root. */
+  readonly folder: string;
+  readonly name: string;
+  /** The account of a device, whose files nobody else reads: it cannot replace what others read. Everybody's unless given. */
+  readonly owner?: string | undefined;
+  /** Bytes that may come at most, as the request announces them; as many as a file may have unless given. They count until the file is here. */
+  readonly announcedBytes?: number | undefined;
+}
+
+/** Where a file lies. */
+interface Place {
+  readonly folder: string;
+  readonly name: string;
+  readonly owner: string;
+}
 
 /** A stored file, ready to be read. */
 export interface LegacyFile {
@@ -34,43 +63,49 @@ export class LegacyFiles {
   constructor(
     private readonly database: Database,
     private readonly vault: KeyVault,
+    private readonly quota: FolderQuota,
     private readonly audit: AuditLog,
     private readonly clock: Clock,
-    private readonly maxFileBytes = MAX_LEGACY_FILE_BYTES,
+    private readonly bounds: LegacyBounds,
   ) {}
 
   /**
    * Stores a file in place of the one that had its name, all at once when its last byte is here. Who reads the one before reads it to its end.
-   * Between its pieces it holds no connection to the database, however slow they arrive.
+   * Between its pieces it holds no connection to the database, however slow they arrive. Its room is taken before its first byte is read.
    *
-   * @param folder - Empty for the root.
    * @param content - Untrusted bytes.
-   * @param owner - The account of a device, whose files nobody else reads: it cannot replace what others read. Everybody's unless given.
    * @returns The size.
-   * @throws HttpProblem `request.too-large`; the stream's own error.
+   * @throws ResourceError `upload.quota-exceeded`; HttpProblem `request.too-large`; the stream's own error.
    */
   async write(
-    folder: string,
-    name: string,
+    { folder, name, owner = EVERYBODY, announcedBytes = Infinity }: LegacyUpload,
     content: AsyncIterable<Buffer>,
     actor: Actor,
-    owner = EVERYBODY,
   ): Promise<number> {
     const contentId = randomUUID();
     const key = randomBytes(KEY_BYTES);
     const { queries } = this.database;
-    await queries
-      .insertInto('legacy_contents')
-      .values({
-        id: contentId,
-        wrapped_key: Buffer.from(await this.vault.wrap('service', contentId, key)),
-        created_at: new Date(this.clock.nowMs()),
-      })
-      .execute();
+    const file: Place = { folder, name, owner };
+    const mostBytes = Math.min(announcedBytes, this.bounds.fileBytes);
+    const wrappedKey = Buffer.from(await this.vault.wrap('service', contentId, key));
+    await this.database.transaction(async (on) => {
+      await this.assertRoom(on, file, mostBytes);
+      await on
+        .insertInto('legacy_contents')
+        .values({
+          id: contentId,
+          counted_folder: folder,
+          counted_owner: owner,
+          wrapped_key: wrappedKey,
+          counted_bytes: mostBytes,
+          created_at: new Date(this.clock.nowMs()),
+        })
+        .execute();
+    });
     try {
       let index = 0;
       let sizeBytes = 0;
-      for await (const { bytes, last } of pieces(content, this.maxFileBytes)) {
+      for await (const { bytes, last } of pieces(content, mostBytes)) {
         sizeBytes += bytes.length;
         const sealed = sealSegment(bytes, key, place(contentId, index, last));
         await this.database.transaction(async (on) => {
@@ -80,7 +115,7 @@ export class LegacyFiles {
         });
         index += 1;
       }
-      await this.publish({ folder, name, owner }, contentId, sizeBytes, actor);
+      await this.publish(file, contentId, sizeBytes, actor);
       return sizeBytes;
     } catch (error) {
       await queries.deleteFrom('legacy_contents').where('id', '=', contentId).execute();
@@ -160,8 +195,25 @@ export class LegacyFiles {
       .execute();
   }
 
+  /** Of a folder's room first, then of a device's: requests that need both ask in one order. @throws ResourceError `upload.quota-exceeded`. */
+  private async assertRoom(on: Queries, { folder, owner }: Place, fileBytes: number): Promise<void> {
+    await this.quota.assertRoomForFile(on, folder, fileBytes);
+    if (owner === EVERYBODY) return;
+    await sql`select pg_advisory_xact_lock(hashtext(${`legacy owner ${owner}`}))`.execute(on);
+    const { rows } = await sql<{ used: number }>`
+      select coalesce(sum(greatest(counted_bytes, ${LEAST_DEVICE_FILE_BYTES})), 0)::bigint as used
+      from legacy_contents where counted_owner = ${owner}`.execute(on);
+    const { deviceBytes } = this.bounds;
+    if ((rows[0]?.used ?? 0) + Math.max(fileBytes, LEAST_DEVICE_FILE_BYTES) > deviceBytes)
+      throw new ResourceError(
+        'upload.quota-exceeded',
+        'This device has stored as much as one device may: ask an administrator. A file that was replaced or cleared counts for another hour.',
+        { details: { quotaBytes: deviceBytes } },
+      );
+  }
+
   private async publish(
-    { folder, name, owner }: Pick<LegacyFilesTable, 'folder' | 'name' | 'owner'>,
+    { folder, name, owner }: Place,
     contentId: string,
     sizeBytes: number,
     actor: Actor,
@@ -181,7 +233,11 @@ export class LegacyFiles {
             .where('owner', '=', owner),
         )
         .execute();
-      await on.updateTable('legacy_contents').set({ size_bytes: sizeBytes }).where('id', '=', contentId).execute();
+      await on
+        .updateTable('legacy_contents')
+        .set({ size_bytes: sizeBytes, counted_bytes: sizeBytes })
+        .where('id', '=', contentId)
+        .execute();
       await on
         .insertInto('legacy_files')
         .values({ folder, name, owner, content_id: contentId, updated_at: now })

@@ -15,6 +15,7 @@ import { audit } from './migrations/0021-audit.js';
 import { keySchedule } from './migrations/0022-key-schedule.js';
 import { legacyResources } from './migrations/0023-legacy-resources.js';
 import { legacyOwners } from './migrations/0024-legacy-owners.js';
+import { legacyQuota } from './migrations/0025-legacy-quota.js';
 import { fleet } from './migrations/0030-fleet.js';
 import { recordedLogins } from './migrations/0031-recorded-logins.js';
 import { attestation } from './migrations/0050-attestation.js';
@@ -139,6 +140,7 @@ export class Database {
             '0022-key-schedule': keySchedule,
             '0023-legacy-resources': legacyResources,
             '0024-legacy-owners': legacyOwners,
+            '0025-legacy-quota': legacyQuota,
             '0030-fleet': fleet,
             '0031-recorded-logins': recordedLogins,
             '0050-attestation': attestation,

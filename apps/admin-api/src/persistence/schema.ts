@@ -362,8 +362,13 @@ export interface AuditChainTable {
 /** Contents of older clients' files; without a size while they arrive, released once no file has them any more. */
 export interface LegacyContentsTable {
   id: string;
+  /** Whose quotas it counts against, as in {@link LegacyFilesTable}. */
+  counted_folder: string;
+  counted_owner: string;
   wrapped_key: Buffer;
   size_bytes: number | null;
+  /** What counts against quotas: the size, or while it arrives the most that may come. */
+  counted_bytes: number;
   created_at: Date;
   released_at: Date | null;
 }

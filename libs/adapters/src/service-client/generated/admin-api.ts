@@ -1868,7 +1868,7 @@ export interface components {
        */
       leaseSeconds?: number;
       /**
-       * @description Most bytes of packs; null for no limit
+       * @description Most bytes of packs and of older clients’ files, in one sum; null for no limit
        * @example 1099511627776
        */
       quotaBytes?: number | null;
