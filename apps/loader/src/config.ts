@@ -199,7 +199,7 @@ export class LoaderConfig {
   @IsBoolean()
   readonly legacyApi: boolean = false;
 
-  /** With `LEGACY_API`: directory of big parts that were shipped, `{folder}/{name}.big`; `legacy` in the data directory when unset. */
+  /** With `LEGACY_API`: directory of big parts that were shipped, `{folder}/{name}.big`, with `{name}.sha256` of the plaintext beside it to have it compared; `legacy` in the data directory when unset. */
   @EnvText('LEGACY_DIRECTORY')
   @IsOptional()
   @IsString()

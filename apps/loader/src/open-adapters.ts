@@ -138,6 +138,7 @@ export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters
     ...(legacy ?? { isOffline: reach.isOffline, whileReached: (answer) => reach.whileReached(answer) }),
     close: async () => {
       bundles?.stop();
+      legacy?.closeLegacy();
       await time?.close();
       await Promise.all([client.close(), cdn.source.close(), cdn.sink.close(), workers?.close(), chosen?.close()]);
     },

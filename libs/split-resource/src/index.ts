@@ -67,9 +67,15 @@ export {
   type PackRef,
 } from './pack.js';
 export { type GrantAnswer, GrantApi, type GrantRequest, MAX_PACK_URLS, type PackUrl } from './ports/grant-api.js';
-export { LegacyBigParts, LegacyBigSink, LegacySmallParts } from './legacy/legacy-parts.js';
-export { type OpenedLegacyResource, OpenLegacyResource } from './legacy/open-legacy-resource.js';
-export { type LegacyPublish, type LegacyPublished, PublishLegacyResource } from './legacy/publish-legacy-resource.js';
+export { KnownLegacyParts } from './legacy/known-legacy-parts.js';
+export { type FoundBigPart, LegacyBigParts, LegacyBigSink, LegacySmallParts } from './legacy/legacy-parts.js';
+export { type LegacyOpening, type OpenedLegacyResource, OpenLegacyResource } from './legacy/open-legacy-resource.js';
+export {
+  type LegacyPublish,
+  type LegacyPublished,
+  type LegacyPublishing,
+  PublishLegacyResource,
+} from './legacy/publish-legacy-resource.js';
 export { type Lease, type LeaseName, LeaseStore } from './ports/lease-store.js';
 export { ObjectStore, type SignedPut } from './ports/object-store.js';
 export { PackSink, type PackTarget } from './ports/pack-sink.js';

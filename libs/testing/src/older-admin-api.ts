@@ -8,6 +8,8 @@ export interface OlderAccount {
   readonly email: string;
   readonly password: string;
   readonly role: string;
+  /** Of the machine to which the account is bound: it gets nothing without, and its key has the machine in it. */
+  readonly fingerprint?: string;
 }
 
 /**
@@ -103,15 +105,20 @@ export class OlderAdminApi {
     body: Buffer,
     send: (status: number, content?: Buffer) => void,
   ): void {
-    const asked = JSON.parse(body.toString()) as { password?: string; fileName?: string };
+    const asked = JSON.parse(body.toString()) as { password?: string; fileName?: string; hardware?: string };
+    if (account.fingerprint !== undefined && asked.hardware !== account.fingerprint) {
+      send(409, Buffer.from(JSON.stringify({ ErrorCode: 40, Message: 'another machine' })));
+      return;
+    }
     const file = this.files.get(folder === undefined ? (asked.fileName ?? '') : `${folder}/${asked.fileName ?? ''}`);
     if (file === undefined) {
       send(404);
       return;
     }
     // The key is made of what was sent: with a wrong password the answer opens for nobody.
-    const text = `${account.email}-${asked.password ?? ''}-#%@AzaionKey@%#---`;
-    const key = createHash('sha256').update(createHash('sha384').update(text).digest('base64')).digest();
+    const bound = account.fingerprint === undefined ? '' : `${calcHash(`Azaion_${account.fingerprint}_%$$$)0_`)}-`;
+    const text = `${account.email}-${asked.password ?? ''}-${bound}#%@AzaionKey@%#---`;
+    const key = createHash('sha256').update(calcHash(text)).digest();
     const iv = randomBytes(16);
     const cipher = createCipheriv('aes-256-cbc', key, iv);
     send(200, Buffer.concat([iv, cipher.update(file), cipher.final()]));
@@ -130,4 +137,8 @@ export class OlderAdminApi {
     this.files.set(`${folder}/${name}`, body.subarray(head + 4, end));
     send(200);
   }
+}
+
+function calcHash(text: string): string {
+  return createHash('sha384').update(text).digest('base64');
 }

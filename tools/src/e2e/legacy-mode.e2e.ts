@@ -156,6 +156,39 @@ describeWith('ceph', 'a Loader in legacy mode, with an older Admin API and a RAD
     await rm(path);
   });
 
+  it('takes the CDN when what was shipped is of an older version, of the same length and under the same key', async () => {
+    const [older, newer] = ['version 1', 'version 2'].map((seed) => Buffer.from(pseudoRandomBytes(seed, 200_000)));
+    const path = join(directory.path, 'data', 'legacy', 'models', 'stale.onnx.big');
+    await mkdir(join(path, '..'), { recursive: true });
+    await writeFile(path, await published('stale.onnx', older!));
+    const token = await login(OPERATOR);
+    expect(Buffer.from(await (await load('stale.onnx', token)).arrayBuffer()).equals(older!)).toBe(true);
+    await published('stale.onnx', newer!);
+    expect(Buffer.from(await (await load('stale.onnx', token)).arrayBuffer()).equals(newer!)).toBe(true);
+  });
+
+  it('cuts the connection when the content has not the hash that was shipped with it, and takes the CDN then', async () => {
+    const [shipped, meant] = ['shipped', 'meant'].map((seed) => Buffer.from(pseudoRandomBytes(seed, 5 * MIB)));
+    const path = join(directory.path, 'data', 'legacy', 'models', 'hashed.onnx');
+    await mkdir(join(path, '..'), { recursive: true });
+    await writeFile(`${path}.big`, await published('hashed.onnx', shipped!));
+    await writeFile(`${path}.sha256`, `${createHash('sha256').update(meant!).digest('hex')}  hashed.onnx\n`);
+    const token = await login(OPERATOR);
+    const response = await load('hashed.onnx', token);
+    await expect(response.arrayBuffer()).rejects.toThrow();
+    expect(Buffer.from(await (await load('hashed.onnx', token)).arrayBuffer()).equals(shipped!)).toBe(true);
+  });
+
+  it('refuses the parts of two uploads before the first byte', async () => {
+    await upload('halves.bin', Buffer.from(pseudoRandomBytes('halves 1', 50_000)));
+    const small = admin.files.get('models/halves.bin.small')!;
+    await upload('halves.bin', Buffer.from(pseudoRandomBytes('halves 2', 50_000)));
+    admin.files.set('models/halves.bin.small', small);
+    const response = await load('halves.bin', await login(OPERATOR));
+    expect(response.status).toBe(502);
+    expect(await response.json()).toMatchObject({ code: 'resource.integrity' });
+  });
+
   it.each([0, 5000, 20 * MIB + 3])(
     'publishes %i bytes so that an older Loader opens them, the CDN first',
     async (bytes) => {

@@ -3,9 +3,11 @@ import { Readable } from 'node:stream';
 
 import { ChunkWorkerPool } from '@azaion/adapters/chunk-workers';
 import { LEGACY_RESOURCE_KEY, legacyAesKey, legacyApiKey, legacyArchiveKey, legacyHardwareHash } from '@azaion/crypto';
-import { type ByteRange, releaseBytes, type ResourceName } from '@azaion/kernel';
+import { type ByteRange, releaseBytes, type ResourceName, SystemClock } from '@azaion/kernel';
 import {
+  type FoundBigPart,
   InlineChunkSealer,
+  KnownLegacyParts,
   LegacyBigParts,
   LegacySmallParts,
   OpenLegacyResource,
@@ -81,7 +83,9 @@ async function openWith(
   if (expected !== undefined && !/^[0-9a-f]{64}$/.test(expected))
     throw usageFailure('--sha256 takes 64 hexadecimal digits.');
   const content = new LegacyFiles(await Promise.all(parts.map(sizedFile)));
-  const opened = await new OpenLegacyResource(content.small, [content.big], key).run(NO_NAME, signal);
+  const known = new KnownLegacyParts(new SystemClock());
+  const opening = new OpenLegacyResource({ smalls: content.small, cdn: content.big, aesKey: key, known });
+  const opened = await opening.run(NO_NAME, signal);
   const { totalBytes } = opened;
   // Not asked for, it costs more than everything else together: it is a chain that keeps one core busy.
   const hashing = options.fast === true && expected === undefined ? undefined : new HashBeside(totalBytes, signal);
@@ -176,12 +180,12 @@ class FilesAsBigPart extends LegacyBigParts {
     super();
   }
 
-  override size(): Promise<number> {
-    return Promise.resolve(this.files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0));
-  }
-
-  override open(_resource: ResourceName, range: ByteRange): Promise<Readable> {
-    return Promise.resolve(Readable.from(this.read(range), { objectMode: true, highWaterMark: 1 }));
+  override find(): Promise<FoundBigPart> {
+    return Promise.resolve({
+      sizeBytes: this.files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
+      state: '',
+      open: (range) => Promise.resolve(Readable.from(this.read(range), { objectMode: true, highWaterMark: 1 })),
+    });
   }
 
   /** Reads into memory that takes turns: one piece is being read, one waits, one is worked on. */

@@ -6,17 +6,28 @@ import { type ApiClient, type CatalogueEntry, HttpKeySource } from '@azaion/adap
 import { generateP256KeyPair, importSigningKey } from '@azaion/crypto';
 import { AccessTokenIssuer, type DeviceConf, JwksSource, JwksTokenVerifier } from '@azaion/identity';
 import { type Clock } from '@azaion/kernel';
-import { type GrantApi, type Recipient, ResourceError, type UploadApi } from '@azaion/split-resource';
+import { type GrantApi, KnownLegacyParts, ResourceError, type UploadApi } from '@azaion/split-resource';
 import { type KeySource } from '@azaion/unlock';
+import { Logger } from '@nestjs/common';
 
 import { type LoaderConfig } from '../config.js';
-import { type LoaderAdapters, type LoaderDevice } from '../loader-adapters.js';
+import { type LoaderAdapters } from '../loader-adapters.js';
 import { CallerApis, type TokenBearer } from '../session/caller-apis.js';
 import { LegacyAccounts } from './legacy-accounts.js';
+import { LegacyDevice } from './legacy-device.js';
 import { OpenLegacyForCaller, PublishLegacyForCaller } from './legacy-resources.js';
 
 const TOKEN_LIFE_SECONDS = 4 * 3600;
 const ISSUER = 'azaion-loader-legacy';
+
+/** What takes the place of the usual adapters, and what ends it. */
+export interface LegacyLoaderAdapters extends Pick<
+  LoaderAdapters,
+  'adminApi' | 'apis' | 'auth' | 'device' | 'legacy' | 'verifier'
+> {
+  /** Forgets all sessions. */
+  readonly closeLegacy: () => void;
+}
 
 /** What legacy mode puts in the place of the usual adapters: the older protocol, and tokens of this Loader's own. */
 export async function legacyAdapters(
@@ -24,7 +35,7 @@ export async function legacyAdapters(
   client: ApiClient,
   conf: DeviceConf | undefined,
   clock: Clock,
-): Promise<Pick<LoaderAdapters, 'adminApi' | 'apis' | 'auth' | 'device' | 'legacy' | 'verifier'>> {
+): Promise<LegacyLoaderAdapters> {
   const { privateJwk, publicJwk } = await generateP256KeyPair();
   const kid = randomUUID();
   const key = await importSigningKey(kid, privateJwk);
@@ -34,7 +45,11 @@ export async function legacyAdapters(
     lifetimeSeconds: TOKEN_LIFE_SECONDS,
   });
   const verifier = new JwksTokenVerifier(new OwnKey({ ...publicJwk, kid, use: 'sig', alg: 'ES256' }), clock, profile);
-  const accounts = new LegacyAccounts(client, issuer, clock, config.legacyHardwareFingerprint);
+  const accounts = new LegacyAccounts(client, issuer, clock, {
+    hardwareFingerprint: config.legacyHardwareFingerprint,
+    proxy: config.httpsProxy,
+  });
+  const known = new KnownLegacyParts(clock);
   const local = new DirectoryLegacyParts(config.legacyDirectory ?? join(config.dataDir, 'legacy'));
   return {
     auth: {
@@ -43,7 +58,8 @@ export async function legacyAdapters(
     },
     verifier,
     apis: new LegacyCallerApis(client, accounts),
-    device: conf === undefined ? undefined : new LegacyDevice(conf, accounts, verifier, clock),
+    device:
+      conf === undefined ? undefined : new LegacyDevice(conf, { accounts, verifier, clock, log: new Logger('Device') }),
     adminApi: {
       name: 'admin-api',
       check: async (signal) => {
@@ -52,9 +68,10 @@ export async function legacyAdapters(
       },
     },
     legacy: {
-      open: new OpenLegacyForCaller(accounts, local),
-      publish: new PublishLegacyForCaller(accounts, config.maxUploadBytes),
+      open: new OpenLegacyForCaller(accounts, local, known),
+      publish: new PublishLegacyForCaller(accounts, config.maxUploadBytes, known),
     },
+    closeLegacy: () => accounts.close(),
   };
 }
 
@@ -100,51 +117,4 @@ class LegacyCallerApis extends CallerApis {
 
 function notThere(): ResourceError {
   return new ResourceError('resource.not-found', 'The older Admin API has no sealed resources.');
-}
-
-/** The device by its account's password, as older devices do. */
-class LegacyDevice implements LoaderDevice {
-  readonly serial: string;
-  private bearing: Promise<TokenBearer> | undefined;
-  private expiresAtMs = 0;
-
-  constructor(
-    private readonly conf: DeviceConf,
-    private readonly accounts: LegacyAccounts,
-    private readonly verifier: JwksTokenVerifier,
-    private readonly clock: Clock,
-  ) {
-    this.serial = conf.serial;
-  }
-
-  get authenticated(): boolean {
-    return this.expiresAtMs > this.clock.nowMs();
-  }
-
-  bearer(): Promise<TokenBearer> {
-    if (this.bearing !== undefined && this.authenticated) return this.bearing;
-    this.bearing = this.logIn();
-    this.bearing.catch(() => (this.bearing = undefined));
-    return this.bearing;
-  }
-
-  recipient(): Promise<Recipient> {
-    return Promise.reject(notThere());
-  }
-
-  start(): void {
-    this.bearer().catch(() => undefined); // who needs it logs in again, and says what is wrong
-  }
-
-  stop(): void {
-    // nothing runs between calls
-  }
-
-  private async logIn(): Promise<TokenBearer> {
-    const { accessToken } = await this.accounts.logIn(this.conf.email, this.conf.password);
-    const token = accessToken.reveal();
-    const caller = await this.verifier.verify(token);
-    this.expiresAtMs = caller.expiresAt * 1000;
-    return { caller, token };
-  }
 }

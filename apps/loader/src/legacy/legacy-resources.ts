@@ -1,6 +1,7 @@
 import { LEGACY_RESOURCE_KEY, legacyAesKey, type ResourceKind } from '@azaion/crypto';
 import { isValidName, type ResourceName } from '@azaion/kernel';
 import {
+  type KnownLegacyParts,
   type LegacyBigParts,
   OpenLegacyResource,
   PublishLegacyResource,
@@ -29,16 +30,21 @@ export interface ListedLegacyResource extends Omit<ListedResource, 'totalBytes'>
 export class OpenLegacyForCaller {
   private readonly aesKey = legacyAesKey(LEGACY_RESOURCE_KEY);
 
-  /** @param local - Big parts on the device, asked before the CDN. */
+  /**
+   * @param local - Big parts on the device, asked before the CDN.
+   * @param known - What this process has learned about parts; the publisher's too.
+   */
   constructor(
     private readonly accounts: LegacyAccounts,
     private readonly local: LegacyBigParts,
+    private readonly known: KnownLegacyParts,
   ) {}
 
   /** @throws ResourceError | CryptoError | IdentityError. */
   async newest(resource: ResourceName, bearer: TokenBearer, signal: AbortSignal): Promise<ServableResource> {
     const { api, cdn } = this.accounts.of(bearer.caller.sessionId);
-    const opened = await new OpenLegacyResource(api, [this.local, cdn], this.aesKey).run(resource, signal);
+    const { local, aesKey, known } = this;
+    const opened = await new OpenLegacyResource({ smalls: api, local, cdn, aesKey, known }).run(resource, signal);
     return {
       statement: { version: ONLY_VERSION, totalBytes: opened.totalBytes },
       etag: opened.etag,
@@ -69,7 +75,7 @@ export class OpenLegacyForCaller {
       .map((name) => name.slice(0, -SMALL_SUFFIX.length));
     const resources: ListedLegacyResource[] = [];
     for (const name of names) {
-      const cached = isValidName(name) && (await this.local.size({ folder, name }, NEVER)) !== undefined;
+      const cached = isValidName(name) && (await this.isHere({ folder, name }));
       resources.push({
         name,
         kind: 'file',
@@ -81,6 +87,16 @@ export class OpenLegacyForCaller {
     }
     return resources;
   }
+
+  /** A local part that is of no use is as good as none. */
+  private async isHere(resource: ResourceName): Promise<boolean> {
+    try {
+      return (await this.local.find(resource, NEVER)) !== undefined;
+    } catch (error) {
+      if (error instanceof ResourceError) return false;
+      throw error;
+    }
+  }
 }
 
 /** F3 in the older protocol, for one caller at a time. In place of `PublishForCaller`. */
@@ -90,6 +106,7 @@ export class PublishLegacyForCaller {
   constructor(
     private readonly accounts: LegacyAccounts,
     private readonly maxBytes: number,
+    private readonly known: KnownLegacyParts,
   ) {}
 
   /** @throws ResourceError | IdentityError; what the content throws. */
@@ -100,8 +117,9 @@ export class PublishLegacyForCaller {
     bearer: TokenBearer,
     signal: AbortSignal,
   ): Promise<PublishResult> {
-    const { api, sink } = this.accounts.of(bearer.caller.sessionId);
-    const publish = new PublishLegacyResource(api, sink, this.aesKey);
+    const { api, cdn, sink } = this.accounts.of(bearer.caller.sessionId);
+    const { aesKey, known } = this;
+    const publish = new PublishLegacyResource({ smalls: api, sink, cdn, aesKey, known });
     const { bytes, uploadedBytes } = await publish.run({ resource, content, maxBytes: this.maxBytes, signal });
     return {
       version: ONLY_VERSION,

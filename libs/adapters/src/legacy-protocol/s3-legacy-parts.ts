@@ -10,8 +10,8 @@ import {
   type S3Client,
   UploadPartCommand,
 } from '@aws-sdk/client-s3';
-import { type ByteRange, type ResourceName } from '@azaion/kernel';
-import { LegacyBigParts, LegacyBigSink, ResourceError } from '@azaion/split-resource';
+import { type ByteRange, DomainError, type ResourceName } from '@azaion/kernel';
+import { type FoundBigPart, LegacyBigParts, LegacyBigSink, ResourceError } from '@azaion/split-resource';
 
 import { s3Client, statusOf } from '../s3/index.js';
 import { type LegacyCdnConfig, type LegacyCdnKeys } from './cdn-config.js';
@@ -19,24 +19,47 @@ import { type LegacyCdnConfig, type LegacyCdnKeys } from './cdn-config.js';
 /** S3 takes at most 10,000 parts: 80 GB. One of them is in memory at a time. */
 const PART_BYTES = 8 * 1024 * 1024;
 const REGION = 'us-east-1';
+const MAX_STATE_CHARS = 300;
 
-/** Big parts in the older CDN: bucket = folder, key = `X.big`. Reads with the downloader's keys. */
+/** Says which small part belongs to an object. Older clients pass over it, and what they write does not have it. */
+const SMALL_SHA256 = 'azaion-small-sha256';
+
+/** How the older CDN is reached. */
+export interface S3LegacyOptions {
+  /** URL of an HTTP proxy. */
+  readonly proxy?: string | undefined;
+}
+
+interface Connected {
+  readonly config: LegacyCdnConfig;
+  readonly client: S3Client;
+}
+
+/** Big parts in the older CDN: bucket = folder, key = `X.big`. Reads with the downloader's keys; keys that are refused are asked for anew. */
 export class S3LegacyParts extends LegacyBigParts {
-  private client: Promise<S3Client> | undefined;
+  private connected: Promise<Connected> | undefined;
+  private renewing: Promise<Connected> | undefined;
 
-  /** @param config - Asked when it is needed first, and again after it failed or {@link forget}. */
-  constructor(private readonly config: () => Promise<LegacyCdnConfig>) {
+  /** @param config - Asked when it is needed first, and again after it failed, its keys were refused, or {@link forget}. */
+  constructor(
+    private readonly config: () => Promise<LegacyCdnConfig>,
+    private readonly options: S3LegacyOptions = {},
+  ) {
     super();
   }
 
-  override async size(resource: ResourceName, signal: AbortSignal): Promise<number | undefined> {
+  override async find(resource: ResourceName, signal: AbortSignal): Promise<FoundBigPart | undefined> {
     try {
-      const { ContentLength: sizeBytes = 0 } = await (
-        await this.s3()
-      ).send(new HeadObjectCommand(placeOf(resource)), {
-        abortSignal: signal,
-      });
-      return sizeBytes;
+      const { ContentLength, ETag, Metadata } = await this.called((client) =>
+        client.send(new HeadObjectCommand(placeOf(resource)), { abortSignal: signal }),
+      );
+      const smallSha256 = Metadata?.[SMALL_SHA256];
+      return {
+        sizeBytes: ContentLength ?? 0,
+        state: (ETag ?? '').slice(0, MAX_STATE_CHARS),
+        smallSha256: smallSha256 !== undefined && /^[0-9a-f]{64}$/.test(smallSha256) ? smallSha256 : undefined,
+        open: (range, reading) => this.opened(resource, ETag, range, reading),
+      };
     } catch (error) {
       signal.throwIfAborted();
       if (statusOf(error) === 404) return undefined;
@@ -44,43 +67,111 @@ export class S3LegacyParts extends LegacyBigParts {
     }
   }
 
-  override async open(resource: ResourceName, { start, end }: ByteRange, signal: AbortSignal): Promise<Readable> {
+  /** Ends connections; the next call asks for the configuration again. */
+  forget(): void {
+    void this.connected?.then(({ client }) => client.destroy()).catch(() => undefined);
+    this.connected = undefined;
+  }
+
+  private async opened(
+    resource: ResourceName,
+    etag: string | undefined,
+    { start, end }: ByteRange,
+    signal: AbortSignal,
+  ): Promise<Readable> {
     try {
-      const command = new GetObjectCommand({ ...placeOf(resource), Range: `bytes=${start}-${end - 1}` });
-      const { Body: body } = await (await this.s3()).send(command, { abortSignal: signal });
+      const command = new GetObjectCommand({
+        ...placeOf(resource),
+        ...(etag === undefined ? {} : { IfMatch: etag }),
+        Range: `bytes=${start}-${end - 1}`,
+      });
+      const { Body: body } = await this.called((client) => client.send(command, { abortSignal: signal }));
       return body as Readable;
     } catch (error) {
       signal.throwIfAborted();
+      if (statusOf(error) === 412)
+        throw new ResourceError('cdn.unavailable', 'The content was replaced while it was read: ask for it again.', {
+          cause: error,
+        });
       throw refused(error);
     }
   }
 
-  /** Ends connections; the next call asks for the configuration again. */
-  forget(): void {
-    void this.client?.then((client) => client.destroy()).catch(() => undefined);
-    this.client = undefined;
+  /** One call, and once more with newer keys when there are any: a session outlives the keys of the CDN. */
+  private async called<Answer>(call: (client: S3Client) => Promise<Answer>): Promise<Answer> {
+    const used = await this.connection();
+    try {
+      return await call(used.client);
+    } catch (error) {
+      const status = statusOf(error);
+      if (status !== 401 && status !== 403) throw error;
+      const renewed = await this.renewed(used);
+      if (renewed === used) throw error;
+      return call(renewed.client);
+    }
   }
 
-  private s3(): Promise<S3Client> {
-    this.client ??= this.config().then(({ endpoint, downloader }) => clientOf(endpoint, downloader));
-    this.client.catch(() => (this.client = undefined));
-    return this.client;
+  private connection(): Promise<Connected> {
+    if (this.connected !== undefined) return this.connected;
+    const connecting = this.config().then((config) => this.connect(config));
+    this.connected = connecting;
+    connecting.catch(() => {
+      if (this.connected === connecting) this.connected = undefined;
+    });
+    return connecting;
   }
+
+  /** What there is after keys were refused; the same when the configuration says nothing else, or cannot be had. */
+  private async renewed(used: Connected): Promise<Connected> {
+    const current = await this.connection();
+    if (current !== used) return current;
+    this.renewing ??= this.config()
+      .then((config) => {
+        if (isSame(config, used.config)) return used;
+        const renewed = this.connect(config); // the other one is left to those who still read through it
+        this.connected = Promise.resolve(renewed);
+        return renewed;
+      })
+      .catch(() => used)
+      .finally(() => (this.renewing = undefined));
+    return this.renewing;
+  }
+
+  private connect(config: LegacyCdnConfig): Connected {
+    return { config, client: clientOf(config.endpoint, config.downloader, this.options) };
+  }
+}
+
+function isSame(config: LegacyCdnConfig, other: LegacyCdnConfig): boolean {
+  return (
+    config.endpoint === other.endpoint &&
+    config.downloader.accessKeyId === other.downloader.accessKeyId &&
+    config.downloader.secretAccessKey.reveal() === other.downloader.secretAccessKey.reveal()
+  );
 }
 
 /** Writes big parts with the uploader's keys, in parts: nothing is visible before the last one. */
 export class S3LegacySink extends LegacyBigSink {
-  constructor(private readonly config: () => Promise<LegacyCdnConfig>) {
+  constructor(
+    private readonly config: () => Promise<LegacyCdnConfig>,
+    private readonly options: S3LegacyOptions = {},
+  ) {
     super();
   }
 
-  override async put(resource: ResourceName, content: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void> {
+  override async put(
+    resource: ResourceName,
+    content: AsyncIterable<Uint8Array>,
+    smallSha256: string,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { endpoint, uploader } = await this.config();
     if (uploader === undefined)
       throw new ResourceError('api.forbidden', 'This account has no keys to upload to the CDN.');
-    const client = clientOf(endpoint, uploader);
+    const client = clientOf(endpoint, uploader, this.options);
     try {
-      await this.upload(client, resource, parts(content), signal);
+      const written = { ...placeOf(resource), Metadata: { [SMALL_SHA256]: smallSha256 } };
+      await this.upload(client, written, parts(content), signal);
     } finally {
       client.destroy();
     }
@@ -88,20 +179,20 @@ export class S3LegacySink extends LegacyBigSink {
 
   private async upload(
     client: S3Client,
-    resource: ResourceName,
+    written: Place & { readonly Metadata: Record<string, string> },
     pieces: AsyncGenerator<Buffer, void>,
     signal: AbortSignal,
   ): Promise<void> {
-    const place = placeOf(resource);
+    const place: Place = { Bucket: written.Bucket, Key: written.Key };
     const options = { abortSignal: signal };
     const first = await pieces.next();
     const second = first.done === true ? first : await pieces.next();
     if (first.done === true || second.done === true) {
       const body = first.done === true ? Buffer.alloc(0) : first.value;
-      await sent(() => client.send(new PutObjectCommand({ ...place, Body: body }), options), signal);
+      await sent(() => client.send(new PutObjectCommand({ ...written, Body: body }), options), signal);
       return;
     }
-    const { UploadId } = await sent(() => client.send(new CreateMultipartUploadCommand(place), options), signal);
+    const { UploadId } = await sent(() => client.send(new CreateMultipartUploadCommand(written), options), signal);
     const done: { ETag: string | undefined; PartNumber: number }[] = [];
     const put = async (body: Buffer): Promise<void> => {
       const PartNumber = done.length + 1;
@@ -141,12 +232,17 @@ async function* parts(content: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer
   if (filledBytes > 0) yield piece.subarray(0, filledBytes);
 }
 
-function placeOf({ folder, name }: ResourceName): { readonly Bucket: string; readonly Key: string } {
+interface Place {
+  readonly Bucket: string;
+  readonly Key: string;
+}
+
+function placeOf({ folder, name }: ResourceName): Place {
   return { Bucket: folder, Key: `${name}.big` };
 }
 
-function clientOf(endpoint: string, keys: LegacyCdnKeys): S3Client {
-  return s3Client({ region: REGION, ...keys }, endpoint);
+function clientOf(endpoint: string, keys: LegacyCdnKeys, { proxy }: S3LegacyOptions): S3Client {
+  return s3Client({ region: REGION, ...keys, proxy }, endpoint);
 }
 
 async function sent<Answer>(send: () => Promise<Answer>, signal: AbortSignal): Promise<Answer> {
@@ -158,8 +254,9 @@ async function sent<Answer>(send: () => Promise<Answer>, signal: AbortSignal): P
   }
 }
 
-/** Without permission to list, a service says 403 of what is not there. */
-function refused(cause: unknown): ResourceError {
+/** Without permission to list, a service says 403 of what is not there. What the Admin API said when it was asked for the keys stays as it is. */
+function refused(cause: unknown): Error {
+  if (cause instanceof DomainError) return cause;
   const status = statusOf(cause);
   return status === 403 || status === 404
     ? new ResourceError(

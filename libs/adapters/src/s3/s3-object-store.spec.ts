@@ -1,13 +1,14 @@
 import { createHash, hash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { Readable } from 'node:stream';
 
 import { Secret } from '@azaion/kernel';
 import { describeLegacyBigParts, describeObjectStore } from '@azaion/split-resource/testing';
 import { describeWith, pseudoRandomBytes, type S3Service, signedS3Request, startRadosGateway } from '@azaion/testing';
 
 import { HttpPackSink, HttpPackSource } from '../http-packs/index.js';
-import { S3LegacyParts } from '../legacy-protocol/index.js';
+import { type LegacyCdnConfig, S3LegacyParts, S3LegacySink } from '../legacy-protocol/index.js';
 import { s3Objects } from '../split-evidence/index.js';
 import { S3ObjectStore } from './s3-object-store.js';
 
@@ -55,6 +56,32 @@ describeWith('ceph', 'S3ObjectStore on a RADOS gateway', () => {
         await signedS3Request(endpoint, service, 'PUT', `/${bucket}/${name}.big`, new Uint8Array(content));
       },
     });
+  });
+
+  it('keeps beside an older big part which small part it belongs to, however it was written', async () => {
+    const { endpoint, accessKeyId, secretAccessKey, bucket } = service;
+    const keys = { accessKeyId, secretAccessKey: new Secret(secretAccessKey) };
+    let configs = 0;
+    const config = (): Promise<LegacyCdnConfig> =>
+      // The first keys are of before they were replaced: the gateway itself refuses them.
+      Promise.resolve({
+        endpoint,
+        downloader: configs++ === 0 ? { ...keys, accessKeyId: 'gone' } : keys,
+        uploader: keys,
+      });
+    const parts = new S3LegacyParts(config);
+    const { signal } = new AbortController();
+    expect(await parts.find({ folder: bucket, name: 'nothing' }, signal)).toBeUndefined();
+    expect(configs).toBe(2);
+    for (const sizeBytes of [0, 1000, 9 * 1024 * 1024]) {
+      const name = `written-${sizeBytes}`;
+      const content = pseudoRandomBytes(name, sizeBytes);
+      const smallSha256 = hash('sha256', name);
+      const sink = new S3LegacySink(config);
+      await sink.put({ folder: bucket, name }, Readable.from([Buffer.from(content)]), smallSha256, signal);
+      expect(await parts.find({ folder: bucket, name }, signal)).toMatchObject({ sizeBytes, smallSha256 });
+    }
+    parts.forget();
   });
 
   it('hands everything that lies in the bucket to whoever has its keys, and single objects', async () => {

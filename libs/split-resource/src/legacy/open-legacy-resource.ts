@@ -1,18 +1,37 @@
-import { createHash } from 'node:crypto';
+import { createHash, hash } from 'node:crypto';
 
 import { CryptoError, legacyBlockDecipher } from '@azaion/crypto';
-import { type ByteRange, type ResourceName } from '@azaion/kernel';
+import { type ByteRange, DomainError, type ResourceName } from '@azaion/kernel';
 
 import { ResourceError } from '../errors.js';
-import { type LegacyBigParts, type LegacySmallParts } from './legacy-parts.js';
+import { type KnownLegacyParts } from './known-legacy-parts.js';
+import { type FoundBigPart, type LegacyBigParts, type LegacySmallParts } from './legacy-parts.js';
 
 const BLOCK_BYTES = 16;
 /** An IV and one block of padding. */
 const MIN_ENCRYPTED_BYTES = 2 * BLOCK_BYTES;
+/** What is compared of two big parts beside their length: other contents, and the same contents encrypted anew, end differently. */
+const COMPARED_BYTES = 32;
+/** How long the CDN is waited for when there is a big part on the device. */
+const CDN_PATIENCE_MS = 5_000;
 /** Openings of a range that brought no byte, one after the other, until it is given up. */
 const MAX_FRUITLESS_OPENINGS = 3;
 
-/** A resource of the older format, ready to be read. Its content is **not authenticated**: only its padding was checked. */
+/** Where the parts lie and what opens them. */
+export interface LegacyOpening {
+  readonly smalls: LegacySmallParts;
+  /** Big parts that lie on the device; `undefined` where none do. */
+  readonly local?: LegacyBigParts | undefined;
+  readonly cdn: LegacyBigParts;
+  /** 32 bytes. */
+  readonly aesKey: Uint8Array;
+  readonly known: KnownLegacyParts;
+}
+
+/**
+ * A resource of the older format, ready to be read. Its content is **not authenticated**: its padding was checked, and where the SHA-256 of
+ * the plaintext is known, a read of everything compares it.
+ */
 export interface OpenedLegacyResource {
   /** Weak: it tells the ciphertext's length, beginning and end. */
   readonly etag: string;
@@ -21,64 +40,114 @@ export interface OpenedLegacyResource {
   /**
    * Decrypts a range of the plaintext; without one, everything. Memory is bounded by the pieces of the source.
    *
-   * @throws ResourceError `cdn.unavailable` when the source breaks off; not before the first byte only.
+   * @throws ResourceError `cdn.unavailable` when the source breaks off or was replaced; CryptoError `legacy.invalid` in place of the last
+   *   piece of everything when its SHA-256 is known and another. Neither before the first byte only.
    */
   read(range: ByteRange | undefined, signal: AbortSignal): AsyncGenerator<Buffer, void>;
 }
 
 /**
- * F2 of the older protocol: small part, then the big part from the first source where both decrypt. The last block is decrypted before
- * anything is handed out: a big part that does not belong to the small one shows there, and the next source is tried. Source: docs/formats/legacy.md.
+ * F2 of the older protocol: small part, then the big part on the device, then that of the CDN. Nothing in the format ties the two parts
+ * together: every resource has the same key, and the last blocks of any big part decrypt to a good padding. So what lies on the device is
+ * used only while it looks like what the CDN has, or while the CDN cannot say; and what anybody knows about the parts is compared: which
+ * small part a big one was written with, before the first byte, and the SHA-256 of the plaintext, before the last. Source: docs/formats/legacy.md.
  */
 export class OpenLegacyResource {
-  /**
-   * @param bigs - In the order in which they are tried: what lies on the device before the CDN.
-   * @param aesKey - 32 bytes.
-   */
-  constructor(
-    private readonly smalls: LegacySmallParts,
-    private readonly bigs: readonly LegacyBigParts[],
-    private readonly aesKey: Uint8Array,
-  ) {}
+  constructor(private readonly using: LegacyOpening) {}
 
-  /** @throws ResourceError `resource.not-found` | `cdn.missing` | `cdn.unavailable` | `api.*`; CryptoError `legacy.invalid`. */
+  /** @throws ResourceError `resource.not-found` | `resource.integrity` (parts of two uploads) | `cdn.missing` | `cdn.unavailable` | `api.*`; CryptoError `legacy.invalid`. */
   async run(resource: ResourceName, signal: AbortSignal): Promise<OpenedLegacyResource> {
-    const small = await this.smalls.read(resource, signal);
+    const small = await this.using.smalls.read(resource, signal);
+    const parts = { resource, small, smallSha256: hash('sha256', small) };
     let failure: Error | undefined;
-    for (const source of this.bigs) {
-      try {
-        const bigBytes = await source.size(resource, signal);
-        if (bigBytes !== undefined) return await this.open(new Ciphertext(resource, small, source, bigBytes), signal);
-      } catch (error) {
-        signal.throwIfAborted();
-        if (!(error instanceof ResourceError) && !(error instanceof CryptoError)) throw error;
-        failure = error;
-      }
+    try {
+      const local = await this.localPart(parts, signal);
+      if (local !== undefined) return await this.open(parts, local, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof DomainError)) throw error;
+      failure = error;
     }
+    const found = await this.using.cdn.find(resource, signal);
+    if (found !== undefined) return this.open(parts, found, signal);
     throw (
       failure ??
       new ResourceError('cdn.missing', 'A part of the content is missing from the CDN: tell your administrator.')
     );
   }
 
-  private async open(ciphertext: Ciphertext, signal: AbortSignal): Promise<OpenedLegacyResource> {
+  /** What lies on the device, unless somebody knows better. */
+  private async localPart(parts: LegacyParts, signal: AbortSignal): Promise<FoundBigPart | undefined> {
+    const { known, local } = this.using;
+    const found = await local?.find(parts.resource, signal);
+    if (found === undefined || known.isMisfit(parts.smallSha256, found.state)) return undefined;
+    const there = await this.askedOfCdn((asking) => this.using.cdn.find(parts.resource, asking), signal);
+    if (there === undefined) return found;
+    if (there.smallSha256 !== undefined && there.smallSha256 !== parts.smallSha256)
+      // An upload is under way or was cut off: only a hash can say now whether this is the part from before it.
+      return this.plaintextOf(parts, found) === undefined ? undefined : found;
+    return (await this.looksAlike(found, there, signal)) ? found : undefined;
+  }
+
+  private async looksAlike(found: FoundBigPart, there: FoundBigPart, signal: AbortSignal): Promise<boolean> {
+    if (found.sizeBytes !== there.sizeBytes) return false;
+    if (found.sizeBytes === 0 || this.using.known.isAgreed(found.state, there.state)) return true;
+    const tail = { start: Math.max(0, found.sizeBytes - COMPARED_BYTES), end: found.sizeBytes };
+    const theirs = await this.askedOfCdn((asking) => collected(readBig(there, tail, asking)), signal);
+    if (theirs === undefined) return true; // out of reach since: as if it had not been asked
+    if (!theirs.equals(await collected(readBig(found, tail, signal)))) return false;
+    this.using.known.agreed(found.state, there.state);
+    return true;
+  }
+
+  /** An answer of the CDN, for whoever can go on without: `undefined` when there is none, or none in time. */
+  private async askedOfCdn<Answer>(
+    ask: (asking: AbortSignal) => Promise<Answer | undefined>,
+    signal: AbortSignal,
+  ): Promise<Answer | undefined> {
+    const { known } = this.using;
+    if (!known.isCdnAsked) return undefined;
+    const patience = AbortSignal.timeout(CDN_PATIENCE_MS);
+    try {
+      return await ask(AbortSignal.any([signal, patience]));
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!patience.aborted && !(error instanceof DomainError)) throw error;
+      known.cdnIsSilent();
+      return undefined;
+    }
+  }
+
+  private plaintextOf({ smallSha256 }: LegacyParts, found: FoundBigPart): string | undefined {
+    return found.plaintextSha256 ?? this.using.known.plaintextOf(smallSha256);
+  }
+
+  private async open(parts: LegacyParts, found: FoundBigPart, signal: AbortSignal): Promise<OpenedLegacyResource> {
+    const { aesKey, known } = this.using;
+    if (found.smallSha256 !== undefined && found.smallSha256 !== parts.smallSha256)
+      throw new ResourceError(
+        'resource.integrity',
+        'The two parts of this file come from different uploads: try again when the upload is complete, or upload it again.',
+      );
+    if (known.isMisfit(parts.smallSha256, found.state)) throw invalid();
+    const ciphertext = new Ciphertext(parts.small, found);
     const { totalBytes: encryptedBytes } = ciphertext;
     if (encryptedBytes < MIN_ENCRYPTED_BYTES || encryptedBytes % BLOCK_BYTES !== 0) throw invalid();
     const tail = await collected(
       ciphertext.read({ start: encryptedBytes - MIN_ENCRYPTED_BYTES, end: encryptedBytes }, signal),
     );
-    const last = legacyBlockDecipher(this.aesKey, tail.subarray(0, BLOCK_BYTES))(tail.subarray(BLOCK_BYTES));
+    const last = legacyBlockDecipher(aesKey, tail.subarray(0, BLOCK_BYTES))(tail.subarray(BLOCK_BYTES));
     const totalBytes = encryptedBytes - BLOCK_BYTES - paddingBytes(last);
-    const digest = createHash('sha256')
-      .update(ciphertext.small)
-      .update(tail)
-      .update(String(encryptedBytes))
-      .digest('hex');
+    const digest = createHash('sha256').update(parts.small).update(tail).update(String(encryptedBytes)).digest('hex');
+    const expected = this.plaintextOf(parts, found);
     return {
       etag: `W/"legacy-${digest.slice(0, 32)}"`,
       totalBytes,
-      read: (range, readSignal) =>
-        this.plaintext(ciphertext, range ?? { start: 0, end: totalBytes }, AbortSignal.any([signal, readSignal])),
+      read: (range = { start: 0, end: totalBytes }, readSignal) => {
+        const plaintext = this.plaintext(ciphertext, range, AbortSignal.any([signal, readSignal]));
+        if (expected === undefined || range.start > 0 || range.end < totalBytes) return plaintext;
+        return checked(plaintext, expected, () => known.misfitFound(parts.smallSha256, found.state));
+      },
     };
   }
 
@@ -96,7 +165,7 @@ export class OpenLegacyResource {
     let at = from;
     for await (const blocks of wholeBlocks(ciphertext.read({ start: from, end: to }, signal))) {
       const body = decipher === undefined ? blocks.subarray(BLOCK_BYTES) : blocks;
-      decipher ??= legacyBlockDecipher(this.aesKey, blocks.subarray(0, BLOCK_BYTES));
+      decipher ??= legacyBlockDecipher(this.using.aesKey, blocks.subarray(0, BLOCK_BYTES));
       if (body.length === 0) continue;
       const plaintext = decipher(body);
       const piece = plaintext.subarray(Math.max(0, start - at), Math.min(plaintext.length, end - at));
@@ -106,54 +175,83 @@ export class OpenLegacyResource {
   }
 }
 
+/** What of the older Admin API belongs to a big part that is looked for. */
+interface LegacyParts {
+  readonly resource: ResourceName;
+  readonly small: Uint8Array;
+  readonly smallSha256: string;
+}
+
 /** The two parts as one run of bytes. */
 class Ciphertext {
   readonly totalBytes: number;
 
   constructor(
-    private readonly resource: ResourceName,
-    readonly small: Uint8Array,
-    private readonly source: LegacyBigParts,
-    bigBytes: number,
+    private readonly small: Uint8Array,
+    private readonly big: FoundBigPart,
   ) {
-    this.totalBytes = small.length + bigBytes;
+    this.totalBytes = small.length + big.sizeBytes;
   }
 
   /** Exactly the bytes of the range, or an error. */
   async *read({ start, end }: ByteRange, signal: AbortSignal): AsyncGenerator<Uint8Array, void> {
     const border = this.small.length;
     if (start < border) yield this.small.subarray(start, Math.min(end, border));
-    if (end > border) yield* this.readBig({ start: Math.max(start, border) - border, end: end - border }, signal);
+    if (end > border) yield* readBig(this.big, { start: Math.max(start, border) - border, end: end - border }, signal);
   }
+}
 
-  /** A source that breaks off is asked again for the rest, as long as it brings something. */
-  private async *readBig({ start, end }: ByteRange, signal: AbortSignal): AsyncGenerator<Uint8Array, void> {
-    let at = start;
-    for (let fruitless = 0; at < end;) {
-      const before = at;
-      let failure: unknown;
-      const stream = await this.source.open(this.resource, { start: at, end }, signal);
-      try {
-        for await (const part of stream as AsyncIterable<Uint8Array>) {
-          signal.throwIfAborted();
-          const wanted = part.subarray(0, end - at);
-          at += wanted.length;
-          yield wanted;
-          if (at >= end) return;
-        }
-      } catch (error) {
+/** A source that breaks off is asked again for the rest, as long as it brings something. */
+async function* readBig(
+  big: FoundBigPart,
+  { start, end }: ByteRange,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array, void> {
+  let at = start;
+  for (let fruitless = 0; at < end;) {
+    const before = at;
+    let failure: unknown;
+    const stream = await big.open({ start: at, end }, signal);
+    try {
+      for await (const part of stream as AsyncIterable<Uint8Array>) {
         signal.throwIfAborted();
-        failure = error;
-      } finally {
-        stream.destroy();
+        const wanted = part.subarray(0, end - at);
+        at += wanted.length;
+        yield wanted;
+        if (at >= end) return;
       }
-      fruitless = at > before ? 0 : fruitless + 1;
-      if (fruitless >= MAX_FRUITLESS_OPENINGS)
-        throw new ResourceError('cdn.unavailable', 'The content cannot be reached at present: try again later.', {
-          cause: failure,
-        });
+    } catch (error) {
+      signal.throwIfAborted();
+      failure = error;
+    } finally {
+      stream.destroy();
     }
+    fruitless = at > before ? 0 : fruitless + 1;
+    if (fruitless >= MAX_FRUITLESS_OPENINGS)
+      throw new ResourceError('cdn.unavailable', 'The content cannot be reached at present: try again later.', {
+        cause: failure,
+      });
   }
+}
+
+/** Lets the last piece through only when everything together has the hash. */
+async function* checked(
+  plaintext: AsyncIterable<Buffer>,
+  expectedSha256: string,
+  misfits: () => void,
+): AsyncGenerator<Buffer, void> {
+  const hashing = createHash('sha256');
+  let held: Buffer | undefined;
+  for await (const piece of plaintext) {
+    hashing.update(piece);
+    if (held !== undefined) yield held;
+    held = piece;
+  }
+  if (hashing.digest('hex') !== expectedSha256) {
+    misfits();
+    throw invalid();
+  }
+  if (held !== undefined) yield held;
 }
 
 /** Pieces whose lengths are multiples of a block; what is cut is carried over. */
@@ -181,7 +279,7 @@ function paddingBytes(block: Uint8Array): number {
   return count;
 }
 
-/** One answer for a wrong key, damaged content and bad padding. */
+/** One answer for a wrong key, damaged content, bad padding and another hash. */
 function invalid(): CryptoError {
   return new CryptoError(
     'legacy.invalid',

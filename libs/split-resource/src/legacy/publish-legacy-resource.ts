@@ -1,10 +1,12 @@
+import { createHash, hash } from 'node:crypto';
 import { pipeline, Readable } from 'node:stream';
 
 import { legacyEncrypt, legacySmallBytes } from '@azaion/crypto';
-import { type ResourceName } from '@azaion/kernel';
+import { DomainError, type ResourceName } from '@azaion/kernel';
 
 import { ResourceError } from '../errors.js';
-import { type LegacyBigSink, type LegacySmallParts } from './legacy-parts.js';
+import { type KnownLegacyParts } from './known-legacy-parts.js';
+import { type LegacyBigParts, type LegacyBigSink, type LegacySmallParts } from './legacy-parts.js';
 
 /** From this length on the small part has its full size, whatever is still to come. */
 const DECIDED_BYTES = 10_240;
@@ -26,40 +28,72 @@ export interface LegacyPublished {
   readonly uploadedBytes: number;
 }
 
+/** Where the parts go and what encrypts them. */
+export interface LegacyPublishing {
+  readonly smalls: LegacySmallParts;
+  readonly sink: LegacyBigSink;
+  /** Where others read what {@link sink} wrote. */
+  readonly cdn: LegacyBigParts;
+  /** 32 bytes. */
+  readonly aesKey: Uint8Array;
+  /** Told the SHA-256 of what was published. */
+  readonly known: KnownLegacyParts;
+}
+
 /**
  * F3 of the older protocol: encrypts, cuts, and writes the big part before the small one, so that no reader is sent to the CDN for what is
- * not there. Memory holds the beginning only. Source: docs/formats/legacy.md.
+ * not there. The big part says which small one it belongs to. Memory holds the beginning only. Source: docs/formats/legacy.md.
  */
 export class PublishLegacyResource {
-  /** @param aesKey - 32 bytes. */
-  constructor(
-    private readonly smalls: LegacySmallParts,
-    private readonly bigs: LegacyBigSink,
-    private readonly aesKey: Uint8Array,
-  ) {}
+  constructor(private readonly using: LegacyPublishing) {}
 
-  /** @throws ResourceError `resource.too-large` | `cdn.unavailable` | `api.*`; what the content throws. */
+  /**
+   * @throws ResourceError `resource.too-large` | `cdn.unavailable` | `api.*` | `upload.conflict` (somebody else uploaded the same file at
+   *   the same time); what the content throws.
+   */
   async run({ resource, content, maxBytes, signal }: LegacyPublish): Promise<LegacyPublished> {
+    const { smalls, sink, aesKey, known } = this.using;
     let bytes = 0;
+    const hashing = createHash('sha256');
     const counted = async function* (): AsyncGenerator<Uint8Array> {
       for await (const part of content) {
         bytes += part.length;
         if (bytes > maxBytes)
           throw new ResourceError('resource.too-large', `The file is larger than the ${maxBytes} bytes accepted here.`);
+        hashing.update(part);
         yield part;
       }
     };
-    const encrypting = legacyEncrypt(this.aesKey);
+    const encrypting = legacyEncrypt(aesKey);
     pipeline(Readable.from(counted(), { objectMode: false }), encrypting, () => undefined);
     try {
       const { small, big, uploaded } = await cut(encrypting);
-      await this.bigs.put(resource, big, signal);
+      const smallSha256 = hash('sha256', small);
+      await sink.put(resource, big, smallSha256, signal);
       signal.throwIfAborted();
-      await this.smalls.write(resource, small, signal);
+      await smalls.write(resource, small, signal);
+      known.published(smallSha256, hashing.digest('hex'));
+      await this.checkStillThere(resource, smallSha256, signal);
       return { bytes, uploadedBytes: uploaded() };
     } finally {
       encrypting.destroy();
     }
+  }
+
+  /** Two uploads at once may leave the big part of one and the small part of the other: at least one of them sees it here. */
+  private async checkStillThere(resource: ResourceName, smallSha256: string, signal: AbortSignal): Promise<void> {
+    let kept: string | undefined;
+    try {
+      kept = (await this.using.cdn.find(resource, signal))?.smallSha256;
+    } catch (error) {
+      if (error instanceof DomainError) return; // whoever may write need not be able to read, and both parts were taken
+      throw error;
+    }
+    if (kept !== undefined && kept !== smallSha256)
+      throw new ResourceError(
+        'upload.conflict',
+        'Somebody else uploaded this file at the same time, and the two uploads are mixed: upload it again.',
+      );
   }
 }
 

@@ -2,7 +2,7 @@ import { buffer } from 'node:stream/consumers';
 
 import { type ResourceName } from '@azaion/kernel';
 
-import { type LegacyBigParts } from '../legacy/legacy-parts.js';
+import { type FoundBigPart, type LegacyBigParts } from '../legacy/legacy-parts.js';
 
 const CONTENT = Uint8Array.from({ length: 100_000 }, (_, index) => (7 * index + 3) % 256);
 
@@ -11,7 +11,7 @@ export interface LegacyBigPartsUnderTest {
   /** In which parts may be put; `models` unless given. */
   readonly folder?: string;
   readonly parts: LegacyBigParts;
-  /** Puts a big part where the adapter reads it. */
+  /** Puts a big part where the adapter reads it, over any earlier one. */
   put(resource: ResourceName, content: Uint8Array): Promise<void>;
 }
 
@@ -21,16 +21,18 @@ export function describeLegacyBigParts(name: string, make: () => Promise<LegacyB
     const { signal } = new AbortController();
     let under: LegacyBigPartsUnderTest;
     let resource: ResourceName;
+    let found: FoundBigPart;
     beforeAll(async () => {
       under = await make();
       resource = { folder: under.folder ?? 'models', name: 'contract.onnx' };
       await under.put(resource, CONTENT);
+      found = (await under.parts.find(resource, signal))!;
     });
 
-    it('knows the size', async () => expect(await under.parts.size(resource, signal)).toBe(CONTENT.length));
+    it('knows the size', () => expect(found.sizeBytes).toBe(CONTENT.length));
 
     it('knows what is not there', async () =>
-      expect(await under.parts.size({ ...resource, name: 'missing.onnx' }, signal)).toBeUndefined());
+      expect(await under.parts.find({ ...resource, name: 'missing.onnx' }, signal)).toBeUndefined());
 
     it.each([
       [0, 1],
@@ -39,13 +41,27 @@ export function describeLegacyBigParts(name: string, make: () => Promise<LegacyB
       [CONTENT.length - 1, CONTENT.length],
       [65_535, 65_537],
     ])('reads [%i, %i)', async (start, end) => {
-      const read = await buffer(await under.parts.open(resource, { start, end }, signal));
+      const read = await buffer(await found.open({ start, end }, signal));
       expect(read.equals(CONTENT.subarray(start, end))).toBe(true);
     });
 
-    it('says so when there is nothing to open', async () => {
-      const opening = under.parts.open({ ...resource, name: 'missing.onnx' }, { start: 0, end: 1 }, signal);
-      await expect(opening).rejects.toMatchObject({ code: 'cdn.missing' });
+    it('is in the same state for as long as nobody replaces it, and in another afterwards', async () => {
+      expect((await under.parts.find(resource, signal))?.state).toBe(found.state);
+      const other = { ...resource, name: 'replaced.onnx' };
+      await under.put(other, CONTENT);
+      const before = await under.parts.find(other, signal);
+      await under.put(other, CONTENT.toReversed());
+      expect((await under.parts.find(other, signal))?.state).not.toBe(before?.state);
+    });
+
+    // Parts of two uploads in one answer would be garbage in the middle of a file.
+    it('reads nothing of a part that was replaced after it was found', async () => {
+      const other = { ...resource, name: 'raced.onnx' };
+      await under.put(other, CONTENT);
+      const before = await under.parts.find(other, signal);
+      await under.put(other, CONTENT.toReversed());
+      const reading = async (): Promise<Buffer> => buffer(await before!.open({ start: 0, end: 100 }, signal));
+      await expect(reading()).rejects.toMatchObject({ code: 'cdn.unavailable' });
     });
   });
 }

@@ -1,9 +1,10 @@
+import { hash } from 'node:crypto';
 import { Readable } from 'node:stream';
 
 import { type ByteRange, concatBytes, type ResourceName } from '@azaion/kernel';
 
 import { ResourceError } from '../errors.js';
-import { LegacyBigParts, LegacyBigSink, LegacySmallParts } from '../legacy/legacy-parts.js';
+import { type FoundBigPart, LegacyBigParts, LegacyBigSink, LegacySmallParts } from '../legacy/legacy-parts.js';
 
 /** Small parts in memory, as they are after the API's own key has been taken off. */
 export class InMemoryLegacySmallParts extends LegacySmallParts {
@@ -25,19 +26,41 @@ export class InMemoryLegacySmallParts extends LegacySmallParts {
 /** Big parts in memory; reading can break off. */
 export class InMemoryLegacyBigParts extends LegacyBigParts {
   readonly parts = new Map<string, Uint8Array>();
+  /** What writers said of the small parts that belong to them. */
+  readonly smallSha256s = new Map<string, string>();
+  /** SHA-256 of plaintexts that somebody left beside the parts. */
+  readonly plaintextSha256s = new Map<string, string>();
   /** Bytes after which every opened range breaks off. */
   breaksAfterBytes = Number.POSITIVE_INFINITY;
+  /** Nothing answers any more. */
+  isUnreachable = false;
+  /** How often a part was looked up. */
+  lookups = 0;
   /** How often a range was opened. */
   openings = 0;
 
-  override size(resource: ResourceName): Promise<number | undefined> {
-    return Promise.resolve(this.parts.get(keyOf(resource))?.length);
+  override find(resource: ResourceName): Promise<FoundBigPart | undefined> {
+    this.lookups += 1;
+    if (this.isUnreachable) return Promise.reject(unreachable());
+    const key = keyOf(resource);
+    const part = this.parts.get(key);
+    return Promise.resolve(
+      part && {
+        sizeBytes: part.length,
+        state: hash('sha256', part),
+        smallSha256: this.smallSha256s.get(key),
+        plaintextSha256: this.plaintextSha256s.get(key),
+        open: (range) => this.opened(key, part, range),
+      },
+    );
   }
 
-  override open(resource: ResourceName, { start, end }: ByteRange): Promise<Readable> {
+  private opened(key: string, part: Uint8Array, { start, end }: ByteRange): Promise<Readable> {
     this.openings += 1;
-    const part = this.parts.get(keyOf(resource));
-    if (part === undefined) return Promise.reject(new ResourceError('cdn.missing', 'There is no such part.'));
+    if (this.isUnreachable) return Promise.reject(unreachable());
+    if (!this.parts.has(key)) return Promise.reject(new ResourceError('cdn.missing', 'There is no such part.'));
+    if (this.parts.get(key) !== part)
+      return Promise.reject(new ResourceError('cdn.unavailable', 'The part was replaced meanwhile.'));
     const { breaksAfterBytes } = this;
     return Promise.resolve(
       Readable.from(
@@ -61,11 +84,16 @@ export class InMemoryLegacyBigSink extends LegacyBigSink {
     super();
   }
 
-  override async put(resource: ResourceName, content: AsyncIterable<Uint8Array>): Promise<void> {
+  override async put(resource: ResourceName, content: AsyncIterable<Uint8Array>, smallSha256: string): Promise<void> {
     const parts: Uint8Array[] = [];
     for await (const part of content) parts.push(new Uint8Array(part));
     this.bigs.parts.set(keyOf(resource), concatBytes(...parts));
+    this.bigs.smallSha256s.set(keyOf(resource), smallSha256);
   }
+}
+
+function unreachable(): ResourceError {
+  return new ResourceError('cdn.unavailable', 'Nothing answers.');
 }
 
 function keyOf({ folder, name }: ResourceName): string {
