@@ -1,6 +1,8 @@
 import { type ByteRange, wantedRange } from '@azaion/kernel';
 import { type OpenedResource, ResourceError } from '@azaion/split-resource';
 
+const WEAK = 'W/';
+
 /** What is served of an opened resource, whatever its format. */
 export interface ServableResource extends Pick<OpenedResource, 'etag' | 'read' | 'sha256' | 'verified'> {
   readonly statement: Pick<OpenedResource['statement'], 'totalBytes' | 'version'>;
@@ -42,7 +44,9 @@ export function wantedPart(headers: ConditionalHeaders, etag: string, totalBytes
   const known = headers['if-none-match'];
   if (known !== undefined && listsTag(known, etag)) return { kind: 'not-modified' };
   const ifRange = headers['if-range'];
-  if (headers.range === undefined || (ifRange !== undefined && ifRange !== etag)) return { kind: 'all' };
+  // RFC 9110 §13.1.5: a weak tag promises no equal bytes, so it never permits to go on with a part of them.
+  const isOther = ifRange !== undefined && (ifRange !== etag || etag.startsWith(WEAK));
+  if (headers.range === undefined || isOther) return { kind: 'all' };
   const range = wantedRange(headers.range, totalBytes);
   if (range === 'ignored') return { kind: 'all' };
   if (range === 'unsatisfiable')
@@ -52,9 +56,14 @@ export function wantedPart(headers: ConditionalHeaders, etag: string, totalBytes
   return { kind: 'range', range };
 }
 
+/** The weak comparison (RFC 9110 §8.8.3.2). */
 function listsTag(list: string, etag: string): boolean {
   return list.split(',').some((tag) => {
     const text = tag.trim();
-    return text === '*' || text === etag || text === `W/${etag}`;
+    return text === '*' || opaque(text) === opaque(etag);
   });
+}
+
+function opaque(tag: string): string {
+  return tag.startsWith(WEAK) ? tag.slice(WEAK.length) : tag;
 }
