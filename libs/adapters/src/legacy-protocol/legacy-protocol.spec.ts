@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import { type Duplex, Readable } from 'node:stream';
 
 import { type ResourceName, Secret } from '@azaion/kernel';
+import { type LegacyBigParts } from '@azaion/split-resource';
 import { describeLegacyBigParts } from '@azaion/split-resource/testing';
 import { type TempDirectory, tempDirectory } from '@azaion/testing';
 import fc from 'fast-check';
@@ -64,7 +65,7 @@ describe('a directory of the device', () => {
   const resource = { folder: 'models', name: 'x.onnx' };
   const { signal } = new AbortController();
   let directory: TempDirectory;
-  let parts: DirectoryLegacyParts;
+  let parts: LegacyBigParts;
   beforeAll(async () => {
     directory = await tempDirectory();
     parts = new DirectoryLegacyParts(directory.path);
