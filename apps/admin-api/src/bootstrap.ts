@@ -7,6 +7,7 @@ import { AuditChain } from './audit/audit-chain.js';
 import { type Background, repeat } from './background.js';
 import { type AdminConfig, listensOnLoopback, readAdminConfig } from './config.js';
 import { createAdminApi, prepareAdminApi } from './create-admin-api.js';
+import { AdminError } from './errors.js';
 import { type Infrastructure, openInfrastructure } from './infrastructure.js';
 import { TOKEN_KEY_INTERVAL_MS, TokenKeys } from './keys/token-keys.js';
 import { maintenanceCommands } from './maintenance.js';
@@ -85,9 +86,9 @@ function closeAfter(app: NestFastifyApplication, infrastructure: Infrastructure,
     inBackground('AuditChain', () => app.get(AuditChain).link(), AUDIT_INTERVAL_MS),
   ];
   const verifying = new Logger('Verifier');
-  const verifier = new VerifierLoop(app.get(VerifyVersions), (error) =>
-    verifying.warn(`A version could not be checked: ${codeOf(error)}. It is tried again.`),
-  );
+  const verifier = new VerifierLoop(app.get(VerifyVersions), (error) => {
+    if (!isOutage(error)) verifying.warn(`A version could not be checked: ${codeOf(error)}. It is tried again.`);
+  });
   if (config.verifier) verifier.start();
   app
     .getHttpAdapter()
@@ -101,7 +102,14 @@ function closeAfter(app: NestFastifyApplication, infrastructure: Infrastructure,
 
 function inBackground(name: string, work: () => Promise<unknown>, pauseMs: number): Background {
   const logger = new Logger(name);
-  return repeat(work, pauseMs, (error) => logger.warn(`A round failed: ${codeOf(error)}.`));
+  return repeat(work, pauseMs, (error) => {
+    if (!isOutage(error)) logger.warn(`A round failed: ${codeOf(error)}.`);
+  });
+}
+
+/** Of an outage of the database the log tells once, not with every round. */
+function isOutage(error: unknown): boolean {
+  return error instanceof AdminError && error.code === 'database.unavailable';
 }
 
 function localUrl(app: NestFastifyApplication): string {

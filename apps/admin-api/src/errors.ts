@@ -31,6 +31,7 @@ export const ADMIN_ERRORS = {
   'archive.of-another': 'caller',
   'token-key.rotating': 'operator',
   'hashing.busy': 'operator', // more logins at once than this machine can hash
+  'database.unavailable': 'operator', // PostgreSQL does not answer, is starting, or has no connection left
 } as const satisfies Record<string, Culprit>;
 
 /** Codes of the Admin API. */

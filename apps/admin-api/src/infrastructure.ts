@@ -13,6 +13,7 @@ import { type AdminConfig, isProduction } from './config.js';
 import { type OfflineRoot } from './keys/statement-authority.js';
 import { type ConnectionSettings, Database } from './persistence/database.js';
 import { EmbeddedPostgres } from './persistence/embedded-postgres.js';
+import { Outages } from './persistence/outages.js';
 import { SERVICE_ROLE } from './persistence/service-role.js';
 
 /** What the application stands on, opened and ready. */
@@ -60,6 +61,11 @@ export async function openInfrastructure(
   const owner = config.databaseMigrationUrl;
   const database = new Database(connection, {
     onLostConnection: (code) => logger.warn(`A connection was lost while idle (${code}).`),
+    outages: new Outages(clock, {
+      began: (reason) =>
+        logger.warn(`The database cannot be used (${reason}): requests that need it get 503 until it can.`),
+      ended: (durationMs) => logger.log(`The database can be used again after ${Math.ceil(durationMs / 1000)} s.`),
+    }),
     role: SERVICE_ROLE,
     connections: config.databaseConnections,
   });

@@ -26,7 +26,7 @@ export class Metrics {
   /**
    * Something that goes up and down.
    *
-   * @param read - Asked at every scrape; it sets the value, and must be quick.
+   * @param read - Asked at every scrape; it sets the value, and must be quick. When it fails the metric has no value.
    */
   gauge<Label extends string = never>(
     { name, help, labels = [] }: MetricDescription<Label>,
@@ -40,8 +40,14 @@ export class Metrics {
       ...(read === undefined
         ? {}
         : {
-            collect(): void | Promise<void> {
-              return read(this);
+            async collect(): Promise<void> {
+              try {
+                await read(this);
+              } catch {
+                // What is not known must not take the other metrics away, nor look as it did before.
+                this.reset();
+                if (labels.length === 0) this.set(NaN);
+              }
             },
           }),
     });

@@ -18,8 +18,10 @@ export interface PostgresServer {
   url(database?: string): string;
   /** Runs one of PostgreSQL's client programs (`psql`, `pg_dump`, `createdb` …) against the server. @returns What it printed. @throws Error when it fails. */
   client(program: string, args: readonly string[]): Promise<string>;
-  /** Stops the server at once, as a crash does, and starts it again on its data. */
+  /** Ends the server at once, as a crash does: its clients' connections break. */
   crash(): Promise<void>;
+  /** Starts it again on its data, where it recovers first; resolves when it answers. */
+  restart(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -80,6 +82,8 @@ export async function startPostgres(): Promise<PostgresServer> {
     crash: async () => {
       server.kill('SIGQUIT');
       await server.ended;
+    },
+    restart: async () => {
       server = await start();
     },
     stop: async () => {

@@ -34,6 +34,7 @@ const ADMIN_PROBLEMS: Readonly<Record<AdminErrorCode, ProblemSpec>> = {
   'archive.of-another': { status: 409, title: 'Archive exists' },
   'token-key.rotating': { status: 409, title: 'Rotation under way' },
   'hashing.busy': { status: 503, title: 'Too busy' },
+  'database.unavailable': { status: 503, title: 'Not available' },
 };
 
 /** The Admin API's part of the problem documents: its own codes, and the numbers that older clients read. */

@@ -40,6 +40,7 @@ export class TrustedStatements {
     const [header = ''] = version.statement.split('.', 1);
     if (headers.includes(header)) return version.statement;
     await this.signAnew(version).catch((cause: unknown) => {
+      if (!(cause instanceof CryptoError)) throw cause;
       throw new Error('a stored statement cannot be signed anew', { cause }); // the fault of this service, never of its caller
     });
     const { statement } = await this.database.queries

@@ -1,4 +1,4 @@
-import { Kysely, PostgresDialect, type Transaction } from 'kysely';
+import { Kysely, PostgresDialect, type PostgresPool, type PostgresPoolClient, type Transaction } from 'kysely';
 import { Migrator } from 'kysely/migration';
 import pg from 'pg';
 
@@ -20,8 +20,10 @@ import { fleet } from './migrations/0030-fleet.js';
 import { recordedLogins } from './migrations/0031-recorded-logins.js';
 import { attestation } from './migrations/0050-attestation.js';
 import { referenceBootStates } from './migrations/0051-reference-boot-states.js';
+import { type Outages } from './outages.js';
 import { type Schema } from './schema.js';
 import { grantServiceRole, type SERVICE_ROLE } from './service-role.js';
+import { isOfServer, reasonOf, unavailable } from './unavailable.js';
 
 /** The database, or one transaction on it. */
 export type Queries = Kysely<Schema> | Transaction<Schema>;
@@ -60,11 +62,16 @@ export interface DatabaseOptions {
   readonly onLostConnection?: (code: string) => void;
   /** What every connection may do; whatever the login may unless given. */
   readonly role?: typeof SERVICE_ROLE;
-  /** Connections at most; 4 unless given. Who finds all of them busy waits for ten seconds, then fails. */
+  /** Told of every statement that the database did not take, and of those that it did. */
+  readonly outages?: Outages;
+  /** Connections at most; 4 unless given. */
   readonly connections?: number;
+  /** Who finds all connections busy, or gets no new one, waits for so long and then fails; ten seconds unless given. */
+  readonly connectionWaitMs?: number;
 }
 
 const FEW_CONNECTIONS = 4;
+const CONNECTION_WAIT_MS = 10_000;
 
 /** Connections of a pool at one moment. */
 export interface PoolState {
@@ -74,17 +81,21 @@ export interface PoolState {
   readonly waiting: number;
 }
 
-/** The Admin API's PostgreSQL. */
+/** The Admin API's PostgreSQL. Whatever is asked of it while it cannot be used fails with AdminError `database.unavailable`. */
 export class Database {
   readonly queries: Kysely<Schema>;
 
   private readonly pool: pg.Pool;
+  private readonly outages: Outages | undefined;
 
-  constructor(settings: ConnectionSettings, { onLostConnection, role, connections }: DatabaseOptions = {}) {
+  constructor(
+    settings: ConnectionSettings,
+    { onLostConnection, outages, role, connections, connectionWaitMs }: DatabaseOptions = {},
+  ) {
     const pool = new pg.Pool({
       ...settings,
       max: connections ?? FEW_CONNECTIONS,
-      connectionTimeoutMillis: 10_000,
+      connectionTimeoutMillis: connectionWaitMs ?? CONNECTION_WAIT_MS,
       statement_timeout: MAX_WAIT_MS,
       idle_in_transaction_session_timeout: MAX_WAIT_MS,
       // eslint-disable-next-line @typescript-eslint/no-misused-promises -- the pool waits for it; only its types do not say so
@@ -97,8 +108,11 @@ export class Database {
     });
     // A connection that breaks while idle is replaced by the pool; without a listener it would end the process.
     pool.on('error', (error) => onLostConnection?.(codeOf(error)));
+    // One that breaks between two statements of a transaction, too: the next of them fails.
+    pool.on('connect', (client) => client.on('error', () => undefined));
     this.pool = pool;
-    this.queries = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
+    this.outages = outages;
+    this.queries = new Kysely<Schema>({ dialect: new PostgresDialect({ pool: this.watched() }) });
   }
 
   /** Runs a statement by itself, on any connection. */
@@ -106,7 +120,12 @@ export class Database {
     { name, text }: PreparedStatement,
     values: readonly unknown[],
   ): Promise<readonly Row[]> {
-    return (await this.pool.query<Row & pg.QueryResultRow>({ name, text, values: [...values] })).rows;
+    const client = await this.connected();
+    try {
+      return (await this.answered(client.query<Row & pg.QueryResultRow>({ name, text, values: [...values] }))).rows;
+    } finally {
+      client.release();
+    }
   }
 
   /** Runs a use case in one transaction; it is rolled back when the function throws. */
@@ -167,6 +186,42 @@ export class Database {
   /** Ends all connections. */
   async close(): Promise<void> {
     await this.queries.destroy();
+  }
+
+  /** The pool as the query builder sees it: what fails because of the database, not of the statement, is told apart. */
+  private watched(): PostgresPool {
+    return {
+      options: this.pool.options,
+      end: () => this.pool.end(),
+      connect: async () => {
+        const client = await this.connected();
+        return {
+          query: (text: string, values: readonly unknown[]) => this.answered(client.query(text, [...values])),
+          release: (destroy?: boolean) => client.release(destroy),
+        } as unknown as PostgresPoolClient; // no answer is read through a cursor here
+      },
+    };
+  }
+
+  /** Whatever keeps a connection from being made, no statement is at fault. */
+  private connected(): Promise<pg.PoolClient> {
+    return this.pool.connect().catch((cause: unknown) => this.outage(cause));
+  }
+
+  private async answered<T>(answer: Promise<T>): Promise<T> {
+    try {
+      const result = await answer;
+      this.outages?.succeeded();
+      return result;
+    } catch (error) {
+      if (isOfServer(error)) return this.outage(error);
+      throw error;
+    }
+  }
+
+  private outage(cause: unknown): never {
+    this.outages?.failed(reasonOf(cause));
+    throw unavailable(cause);
   }
 }
 
