@@ -1,6 +1,8 @@
-import { createHmac, hash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 import { utf8 } from '@azaion/kernel';
+
+import { hmacSha256 } from './primitives.js';
 
 /** Length of a chunk's public id. */
 export const CHUNK_ID_BYTES = 16;
@@ -23,15 +25,15 @@ export function chunkHash(plaintext: Uint8Array): Buffer {
  * @param h - {@link chunkHash} of the plaintext.
  */
 export function deriveChunkKey(domainKey: Uint8Array, h: Uint8Array): Buffer {
-  return createHmac('sha256', domainKey).update(KEY_LABEL).update(h).digest();
+  return hmacSha256(domainKey, KEY_LABEL, h);
 }
 
 /** The public name of a chunk in its dedup domain: `HMAC-SHA-256(K, "azaion-v2-id" ‖ 0 ‖ h)[0..16]`. It reveals nothing without `K`. */
 export function deriveChunkId(domainKey: Uint8Array, h: Uint8Array): Buffer {
-  return createHmac('sha256', domainKey).update(ID_LABEL).update(h).digest().subarray(0, CHUNK_ID_BYTES);
+  return hmacSha256(domainKey, ID_LABEL, h).subarray(0, CHUNK_ID_BYTES);
 }
 
 /** The key of the dedup domain in which one device publishes: it never learns the folder's main key. */
 export function deriveDeviceDomainKey(deviceRootKey: Uint8Array, deviceId: string): Buffer {
-  return createHmac('sha256', deviceRootKey).update(utf8(deviceId)).digest();
+  return hmacSha256(deviceRootKey, utf8(deviceId));
 }

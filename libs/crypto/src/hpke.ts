@@ -1,12 +1,4 @@
-import {
-  createCipheriv,
-  createDecipheriv,
-  createECDH,
-  createHmac,
-  type ECDH,
-  hkdfSync,
-  type webcrypto,
-} from 'node:crypto';
+import { createECDH, type ECDH, type webcrypto } from 'node:crypto';
 
 import { Aes256Gcm, CipherSuite, DhkemP256HkdfSha256, HkdfSha256, type RecipientContextParams } from '@hpke/core';
 
@@ -14,11 +6,11 @@ import { concatBytes, utf8 } from '@azaion/kernel';
 
 import { CryptoError } from './errors.js';
 import { type EcdhP256, P256_POINT_BYTES } from './p256.js';
+import { GCM_TAG_BYTES, gcmOpenInto, gcmSeal, hkdfSha256, hmacSha256, wipe } from './primitives.js';
 
 const INFO = utf8('azaion-grant-v2');
 const CURVE = 'prime256v1'; // OpenSSL's name of P-256
 const UNCOMPRESSED = 4;
-const TAG_BYTES = 16;
 /** Stands for the recipient's key where the KEM has its point already. */
 const KNOWN_TO_KEM = {} as webcrypto.CryptoKey;
 
@@ -93,11 +85,11 @@ function bytesOf(bytes: Bytes): Uint8Array {
 class PlatformHkdf extends HkdfSha256 {
   override async extract(salt: Bytes, ikm: Bytes): Promise<ArrayBuffer> {
     const key = salt.byteLength === 0 ? new Uint8Array(this.hashSize) : bytesOf(salt);
-    return Promise.resolve(toArrayBuffer(createHmac('sha256', key).update(bytesOf(ikm)).digest()));
+    return Promise.resolve(toArrayBuffer(hmacSha256(key, bytesOf(ikm))));
   }
 
   override async extractAndExpand(salt: Bytes, ikm: Bytes, info: Bytes, len: number): Promise<ArrayBuffer> {
-    return Promise.resolve(hkdfSync('sha256', bytesOf(ikm), bytesOf(salt), bytesOf(info), len));
+    return Promise.resolve(toArrayBuffer(hkdfSha256(bytesOf(ikm), bytesOf(salt), bytesOf(info), len)));
   }
 }
 
@@ -107,24 +99,13 @@ class PlatformAes256Gcm extends Aes256Gcm {
     const secret = bytesOf(key);
     return {
       seal: async (iv, data, aad) => {
-        const cipher = createCipheriv('aes-256-gcm', secret, bytesOf(iv)).setAAD(bytesOf(aad));
-        const sealed = concatBytes(cipher.update(bytesOf(data)), cipher.final(), cipher.getAuthTag());
-        return Promise.resolve(toArrayBuffer(sealed));
+        return Promise.resolve(toArrayBuffer(gcmSeal(secret, bytesOf(iv), bytesOf(aad), bytesOf(data))));
       },
       open: async (iv, data, aad) => {
         const sealed = bytesOf(data);
-        const tagAt = sealed.length - TAG_BYTES;
-        if (tagAt < 0) throw new RangeError('shorter than a tag');
-        const decipher = createDecipheriv('aes-256-gcm', secret, bytesOf(iv), { authTagLength: TAG_BYTES });
-        decipher.setAAD(bytesOf(aad)).setAuthTag(sealed.subarray(tagAt));
-        const opened = new Uint8Array(tagAt);
-        const unproven = decipher.update(sealed.subarray(0, tagAt));
-        try {
-          decipher.final(); // has no bytes of its own in this mode
-          opened.set(unproven);
-        } finally {
-          unproven.fill(0);
-        }
+        if (sealed.length < GCM_TAG_BYTES) throw new RangeError('shorter than a tag');
+        const opened = new Uint8Array(sealed.length - GCM_TAG_BYTES);
+        gcmOpenInto(secret, bytesOf(iv), bytesOf(aad), sealed, opened, wipe);
         return Promise.resolve(opened.buffer);
       },
     };
@@ -204,7 +185,7 @@ function extractAndExpand(
   const ikm = kdf.buildLabeledIkm(utf8('eae_prk'), dh);
   const info = kdf.buildLabeledInfo(utf8('shared_secret'), kemContext, secretSize);
   try {
-    return hkdfSync('sha256', ikm, new Uint8Array(0), info, secretSize);
+    return toArrayBuffer(hkdfSha256(bytesOf(ikm), new Uint8Array(0), bytesOf(info), secretSize));
   } finally {
     bytesOf(ikm).fill(0);
   }

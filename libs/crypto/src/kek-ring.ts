@@ -1,9 +1,10 @@
-import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 
 import { concatBytes, equalBytes, toHex, utf8 } from '@azaion/kernel';
 
 import { CryptoError } from './errors.js';
 import { type KeyPurpose, KeyVault } from './key-vault.js';
+import { GCM_NONCE_BYTES, GCM_TAG_BYTES, gcmOpen, gcmSeal, hkdfSha256 } from './primitives.js';
 
 /** Length of a key-encryption key. */
 export const KEK_BYTES = 32;
@@ -12,12 +13,10 @@ export const MAX_KEKS = 16;
 
 const FORMAT_VERSION = 1;
 const KEK_ID_BYTES = 8;
-const NONCE_BYTES = 12;
-const TAG_BYTES = 16;
 const NONCE_AT = 1 + KEK_ID_BYTES;
-const SECRET_AT = NONCE_AT + NONCE_BYTES;
+const SECRET_AT = NONCE_AT + GCM_NONCE_BYTES;
 /** Bytes a wrapped secret has beside the secret: version, KEK id, nonce, tag. */
-export const WRAP_OVERHEAD_BYTES = SECRET_AT + TAG_BYTES;
+export const WRAP_OVERHEAD_BYTES = SECRET_AT + GCM_TAG_BYTES;
 /** Bytes at the beginning of a wrapped secret that name its key: version, KEK id. */
 export const WRAP_PREFIX_BYTES = NONCE_AT;
 
@@ -80,12 +79,10 @@ export class KekRing extends KeyVault {
 
   private wrapNow(purpose: KeyPurpose, rowId: string, secret: Uint8Array): Uint8Array {
     const { id, key } = this.#current;
-    const nonce = randomBytes(NONCE_BYTES);
+    const nonce = randomBytes(GCM_NONCE_BYTES);
     return withSubkey(key, purpose, (subkey) => {
-      const cipher = createCipheriv('aes-256-gcm', subkey, nonce);
-      cipher.setAAD(associatedData(purpose, id, rowId));
-      const ciphertext = concatBytes(cipher.update(secret), cipher.final());
-      return concatBytes(Uint8Array.of(FORMAT_VERSION), id, nonce, ciphertext, cipher.getAuthTag());
+      const sealed = gcmSeal(subkey, nonce, associatedData(purpose, id, rowId), secret);
+      return concatBytes(Uint8Array.of(FORMAT_VERSION), id, nonce, sealed);
     });
   }
 
@@ -98,26 +95,19 @@ export class KekRing extends KeyVault {
         `A stored key was wrapped under the key-encryption key ${toHex(wrapped.subarray(1, NONCE_AT))}, which is not in the key file: put it back below the current one.`,
       );
     return withSubkey(kek.key, purpose, (subkey) => {
-      const tagAt = wrapped.length - TAG_BYTES;
-      const decipher = createDecipheriv('aes-256-gcm', subkey, wrapped.subarray(NONCE_AT, SECRET_AT), {
-        authTagLength: TAG_BYTES,
-      });
-      decipher.setAAD(associatedData(purpose, kek.id, rowId));
-      decipher.setAuthTag(wrapped.subarray(tagAt));
-      const secret = decipher.update(wrapped.subarray(SECRET_AT, tagAt));
+      const aad = associatedData(purpose, kek.id, rowId);
       try {
-        decipher.final();
+        const secret = gcmOpen(subkey, wrapped.subarray(NONCE_AT, SECRET_AT), aad, wrapped.subarray(SECRET_AT));
+        return new Uint8Array(secret.buffer, secret.byteOffset, secret.length);
       } catch (cause) {
-        secret.fill(0);
         throw invalid(cause);
       }
-      return new Uint8Array(secret);
     });
   }
 }
 
 function derive(kek: Uint8Array, label: string, purpose: string, sizeBytes: number): Uint8Array {
-  return new Uint8Array(hkdfSync('sha256', kek, new Uint8Array(0), utf8(`${label}\0${purpose}`), sizeBytes));
+  return hkdfSha256(kek, new Uint8Array(0), utf8(`${label}\0${purpose}`), sizeBytes);
 }
 
 function withSubkey<T>(kek: Uint8Array, purpose: KeyPurpose, use: (subkey: Uint8Array) => T): T {

@@ -1,20 +1,17 @@
-import { createCipheriv, createDecipheriv, createSecretKey, hash, randomBytes } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
 import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 
 import { equalBytes, releaseBytes, u32be, utf8 } from '@azaion/kernel';
 
 import { CryptoError } from './errors.js';
+import { GCM_NONCE_BYTES, GCM_TAG_BYTES, gcmOpenInto, gcmSealInto } from './primitives.js';
 import { isSingleZstdFrame } from './zstd-frame.js';
 
 /** The largest plaintext of a chunk: the chunker's maximum, and the bound for everything a reader allocates. */
 export const MAX_CHUNK_BYTES = 512 * 1024;
-const PAYLOAD_AT = 1 + 12; // codec, nonce
-const TAG_BYTES = 16;
+const PAYLOAD_AT = 1 + GCM_NONCE_BYTES; // codec, nonce
 /** Bytes a sealed chunk has beside its payload: codec, nonce, tag. */
-export const CHUNK_OVERHEAD_BYTES = PAYLOAD_AT + TAG_BYTES;
-
-/** How much is encrypted or decrypted at once: pieces that stay in the cache of a core and that the allocator has at hand. */
-const STEP_BYTES = 64 * 1024;
+export const CHUNK_OVERHEAD_BYTES = PAYLOAD_AT + GCM_TAG_BYTES;
 
 const CODEC_STORED = 0;
 const CODEC_ZSTD = 1;
@@ -49,19 +46,11 @@ export function sealChunk(plaintext: Uint8Array, secrets: ChunkSecrets, into?: U
   const compressed = compressIfWorthwhile(plaintext);
   const codec = compressed ? CODEC_ZSTD : CODEC_STORED;
   const payload = compressed ?? plaintext;
-  const nonce = randomBytes(12);
-  const cipher = createCipheriv('aes-256-gcm', createSecretKey(secrets.key), nonce);
-  cipher.setAAD(associatedData(codec, secrets));
+  const nonce = randomBytes(GCM_NONCE_BYTES);
   const sealed = roomFor(payload.length + CHUNK_OVERHEAD_BYTES, into);
   sealed[0] = codec;
   nonce.copy(sealed, 1);
-  for (let at = 0; at < payload.length; at += STEP_BYTES) {
-    const piece = cipher.update(payload.subarray(at, at + STEP_BYTES));
-    piece.copy(sealed, PAYLOAD_AT + at);
-    releaseBytes(piece);
-  }
-  cipher.final();
-  cipher.getAuthTag().copy(sealed, PAYLOAD_AT + payload.length);
+  gcmSealInto(secrets.key, nonce, associatedData(codec, secrets), payload, sealed.subarray(PAYLOAD_AT));
   return sealed;
 }
 
@@ -110,22 +99,11 @@ function decrypt(sealed: Uint8Array, secrets: ChunkSecrets, target: Uint8Array):
   }
   const codec = sealed[0] ?? 0xff;
   const payloadBytes = sealed.length - CHUNK_OVERHEAD_BYTES;
-  const end = PAYLOAD_AT + payloadBytes;
-  // As a key object: bytes cost Node several times as much.
-  const decipher = createDecipheriv('aes-256-gcm', createSecretKey(secrets.key), sealed.subarray(1, PAYLOAD_AT), {
-    authTagLength: TAG_BYTES,
-  });
-  decipher.setAAD(associatedData(codec, secrets));
-  decipher.setAuthTag(sealed.subarray(end));
   const packed = codec === CODEC_STORED ? undefined : Buffer.allocUnsafeSlow(payloadBytes);
-  const payload = packed ?? target;
-  for (let at = 0; at < payloadBytes; at += STEP_BYTES) {
-    const piece = decipher.update(sealed.subarray(PAYLOAD_AT + at, Math.min(end, PAYLOAD_AT + at + STEP_BYTES)));
-    payload.set(piece, at);
-    releaseBytes(piece);
-  }
+  const payload = packed ?? target.subarray(0, payloadBytes);
+  const aad = associatedData(codec, secrets);
   try {
-    decipher.final();
+    gcmOpenInto(secrets.key, sealed.subarray(1, PAYLOAD_AT), aad, sealed.subarray(PAYLOAD_AT), payload);
   } catch (cause) {
     throw invalidChunk(cause);
   }

@@ -1,9 +1,10 @@
-import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 
 import { concatBytes, u32be, utf8 } from '@azaion/kernel';
 
 import { KEY_BYTES } from './chunk-keys.js';
 import { CryptoError } from './errors.js';
+import { GCM_NONCE_BYTES, GCM_TAG_BYTES, gcmOpen, gcmSeal, hkdfSha256 } from './primitives.js';
 
 /** The parts of a recipe, with the number each has inside the format. */
 export const SEGMENT_KINDS = { root: 0, chunks: 1, packs: 2 } as const;
@@ -29,7 +30,7 @@ export interface SegmentPlace {
 /** The version in the place of a publisher's draft segments: the final number is known only at the commit, where they are sealed anew (ADR 0003). */
 export const DRAFT_VERSION = 0;
 /** Bytes a sealed segment has beside its content: nonce and tag. */
-export const SEGMENT_OVERHEAD_BYTES = 12 + 16;
+export const SEGMENT_OVERHEAD_BYTES = GCM_NONCE_BYTES + GCM_TAG_BYTES;
 
 /** A fresh `recipeKey`. */
 export function newRecipeKey(): Buffer {
@@ -42,10 +43,8 @@ export function newRecipeKey(): Buffer {
  * @throws RangeError for ids of another length, or numbers that are not unsigned 32-bit integers.
  */
 export function sealSegment(content: Uint8Array, recipeKey: Uint8Array, place: SegmentPlace): Buffer {
-  const nonce = randomBytes(12);
-  const cipher = createCipheriv('aes-256-gcm', segmentKey(recipeKey, place), nonce);
-  cipher.setAAD(associatedData(place));
-  return Buffer.concat([nonce, cipher.update(content), cipher.final(), cipher.getAuthTag()]);
+  const nonce = randomBytes(GCM_NONCE_BYTES);
+  return Buffer.concat([nonce, gcmSeal(segmentKey(recipeKey, place), nonce, associatedData(place), content)]);
 }
 
 /**
@@ -58,24 +57,17 @@ export function sealSegment(content: Uint8Array, recipeKey: Uint8Array, place: S
 export function openSegment(sealed: Uint8Array, recipeKey: Uint8Array, place: SegmentPlace): Buffer {
   if (sealed.length < SEGMENT_OVERHEAD_BYTES)
     throw new CryptoError('segment.invalid', 'A part of the recipe is too short.');
-  const end = sealed.length - 16;
-  const decipher = createDecipheriv('aes-256-gcm', segmentKey(recipeKey, place), sealed.subarray(0, 12), {
-    authTagLength: 16,
-  });
-  decipher.setAAD(associatedData(place));
-  decipher.setAuthTag(sealed.subarray(end));
-  const content = decipher.update(sealed.subarray(12, end));
+  const [key, aad] = [segmentKey(recipeKey, place), associatedData(place)];
   try {
-    decipher.final();
+    return gcmOpen(key, sealed.subarray(0, GCM_NONCE_BYTES), aad, sealed.subarray(GCM_NONCE_BYTES));
   } catch (cause) {
     throw new CryptoError('segment.invalid', 'A part of the recipe is damaged, forged or out of place.', { cause });
   }
-  return content;
 }
 
 function segmentKey(recipeKey: Uint8Array, place: SegmentPlace): Uint8Array {
   const info = concatBytes(utf8('azaion-v2-recipe\0'), Uint8Array.of(SEGMENT_KINDS[place.kind]), u32be(place.index));
-  return new Uint8Array(hkdfSync('sha256', recipeKey, new Uint8Array(0), info, KEY_BYTES));
+  return hkdfSha256(recipeKey, new Uint8Array(0), info, KEY_BYTES);
 }
 
 function associatedData(place: SegmentPlace): Uint8Array {
