@@ -1,8 +1,9 @@
 import { execFile } from 'node:child_process';
-import { copyFile, mkdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+import { connectToEmbeddedDatabase } from '@azaion/adapters/split-evidence';
 import { pseudoRandomBytes, tempDirectory } from '@azaion/testing';
 
 import { startSystem, type StartedSystem } from './started-system.js';
@@ -57,7 +58,7 @@ describe('azaion prove-split against a running Admin API', () => {
     const recovered = (kind: string): readonly boolean[] =>
       trials.filter((trial) => trial.kind === kind).map((trial) => trial.recovered > 0);
     expect(recovered('attack')).toEqual([false, false, false, false]);
-    expect(recovered('control')).toEqual([true, true]);
+    expect(recovered('control')).toEqual([true, true, true]);
   });
 
   it('is told where the stores are by the Admin API’s own settings, or by what a demo leaves, or says what to do', async () => {
@@ -78,6 +79,21 @@ describe('azaion prove-split against a running Admin API', () => {
       expect(await proveSplitIn(workspace.path, {})).toMatchObject({ ok: true });
     } finally {
       await workspace.remove();
+    }
+  });
+
+  it('fails when the KEK stands in a row of the database', async () => {
+    const kek = (await readFile(join(system.adminDataDir, 'keys', 'kek'), 'utf8')).trim();
+    const database = await connectToEmbeddedDatabase(system.adminDataDir);
+    const leaked = `/keys/kek ${kek}`;
+    try {
+      await database.query('insert into rate_limits (key, count, resets_at) values ($1, 1, now())', [leaked]);
+      const { ok, error } = await proveSplit('--data', system.adminDataDir);
+      expect([ok, error?.exitStatus]).toEqual([false, 6]);
+      expect(error?.message).toMatch(/the whole database, nothing else: RECOVERED from: .*(?:signing_keys|versions|service_secrets) /);
+    } finally {
+      await database.query('delete from rate_limits where key = $1', [leaked]);
+      await database.end();
     }
   });
 

@@ -75,7 +75,7 @@ export async function proveSplitOf(context: CommandContext, options: ProveSplitO
       heldBytes += totalBytes;
       return true;
     });
-    if (evidence.opened.length === 0)
+    if (evidence.opened.every(({ bytes }) => bytes === 0))
       throw usageFailure(
         'There is nothing published to attack.',
         'Publish something first, or name another --resource.',
@@ -86,7 +86,12 @@ export async function proveSplitOf(context: CommandContext, options: ProveSplitO
     await client.end();
     objects.close();
   }
-  const facts = { windows: proof.windows, surelyFoundBytes: proof.surelyFoundBytes, trials: proof.trials };
+  const facts = {
+    windows: proof.windows,
+    surelyFoundBytes: proof.surelyFoundBytes,
+    trials: proof.trials,
+    keysFrom: proof.keysFrom,
+  };
   if (!proof.ok)
     throw failure(
       'integrity',
@@ -157,8 +162,8 @@ async function assertThere(path: string, problem: string): Promise<void> {
 }
 
 /** Who has what, and what that gives away in either format. */
-function table({ trials, windows, surelyFoundBytes }: SplitProof): string[] {
-  const [legacy, everything] = trials.filter(({ kind }) => kind === 'control');
+function table({ trials, windows, surelyFoundBytes, keysFrom }: SplitProof): string[] {
+  const [legacy, everything, kek] = trials.filter(({ kind }) => kind === 'control');
   const attacks = trials.filter(({ kind }) => kind === 'attack');
   const rows = [
     ['who has', 'older format', 'sealed format', 'searched'],
@@ -169,6 +174,7 @@ function table({ trials, windows, surelyFoundBytes }: SplitProof): string[] {
       effort(trial),
     ]),
     ['both stores and the KEK', '–', everything?.detail ?? '', everything === undefined ? '' : effort(everything)],
+    ['the KEK, tried like any other key', '–', kek?.detail ?? '', kek === undefined ? '' : effort(kek)],
   ];
   const widths = [0, 1, 2, 3].map((column) => Math.max(...rows.map((row) => (row[column] ?? '').length)));
   const line = (row: readonly string[]): string =>
@@ -179,6 +185,7 @@ function table({ trials, windows, surelyFoundBytes }: SplitProof): string[] {
   const [head = [], ...body] = rows;
   return [
     `${windows.toLocaleString('en')} pieces of plaintext were searched for; every run of ${surelyFoundBytes} bytes is found.`,
+    `Keys were taken from all of the database, of what is public, and of objects of up to ${formatBytes(keysFrom.wholeObjectBytes)}; of longer objects from the first and last ${formatBytes(keysFrom.objectEdgeBytes)}.`,
     '',
     line(head),
     widths.map((width) => '-'.repeat(width)).join('  '),

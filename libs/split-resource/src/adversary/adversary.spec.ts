@@ -1,4 +1,4 @@
-import { createCipheriv, hkdfSync, randomBytes } from 'node:crypto';
+import { createCipheriv, createHmac, hkdfSync, randomBytes } from 'node:crypto';
 import { deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 
 import fc from 'fast-check';
@@ -85,6 +85,10 @@ describe('readings', () => {
     ['as it is', Buffer.concat([randomBytes(7), secret])],
     ['in hexadecimal', Buffer.from(`{"a":"${secret.toString('hex')}"}`)],
     ['in Base64', Buffer.from(`key=${secret.toString('base64')}`)],
+    ['in Base64 behind a stroke', Buffer.from(`/${secret.toString('base64')}`)],
+    ['in Base64 on which a word hangs', Buffer.from(`k-${secret.toString('base64url')}`)],
+    ['in Base64 at the end of a path', Buffer.from(`/ke/${secret.toString('base64')}`)],
+    ['in hexadecimal on which a word hangs', Buffer.from(`key-${secret.toString('hex')}`)],
     ['in base64url', Buffer.from(secret.toString('base64url'))],
     ['compressed with zstd', Buffer.concat([randomBytes(100), zstdCompressSync(secret)])],
     ['compressed with gzip', Buffer.concat([randomBytes(3), gzipSync(secret)])],
@@ -114,7 +118,7 @@ describe('tryKeys', () => {
       nonce,
       ciphertext: cipher.update(plaintext),
       knownPrefix: plaintext.subarray(0, 16),
-      info,
+      derivation: info === undefined ? undefined : { by: 'hkdf', input: info },
     };
   }
 
@@ -134,6 +138,17 @@ describe('tryKeys', () => {
     const keys = new CandidateKeys();
     keys.add(key);
     expect(tryKeys(keys, [target(key, Buffer.from('info'))]).opened).toEqual(['segment']);
+  });
+
+  it('opens what is sealed under the HMAC of a guess by a stored key', () => {
+    const guess = randomBytes(46);
+    const gives = createHmac('sha256', key).update(guess).digest();
+    const keys = new CandidateKeys();
+    keys.add(key);
+    const opened = (input: Uint8Array): readonly string[] =>
+      tryKeys(keys, [{ ...target(gives), derivation: { by: 'hmac', input, gives } }]).opened;
+    expect(opened(guess)).toEqual(['chunk']);
+    expect(opened(randomBytes(46))).toEqual([]);
   });
 
   it('opens what a passphrase opens', () => {

@@ -7,3 +7,4 @@ export {
 } from './prove-split.js';
 export { type OpenedVersion, openWithEverything } from './sealed-control.js';
 export { type StoredBytes } from './stored-bytes.js';
+export { type WrappedSecret } from './wrapped-secret.js';

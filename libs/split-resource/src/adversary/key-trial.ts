@@ -9,9 +9,14 @@ export interface SealedTarget {
   readonly ciphertext: Uint8Array;
   /** The first bytes of what is sealed, 16 at most. */
   readonly knownPrefix: Uint8Array;
-  /** `undefined`: the candidate is the key itself; else the key is derived from it by HKDF-SHA-256 with this `info`. */
-  readonly info: Uint8Array | undefined;
+  /** How the key comes from a candidate; `undefined`: it is the candidate itself. */
+  readonly derivation: KeyDerivation | undefined;
 }
+
+/** HKDF-SHA-256 without salt and with this `info`; or HMAC-SHA-256 of this message, which gives this key when it is the right candidate. */
+export type KeyDerivation =
+  | { readonly by: 'hkdf'; readonly input: Uint8Array }
+  | { readonly by: 'hmac'; readonly input: Uint8Array; readonly gives: Uint8Array };
 
 /** What trying keys came to. */
 export interface KeyTrial {
@@ -29,14 +34,21 @@ const HASH_BLOCK_BYTES = 64;
  * is not needed by somebody who only wants to read.
  */
 export function tryKeys(keys: Iterable<Buffer>, targets: readonly SealedTarget[]): KeyTrial {
-  const groups = groupByInfo(targets);
+  const groups = groupByDerivation(targets);
   const opened = new Set<string>();
   let trials = 0;
-  const derives = groups.some(({ info }) => info !== undefined);
+  const extracts = groups.some(({ derivation }) => derivation?.by === 'hkdf');
   for (const key of keys) {
-    const extracted = derives ? hmac(NO_SALT, key) : key;
+    const extracted = extracts ? hmac(NO_SALT, key) : key;
     for (const group of groups) {
-      const derived = group.info === undefined ? key : expand(extracted, group.info);
+      const { derivation } = group;
+      if (derivation?.by === 'hmac') {
+        trials += 1;
+        if (hmac(key, derivation.input).equals(derivation.gives))
+          group.targets.forEach(({ where }) => opened.add(where));
+        continue;
+      }
+      const derived = derivation === undefined ? key : expand(extracted, derivation.input);
       const cipher = createCipheriv('aes-256-ecb', derived, null).setAutoPadding(false);
       const stream = cipher.update(group.counters);
       trials += group.targets.length;
@@ -51,6 +63,11 @@ export function tryKeys(keys: Iterable<Buffer>, targets: readonly SealedTarget[]
 }
 
 const NO_SALT = new Uint8Array(32);
+
+/** HKDF-SHA-256 (RFC 5869) without salt, for one block. */
+export function hkdf(key: Uint8Array, info: Uint8Array): Buffer {
+  return expand(hmac(NO_SALT, key), info);
+}
 
 /** The second step of HKDF (RFC 5869) for one block: `hkdfSync` would repeat the first step for each `info`. */
 function expand(extracted: Uint8Array, info: Uint8Array): Buffer {
@@ -71,7 +88,7 @@ function hmac(key: Uint8Array, message: Uint8Array): Buffer {
 }
 
 interface TargetGroup {
-  readonly info: Uint8Array | undefined;
+  readonly derivation: KeyDerivation | undefined;
   readonly targets: readonly SealedTarget[];
   /** The first counter block of each target. */
   readonly counters: Buffer;
@@ -79,14 +96,16 @@ interface TargetGroup {
   readonly expected: Int32Array;
 }
 
-function groupByInfo(targets: readonly SealedTarget[]): TargetGroup[] {
-  const byInfo = new Map<string, SealedTarget[]>();
+function groupByDerivation(targets: readonly SealedTarget[]): TargetGroup[] {
+  const groups = new Map<string, SealedTarget[]>();
   for (const target of targets) {
-    const info = target.info === undefined ? '' : Buffer.from(target.info).toString('hex');
-    byInfo.set(info, [...(byInfo.get(info) ?? []), target]);
+    const name = target.derivation === undefined ? '' : `${target.derivation.by} ${hex(target.derivation.input)}`;
+    const group = groups.get(name) ?? [];
+    group.push(target);
+    groups.set(name, group);
   }
-  return [...byInfo.values()].map((group) => ({
-    info: group[0]?.info,
+  return [...groups.values()].map((group) => ({
+    derivation: group[0]?.derivation,
     targets: group,
     counters: Buffer.concat(group.flatMap(({ nonce }) => [nonce, Uint8Array.of(0, 0, 0, 2)])),
     expected: Int32Array.from(
@@ -100,4 +119,8 @@ function startsAsKnown({ nonce, ciphertext, knownPrefix }: SealedTarget, key: Ui
   const counter = Buffer.concat([nonce, Uint8Array.of(0, 0, 0, 2)]);
   const start = createDecipheriv('aes-256-ctr', key, counter).update(ciphertext.subarray(0, BLOCK_BYTES));
   return start.subarray(0, knownPrefix.length).equals(knownPrefix);
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex');
 }

@@ -1,13 +1,14 @@
 import { hash, randomBytes } from 'node:crypto';
 import { zstdCompressSync } from 'node:zlib';
 
-import { chunkHash, deriveChunkKey, newRecipeKey, sealChunk } from '@azaion/crypto';
+import { chunkHash, deriveChunkKey, type KeyPurpose, KekRing, newRecipeKey, sealChunk } from '@azaion/crypto';
 import { CHUNKING } from '../chunker.js';
 import { RecipeBuilder } from '../recipe/recipe-builder.js';
 
 import { proveSplit, type SplitEvidence, type SplitProof } from './prove-split.js';
 import { openWithEverything } from './sealed-control.js';
 import { type StoredBytes } from './stored-bytes.js';
+import { type WrappedSecret } from './wrapped-secret.js';
 
 const PLACE = {
   folderId: '11111111-1111-4111-8111-111111111111',
@@ -16,6 +17,10 @@ const PLACE = {
 };
 const PACK_ID = 'ab'.repeat(16);
 const CHUNK_BYTES = 50_000;
+const CDN = 'the whole CDN and what is public, nothing else';
+const DATABASE = 'the whole database, nothing else';
+const BOTH = 'both stores without the KEK';
+const WITHOUT_CDN = 'database and KEK without the CDN';
 
 async function* stored(...items: StoredBytes[]): AsyncGenerator<StoredBytes> {
   for (const item of items) yield await Promise.resolve(item);
@@ -25,7 +30,10 @@ interface Published {
   readonly evidence: SplitEvidence;
   readonly plaintext: Buffer;
   readonly chunkKey: Buffer;
+  readonly chunkKeys: readonly Buffer[];
   readonly recipeKey: Buffer;
+  readonly domainKey: Buffer;
+  readonly kek: Buffer;
 }
 
 /** Both stores as one publish leaves them, made with the parts of the real format: three chunks, the last one compressed. */
@@ -60,16 +68,34 @@ async function publish(): Promise<Published> {
     { place: PLACE, rootHash, recipeKey, segment: (kind, index) => segments.get(`${kind}/${index}`)! },
     () => Promise.resolve(pack),
   );
+  const kek = randomBytes(32);
+  const ring = new KekRing([kek]);
+  const wrap = async (where: string, purpose: KeyPurpose, secret: Uint8Array): Promise<WrappedSecret> => ({
+    where,
+    purpose,
+    wrapped: await ring.wrap(purpose, where, secret),
+    secret,
+  });
+  const wrapped = [await wrap('versions 1', 'recipe', recipeKey), await wrap('dedup_domains 0', 'folder', domainKey)];
   return {
     plaintext,
     chunkKey: keys[0]!,
+    chunkKeys: keys,
     recipeKey,
+    domainKey,
+    kek,
     evidence: {
       plaintexts: [{ bytes: plaintext }],
       objects: () => stored({ where: `packs/${PLACE.folderId}/${PACK_ID}`, bytes: pack }),
-      rows: [...segments].map(([where, bytes]) => ({ where, bytes })),
+      rows: [
+        ...[...segments].map(([where, bytes]) => ({ where, bytes })),
+        ...wrapped.map(({ where, wrapped: bytes }) => ({ where, bytes })),
+      ],
+      publicMetadata: [{ where: 'statement', bytes: Buffer.from('e30.eyJmb2xkZXIiOiJtb2RlbHMifQ.c2ln') }],
       publicTexts: [],
       opened: [opened],
+      wrapped,
+      keks: [kek],
     },
   };
 }
@@ -101,13 +127,18 @@ describe('proveSplit', () => {
     const proof = await proveSplit(published.evidence);
     expect(failed(proof)).toEqual([]);
     const controls = proof.trials.filter(({ kind }) => kind === 'control');
-    expect(controls).toHaveLength(2);
+    expect(controls).toHaveLength(3);
     for (const { recovered } of controls) expect(recovered).toBeGreaterThan(0);
     const tried = proof.trials.filter(({ name }) => name.startsWith('the whole'));
     for (const { keyTrials, bytesSearched } of tried) {
       expect(keyTrials).toBeGreaterThan(500);
       expect(bytesSearched).toBeGreaterThan(0);
     }
+    expect(proof.trials.find(({ name }) => name === WITHOUT_CDN)).toMatchObject({
+      keys: 3,
+      recovered: 0,
+      detail: '3 keys found, 0 bytes of content; a right guess is confirmed, a wrong one is not',
+    });
   });
 
   it.each([
@@ -116,26 +147,78 @@ describe('proveSplit', () => {
     ['in Base64', (bytes: Buffer) => Buffer.from(bytes.toString('base64'))],
   ])('falls when plaintext lies in the CDN %s', async (_how, write) => {
     const leak = write(published.plaintext.subarray(1000, 1200));
-    expect(failed(await proveSplit(withObject(leak)))).toEqual(['the whole CDN, nothing else']);
+    expect(failed(await proveSplit(withObject(leak)))).toEqual([CDN]);
   });
 
   it('falls when plaintext lies in the database', async () => {
     const leak = published.plaintext.subarray(1000, 1200);
-    expect(failed(await proveSplit(withRow(leak)))).toEqual(['the whole database, nothing else']);
+    expect(failed(await proveSplit(withRow(leak)))).toEqual([DATABASE]);
   });
 
   it('falls when a chunk key lies in the CDN', async () => {
-    expect(failed(await proveSplit(withObject(published.chunkKey)))).toEqual(['the whole CDN, nothing else']);
+    expect(failed(await proveSplit(withObject(published.chunkKey)))).toEqual([CDN]);
   });
 
   it('falls when a chunk key lies unwrapped in the database', async () => {
     const leak = Buffer.from(JSON.stringify({ key: published.chunkKey.toString('base64url') }));
-    expect(failed(await proveSplit(withRow(leak)))).toEqual(['both stores without the KEK']);
+    expect(failed(await proveSplit(withRow(leak)))).toEqual([BOTH]);
   });
 
   it('falls when a recipe key lies unwrapped in the database', async () => {
     const leak = Buffer.concat([randomBytes(7), published.recipeKey, randomBytes(7)]);
-    expect(failed(await proveSplit(withRow(leak)))).toEqual(['the whole database, nothing else']);
+    expect(failed(await proveSplit(withRow(leak)))).toEqual([DATABASE]);
+  });
+
+  it.each([
+    ['as it is', (kek: Buffer) => kek],
+    ['as a line of the key file', (kek: Buffer) => Buffer.from(`{"file":"${kek.toString('base64url')}\\n"}`)],
+    ['in hexadecimal, behind a word', (kek: Buffer) => Buffer.from(`kek ${kek.toString('hex')}`)],
+  ])('falls when the KEK lies in the database %s', async (_how, write) => {
+    expect(failed(await proveSplit(withRow(write(published.kek))))).toEqual([DATABASE]);
+  });
+
+  it('falls when a dedup key lies unwrapped in the database: it tells guesses of content apart', async () => {
+    expect(failed(await proveSplit(withRow(published.domainKey)))).toEqual([BOTH]);
+  });
+
+  it('falls when a chunk key stands in what is public', async () => {
+    const leak = { where: 'statement 2', bytes: Buffer.from(published.chunkKey.toString('base64url')) };
+    const publicMetadata = [...published.evidence.publicMetadata, leak];
+    expect(failed(await proveSplit({ ...published.evidence, publicMetadata }))).toEqual([CDN]);
+  });
+
+  it('falls when plaintext stands in what is public', async () => {
+    const leak = { where: 'statement 2', bytes: published.plaintext.subarray(1000, 1200) };
+    const publicMetadata = [...published.evidence.publicMetadata, leak];
+    expect(failed(await proveSplit({ ...published.evidence, publicMetadata }))).toEqual([CDN]);
+  });
+
+  it('finds a key anywhere in a short object, and at either end of a long one', async () => {
+    const [short, first, last] = published.chunkKeys as [Buffer, Buffer, Buffer];
+    const objects = [
+      Buffer.concat([randomBytes(9000), short, randomBytes(6000)]),
+      Buffer.concat([randomBytes(4064), first, randomBytes(90_000)]),
+      Buffer.concat([randomBytes(90_000), last, randomBytes(4064)]),
+    ];
+    const { trials } = await proveSplit({
+      ...published.evidence,
+      objects: () => stored(...objects.map((bytes, index) => ({ where: `leak ${index}`, bytes }))),
+    });
+    expect(trials[0]).toMatchObject({ name: CDN, ok: false, recovered: 3 });
+  });
+
+  it('is no proof when the KEK does not open what it is said to have wrapped, or nothing is wrapped', async () => {
+    const control = ['control: the KEK, tried like any other key'];
+    expect(failed(await proveSplit({ ...published.evidence, keks: [randomBytes(32)] }))).toEqual(control);
+    expect(failed(await proveSplit({ ...published.evidence, wrapped: [] }))).toEqual(control);
+  });
+
+  it('is no proof when the recipes name no keys, or their hashes do not tell guesses apart', async () => {
+    const [version] = published.evidence.opened;
+    const without = { ...version!, chunks: [] };
+    expect(failed(await proveSplit({ ...published.evidence, opened: [without] }))).toEqual([WITHOUT_CDN]);
+    const untold = { ...version!, chunks: version!.chunks.map((chunk) => ({ ...chunk, h: randomBytes(32) })) };
+    expect(failed(await proveSplit({ ...published.evidence, opened: [untold] }))).toEqual([WITHOUT_CDN]);
   });
 
   it('does not count what is public as a find', async () => {

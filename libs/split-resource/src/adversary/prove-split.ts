@@ -3,14 +3,17 @@ import { hash } from 'node:crypto';
 import { LEGACY_RESOURCE_KEY } from '@azaion/crypto';
 
 import { CandidateKeys } from './candidate-keys.js';
-import { type SealedTarget, tryKeys } from './key-trial.js';
+import { type KeyTrial, type SealedTarget, tryKeys } from './key-trial.js';
 import { legacyBigPart, openLegacyBigPart } from './legacy-control.js';
 import { PlaintextWindows } from './plaintext-windows.js';
 import { type OpenedVersion } from './sealed-control.js';
 import { readings, type StoredBytes } from './stored-bytes.js';
+import { tryKeks, type WrappedSecret } from './wrapped-secret.js';
 
-/** How much of each object is taken apart for keys: nobody writes keys into packs, and every offset of gigabytes would take days. */
+/** How much of a long object is taken apart for keys, at either end: nobody writes keys into packs, and every offset of gigabytes would take days. */
 const OBJECT_EDGE_BYTES = 4096;
+/** Objects up to this length are taken apart as a whole: packs are longer, mostly, and what was left behind is not. */
+const WHOLE_OBJECT_BYTES = 16 * 1024;
 
 /** A published plaintext, known to the harness. */
 export interface KnownPlaintext {
@@ -24,10 +27,15 @@ export interface SplitEvidence {
   readonly objects: () => AsyncIterable<StoredBytes>;
   /** Every value of every row of the database. */
   readonly rows: readonly StoredBytes[];
-  /** What anybody may know: statements, names. Finding it proves nothing. */
+  /** What anybody may read beside the objects: statements, key documents. */
+  readonly publicMetadata: readonly StoredBytes[];
+  /** Names and digests that published plaintexts and public metadata both say rightly. Finding them proves nothing. */
   readonly publicTexts: readonly Uint8Array[];
   /** The versions of those plaintexts, opened with both stores and the KEK: what the keys are tried on. */
   readonly opened: readonly OpenedVersion[];
+  /** Everything in the database that a KEK wrapped. */
+  readonly wrapped: readonly WrappedSecret[];
+  readonly keks: readonly Uint8Array[];
 }
 
 /** One attack or control. */
@@ -51,6 +59,8 @@ export interface SplitProof {
   readonly windows: number;
   /** Every run of plaintext of this length is found. */
   readonly surelyFoundBytes: number;
+  /** Which objects are taken apart for keys as a whole, and how much of either end of longer ones. Rows always are as a whole. */
+  readonly keysFrom: { readonly wholeObjectBytes: number; readonly objectEdgeBytes: number };
   readonly trials: readonly SplitTrial[];
 }
 
@@ -64,24 +74,31 @@ export async function proveSplit(evidence: SplitEvidence): Promise<SplitProof> {
   const chunks = differentTargets(evidence.opened.flatMap(({ chunkTargets }) => chunkTargets));
   const segments = evidence.opened.flatMap(({ segmentTargets }) => segmentTargets);
 
-  const unwrapped = evidence.opened.flatMap(({ recipe }) => recipe);
-  const cdn = await examine(windows, evidence.objects(), edges);
+  const cdn = await examine(windows, both(evidence.objects(), evidence.publicMetadata), edges);
   const database = await examine(windows, evidence.rows, (row) => [row]);
-  const recipes = await examine(windows, unwrapped, () => []);
+  const recipes = evidence.opened.flatMap(({ recipe }) => recipe);
   const guesses = guessableKeys(cdn.places);
 
+  const fromCdn = [...guesses, ...cdn.keys];
+  const fromDatabase = [...guesses, ...database.keys];
+
   const trials = [
-    attack('the whole CDN, nothing else', cdn, [...guesses, ...cdn.keys], chunks),
-    attack('the whole database, nothing else', database, [...guesses, ...database.keys], segments),
-    attack('both stores without the KEK', NOTHING, [...guesses, ...database.keys], chunks),
-    attack('database and KEK without the CDN', recipes, [], []),
+    attack('the whole CDN and what is public, nothing else', cdn, fromCdn, [tryKeys(fromCdn, chunks)]),
+    attack('the whole database, nothing else', database, fromDatabase, [
+      tryKeys(fromDatabase, segments),
+      tryKeks(fromDatabase, evidence.wrapped),
+    ]),
+    attack('both stores without the KEK', NOTHING, fromDatabase, [tryKeys(fromDatabase, chunks)]),
+    keysWithoutContent(evidence, await examine(windows, recipes, () => [])),
     await legacyControl(evidence, windows),
     sealedControl(evidence),
+    kekControl(evidence, guesses),
   ];
   return {
     ok: trials.every(({ ok }) => ok),
     windows: windows.count,
     surelyFoundBytes: windows.surelyFoundBytes,
+    keysFrom: { wholeObjectBytes: WHOLE_OBJECT_BYTES, objectEdgeBytes: OBJECT_EDGE_BYTES },
     trials,
   };
 }
@@ -127,20 +144,44 @@ function attack(
   name: string,
   { bytes, hits, found }: Examined,
   keys: readonly Buffer[],
-  targets: readonly SealedTarget[],
+  tried: readonly KeyTrial[],
 ): SplitTrial {
-  const trial = tryKeys(keys, targets);
-  const recovered = hits + trial.opened.length;
-  const places = [...found, ...trial.opened].slice(0, 5).join('; ');
+  const opened = tried.flatMap((trial) => trial.opened);
+  const recovered = hits + opened.length;
+  const places = [...found, ...opened].slice(0, 5).join('; ');
   return {
     name,
     kind: 'attack',
     bytesSearched: bytes,
     keys: keys.length,
-    keyTrials: trial.trials,
+    keyTrials: tried.reduce((sum, { trials }) => sum + trials, 0),
     recovered,
     ok: recovered === 0,
     detail: recovered === 0 ? 'nothing recovered' : `RECOVERED from: ${places}`,
+  };
+}
+
+/** What the database and the KEK give: the key and the hash of every chunk, with which a guess of its content is told from a wrong one, and no content. */
+function keysWithoutContent({ opened }: SplitEvidence, { bytes, hits, found }: Examined): SplitTrial {
+  const chunks = opened.flatMap((version) => version.chunks);
+  const keys = new Set(chunks.map(({ key }) => hex(key))).size;
+  const hashes = new Set(chunks.map(({ h }) => hex(h)));
+  const confirms = (guess: Uint8Array): boolean => hashes.has(hash('sha256', guess));
+  const right = chunks.every(({ plaintext }) => confirms(plaintext));
+  const wrong = chunks.some(({ plaintext }) => confirms(withLastBitChanged(plaintext)));
+  const tells = keys > 0 && right && !wrong;
+  return {
+    name: 'database and KEK without the CDN',
+    kind: 'attack',
+    bytesSearched: bytes,
+    keys,
+    keyTrials: 0,
+    recovered: hits,
+    ok: hits === 0 && tells,
+    detail:
+      hits > 0
+        ? `RECOVERED from: ${found.slice(0, 5).join('; ')}`
+        : `${keys} keys found, 0 bytes of content; ${tells ? 'a right guess is confirmed, a wrong one is not' : 'GUESSES ARE NOT TOLD APART'}`,
   };
 }
 
@@ -181,9 +222,27 @@ function sealedControl({ opened, plaintexts }: SplitEvidence): SplitTrial {
   };
 }
 
+/** The KEK among other candidates, tried as they are: every wrapped secret opens. */
+function kekControl({ keks, wrapped }: SplitEvidence, guesses: CandidateKeys): SplitTrial {
+  const keys = [...guesses, ...keks.map((kek) => Buffer.from(kek))];
+  const { trials, opened } = tryKeks(keys, wrapped);
+  return {
+    name: 'control: the KEK, tried like any other key',
+    kind: 'control',
+    bytesSearched: 0,
+    keys: keys.length,
+    keyTrials: trials,
+    recovered: opened.length,
+    ok: wrapped.length > 0 && opened.length === wrapped.length,
+    detail: `${opened.length} of ${wrapped.length} wrapped secrets opened`,
+  };
+}
+
 /** Versions share most of their chunks; each is attacked once. */
 function differentTargets(targets: readonly SealedTarget[]): readonly SealedTarget[] {
-  return [...new Map(targets.map((target) => [Buffer.from(target.nonce).toString('hex'), target])).values()];
+  return [
+    ...new Map(targets.map((target) => [`${hex(target.nonce)} ${target.derivation?.by ?? ''}`, target])).values(),
+  ];
 }
 
 /** What an attacker tries without having found it anywhere. */
@@ -196,8 +255,25 @@ function guessableKeys(places: readonly string[]): CandidateKeys {
 }
 
 function edges({ where, bytes }: StoredBytes): StoredBytes[] {
+  if (bytes.length <= WHOLE_OBJECT_BYTES) return [{ where, bytes }];
   return [
     { where, bytes: bytes.subarray(0, OBJECT_EDGE_BYTES) },
-    { where, bytes: bytes.subarray(Math.max(OBJECT_EDGE_BYTES, bytes.length - OBJECT_EDGE_BYTES)) },
+    { where, bytes: bytes.subarray(bytes.length - OBJECT_EDGE_BYTES) },
   ];
+}
+
+async function* both(first: AsyncIterable<StoredBytes>, second: Iterable<StoredBytes>): AsyncGenerator<StoredBytes> {
+  yield* first;
+  yield* second;
+}
+
+function withLastBitChanged(bytes: Uint8Array): Buffer {
+  const changed = Buffer.from(bytes);
+  const last = changed.length - 1;
+  changed.writeUInt8(changed.readUInt8(last) ^ 1, last);
+  return changed;
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex');
 }

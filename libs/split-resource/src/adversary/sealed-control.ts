@@ -24,6 +24,14 @@ export interface StoredVersion {
   readonly segment: (kind: SegmentKind, index: number) => Uint8Array;
 }
 
+/** A chunk that was opened, and what the recipe says of it. */
+export interface OpenedChunk {
+  /** SHA-256 of the plaintext. */
+  readonly h: Uint8Array;
+  readonly key: Uint8Array;
+  readonly plaintext: Uint8Array;
+}
+
 /** What both stores and the KEK together give. */
 export interface OpenedVersion {
   readonly bytes: number;
@@ -32,7 +40,9 @@ export interface OpenedVersion {
   readonly sha256: string;
   /** The opened recipe: what the database and the KEK give without the CDN. */
   readonly recipe: readonly StoredBytes[];
-  /** Every sealed chunk, with what it is known to hold. */
+  /** The same, chunk by chunk, beside what each chunk holds. */
+  readonly chunks: readonly OpenedChunk[];
+  /** Every sealed chunk, with what it is known to hold; of each dedup domain one more, for who guesses its content. */
   readonly chunkTargets: readonly SealedTarget[];
   /** Every sealed part of the recipe, likewise. */
   readonly segmentTargets: readonly SealedTarget[];
@@ -65,7 +75,9 @@ export async function openWithEverything(
   }
 
   const plaintext: Buffer[] = [];
+  const chunks: OpenedChunk[] = [];
   const chunkTargets: SealedTarget[] = [];
+  const domains = new Set<number>();
   for (let index = 0; index < recipe.root.chunkSegmentHashes.length; index += 1) {
     const segment = await recipe.chunkSegment(index);
     noteSegment('chunks', index, segment.bytes);
@@ -74,10 +86,16 @@ export async function openWithEverything(
       if (pack === undefined) throw new RangeError('the recipe names a pack that it does not list');
       const offset = segment.offset(record);
       const sealed = pack.bytes.subarray(offset, offset + segment.sealedBytes(record));
+      const { h, key } = segment.secrets(record);
       const chunk = openChunk(sealed, segment.secrets(record));
       plaintext.push(chunk);
+      chunks.push({ h, key, plaintext: chunk });
       const number = index * RECORDS_PER_SEGMENT + record;
-      chunkTargets.push(chunkTarget(sealed, chunk, `${where}, chunk ${number}`));
+      const target = chunkTarget(sealed, chunk, `${where}, chunk ${number}`);
+      chunkTargets.push(target);
+      if (domains.has(segment.domain(record))) continue;
+      domains.add(segment.domain(record));
+      chunkTargets.push(guessedTarget(target, h, key));
     }
   }
   const whole = Buffer.concat(plaintext);
@@ -86,6 +104,7 @@ export async function openWithEverything(
     plaintext: whole,
     sha256: hash('sha256', whole, 'hex'),
     recipe: opened,
+    chunks,
     chunkTargets,
     segmentTargets,
   };
@@ -98,8 +117,14 @@ function chunkTarget(sealed: Uint8Array, plaintext: Uint8Array, where: string): 
     nonce: sealed.subarray(CODEC_BYTES, from),
     ciphertext: sealed.subarray(from, sealed.length - TAG_BYTES),
     knownPrefix: sealed[0] === 0 ? plaintext.subarray(0, PREFIX_BYTES) : ZSTD_MAGIC,
-    info: undefined,
+    derivation: undefined,
   };
+}
+
+/** The same for somebody who guesses what the chunk holds: the key of a dedup domain then opens it. */
+function guessedTarget(target: SealedTarget, h: Uint8Array, key: Uint8Array): SealedTarget {
+  const input = Buffer.concat([Buffer.from('azaion-v2-key\0'), h]);
+  return { ...target, where: `${target.where}, its content guessed`, derivation: { by: 'hmac', input, gives: key } };
 }
 
 function segmentTarget(
@@ -115,7 +140,7 @@ function segmentTarget(
     nonce: sealed.subarray(0, NONCE_BYTES),
     ciphertext: sealed.subarray(NONCE_BYTES, sealed.length - TAG_BYTES),
     knownPrefix: content.subarray(0, PREFIX_BYTES),
-    info,
+    derivation: { by: 'hkdf', input: info },
   };
 }
 

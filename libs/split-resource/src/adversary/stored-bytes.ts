@@ -9,6 +9,7 @@ export interface StoredBytes {
 
 const MAX_UNPACKED_BYTES = 64 * 1024 * 1024;
 const TEXT_RUN = /[A-Za-z0-9+/_-]{16,}={0,2}/g;
+const HEX_RUN = /[0-9A-Fa-f]{16,}/g;
 const MAGICS: readonly { readonly magic: readonly number[]; readonly unpack: (bytes: Uint8Array) => Buffer }[] = [
   {
     magic: [0x28, 0xb5, 0x2f, 0xfd],
@@ -30,10 +31,21 @@ function decodedTexts({ where, bytes }: StoredBytes): StoredBytes[] {
   if (!isText(bytes)) return [];
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
   return [...text.matchAll(TEXT_RUN)].flatMap(([run]) => {
-    const base64 = { where: `${where} (Base64)`, bytes: Buffer.from(run, 'base64') };
-    const hex = { where: `${where} (hexadecimal)`, bytes: Buffer.from(run, 'hex') };
-    return /^(?:[0-9A-Fa-f]{2})+$/.test(run) ? [base64, hex] : [base64];
+    const base64 = startsOf(run).map((from) => ({
+      where: `${where} (Base64)`,
+      bytes: Buffer.from(run.slice(from), 'base64'),
+    }));
+    const hex = [...run.matchAll(HEX_RUN)].flatMap(([digits]) =>
+      [0, 1].map((from) => ({ where: `${where} (hexadecimal)`, bytes: Buffer.from(digits.slice(from), 'hex') })),
+    );
+    return [...base64, ...hex];
   });
+}
+
+/** Where Base64 may begin in a run, by its place among the four letters of three bytes: a word may hang on before it, as in `k-AbC…` or `/kek/AbC…`. */
+function startsOf(run: string): number[] {
+  const separators = [...run.slice(0, 16).matchAll(/[-_/+]/g)].map(({ index }) => (index + 1) % 4);
+  return [...new Set([0, ...separators])];
 }
 
 function unpacked({ where, bytes }: StoredBytes): StoredBytes[] {
