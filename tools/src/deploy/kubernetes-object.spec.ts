@@ -3,6 +3,7 @@ import { dirname, join, relative } from 'node:path';
 
 import { settingAndFileNames } from '../docs/workspace-configuration.js';
 import { WORKSPACE } from '../started-service.js';
+import { type Kustomization, SECRETS, settingsIn } from './admin-deployment.js';
 import { documentOf, documentsIn } from './documents.js';
 import { type KubernetesObject, problemsOf } from './kubernetes-object.js';
 
@@ -37,13 +38,6 @@ describe('problemsOf', () => {
   });
 });
 
-/** What an overlay or the base is made of, as far as it names files. */
-interface Kustomization {
-  readonly resources: readonly string[];
-  readonly patches?: readonly { readonly path: string }[];
-  readonly configMapGenerator: readonly { readonly literals: readonly string[] }[];
-}
-
 describe('The files for Kubernetes', () => {
   const root = join(WORKSPACE, 'deploy', 'kubernetes');
   const files = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.yaml'));
@@ -69,10 +63,9 @@ describe('The files for Kubernetes', () => {
   it('set only what the Admin API knows, and secrets by their files alone', () => {
     const known = new Set(settingAndFileNames(WORKSPACE));
     for (const name of kustomizations)
-      for (const literal of contentOf(name).configMapGenerator.flatMap(({ literals }) => literals)) {
-        const [setting = '', value = ''] = literal.split('=');
+      for (const [setting, value] of Object.entries(settingsIn(join(root, name)))) {
         expect(known).toContain(setting);
-        expect(setting.endsWith('_FILE')).toBe(value.startsWith('/secrets/'));
+        expect(setting.endsWith('_FILE')).toBe(value.startsWith(`${SECRETS}/`));
       }
   });
 
