@@ -44,7 +44,15 @@ const boundaries = (depConstraints) => [
   'error',
   { enforceBuildableLibDependency: false, banTransitiveDependencies: false, allow: [], depConstraints },
 ];
-const specs = ['**/*.spec.ts', '**/*.e2e.ts', '**/*.crash.ts', '**/*.images.ts', '**/*.docs.ts', '**/testing/**/*.ts'];
+const specs = [
+  '**/*.spec.ts',
+  '**/*.e2e.ts',
+  '**/*.crash.ts',
+  '**/*.images.ts',
+  '**/*.pipeline.ts',
+  '**/*.docs.ts',
+  '**/testing/**/*.ts',
+];
 
 export default tseslint.config(
   {

@@ -4,7 +4,8 @@ import { createInterface } from 'node:readline/promises';
 import { COMPONENTS, findProgram } from '@azaion/testing';
 import { missingComponents, planSetup } from './setup/set-up.js';
 
-const missing = missingComponents().map((name) => COMPONENTS[name]);
+// `--images`: also what only the suites of the container images need.
+const missing = missingComponents(process.argv.includes('--images')).map((name) => COMPONENTS[name]);
 const packages = missing.flatMap(({ debianPackages }) => debianPackages);
 const plan = planSetup({
   missingPackages: packages,

@@ -7,6 +7,8 @@ interface Component {
   readonly programs: readonly string[];
   readonly debianPackages: readonly string[];
   readonly needsRoot: boolean;
+  /** Only `npm run test:images` asks for it: `npm test` does without, and does not install it. */
+  readonly forImages?: boolean;
 }
 
 /** Everything that suites may ask for beyond npm packages. */
@@ -64,6 +66,34 @@ export const COMPONENTS = {
     programs: ['systemd-analyze'],
     debianPackages: ['systemd'],
     needsRoot: false,
+  },
+  debootstrap: {
+    purpose: 'the maker of Debian root file systems',
+    programs: ['debootstrap'],
+    debianPackages: ['debootstrap'],
+    needsRoot: true,
+    forImages: true,
+  },
+  emulator: {
+    purpose: 'QEMU, which runs programs of another processor',
+    programs: ['qemu-aarch64-static', 'qemu-x86_64-static'],
+    debianPackages: ['qemu-user-static'],
+    needsRoot: true,
+    forImages: true,
+  },
+  registry: {
+    purpose: 'a container registry, and the maker of its password file',
+    programs: ['docker-registry', 'htpasswd'],
+    debianPackages: ['docker-registry', 'apache2-utils'],
+    needsRoot: false,
+    forImages: true,
+  },
+  kustomize: {
+    purpose: 'kubectl with kustomize 5, which Debian has since release 13',
+    programs: ['kubectl'],
+    debianPackages: ['kubectl'],
+    needsRoot: false,
+    forImages: true,
   },
 } as const satisfies Record<string, Component>;
 

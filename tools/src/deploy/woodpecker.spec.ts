@@ -44,16 +44,18 @@ describe('The pipeline', () => {
   });
 
   it('does what the script of the CI does, in the same order', () => {
-    const commands = steps.flatMap(([, step]) => step.commands ?? []);
+    const everywhere = steps.filter(([, { when }]) => when === undefined);
+    const commands = everywhere.flatMap(([, step]) => step.commands ?? []);
     const script = read('.ci/run')
       .split('\n')
       .filter((line) => line.startsWith('npm '));
     expect(commands).toEqual(script);
   });
 
-  it('runs commands that the workspace has', () => {
+  it('runs commands that the workspace has, after those that prepare its container', () => {
     const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
-    for (const command of steps.flatMap(([, step]) => step.commands ?? [])) {
+    const commands = steps.flatMap(([, step]) => step.commands ?? []);
+    for (const command of commands.filter((one) => !/^(?:apt-get|echo|rm) /.test(one))) {
       const script = /^npm (?:run )?(\S+)$/.exec(command)?.[1] ?? '';
       expect(script === 'ci' || Object.hasOwn(scripts, script)).toBe(true);
     }
@@ -69,6 +71,17 @@ describe('The pipeline', () => {
       for (const argument of buildArguments)
         expect(text).toMatch(new RegExp(`^ARG ${argument.split('=')[0] ?? ''}\\b`, 'm'));
     }
+  });
+
+  it('pushes nothing that was not built and tried, and cannot be pushed where that has failed', () => {
+    const names = Object.keys(pipeline.steps);
+    const tried = pipeline.steps['images'];
+    expect(tried?.commands).toContain('npm run test:images');
+    for (const [name, { settings, when }] of steps)
+      if (settings !== undefined) {
+        expect(names.indexOf(name)).toBeGreaterThan(names.indexOf('images'));
+        expect(when).toEqual(tried?.when);
+      }
   });
 
   it('pushes from the branches that are deployed and no other, tagged by branch and by commit', () => {

@@ -61,8 +61,8 @@ describeWith('postgresql', 'F6: the Admin API, probed as the files for Kubernete
       password: 'correct horse battery',
       cli: new AzaionCommand(WORKSPACE, join(offline, 'profile.json')),
       statementKey: () => {
-        const { STATEMENT_KEY_DOCUMENT_FILE: _none, ...known } = environment;
-        const list = Object.entries(known).map(([name, value]) => `${name}=${value}`);
+        const known = Object.entries(environment).filter(([name]) => name !== 'STATEMENT_KEY_DOCUMENT_FILE');
+        const list = known.map(([name, value]) => `${name}=${value}`);
         return runCommand('env', [...list, process.execPath, MAIN, 'statement-key']);
       },
     });

@@ -1,4 +1,4 @@
-import { planSetup, type SetupSituation } from './set-up.js';
+import { missingComponents, planSetup, type SetupSituation } from './set-up.js';
 
 const ROOT_ON_DEBIAN: SetupSituation = {
   missingPackages: ['ceph-mon'],
@@ -21,5 +21,17 @@ describe('planSetup', () => {
     ['not Debian', { isDebian: false, isCi: true }, 'tell'],
   ])('%s', (_situation, differences, plan) => {
     expect(planSetup({ ...ROOT_ON_DEBIAN, ...differences })).toBe(plan);
+  });
+});
+
+describe('missingComponents, on a machine that has none', () => {
+  const path = process.env['PATH'];
+  beforeEach(() => (process.env['PATH'] = '/nowhere'));
+  afterEach(() => (process.env['PATH'] = path));
+
+  it('asks for what only images need when images are to be tested, and not otherwise', () => {
+    expect(missingComponents(true)).toContain('registry');
+    expect(missingComponents(false)).not.toContain('registry');
+    expect(missingComponents(false)).toContain('compose');
   });
 });

@@ -22,9 +22,11 @@ export function planSetup(situation: SetupSituation): SetupPlan {
   return situation.isCi || !situation.isTerminal ? 'install' : 'ask';
 }
 
-/** Components with a program that is not on this machine. */
-export function missingComponents(): ComponentName[] {
-  return (Object.keys(COMPONENTS) as ComponentName[]).filter((name) =>
-    COMPONENTS[name].programs.some((program) => findProgram(program) === undefined),
-  );
+/** Components with a program that is not on this machine. @param forImages - Also those that only the suites of the container images need. */
+export function missingComponents(forImages: boolean): ComponentName[] {
+  return (Object.keys(COMPONENTS) as ComponentName[]).filter((name) => {
+    const component = COMPONENTS[name];
+    const isAskedFor = forImages || !('forImages' in component);
+    return isAskedFor && component.programs.some((program) => findProgram(program) === undefined);
+  });
 }

@@ -1,0 +1,54 @@
+import { join } from 'node:path';
+
+import { runCommand, type TempDirectory, tempDirectory } from '@azaion/testing';
+
+import { documentOf } from '../deploy/documents.js';
+import { WORKSPACE } from '../started-service.js';
+
+const STEP_TIMEOUT_MS = 60 * 60_000;
+/** All tests take an hour and more: those of one small project show that a command works. */
+const SELECTED: Readonly<Record<string, string>> = {
+  'npm test': 'libs/kernel',
+  'npm run test:images': 'kubernetes.images',
+};
+/** What prepares the container of a step would change this machine. */
+const PREPARES = /^(?:apt-get|echo|rm) /;
+
+interface Step {
+  readonly environment?: Readonly<Record<string, string>>;
+  readonly commands?: readonly string[];
+}
+
+describe('The pipeline’s commands, in a fresh clone', () => {
+  const { steps } = documentOf(join(WORKSPACE, '.woodpecker.yml')) as {
+    readonly steps: Readonly<Record<string, Step>>;
+  };
+  const own = Object.entries(steps).flatMap(([name, { commands, environment = {} }]) =>
+    commands === undefined ? [] : [{ name, commands, environment }],
+  );
+  let directory: TempDirectory;
+
+  beforeAll(async () => {
+    directory = await tempDirectory('azaion-pipeline');
+    // Not "--depth": a worktree can be cloned only as a whole.
+    await runCommand('git', ['clone', '--quiet', WORKSPACE, join(directory.path, 'clone')]);
+  });
+  afterAll(() => directory.remove());
+
+  it('has steps of its own', () => {
+    expect(own.map(({ name }) => name)).toEqual(['check', 'test', 'images']);
+  });
+
+  // One after the other, as the pipeline does: a step builds on what those before it left.
+  it.each(own)('of the step $name succeed', async ({ commands, environment }) => {
+    for (const command of commands.filter((one) => !PREPARES.test(one))) {
+      const selected = command in SELECTED ? `${command} -- ${SELECTED[command]}` : command;
+      const variables = Object.entries({ NODE_OPTIONS: '', ...environment }).map(([key, value]) => `${key}=${value}`);
+      await runCommand(
+        'env',
+        ['--chdir', join(directory.path, 'clone'), ...variables, 'sh', '-ec', selected],
+        STEP_TIMEOUT_MS,
+      );
+    }
+  });
+});
