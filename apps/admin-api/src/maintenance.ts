@@ -9,7 +9,7 @@ import { type Infrastructure, kekFileOf, openInfrastructure } from './infrastruc
 import { RotateKek } from './keys/rotate-kek.js';
 import { SigningKeys } from './keys/signing-keys.js';
 import { TokenKeys } from './keys/token-keys.js';
-import { settleRestoredDatabase, SKIPPED_VERSIONS } from './persistence/after-restore.js';
+import { settleRestoredDatabase, SKIPPED_SERIALS, SKIPPED_VERSIONS } from './persistence/after-restore.js';
 
 /** What an operator may run beside the service. */
 interface MaintenanceCommand {
@@ -59,11 +59,11 @@ const COMMANDS: readonly MaintenanceCommand[] = [
   },
   {
     words: ['after-restore'],
-    help: 'once after a dump was restored: version numbers that it does not know are never given again, and everybody logs in anew',
+    help: 'once after a dump was restored: numbers of versions and devices that it does not know are never given again, and everybody logs in anew',
     run: async ({ database, clock }, tell) => {
       const { resources, sessions } = await settleRestoredDatabase(database, new AuditLog(clock));
       tell(
-        `${resources} resources go on ${SKIPPED_VERSIONS} version numbers further, ${sessions} sessions were ended.`,
+        `${resources} resources go on ${SKIPPED_VERSIONS} version numbers further, new devices ${SKIPPED_SERIALS} serials; ${sessions} sessions were ended.`,
       );
       return 0;
     },

@@ -1,17 +1,25 @@
 /* eslint-disable @typescript-eslint/no-unsafe-assignment, @typescript-eslint/no-unsafe-member-access -- answers are looked into as they come */
 import { randomBytes } from 'node:crypto';
-import { copyFile, readFile } from 'node:fs/promises';
+import { copyFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { generateP256KeyPair } from '@azaion/crypto';
+import {
+  generateP256KeyPair,
+  importSigningKey,
+  importVerificationKey,
+  type KeyDocument,
+  type P256KeyPair,
+  signKeyDocument,
+  StatementKeys,
+} from '@azaion/crypto';
 import { toBase64Url } from '@azaion/kernel';
 import { describeWith, type PostgresServer, startPostgres, type TempDirectory, tempDirectory } from '@azaion/testing';
 
-import { AdminConfig } from '../config.js';
+import { readAdminConfig } from '../config.js';
 import { maintenanceCommands } from '../maintenance.js';
 import { DraftUpload } from '../testing/draft-upload.js';
 import { type Account, type Answer, type StartedApi, startApi } from '../testing/started-api.js';
-import { SKIPPED_VERSIONS } from './after-restore.js';
+import { SKIPPED_SERIALS, SKIPPED_VERSIONS } from './after-restore.js';
 
 const PATH = 'models/kept.bin';
 const PG_RESTORE = ['--exit-on-error', '--single-transaction', '--no-owner', '--no-privileges'];
@@ -24,13 +32,43 @@ describeWith('postgresql', 'a backup', () => {
   let restored: StartedApi;
   let refreshToken: string;
   let publisher: Account;
+  let root: P256KeyPair;
   const said: string[] = [];
 
   const envOf = (database: string, kek: string): Record<string, string> => ({
     DATABASE_URL: postgres.url(database),
     ADMIN_KEK_FILE: join(directory.path, kek),
     ADMIN_DATA_DIR: join(directory.path, 'data'), // objects are not part of the dump
+    STATEMENT_ROOT_KEY_FILE: join(directory.path, 'root.json'),
+    STATEMENT_KEY_DOCUMENT_FILE: join(directory.path, 'keys.jws'),
   });
+  const command = (words: string, database: string, kek: string): Promise<number> | undefined =>
+    maintenanceCommands({ write: (text: string) => said.push(text) })
+      .find((one) => one.words === words)
+      ?.run(readAdminConfig(envOf(database, kek)));
+  const signed = async (version: number, keys: KeyDocument['keys']): Promise<string> =>
+    signKeyDocument(
+      { version, expiresAt: Math.floor(Date.now() / 1000) + 3600, keys },
+      await importSigningKey('root', root.privateJwk),
+    );
+  const newKey = async (api: StartedApi): Promise<KeyDocument['keys'][number]> => {
+    const token = await tokenOf(api, api.administrator);
+    return (await api.call('POST', '/statement-keys', { token, body: {} })).json as KeyDocument['keys'][number];
+  };
+  const publishDocument = async (api: StartedApi, document: string): Promise<number> => {
+    const token = await tokenOf(api, api.administrator);
+    return (await api.call('PUT', '/statement-keys/document', { token, body: { document } })).status;
+  };
+  /** What a device makes of the API's key document that has seen one of this version. */
+  const documentFor = async (api: StartedApi, seenVersion: number): Promise<StatementKeys> => {
+    const { text } = await api.call('GET', '/.well-known/azaion-statement-keys');
+    const key = await importVerificationKey('root', root.publicJwk);
+    return StatementKeys.verify(text, key, seenVersion, Math.floor(Date.now() / 1000));
+  };
+  const register = async (api: StartedApi): Promise<string> => {
+    const token = await tokenOf(api, api.administrator);
+    return (await api.call('POST', '/devices', { token, body: {} })).json.Serial as string;
+  };
   const restore = async (database: string): Promise<void> => {
     await postgres.client('createdb', [database]);
     const dump = join(directory.path, 'dump');
@@ -61,21 +99,29 @@ describeWith('postgresql', 'a backup', () => {
 
   beforeAll(async () => {
     [postgres, directory] = await Promise.all([startPostgres(), tempDirectory()]);
+    root = await generateP256KeyPair();
+    await writeFile(join(directory.path, 'root.json'), JSON.stringify({ ...root.publicJwk, kid: 'root' }));
+    await writeFile(join(directory.path, 'keys.jws'), ''); // signed once the key is known
     await postgres.client('createdb', ['original']);
+    expect(await command('statement-key', 'original', 'kek')).toBe(0);
+    const first = JSON.parse(said.splice(0).join('')) as KeyDocument['keys'][number];
+    await writeFile(join(directory.path, 'keys.jws'), await signed(1, [first]));
     original = await startApi(envOf('original', 'kek'));
+    expect(await register(original)).toBe('azj-0000');
     publisher = await original.account('ResourceUploader');
     expect(await publish(original)).toBe(1);
     refreshToken = (await original.logIn(publisher.email, publisher.password)).json.refresh_token as string;
     await postgres.client('pg_dump', ['--format=custom', '-f', join(directory.path, 'dump'), 'original']);
     await copyFile(join(directory.path, 'kek'), join(directory.path, 'kek-of-the-backup'));
-    expect(await publish(original)).toBe(2); // what the dump does not know
+    // What the dump does not know:
+    expect(await publish(original)).toBe(2);
+    expect(await register(original)).toBe('azj-0001');
+    expect(await publishDocument(original, await signed(2, [await newKey(original)]))).toBe(200);
+    expect(await documentFor(original, 2)).toBeDefined();
 
     await restore('restored');
+    expect(await command('after-restore', 'restored', 'kek-of-the-backup')).toBe(0);
     restored = await startApi(envOf('restored', 'kek-of-the-backup'));
-    const [command] = maintenanceCommands({ write: (text: string) => said.push(text) }).filter(
-      ({ words }) => words === 'after-restore',
-    );
-    expect(await command?.run(restored.app.get(AdminConfig))).toBe(0);
   });
   afterAll(async () => {
     await Promise.all([original.stop(), restored.stop()]);
@@ -93,7 +139,22 @@ describeWith('postgresql', 'a backup', () => {
 
   it('gives no number again that was given after the dump', async () => {
     expect(await publish(restored)).toBe(1 + SKIPPED_VERSIONS + 1);
-    expect(said.join('')).toMatch(/^1 resources go on 1000 version numbers further, \d+ sessions were ended\.\n$/);
+    expect(said.join('')).toMatch(
+      /^1 resources go on 1000 version numbers further, new devices 1000 serials; \d+ sessions were ended\.\n$/,
+    );
+  });
+
+  it('gives no serial again that a device may carry', async () => {
+    expect(await register(restored)).toBe(`azj-${String(SKIPPED_SERIALS + 1).padStart(4, '0')}`);
+  });
+
+  it('has a key document that devices refuse which know a newer one, until a higher one is signed for a new key', async () => {
+    await expect(documentFor(restored, 2)).rejects.toMatchObject({ code: 'key-document.rollback' });
+    const fresh = await newKey(restored);
+    expect(await publishDocument(restored, await signed(3, [fresh]))).toBe(200);
+    expect((await documentFor(restored, 2)).has(fresh.kid)).toBe(true);
+    const header = ((await grant(restored)).json.statement as string).split('.')[0] ?? '';
+    expect(JSON.parse(Buffer.from(header, 'base64url').toString())).toMatchObject({ kid: fresh.kid });
   });
 
   it('ends the sessions of then, whatever became of them since', async () => {
