@@ -1,5 +1,5 @@
 /* eslint-disable @typescript-eslint/no-unsafe-assignment, @typescript-eslint/no-unsafe-member-access -- answers are looked into as they come */
-import { createHash, randomBytes, randomUUID } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { chmod, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,10 +12,10 @@ import {
   type SigningKey,
 } from '@azaion/crypto';
 import { toBase64Url } from '@azaion/kernel';
-import { sql } from 'kysely';
 
 import { Database } from './persistence/database.js';
 import { EmbeddedPostgres } from './persistence/embedded-postgres.js';
+import { makeOlderUsers } from './testing/older-installation.js';
 import { type StartedApi, startApi } from './testing/started-api.js';
 
 /** An installation's PostgreSQL with an older release's accounts, and keys made elsewhere. */
@@ -26,7 +26,8 @@ describe('an Admin API in production, on an older installation’s database', ()
   let env: Record<string, string>;
   let started: StartedApi | undefined;
 
-  const older = { id: randomUUID(), email: 'older@example.com', password: 'an older password' };
+  const older = { email: 'older@example.com', password: 'an older password', role: 'Operator' };
+  let olderId: string;
   const documentOf = (keys: readonly { kid: string; key: PublicJwk }[]): Promise<string> =>
     signKeyDocument(
       {
@@ -57,14 +58,7 @@ describe('an Admin API in production, on an older installation’s database', ()
       STATEMENT_ROOT_KEY_FILE: join(directory, 'root.json'),
     };
     const before = new Database(postgres.connection);
-    await sql`create table users (
-      id uuid primary key, email varchar(160) not null, password_hash varchar(255) not null, hardware text,
-      hardware_hash varchar(120), role varchar(20) not null, user_config text,
-      created_at timestamptz not null default now(), last_login timestamptz, is_enabled boolean not null default true
-    )`.execute(before.queries);
-    const hash = createHash('sha384').update(older.password).digest('base64');
-    await sql`insert into users (id, email, password_hash, hardware, hardware_hash, role)
-      values (${older.id}, ${older.email}, ${hash}, 'CPU: …', 'a hash', 'Operator')`.execute(before.queries);
+    [olderId = ''] = await makeOlderUsers(before.queries, [older]);
     await before.close();
   });
   afterAll(async () => {
@@ -91,10 +85,10 @@ describe('an Admin API in production, on an older installation’s database', ()
     const api = started!;
     const { json } = await api.logIn(older.email, older.password);
     const current = await api.call('GET', '/users/current', { token: json.access_token as string });
-    expect(current.json).toMatchObject({ id: older.id, email: older.email, role: 'Operator' });
+    expect(current.json).toMatchObject({ id: olderId, email: older.email, role: 'Operator' });
     const rows = await api.infrastructure.database.queries.selectFrom('users').selectAll().execute();
     expect(rows).toHaveLength(1);
-    expect(rows[0]).toMatchObject({ id: older.id, hardware: 'CPU: …', hardware_hash: 'a hash' });
+    expect(rows[0]).toMatchObject({ id: olderId, hardware: 'CPU: …', hardware_hash: 'a hash' });
     expect(rows[0]?.password_hash).toMatch(/^\$argon2id\$/);
   });
 

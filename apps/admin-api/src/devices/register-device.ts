@@ -1,5 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 
+import { parseRole } from '@azaion/identity';
 import { type Clock, Secret, toHex } from '@azaion/kernel';
 import { sql } from 'kysely';
 
@@ -11,6 +12,8 @@ import { type Sessions } from '../tokens/sessions.js';
 import { type CreateUser } from '../users/create-user.js';
 
 const PASSWORD_BYTES = 16;
+/** Of the addresses of devices' accounts. */
+const EMAIL_DOMAIN = 'azaion.com';
 const DIGITS = 4;
 
 /** A device's account, with its password: shown once. */
@@ -21,7 +24,14 @@ export interface RegisteredDevice {
   readonly password: Secret<string>;
 }
 
-/** Creates a device and its user. */
+/** An account, and whether this call made it. */
+interface DeviceAccount {
+  readonly id: string;
+  readonly email: string;
+  readonly adopted: boolean;
+}
+
+/** Creates a device and its user, or gives a device to the user that an older system has left. */
 export class RegisterDevice {
   constructor(
     private readonly database: Database,
@@ -33,7 +43,8 @@ export class RegisterDevice {
   ) {}
 
   /**
-   * @param serial - `undefined` for the next number of the series `azj-0000`.
+   * @param serial - `undefined` for the next number of the series `azj-0000`. Where the older system has left an account of the role CompanionPC for
+   *   this serial, and no device has it, it becomes the device's: its older password ends here.
    * @param idempotencyKey - A repeat with the same key returns the same device with a fresh password; it must not name another serial.
    * @throws AdminError `device.exists`.
    */
@@ -81,27 +92,55 @@ export class RegisterDevice {
     actor: Actor,
   ): Promise<{ serial: string; email: string }> {
     const serial = wanted ?? (await this.nextSerial(on));
-    const email = `${serial}@azaion.com`;
+    const account = await this.account(on, serial, passwordHash, actor);
     try {
-      const userId = await this.createUser.insert(on, { email, role: 'CompanionPC' }, passwordHash, actor);
       await on
         .insertInto('devices')
         .values({
           id: randomUUID(),
           serial,
-          user_id: userId,
+          user_id: account.id,
           status: 'registered',
           idempotency_key: idempotencyKey,
           created_at: new Date(this.clock.nowMs()),
         })
         .execute();
     } catch (error) {
-      if (isUniqueViolation(error) || (error instanceof AdminError && error.code === 'user.exists'))
-        throw new AdminError('device.exists', 'There is a device or an account of this name.');
+      if (isUniqueViolation(error)) throw taken();
       throw error;
     }
-    await this.audit.record(on, { event: 'device.registered', actor, subject: serial });
-    return { serial, email };
+    const details = account.adopted ? { adoptedAccount: account.id } : undefined;
+    await this.audit.record(on, { event: 'device.registered', actor, subject: serial, ...(details && { details }) });
+    return { serial, email: account.email };
+  }
+
+  /** A fresh account with this password, or an adopted one that gets it. @throws AdminError `device.exists`. */
+  private async account(on: Queries, serial: string, passwordHash: string, actor: Actor): Promise<DeviceAccount> {
+    const email = emailOf(serial);
+    const known = await on
+      .selectFrom('users')
+      .leftJoin('devices', 'devices.user_id', 'users.id')
+      .select(['users.id', 'users.email', 'users.role', 'users.is_enabled', 'devices.id as device_id'])
+      .where((where) => where(where.fn<string>('lower', ['users.email']), '=', email))
+      .forUpdate('users')
+      .executeTakeFirst();
+    if (known === undefined) {
+      try {
+        const id = await this.createUser.insert(on, { email, role: 'CompanionPC' }, passwordHash, actor);
+        return { id, email, adopted: false };
+      } catch (error) {
+        throw error instanceof AdminError && error.code === 'user.exists' ? taken() : error;
+      }
+    }
+    if (known.device_id !== null || parseRole(known.role) !== 'CompanionPC') throw taken();
+    if (!known.is_enabled)
+      throw new AdminError(
+        'device.exists',
+        `The account ${known.email} is disabled: enable it first, or take another serial.`,
+      );
+    await on.updateTable('users').set({ password_hash: passwordHash }).where('id', '=', known.id).execute();
+    await this.sessions.endAll(on, known.id); // they began with the older password
+    return { id: known.id, email: known.email, adopted: true };
   }
 
   /** Numbers taken by hand are skipped; the sequence never gives one out twice. */
@@ -112,9 +151,17 @@ export class RegisterDevice {
       const taken = await on
         .selectFrom('users')
         .select('id')
-        .where('email', '=', `${serial}@azaion.com`)
+        .where((where) => where(where.fn<string>('lower', ['email']), '=', emailOf(serial)))
         .executeTakeFirst();
       if (!taken) return serial;
     }
   }
+}
+
+function emailOf(serial: string): string {
+  return `${serial}@${EMAIL_DOMAIN}`;
+}
+
+function taken(): AdminError {
+  return new AdminError('device.exists', 'There is a device or an account of this name.');
 }

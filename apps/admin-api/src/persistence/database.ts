@@ -2,6 +2,7 @@ import { Kysely, PostgresDialect, type PostgresPool, type PostgresPoolClient, ty
 import { Migrator } from 'kysely/migration';
 import pg from 'pg';
 
+import { assertAdoptable } from './adoption.js';
 import { foundation } from './migrations/0001-foundation.js';
 import { references } from './migrations/0002-references.js';
 import { verification } from './migrations/0010-verification.js';
@@ -16,6 +17,7 @@ import { keySchedule } from './migrations/0022-key-schedule.js';
 import { legacyResources } from './migrations/0023-legacy-resources.js';
 import { legacyOwners } from './migrations/0024-legacy-owners.js';
 import { legacyQuota } from './migrations/0025-legacy-quota.js';
+import { adoptedColumns } from './migrations/0026-adopted-columns.js';
 import { fleet } from './migrations/0030-fleet.js';
 import { recordedLogins } from './migrations/0031-recorded-logins.js';
 import { attestation } from './migrations/0050-attestation.js';
@@ -31,6 +33,10 @@ export type Queries = Kysely<Schema> | Transaction<Schema>;
 const INT8_OID = 20;
 /** What holds locks longer than this has lost its way. */
 const MAX_WAIT_MS = 120_000;
+/** PostgreSQL's `insufficient_privilege`. */
+const NOT_PERMITTED = '42501';
+const OWNERSHIP =
+  'the login of DATABASE_MIGRATION_URL, else of DATABASE_URL, must own every table that is there, an older system’s "users" too, and may create others';
 
 type TypeParsers = (oid: number, format: 'text' | 'binary') => (value: string) => unknown;
 
@@ -140,6 +146,7 @@ export class Database {
    * @throws Error with a sentence for the operator.
    */
   async migrate(): Promise<void> {
+    await assertAdoptable(this.queries);
     const migrator = new Migrator({
       db: this.queries,
       allowUnorderedMigrations: true, // parts of the schema that do not touch each other grow side by side
@@ -160,6 +167,7 @@ export class Database {
             '0023-legacy-resources': legacyResources,
             '0024-legacy-owners': legacyOwners,
             '0025-legacy-quota': legacyQuota,
+            '0026-adopted-columns': adoptedColumns,
             '0030-fleet': fleet,
             '0031-recorded-logins': recordedLogins,
             '0050-attestation': attestation,
@@ -168,7 +176,11 @@ export class Database {
       },
     });
     const { error } = await migrator.migrateToLatest();
-    if (error !== undefined) throw new Error('The database schema could not be brought up to date.', { cause: error });
+    if (error !== undefined) {
+      const code = codeOf(error);
+      const remedy = code === NOT_PERMITTED ? `: ${OWNERSHIP}` : '';
+      throw new Error(`The database schema could not be brought up to date (${code}${remedy}).`, { cause: error });
+    }
     await this.transaction(grantServiceRole);
   }
 

@@ -18,6 +18,9 @@ export interface EnrolmentBody {
   agreementProof: string;
 }
 
+/** The answer of `POST /devices`. */
+type RegisteredDevice = Readonly<Record<'Serial' | 'Email' | 'Password', string>>;
+
 /** A device with keys in memory. */
 export class TestDevice {
   private constructor(
@@ -32,15 +35,13 @@ export class TestDevice {
   /** Registers a device that is not enrolled yet. */
   static async register(api: StartedApi): Promise<TestDevice> {
     const { json } = await api.call('POST', '/devices', { token: api.administrator.token, body: {} });
+    return TestDevice.of(api, json as RegisteredDevice);
+  }
+
+  /** A device as it was registered, with keys of its own. */
+  static async of(api: StartedApi, { Serial, Email, Password }: RegisteredDevice): Promise<TestDevice> {
     const [signing, agreement] = [await generateP256KeyPair(), await generateP256KeyPair()];
-    return new TestDevice(
-      api,
-      json.Serial as string,
-      json.Email as string,
-      json.Password as string,
-      signing,
-      agreement,
-    );
+    return new TestDevice(api, Serial, Email, Password, signing, agreement);
   }
 
   /** Registers a device and enrols it. */
