@@ -16,16 +16,18 @@ export interface ServiceToStart {
   readonly url: string;
   /** Its settings: the only ones it sees, whatever the shell of whoever started it has. */
   readonly env: Readonly<Record<string, string>>;
+  /** What is waited for; default `ready`. */
+  readonly until?: 'live' | 'ready';
 }
 
 /** Starts what `npm run build` made as a process of its own, and waits until it is ready. */
-export function startService({ app, url, env }: ServiceToStart): Promise<RunningProcess> {
+export function startService({ app, url, env, until = 'ready' }: ServiceToStart): Promise<RunningProcess> {
   return startProcess({
     command: process.execPath,
     args: [join(WORKSPACE, 'apps', app, 'dist', 'main.js')],
     cwd: WORKSPACE,
     env: { ...hiddenSettings(), NODE_OPTIONS: undefined, ...env },
-    ready: answersHttp(`${url}/health/ready`),
+    ready: answersHttp(`${url}/health/${until}`),
     readyTimeoutMs: READY_TIMEOUT_MS,
   });
 }

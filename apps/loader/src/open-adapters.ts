@@ -8,7 +8,7 @@ import { DirectoryPackSource, DirectoryPackStore, DirectorySegmentStore } from '
 import { HttpPackSink, HttpPackSource } from '@azaion/adapters/http-packs';
 import { TarArchiveInspector } from '@azaion/adapters/image-archive';
 import { CachedJwksSource } from '@azaion/adapters/jwks-cache';
-import { FileLeaseStore, FileTimeMarkStore } from '@azaion/adapters/lease-store';
+import { FileLeaseStore, FileRefusalMarkStore, FileTimeMarkStore } from '@azaion/adapters/lease-store';
 import { ApiClient, HttpAuthApi, HttpDesiredApi, HttpJwksSource, HttpWellKnown } from '@azaion/adapters/resource-api';
 import { FileStatementTrust, parseRootKey, type RootKey } from '@azaion/adapters/trust-store';
 import { type DeviceConf, DeviceStateKey, JwksTokenVerifier } from '@azaion/identity';
@@ -148,18 +148,17 @@ export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters
 /** Bundles that were put onto the device: beside the data, and at the place of pre-deployed packs. */
 async function takeUpBundles(
   config: LoaderConfig,
-  { recipient, store }: OpenedDevice,
+  { recipient, leases }: OpenedDevice,
   using: { readonly trust: FileStatementTrust; readonly segments: SegmentStore; readonly time: TrustedTime },
 ): Promise<{ readonly packs: BundledPacks; stop(): void }> {
   const { trust, segments, time } = using;
   const packs = new BundledPacks();
   const importing = new ImportBundle({
     adoptKeys: (document) => trust.adopt(document),
-    leases: store,
+    leases,
     segments,
     recipient,
     clock: time,
-    observe: (signedSeconds) => time.raise(signedSeconds),
   });
   const places = [config.importDir ?? join(config.dataDir, 'import'), config.imagesPath];
   const taking = new TakeUpBundles({ importing, packs, log: new Logger('Bundles'), places });
@@ -170,7 +169,6 @@ async function takeUpBundles(
 /** The device's session, and what it has for the time without the Admin API. */
 interface OpenedDevice {
   readonly recipient: Recipient & { readonly serial: string };
-  readonly store: FileLeaseStore;
   readonly session: DeviceSession;
   readonly leases: HeldLeases;
   readonly offline: OfflineDevice;
@@ -193,7 +191,8 @@ async function openDevice(
   const { trust, time, state } = using;
   const recipient = { point: await identity.agreementPoint(), ecdh: identity.ecdh, serial };
   const store = new FileLeaseStore(join(config.dataDir, 'leases'));
-  const leases = new HeldLeases({ store, trust, time, recipient: () => Promise.resolve(recipient) });
+  const refusals = new FileRefusalMarkStore(join(config.dataDir, 'lease-refusals'), state);
+  const leases = new HeldLeases({ store, refusals, trust, time, recipient: () => Promise.resolve(recipient) });
   const account = { serial, email, password };
   const offline = await OfflineDevice.open({ account, dataDirectory: config.dataDir, key: state, leases, time });
   const session = new DeviceSession(
@@ -207,11 +206,11 @@ async function openDevice(
         bearer: () => offline.bearer(),
         patienceMs: () => leases.patienceMs(),
         late: () => leases.reached(false),
-        forget: () => leases.dropAll(),
+        forget: (serverMs) => leases.revoked(serverMs),
       },
     },
   );
-  return { recipient, store, session, leases, offline };
+  return { recipient, session, leases, offline };
 }
 
 /** The trusted time, written down now and then. */

@@ -83,6 +83,7 @@ export { MAX_RANGE_BYTES, type PackLocation, PackSource } from './ports/pack-sou
 export { PackStore } from './ports/pack-store.js';
 export { PlaintextSource } from './ports/plaintext-source.js';
 export { PlaintextFile } from './ports/plaintext-file.js';
+export { type RefusalMarks, RefusalMarkStore } from './ports/refusal-mark-store.js';
 export { SegmentStore } from './ports/segment-store.js';
 export { type TimeMark, TimeMarkStore } from './ports/time-mark-store.js';
 export {

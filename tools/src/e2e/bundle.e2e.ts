@@ -19,6 +19,7 @@ interface Told {
 describe('a bundle, carried to a device that no network reaches', () => {
   let system: StartedSystem;
   let directory: Awaited<ReturnType<typeof tempDirectory>>;
+  let publisher = '';
   const at = (...parts: string[]): string => join(directory.path, ...parts);
   const azaion = (...args: string[]): Promise<Told> => {
     const main = fileURLToPath(new URL('../../../apps/cli/bin/azaion.js', import.meta.url));
@@ -35,12 +36,45 @@ describe('a bundle, carried to a device that no network reaches', () => {
       });
     });
   };
-  const load = (): Promise<Response> =>
-    fetch(`${system.loaderUrl}/load/${NAME}`, {
+  const load = (name = NAME): Promise<Response> =>
+    fetch(`${system.loaderUrl}/load/${name}`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ filename: NAME, folder: 'models' }),
+      body: JSON.stringify({ filename: name, folder: 'models' }),
     });
+  const statusOf = async (answering: Promise<Response>): Promise<number> => {
+    const answer = await answering;
+    await answer.arrayBuffer();
+    return answer.status;
+  };
+  const publish = async (name: string, content: Uint8Array): Promise<void> => {
+    const published = await fetch(`${system.loaderUrl}/upload/${name}?folder=models`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${publisher}`, 'content-type': 'application/octet-stream' },
+      body: new Uint8Array(content),
+    });
+    expect(published.status).toBe(200);
+  };
+  const asAdministrator = async (path: string): Promise<void> => {
+    const { access_token: token } = await postJson<{ access_token: string }>(
+      `${system.adminUrl}/login`,
+      system.administrator,
+    );
+    const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
+    const answer = await fetch(system.adminUrl + path, { method: 'POST', headers, body: '{}' });
+    expect(answer.status).toBeLessThan(300);
+  };
+  /** From here on the network breaks every connection, and the Loader starts as after a power cut. */
+  const restartOffline = async (until?: 'live'): Promise<void> => {
+    system.link?.change({ resetAfterBytes: 0 });
+    system.link?.resetAll();
+    await system.restartLoader(until);
+  };
+  const restartOnline = async (): Promise<void> => {
+    system.link?.change({});
+    system.link?.resetAll();
+    await system.restartLoader();
+  };
 
   beforeAll(async () => {
     directory = await tempDirectory('azaion-bundle');
@@ -51,13 +85,8 @@ describe('a bundle, carried to a device that no network reaches', () => {
     await mkdir(at('profile'));
     const root = await (await fetch(`${system.adminUrl}/.well-known/azaion-statement-root`)).text();
     await writeFile(at('root.json'), root);
-    const publisher = await system.login(await system.createPerson('ResourceUploader'));
-    const published = await fetch(`${system.loaderUrl}/upload/${NAME}?folder=models`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${publisher}`, 'content-type': 'application/octet-stream' },
-      body: new Uint8Array(CONTENT),
-    });
-    expect(published.status).toBe(200);
+    publisher = await system.login(await system.createPerson('ResourceUploader'));
+    await publish(NAME, CONTENT);
     expect(await azaion('login', '--api', system.adminUrl, '--email', system.administrator.email)).toMatchObject({
       ok: true,
     });
@@ -137,9 +166,43 @@ describe('a bundle, carried to a device that no network reaches', () => {
     expect(Buffer.from(await loaded.arrayBuffer()).equals(CONTENT)).toBe(true);
   });
 
+  it('takes nothing back of what the Admin API has granted since, at no later start', async () => {
+    const lease = join(system.loaderDataDir, 'leases', 'models', NAME, '1.json');
+    const carried = await readFile(lease, 'utf8');
+    await restartOnline();
+    let renewed = carried;
+    // While it was not sure of the link it serves from the bundle's lease and asks beside.
+    while (renewed === carried) {
+      expect(await statusOf(load())).toBe(200);
+      renewed = await readFile(lease, 'utf8');
+    }
+    await restartOffline();
+    expect(await readFile(lease, 'utf8')).toBe(renewed);
+    expect(await statusOf(load())).toBe(200);
+  });
+
+  it('opens a version no more that the Admin API has refused to the device since, although the bundle still lies there', async () => {
+    await restartOnline();
+    const names = ['withdrawn.bin', 'kept.bin'];
+    for (const name of names) await publish(name, pseudoRandomBytes(name, 50_000));
+    const versions = names.map((name) => `models/${name}@1`);
+    expect(await azaion('bundle', 'create', ...versions, '--device', system.serial, '-o', at('two'))).toMatchObject({
+      ok: true,
+    });
+    expect(await azaion('bundle', 'import', at('two'), '--to', at('import'))).toMatchObject({ ok: true });
+    await restartOffline();
+    for (const name of names) expect(await statusOf(load(name))).toBe(200);
+    await asAdministrator('/sealed/models/withdrawn.bin/versions/1/withdraw');
+    await restartOnline();
+    while ((await statusOf(load('withdrawn.bin'))) === 200);
+    expect(await statusOf(load('withdrawn.bin'))).toBe(404);
+    await restartOffline();
+    expect(await statusOf(load('withdrawn.bin'))).toBeGreaterThanOrEqual(400);
+    expect(await statusOf(load('kept.bin'))).toBe(200);
+  });
+
   it('releases nothing of a pack that was changed on the device', async () => {
-    const [bundle = ''] = await readdir(at('import'));
-    const packs = (await readdir(at('import', bundle, 'packs'), { recursive: true, withFileTypes: true })).filter(
+    const packs = (await readdir(at('import', 'bundle', 'packs'), { recursive: true, withFileTypes: true })).filter(
       (entry) => entry.isFile(),
     );
     for (const { parentPath, name } of packs) {
@@ -154,5 +217,20 @@ describe('a bundle, carried to a device that no network reaches', () => {
     const loaded = await load();
     const got = await loaded.arrayBuffer().catch(() => undefined);
     expect(loaded.status === 200 && got?.byteLength === CONTENT.length).toBe(false);
+  });
+
+  it('opens nothing any more once the device was revoked, at no later start', async () => {
+    await asAdministrator(`/devices/${system.serial}/revoke`);
+    await restartOnline();
+    while ((await statusOf(load('kept.bin'))) !== 403);
+    await restartOffline('live'); // it has nothing to serve: it is not ready
+    expect(await statusOf(load('kept.bin'))).toBeGreaterThanOrEqual(400);
+    expect((await fetch(`${system.loaderUrl}/health/ready`)).status).toBe(503);
+    const login = fetch(`${system.loaderUrl}/login`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(system.deviceAccount),
+    });
+    expect(await statusOf(login)).toBeGreaterThanOrEqual(400);
   });
 });

@@ -50,8 +50,8 @@ export interface StartedSystem {
   readonly replicas: AdminReplicas | undefined;
   /** The Loader that runs now. */
   loader(): RunningProcess;
-  /** Stops the Loader and starts it again on its data. */
-  restartLoader(): Promise<void>;
+  /** Stops the Loader and starts it again on its data. @param until - What is waited for; default `ready`. */
+  restartLoader(until?: 'live' | 'ready'): Promise<void>;
   /** Creates a person with a role. */
   createPerson(role: Role): Promise<Person>;
   /** Logs in at the Loader and returns the access token. */
@@ -148,8 +148,8 @@ export async function startSystem(options: SystemOptions = {}): Promise<StartedS
     const loaderDataDir = join(directory.path, 'loader');
     const imagesDir = join(directory.path, 'images');
     await mkdir(imagesDir);
-    const startLoader = (): Promise<RunningProcess> =>
-      startApp('loader', loaderUrl, {
+    const startLoader = (until: 'live' | 'ready' = 'ready'): Promise<RunningProcess> => {
+      const env = {
         LOADER_HOST: '127.0.0.1',
         LOADER_PORT: new URL(loaderUrl).port,
         LOADER_DATA_DIR: loaderDataDir,
@@ -157,7 +157,9 @@ export async function startSystem(options: SystemOptions = {}): Promise<StartedS
         DEVICE_CONF: deviceConf,
         IMAGES_PATH: imagesDir,
         ...options.loaderEnv,
-      });
+      };
+      return startApp('loader', loaderUrl, env, until);
+    };
     let loader = await startLoader();
     stops.push(() => loader.stop());
     if (REPLICATED === 'one-killed' && options.databaseUrl === undefined) await replicas?.kill(1);
@@ -176,9 +178,9 @@ export async function startSystem(options: SystemOptions = {}): Promise<StartedS
       adminOutput: () => (replicas ?? admin).output(),
       replicas,
       loader: () => loader,
-      restartLoader: async () => {
+      restartLoader: async (until) => {
         await loader.stop();
-        loader = await startLoader();
+        loader = await startLoader(until);
       },
       createPerson: async (role) => {
         const person = {
@@ -197,8 +199,13 @@ export async function startSystem(options: SystemOptions = {}): Promise<StartedS
   }
 }
 
-function startApp(app: 'admin-api' | 'loader', url: string, env: Record<string, string>): Promise<RunningProcess> {
-  return startService({ app, url, env: { NODE_ENV: 'development', ...env } });
+function startApp(
+  app: 'admin-api' | 'loader',
+  url: string,
+  env: Record<string, string>,
+  until: 'live' | 'ready' = 'ready',
+): Promise<RunningProcess> {
+  return startService({ app, url, env: { NODE_ENV: 'development', ...env }, until });
 }
 
 function s3Settings(s3: S3Service): Record<string, string> {

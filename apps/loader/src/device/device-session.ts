@@ -52,8 +52,8 @@ export interface DeviceOffline {
   patienceMs(): number;
   /** A login did not come in time. */
   late(): void;
-  /** The device was revoked: nothing of it may be used any more. */
-  forget(): Promise<void>;
+  /** The device was revoked: nothing of it may be used any more. @param serverMs - The time that the answer shows, where it shows one. */
+  forget(serverMs?: number): Promise<void>;
 }
 
 interface Token {
@@ -189,7 +189,7 @@ export class DeviceSession implements DeviceTokens, DeviceRecipient {
       if (error instanceof IdentityError) this.refusal = { error, untilMs: performance.now() + REFUSAL_KEPT_MS };
       if (error instanceof IdentityError && error.code === 'device.revoked') {
         this.token = undefined;
-        await this.using.offline?.forget();
+        await this.using.offline?.forget(this.using.auth.serverTimeMs?.());
       }
       const code = error instanceof DomainError ? String(error.code) : 'unknown';
       if (this.reportedCode !== code)

@@ -22,6 +22,7 @@ import {
   InMemoryPackStore,
   InMemorySegmentStore,
   InMemoryStatementTrust,
+  InMemoryRefusalMarkStore,
   InMemoryTimeMarkStore,
   InMemoryUploadApi,
   softwareRecipient,
@@ -134,7 +135,13 @@ describe('OpenForCaller on a link that went away', () => {
       segments: new InMemorySegmentStore(),
       clock,
       opener: new InlineChunkOpener(),
-      leases: new HeldLeases({ store: new InMemoryLeaseStore(), trust, time, recipient }),
+      leases: new HeldLeases({
+        store: new InMemoryLeaseStore(),
+        refusals: new InMemoryRefusalMarkStore(),
+        trust,
+        time,
+        recipient,
+      }),
     });
     expect(await opened(bearer(SERIAL))).toEqual(CONTENT);
   });

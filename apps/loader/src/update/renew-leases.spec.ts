@@ -33,7 +33,7 @@ const renewal = (jitter = 0): RenewLeases =>
     leases: {
       all: () => Promise.resolve(held),
       dropExpired: () => Promise.resolve(void steps.push('drop expired')),
-      dropOf: ({ name }: ResourceName, version?: number) =>
+      refused: ({ name }: ResourceName, version?: number) =>
         Promise.resolve(void steps.push(`drop ${name}@${String(version ?? 'all')}`)),
     } as Partial<HeldLeases> as HeldLeases,
     open: {

@@ -58,7 +58,7 @@ export class RenewLeases {
     } catch (error) {
       if (!(error instanceof ResourceError)) throw error;
       if (error.code !== 'resource.not-found' && error.code !== 'resource.forbidden') throw error;
-      await leases.dropOf(resource, error.code === 'resource.not-found' ? version : undefined);
+      await leases.refused(resource, error.code === 'resource.not-found' ? version : undefined);
       return false;
     }
   }

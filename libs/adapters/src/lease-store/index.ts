@@ -1,2 +1,3 @@
 export { FileLeaseStore } from './file-lease-store.js';
+export { FileRefusalMarkStore } from './file-refusal-mark-store.js';
 export { FileTimeMarkStore } from './file-time-mark-store.js';

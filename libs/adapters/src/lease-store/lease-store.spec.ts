@@ -6,7 +6,7 @@ import { InMemoryDeviceIdentity } from '@azaion/identity/testing';
 import { describeLeaseStore, InMemoryLeaseStore } from '@azaion/split-resource/testing';
 import { tempDirectory } from '@azaion/testing';
 
-import { FileLeaseStore, FileTimeMarkStore } from './index.js';
+import { FileLeaseStore, FileRefusalMarkStore, FileTimeMarkStore } from './index.js';
 
 const removals: (() => Promise<void>)[] = [];
 const newDirectory = async (): Promise<string> => {
@@ -97,5 +97,39 @@ describe('FileTimeMarkStore', () => {
     await writeFile(path, text.replace('60000', '00000'));
     expect(await reopened.read()).toBeUndefined();
     expect(await readdir(directory)).toEqual(['time.json']);
+  });
+});
+
+describe('FileRefusalMarkStore', () => {
+  const marks = { deviceSeconds: 5, resources: new Map([['models/a.onnx/3', 1_800_000_000]]) };
+
+  it('has no marks at first, and keeps them across restarts', async () => {
+    const path = join(await newDirectory(), 'lease-refusals');
+    const key = await DeviceStateKey.of(await InMemoryDeviceIdentity.create());
+    const store = new FileRefusalMarkStore(path, key);
+    expect(await store.read()).toEqual({ deviceSeconds: 0, resources: new Map() });
+    await store.write(marks);
+    expect(await new FileRefusalMarkStore(path, key).read()).toEqual(marks);
+  });
+
+  it.each([
+    ['changed', (text: string) => text.replace('1800000000', '1700000000')],
+    ['emptied', () => ''],
+    ['cut off', (text: string) => text.slice(0, -1)],
+  ])('refuses everything when they were %s', async (_, change) => {
+    const path = join(await newDirectory(), 'lease-refusals');
+    const key = await DeviceStateKey.of(await InMemoryDeviceIdentity.create());
+    const store = new FileRefusalMarkStore(path, key);
+    await store.write(marks);
+    await writeFile(path, change(await readFile(path, 'utf8')));
+    expect((await store.read()).deviceSeconds).toBe(Number.MAX_SAFE_INTEGER);
+  });
+
+  it("refuses everything when they are another device's", async () => {
+    const path = join(await newDirectory(), 'lease-refusals');
+    const [key, other] = [await InMemoryDeviceIdentity.create(), await InMemoryDeviceIdentity.create()];
+    await new FileRefusalMarkStore(path, await DeviceStateKey.of(other)).write(marks);
+    const read = await new FileRefusalMarkStore(path, await DeviceStateKey.of(key)).read();
+    expect(read.deviceSeconds).toBe(Number.MAX_SAFE_INTEGER);
   });
 });

@@ -1,10 +1,11 @@
 import { assertInScope, SEGMENT_KINDS, type SegmentKind, type StatementKeys, verifyGrantToken } from '@azaion/crypto';
 
-import { type Clock } from '@azaion/kernel';
+import { type Clock, equalBytes } from '@azaion/kernel';
 
 import { ResourceError } from '../errors.js';
 import { type Recipient } from '../fetch/recipient.js';
-import { type LeaseName, type LeaseStore } from '../ports/lease-store.js';
+import { type HeldLeases } from '../leases/held-leases.js';
+import { type LeaseName } from '../ports/lease-store.js';
 import { type SegmentStore } from '../ports/segment-store.js';
 import { MAX_ROOT_BYTES, MAX_SEGMENT_BYTES } from '../recipe/limits.js';
 import { type BundleReader } from './bundle-reader.js';
@@ -16,21 +17,19 @@ const SEGMENT = /^segments\/([0-9a-f]{64})\/(root|chunks|packs)\/([0-9]+)$/;
 export interface ImportBundleDependencies {
   /** Takes the bundle's key document when it is newer than the one at hand, by the pinned root. @throws CryptoError `key-document.*`. */
   readonly adoptKeys: (document: string) => Promise<StatementKeys>;
-  readonly leases: LeaseStore;
+  readonly leases: Pick<HeldLeases, 'carried'>;
   readonly segments: SegmentStore;
   /** The device: its serial and its key. */
   readonly recipient: Recipient & { readonly serial: string };
   /** Effective time. */
   readonly clock: Clock;
-  /** Told every moment that the Admin API has signed, some time ago, in seconds since 1970. */
-  readonly observe: (signedSeconds: number) => void;
 }
 
 /** What came of an import. */
 export interface ImportedBundle {
   /** Versions that the device can open from now on, as long as their leases hold. */
   readonly opened: readonly LeaseName[];
-  /** Versions in the bundle that it has no grant for this device of, or one that does not hold any more. */
+  /** Versions in the bundle that it has no grant for this device of, or one that does not hold any more, or that the Admin API has refused since. */
   readonly refused: readonly (LeaseName & { readonly reason: string })[];
 }
 
@@ -47,7 +46,7 @@ export class ImportBundle {
    * @throws ResourceError `bundle.not-for-device` when no grant in it is for this device; and what `verifyBundle` throws.
    */
   async run(bundle: BundleReader): Promise<ImportedBundle> {
-    const { leases, recipient, adoptKeys, clock, observe } = this.using;
+    const { leases, recipient, adoptKeys, clock } = this.using;
     const { serial } = recipient;
     const found = await verifyBundle(bundle, { keys: adoptKeys, serial, files: false });
     if (!found.manifest.serials.includes(serial))
@@ -64,16 +63,15 @@ export class ImportBundle {
         const [mine] = grants;
         if (mine === undefined) throw new ResourceError('resource.forbidden', 'It holds no grant for this device.');
         assertInScope(statement, serial);
-        await verifyGrantToken(mine.grant.grantToken, found.keys, {
+        const token = await verifyGrantToken(mine.grant.grantToken, found.keys, {
           statement,
           statementJws,
           recipientPoint: recipient.point,
           nonce: undefined,
           nowSeconds: Math.floor(clock.nowMs() / 1000),
         });
-        observe(mine.token.issuedAt);
         await this.keepSegments(bundle, found.manifest.files, statement.rootHash);
-        await leases.keep({ ...name, grant: mine.grant });
+        await leases.carried(mine.grant, statement, token);
         opened.push(name);
       } catch (error) {
         if (!(error instanceof Error) || !('code' in error)) throw error;
@@ -92,7 +90,9 @@ export class ImportBundle {
       const [, hash, kind = '', index = ''] = SEGMENT.exec(path) ?? [];
       if (hash !== rootHash || !isKind(kind)) continue;
       const bytes = await bundle.read(path, kind === 'root' ? MAX_ROOT_BYTES : MAX_SEGMENT_BYTES);
-      await this.using.segments.write(`${rootHash}/${kind}/${index}`, bytes);
+      const key = `${rootHash}/${kind}/${index}`;
+      const kept = await this.using.segments.read(key);
+      if (kept === undefined || !equalBytes(kept, bytes)) await this.using.segments.write(key, bytes);
     }
   }
 }

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 
+import { type GrantToken, readGrantToken, type Statement, verifyGrantToken, verifyStatement } from '@azaion/crypto';
 import { ManualClock } from '@azaion/kernel';
 
 import { ResourceError } from '../errors.js';
@@ -7,7 +8,11 @@ import { HeldLeases } from '../leases/held-leases.js';
 import { TrustedTime } from '../leases/trusted-time.js';
 import { type GrantAnswer, GrantApi, type GrantRequest, type PackUrl } from '../ports/grant-api.js';
 import { InMemoryGrantApi } from '../testing/in-memory-admin-api.js';
-import { InMemoryLeaseStore, InMemoryTimeMarkStore } from '../testing/in-memory-lease-store.js';
+import {
+  InMemoryLeaseStore,
+  InMemoryRefusalMarkStore,
+  InMemoryTimeMarkStore,
+} from '../testing/in-memory-lease-store.js';
 import { InMemoryPackStore } from '../testing/in-memory-pack-store.js';
 import { InMemorySegmentStore } from '../testing/in-memory-segment-store.js';
 import { softwareRecipient } from '../testing/software-recipient.js';
@@ -51,6 +56,7 @@ class Link extends GrantApi {
 class Device {
   readonly store = new InMemoryLeaseStore();
   readonly marks = new InMemoryTimeMarkStore();
+  readonly refusals = new InMemoryRefusalMarkStore();
   readonly packs = new InMemoryPackStore();
   readonly segments = new InMemorySegmentStore();
   readonly recipient = softwareRecipient(SERIAL);
@@ -66,9 +72,10 @@ class Device {
   /** Starts, as after a power cut: what is not on the disk is gone. */
   async start(): Promise<void> {
     this.time = await TrustedTime.open(this.marks, this.clock);
-    const { store, time, recipient } = this;
+    const { store, refusals, time, recipient } = this;
     this.leases = new HeldLeases({
       store,
+      refusals,
       trust: this.world.trust,
       time,
       recipient: () => Promise.resolve(recipient),
@@ -334,8 +341,212 @@ describe('FetchResource with leases', () => {
     it("'only' asks nobody, and says so when there is no lease", async () => {
       const plaintext = await held();
       expect(await device.fetch({ lease: 'only' })).toEqual(plaintext);
-      await device.leases.dropAll();
+      await device.leases.revoked();
       await expect(device.fetch({ lease: 'only' })).rejects.toMatchObject({ code: 'resource.forbidden' });
+    });
+  });
+
+  describe('a lease that a bundle carries', () => {
+    interface Carried {
+      readonly answer: GrantAnswer;
+      readonly statement: Statement;
+      readonly token: GrantToken;
+    }
+    /** What an administrator had made for this device, at the Admin API's time. */
+    const made = async (version = 1): Promise<Carried> => {
+      const { point } = device.recipient;
+      const asked = { resource: RESOURCE, version, recipientPoint: point, nonce: 'bm9uY2Vub25jZW5vbmNlbm8' };
+      const answer = await new InMemoryGrantApi(world.admin).grant(asked);
+      const keys = await world.admin.statementKeys();
+      const statement = await verifyStatement(answer.statement, keys);
+      const expected = { statement, statementJws: answer.statement, recipientPoint: point, nonce: undefined };
+      const token = await verifyGrantToken(answer.grantToken, keys, { ...expected, nowSeconds: 0 });
+      return { answer, statement, token };
+    };
+    const carry = ({ answer, statement, token }: Carried): Promise<void> =>
+      device.leases.carried(answer, statement, token);
+    const passing = (ms: number): void => [clock, apiClock].forEach((each) => each.advance(ms));
+    const REFUSED = { code: 'resource.forbidden' };
+
+    it('opens offline what was never granted online', async () => {
+      const plaintext = await held();
+      const bundle = await made();
+      await device.store.drop({ resource: RESOURCE, version: 1 });
+      cut();
+      await expect(device.fetch()).rejects.toMatchObject(UNREACHABLE);
+      await carry(bundle);
+      expect(await device.fetch()).toEqual(plaintext);
+    });
+
+    it('leaves the lease that was granted later in its place, with its end, its pin and the word of the verifier', async () => {
+      await held();
+      const bundle = await made();
+      passing(DAY_MS);
+      world.admin.verified = true;
+      world.admin.pinned = 1;
+      await device.fetch();
+      const renewed = await device.store.of(RESOURCE);
+      for (let start = 0; start < 3; start += 1) {
+        await device.start();
+        await carry(bundle);
+        expect(await device.store.of(RESOURCE)).toEqual(renewed);
+      }
+    });
+
+    it('takes the place of one that was granted before, one that ended, and one that was damaged', async () => {
+      await held();
+      passing(DAY_MS);
+      world.admin.verified = true;
+      await device.fetch();
+      world.admin.verified = false;
+      passing(1000);
+      const later = await made();
+      await carry(later);
+      const [kept] = await device.store.of(RESOURCE);
+      expect(kept?.grant).toMatchObject({ grantToken: later.answer.grantToken, verified: true });
+      const damaged = { ...later.answer, grantToken: 'a.b.c' };
+      await device.store.keep({ resource: RESOURCE, version: 1, grant: damaged });
+      await carry(later);
+      expect((await device.store.of(RESOURCE))[0]?.grant.grantToken).toBe(later.answer.grantToken);
+    });
+
+    it.each([
+      ['resource.not-found', 1],
+      ['resource.not-found', undefined],
+      ['resource.forbidden', undefined],
+    ] as const)(
+      'is refused once the Admin API has answered %s to version %s, also after restarts',
+      async (code, version) => {
+        await held();
+        const bundle = await made();
+        passing(1000);
+        link.failure = new ResourceError(code, 'No.');
+        await expect(device.fetch({ version })).rejects.toMatchObject({ code });
+        cut();
+        for (let start = 0; start < 2; start += 1) {
+          await device.start();
+          await expect(carry(bundle)).rejects.toMatchObject(REFUSED);
+          await expect(device.fetch()).rejects.toMatchObject(UNREACHABLE);
+        }
+        // What is made after the refusal counts again.
+        passing(2000);
+        await carry(await made());
+        expect(await device.store.names()).toHaveLength(1);
+      },
+    );
+
+    it('is refused for the version that was refused, and for no other', async () => {
+      const first = await held();
+      await held();
+      const bundles = [await made(1), await made(2)] as const;
+      link.failure = new ResourceError('resource.not-found', 'No.');
+      await expect(device.fetch({ version: 2 })).rejects.toMatchObject({ code: 'resource.not-found' });
+      cut();
+      await device.start();
+      await expect(carry(bundles[1])).rejects.toMatchObject(REFUSED);
+      await carry(bundles[0]);
+      expect(await device.fetch({ version: 1 })).toEqual(first);
+    });
+
+    it('is refused of a version below the lowest or above the newest that a later grant knows', async () => {
+      for (let version = 1; version <= 3; version += 1) await held();
+      const bundles = [await made(1), await made(2), await made(3)] as const;
+      passing(1000);
+      world.admin.minVersion = 2;
+      world.admin.forgetVersionsAfter(RESOURCE, 2);
+      await device.fetch({ version: 2 });
+      cut();
+      await device.start();
+      for (const [index, bundle] of bundles.entries()) {
+        if (index === 1) await carry(bundle);
+        else await expect(carry(bundle)).rejects.toMatchObject(REFUSED);
+      }
+      expect((await device.store.names()).map(({ version }) => version)).toEqual([2]);
+    });
+
+    it('is refused once the device was revoked, all of it, and counts again when it was made later', async () => {
+      await held();
+      const bundle = await made();
+      await device.leases.revoked();
+      cut();
+      await device.start();
+      await expect(carry(bundle)).rejects.toMatchObject(REFUSED);
+      expect(await device.leases.all()).toEqual([]);
+      passing(2000);
+      await carry(await made());
+      expect(await device.leases.all()).toHaveLength(1);
+    });
+
+    it('is refused although the clock started in the past when the device was revoked', async () => {
+      await world.publish(content());
+      const bundle = await made();
+      clock.setWall(0);
+      await device.start();
+      await device.leases.revoked(START_MS + 1000);
+      clock.setWall(START_MS + 2000);
+      await expect(carry(bundle)).rejects.toMatchObject(REFUSED);
+    });
+
+    it('is not refused for ever by a clock that was ahead at the refusal: the next grant shows the time', async () => {
+      await held();
+      clock.setWall(START_MS + 400 * DAY_MS);
+      await device.start();
+      await device.leases.revoked();
+      clock.setWall(START_MS);
+      passing(DAY_MS);
+      await device.start();
+      await expect(carry(await made())).rejects.toMatchObject(REFUSED);
+      await device.fetch();
+      passing(DAY_MS);
+      await carry(await made());
+      expect(await device.leases.all()).toHaveLength(1);
+    });
+
+    it('is refused when the record of refusals was changed, until the device is in contact', async () => {
+      await held();
+      const bundle = await made();
+      device.refusals.marks = { deviceSeconds: Number.MAX_SAFE_INTEGER, resources: new Map() };
+      await device.start();
+      await expect(carry(bundle)).rejects.toMatchObject(REFUSED);
+      await device.fetch();
+      passing(2000);
+      await carry(await made());
+    });
+
+    it('does not fill the disk with versions that nobody would keep', async () => {
+      await held();
+      const bundle = await made(1);
+      for (let version = 2; version <= 10; version += 1) await held();
+      await expect(carry(bundle)).rejects.toMatchObject(REFUSED);
+      expect(await device.store.names()).toHaveLength(8);
+    });
+  });
+
+  describe('versions that were withdrawn', () => {
+    it('are forgotten when a grant knows of no version so new, and stay forgotten when their lease is put back', async () => {
+      await held();
+      await held();
+      const [lease] = await device.store.of(RESOURCE);
+      if (lease === undefined) throw new Error('no lease was kept');
+      for (const each of [clock, apiClock]) each.advance(1000);
+      world.admin.forgetVersionsAfter(RESOURCE, 1);
+      await expect(device.fetch()).rejects.toMatchObject({ code: 'resource.rollback-refused' });
+      expect((await device.store.names()).map(({ version }) => version)).toEqual([1]);
+      await device.store.keep(lease);
+      cut();
+      await expect(device.fetch({ version: 2 })).rejects.toMatchObject(UNREACHABLE);
+    });
+
+    it('are not those that were granted after an answer that took longer', async () => {
+      await held();
+      const { point } = device.recipient;
+      const slow = await world.grants.grant({ resource: RESOURCE, recipientPoint: point, nonce: 'bm9uY2Vub25j' });
+      const token = await readGrantToken(slow.grantToken, await world.admin.statementKeys());
+      const statement = await verifyStatement(slow.statement, await world.admin.statementKeys());
+      const second = await held();
+      await device.leases.granted(slow, statement, token);
+      cut();
+      expect(await device.fetch({ version: 2 })).toEqual(second);
     });
   });
 

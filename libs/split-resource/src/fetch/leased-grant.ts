@@ -92,8 +92,8 @@ export class LeasedGrant {
   /** A version that was withdrawn, and a folder that was closed to this device, are not to be opened by pulling the plug. */
   private async forgetIfRefused(error: unknown, { resource, version, recipient }: Wanted): Promise<void> {
     if (recipient.serial === undefined || !(error instanceof ResourceError)) return; // says nothing about the device
-    if (error.code === 'resource.not-found') await this.leases.dropOf(resource, version);
-    if (error.code === 'resource.forbidden') await this.leases.dropOf(resource);
+    if (error.code === 'resource.not-found') await this.leases.refused(resource, version);
+    if (error.code === 'resource.forbidden') await this.leases.refused(resource);
   }
 }
 

@@ -13,6 +13,8 @@ import { type Recipient } from '../fetch/recipient.js';
 import { type StatementTrust } from '../fetch/statement-trust.js';
 import { type GrantAnswer } from '../ports/grant-api.js';
 import { type Lease, type LeaseName, type LeaseStore } from '../ports/lease-store.js';
+import { type RefusalMarkStore } from '../ports/refusal-mark-store.js';
+import { LeaseRefusals } from './lease-refusals.js';
 import { type TrustedTime } from './trusted-time.js';
 
 /** Leases kept for one resource; the lowest versions go first. */
@@ -36,6 +38,8 @@ export interface HeldLease extends LeaseName {
 /** What {@link HeldLeases} works with. */
 export interface HeldLeasesDependencies {
   readonly store: LeaseStore;
+  /** What the Admin API has refused this device. */
+  readonly refusals: RefusalMarkStore;
   readonly trust: StatementTrust;
   readonly time: TrustedTime;
   /** The device whose key the leases are sealed to. */
@@ -51,7 +55,11 @@ export class HeldLeases {
   /** Which version of a resource was kept last: the order of leases says what is pinned. */
   private readonly lastKept = new Map<string, number>();
 
-  constructor(private readonly using: HeldLeasesDependencies) {}
+  private readonly refusals: LeaseRefusals;
+
+  constructor(private readonly using: HeldLeasesDependencies) {
+    this.refusals = new LeaseRefusals(using.refusals);
+  }
 
   /** The leases of a resource that hold now, the highest version first. @throws as {@link StatementTrust.keys}. */
   async of(resource: ResourceName): Promise<readonly HeldLease[]> {
@@ -60,8 +68,7 @@ export class HeldLeases {
       const verified = await this.verified(lease);
       if (verified !== undefined) held.push(verified);
     }
-    const lowest = Math.max(0, ...held.map(({ token }) => token.minVersion));
-    return held.filter(({ version }) => version >= lowest);
+    return held.filter(({ version, token }) => !isWithdrawn(version, token.issuedAt, held));
   }
 
   /** Every lease that holds now. @throws as {@link StatementTrust.keys}. */
@@ -83,33 +90,52 @@ export class HeldLeases {
    */
   async granted(answer: GrantAnswer, statement: Statement, token: GrantToken): Promise<void> {
     this.using.time.observe(token.issuedAt);
-    const resource = { folder: statement.folder, name: statement.resource };
-    const name = { resource, version: statement.version };
+    await this.refusals.assertPast(token.issuedAt);
+    const name = nameOf(statement);
+    await this.dropWithdrawn(name.resource, token);
     if (!token.lease || this.isKept(name, token, answer.verified)) return;
-    const { grantId, sealedRecipeKey, grantToken, verified } = answer;
-    const grant = { grantId, statement: answer.statement, grantToken, sealedRecipeKey, verified };
     try {
-      await this.using.store.keep({ ...name, grant });
-      this.kept.set(keyOf(name), { token, verified });
-      this.lastKept.set(`${resource.folder}/${resource.name}`, name.version);
-      const kept = await this.using.store.of(resource);
-      for (const [place, { version }] of kept.entries())
-        if (version < token.minVersion || place >= MAX_PER_RESOURCE) await this.drop({ resource, version });
+      await this.keep(name, answer, token);
     } catch (error) {
       if (!(error instanceof ResourceError) || error.code !== 'resource.no-space') throw error;
     }
   }
 
-  /** Forgets a lease. */
-  async drop(name: LeaseName): Promise<void> {
-    this.kept.delete(keyOf(name));
-    await this.using.store.drop(name);
+  /**
+   * Keeps a lease that was carried here, in a bundle, unless the Admin API has said something later about the same version: a grant that
+   * was made after it, or a refusal. Taking the same one over again changes nothing.
+   *
+   * @param token - Verified, and for this device.
+   * @throws ResourceError `resource.forbidden` when it was refused, or withdrawn, after it was made; `resource.no-space`.
+   */
+  async carried(answer: Omit<GrantAnswer, 'urls'>, statement: Statement, token: GrantToken): Promise<void> {
+    this.using.time.raise(token.issuedAt);
+    const name = nameOf(statement);
+    const reason = await this.refusals.whyRefused(name, token.issuedAt);
+    if (reason !== undefined) throw new ResourceError('resource.forbidden', reason);
+    const held = await this.of(name.resource);
+    if (isWithdrawn(name.version, token.issuedAt, held))
+      throw new ResourceError('resource.forbidden', 'This version was withdrawn: a later grant on the device says so.');
+    if (held.filter(({ version }) => version > name.version).length >= MAX_PER_RESOURCE)
+      throw new ResourceError('resource.forbidden', 'The device holds enough later versions of the resource.');
+    const same = held.find(({ version }) => version === name.version);
+    if (same !== undefined && same.token.issuedAt >= token.issuedAt) return;
+    // Of the same content the verifier's word still holds, which a bundle does not carry.
+    const verified = answer.verified || (same?.answer.verified === true && same.token.rootHash === token.rootHash);
+    await this.keep(name, { ...answer, verified }, token);
   }
 
-  /** Forgets every lease of a resource; with a version that one only. */
-  async dropOf(resource: ResourceName, version?: number): Promise<void> {
-    for (const lease of await this.using.store.of(resource))
-      if (version === undefined || lease.version === version) await this.drop(lease);
+  /**
+   * Forgets what the Admin API has refused just now, so that no bundle on the device brings it back.
+   *
+   * @param version - `undefined` for every version.
+   */
+  async refused(resource: ResourceName, version?: number): Promise<void> {
+    const leases = (await this.using.store.of(resource)).filter((one) => (version ?? one.version) === one.version);
+    if (leases.length === 0) return;
+    // First: a power cut in between must not make it come back.
+    await this.refusals.refused(resource, version, this.nowSeconds());
+    for (const lease of leases) await this.drop(lease);
   }
 
   /** Forgets what has expired for certain: by the time that the Admin API signed, whatever the clock says. */
@@ -121,8 +147,13 @@ export class HeldLeases {
     }
   }
 
-  /** Forgets everything: the device was revoked. */
-  async dropAll(): Promise<void> {
+  /**
+   * Forgets everything, for the device was revoked, so that no bundle on it brings anything back.
+   *
+   * @param serverMs - What the Admin API's answer says the time is, unsigned, where it does: a clock that starts in the past must not date the refusal.
+   */
+  async revoked(serverMs = 0): Promise<void> {
+    await this.refusals.revoked(Math.max(this.nowSeconds(), Math.floor(serverMs / 1000)));
     for (const name of await this.using.store.names()) await this.drop(name);
   }
 
@@ -136,9 +167,41 @@ export class HeldLeases {
     this.doubtUntilMs = inTime ? 0 : this.using.time.monotonicMs() + DOUBT_MS;
   }
 
+  private async keep(name: LeaseName, answer: Omit<GrantAnswer, 'urls'>, token: GrantToken): Promise<void> {
+    const { resource } = name;
+    const { grantId, statement, sealedRecipeKey, grantToken, verified } = answer;
+    await this.using.store.keep({ ...name, grant: { grantId, statement, grantToken, sealedRecipeKey, verified } });
+    this.kept.set(keyOf(name), { token, verified });
+    this.lastKept.set(`${resource.folder}/${resource.name}`, name.version);
+    const kept = await this.using.store.of(resource);
+    for (const [place, { version }] of kept.entries())
+      if (version < token.minVersion || place >= MAX_PER_RESOURCE) await this.drop({ resource, version });
+  }
+
+  /** What the newest version that the device may use says of those after it, which were granted before: they are withdrawn. */
+  private async dropWithdrawn(resource: ResourceName, { latestVersion, issuedAt }: GrantToken): Promise<void> {
+    for (const lease of await this.using.store.of(resource)) {
+      if (lease.version <= latestVersion) return; // the highest version comes first
+      const before = (await this.verified(lease, 0))?.token.issuedAt ?? 0;
+      // An answer that was overtaken on its way knows nothing of a version that was granted after it.
+      if (before >= issuedAt) continue;
+      await this.refusals.refused(resource, lease.version, issuedAt);
+      await this.drop(lease);
+    }
+  }
+
+  private async drop(name: LeaseName): Promise<void> {
+    this.kept.delete(keyOf(name));
+    await this.using.store.drop(name);
+  }
+
+  private nowSeconds(): number {
+    return Math.floor(this.using.time.nowMs() / 1000);
+  }
+
   private isKept(
     name: LeaseName,
-    { issuedAt, notAfter, statementHash, minVersion, pinned }: GrantToken,
+    { issuedAt, notAfter, statementHash, minVersion, latestVersion, pinned }: GrantToken,
     verified: boolean,
   ): boolean {
     const kept = this.kept.get(keyOf(name));
@@ -148,6 +211,7 @@ export class HeldLeases {
       kept?.verified === verified &&
       before.statementHash === statementHash &&
       before.minVersion === minVersion &&
+      before.latestVersion === latestVersion &&
       before.pinned === pinned &&
       this.lastKept.get(`${name.resource.folder}/${name.resource.name}`) === name.version &&
       before.notAfter <= notAfter && // a shortened life counts at once
@@ -192,6 +256,17 @@ export class HeldLeases {
       throw error;
     }
   }
+}
+
+/** Whether a version of a grant of this moment is below the lowest, or above the newest, that another grant of the same resource knows; of the newest only a later one knows. */
+function isWithdrawn(version: number, issuedAt: number, held: readonly HeldLease[]): boolean {
+  return held.some(
+    ({ token }) => version < token.minVersion || (version > token.latestVersion && issuedAt < token.issuedAt),
+  );
+}
+
+function nameOf({ folder, resource, version }: Statement): LeaseName {
+  return { resource: { folder, name: resource }, version };
 }
 
 function keyOf({ resource, version }: LeaseName): string {

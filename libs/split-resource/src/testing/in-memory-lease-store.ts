@@ -1,6 +1,7 @@
 import { type ResourceName } from '@azaion/kernel';
 
 import { type Lease, type LeaseName, LeaseStore } from '../ports/lease-store.js';
+import { type RefusalMarks, RefusalMarkStore } from '../ports/refusal-mark-store.js';
 import { type TimeMark, TimeMarkStore } from '../ports/time-mark-store.js';
 
 /** Leases that live as long as this object. */
@@ -39,6 +40,20 @@ export class InMemoryTimeMarkStore extends TimeMarkStore {
 
   override write(mark: TimeMark): Promise<void> {
     this.mark = mark;
+    return Promise.resolve();
+  }
+}
+
+/** Marks that live as long as this object. */
+export class InMemoryRefusalMarkStore extends RefusalMarkStore {
+  marks: RefusalMarks = { deviceSeconds: 0, resources: new Map() };
+
+  override read(): Promise<RefusalMarks> {
+    return Promise.resolve(this.marks);
+  }
+
+  override write(marks: RefusalMarks): Promise<void> {
+    this.marks = marks;
     return Promise.resolve();
   }
 }

@@ -4,7 +4,7 @@ export {
   InMemoryGrantApi,
   InMemoryUploadApi,
 } from './in-memory-admin-api.js';
-export { InMemoryLeaseStore, InMemoryTimeMarkStore } from './in-memory-lease-store.js';
+export { InMemoryLeaseStore, InMemoryRefusalMarkStore, InMemoryTimeMarkStore } from './in-memory-lease-store.js';
 export { InMemoryObjectStore, InMemoryPackSink, InMemoryPackSource } from './in-memory-object-store.js';
 export { InMemoryPlaintextFile } from './in-memory-plaintext-file.js';
 export { InMemoryPackStore } from './in-memory-pack-store.js';
