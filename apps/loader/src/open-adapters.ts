@@ -8,8 +8,14 @@ import { DirectoryPackSource, DirectoryPackStore, DirectorySegmentStore } from '
 import { HttpPackSink, HttpPackSource } from '@azaion/adapters/http-packs';
 import { TarArchiveInspector } from '@azaion/adapters/image-archive';
 import { CachedJwksSource } from '@azaion/adapters/jwks-cache';
-import { FileLeaseStore, FileRefusalMarkStore, FileTimeMarkStore } from '@azaion/adapters/lease-store';
+import {
+  BootRunningClock,
+  FileLeaseStore,
+  FileRefusalMarkStore,
+  FileTimeMarkStore,
+} from '@azaion/adapters/lease-store';
 import { ApiClient, HttpAuthApi, HttpDesiredApi, HttpJwksSource, HttpWellKnown } from '@azaion/adapters/resource-api';
+import { TpmRunningClock } from '@azaion/adapters/tpm';
 import { FileStatementTrust, parseRootKey, type RootKey } from '@azaion/adapters/trust-store';
 import { type DeviceConf, DeviceStateKey, JwksTokenVerifier } from '@azaion/identity';
 import { type Clock, SystemClock } from '@azaion/kernel';
@@ -42,6 +48,8 @@ import { LocalOrApiVerifier } from './session/local-or-api-verifier.js';
 import { ApiReach } from './status/api-reach.js';
 import { LeasedPacks } from './update/leased-packs.js';
 
+const TPM_TIMEOUT_MS = 30_000;
+
 /**
  * Opens everything the configuration names. The Admin API need not be reachable: what needs it is tried when it is needed.
  *
@@ -55,7 +63,8 @@ export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters
   const deviceLog = new Logger('Device');
   const chosen = conf === undefined ? undefined : await openDeviceIdentity(config, (message) => deviceLog.log(message));
   const state = chosen && (await DeviceStateKey.of(chosen.identity));
-  const time = state && (await trustedTime(config, state, (message) => deviceLog.warn(message)));
+  const warn = (message: string): void => deviceLog.warn(message);
+  const time = chosen && state && (await trustedTime(config, chosen, state, warn));
   const clock = time?.clock ?? new SystemClock();
   const client = new ApiClient({
     baseUrl: config.resourceApiUrl,
@@ -190,7 +199,7 @@ async function openDevice(
 ): Promise<OpenedDevice> {
   const { trust, time, state } = using;
   const recipient = { point: await identity.agreementPoint(), ecdh: identity.ecdh, serial };
-  const store = new FileLeaseStore(join(config.dataDir, 'leases'));
+  const store = leaseStore(config);
   const refusals = new FileRefusalMarkStore(join(config.dataDir, 'lease-refusals'), state);
   const leases = new HeldLeases({ store, refusals, trust, time, recipient: () => Promise.resolve(recipient) });
   const account = { serial, email, password };
@@ -216,21 +225,39 @@ async function openDevice(
 /** The trusted time, written down now and then. */
 async function trustedTime(
   config: LoaderConfig,
+  { identity }: ChosenIdentity,
   state: DeviceStateKey,
   warn: (message: string) => void,
 ): Promise<{ readonly clock: TrustedTime; close(): Promise<void> }> {
   const store = new FileTimeMarkStore(join(config.dataDir, 'time-mark'), state);
-  // Counts the time asleep, which the process's own clock does not.
-  const clock = await TrustedTime.open(store, new SystemClock(), () => uptime() * 1000);
+  const tpm =
+    identity.binding === 'tpm'
+      ? await TpmRunningClock.open({ tcti: config.tpmTcti, timeoutMs: TPM_TIMEOUT_MS }, config.dataDir)
+      : undefined;
+  const clock = await TrustedTime.open(store, new SystemClock(), {
+    running: tpm ?? new BootRunningClock(),
+    // Counts the time asleep, which the process's own clock does not.
+    uptimeMs: () => uptime() * 1000,
+    expectsMark: (await leaseStore(config).names()).length > 0,
+  });
+  if (!clock.isCertain)
+    warn(
+      'The record of the trusted time is missing, or was changed: leases open nothing until this device has reached the Admin API.',
+    );
   const failed = (): void => warn('The trusted time cannot be written down: check the data directory.');
   const timer = setInterval(() => void clock.keep().catch(failed), MARK_INTERVAL_MS).unref();
   return {
     clock,
     close: async () => {
       clearInterval(timer);
-      if (clock.signedMs() > 0) await clock.write().catch(failed);
+      if (clock.isCertain && clock.signedMs() > 0) await clock.write().catch(failed);
+      await tpm?.close();
     },
   };
+}
+
+function leaseStore(config: LoaderConfig): FileLeaseStore {
+  return new FileLeaseStore(join(config.dataDir, 'leases'));
 }
 
 async function configuredRoot(config: LoaderConfig, conf: DeviceConf | undefined): Promise<RootKey | undefined> {

@@ -56,7 +56,7 @@ export { PackReader, type PackReadPolicy } from './fetch/pack-reader.js';
 export { type Recipient } from './fetch/recipient.js';
 export { StatementTrust } from './fetch/statement-trust.js';
 export { type HeldLease, HeldLeases, type HeldLeasesDependencies } from './leases/held-leases.js';
-export { MARK_INTERVAL_MS, TrustedTime } from './leases/trusted-time.js';
+export { MARK_INTERVAL_MS, TrustedTime, type TrustedTimeOptions } from './leases/trusted-time.js';
 export {
   MAX_CHUNKS_PER_PACK,
   MAX_PACK_BYTES,
@@ -83,6 +83,7 @@ export { MAX_RANGE_BYTES, type PackLocation, PackSource } from './ports/pack-sou
 export { PackStore } from './ports/pack-store.js';
 export { PlaintextSource } from './ports/plaintext-source.js';
 export { PlaintextFile } from './ports/plaintext-file.js';
+export { type ClockReading, RunningClock } from './ports/running-clock.js';
 export { type RefusalMarks, RefusalMarkStore } from './ports/refusal-mark-store.js';
 export { SegmentStore } from './ports/segment-store.js';
 export { type TimeMark, TimeMarkStore } from './ports/time-mark-store.js';

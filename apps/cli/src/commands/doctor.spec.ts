@@ -91,6 +91,20 @@ describe('azaion doctor', () => {
     expect(findingsOf(await run('doctor'), 'clock')).toMatchObject([{ state: 'fails' }]);
   });
 
+  it('fails where leases are kept and the record of the trusted time is missing or damaged', async () => {
+    const dataDir = env['LOADER_DATA_DIR'] ?? '';
+    const state = async (): Promise<string | undefined> =>
+      (await run('doctor')).json.findings?.find(({ check }) => check === 'leases')?.state;
+    expect(await state()).toBe('ok');
+    await mkdir(join(dataDir, 'leases', 'models', 'a.onnx'), { recursive: true, mode: 0o700 });
+    await writeFile(join(dataDir, 'leases', 'models', 'a.onnx', '1.json'), '{}', { mode: 0o600 });
+    expect(await state()).toBe('fails');
+    await writeFile(join(dataDir, 'time-mark'), `${'A'.repeat(43)}\n{"signedSeconds":1}`, { mode: 0o600 });
+    expect(await state()).toBe('ok');
+    await writeFile(join(dataDir, 'time-mark'), 'cut');
+    expect(await state()).toBe('fails');
+  });
+
   it('fails without an Admin API, a CDN or a data directory that answer', async () => {
     env['RESOURCE_API_URL'] = 'http://127.0.0.1:9';
     env['LOADER_DATA_DIR'] = join(directory.path, 'missing');

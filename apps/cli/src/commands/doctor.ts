@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { access, constants, readdir, stat, statfs } from 'node:fs/promises';
+import { access, constants, readdir, readFile, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
@@ -20,6 +20,8 @@ const CLOCK_WRONG_SECONDS = 30; // assertions of devices are refused beyond it
 const DISK_LOW_BYTES = 2 * 1024 ** 3;
 const DISK_FULL_BYTES = 256 * 1024 ** 2;
 const OTHERS_MAY = 0o077;
+/** A MAC and what it is of. */
+const TIME_MARK = /^[\w-]{43}\n\{.+\}$/s;
 
 /** Options of `azaion doctor`. */
 export interface DoctorOptions {
@@ -29,7 +31,7 @@ export interface DoctorOptions {
 
 /** What one look came to. */
 export interface Finding {
-  readonly check: 'api' | 'binding' | 'cdn' | 'clock' | 'disk' | 'engine' | 'permissions' | 'tpm';
+  readonly check: 'api' | 'binding' | 'cdn' | 'clock' | 'disk' | 'engine' | 'leases' | 'permissions' | 'tpm';
   readonly state: 'fails' | 'not checked' | 'ok' | 'warns';
   readonly says: string;
   /** What helps. */
@@ -46,6 +48,7 @@ export async function doctor(context: CommandContext, options: DoctorOptions): P
       checkCdn(options.cdn, context.signal),
       checkDisk(device.identity.dataDir),
       checkEngine(device.containerCli),
+      checkLeases(device.identity.dataDir),
       checkTpm(device),
       checkPermissions(device),
       checkBinding(device),
@@ -193,6 +196,31 @@ async function checkDisk(directory: string): Promise<readonly Finding[]> {
       },
     ];
   }
+}
+
+/** Whether the record is authentic only the device's key tells: the Loader says so in its log. */
+async function checkLeases(dataDir: string): Promise<readonly Finding[]> {
+  let leases: readonly string[] = [];
+  try {
+    leases = await readdir(join(dataDir, 'leases'), { recursive: true });
+  } catch (error) {
+    if (systemErrorCode(error) !== 'ENOENT')
+      return [{ check: 'leases', state: 'not checked', says: `this user may not look into ${dataDir}` }];
+  }
+  const count = leases.filter((name) => name.endsWith('.json')).length;
+  if (count === 0)
+    return [{ check: 'leases', state: 'ok', says: 'there are none: nothing opens without the Admin API' }];
+  const mark = await readFile(join(dataDir, 'time-mark'), 'utf8').catch(() => '');
+  return TIME_MARK.test(mark)
+    ? [{ check: 'leases', state: 'ok', says: `${String(count)} kept, with the record of the trusted time` }]
+    : [
+        {
+          check: 'leases',
+          state: 'fails',
+          says: `${String(count)} kept, and the record of the trusted time is missing or damaged: they open nothing`,
+          remedy: 'Bring the device into contact with the Admin API once.',
+        },
+      ];
 }
 
 async function checkEngine(command: string): Promise<readonly Finding[]> {

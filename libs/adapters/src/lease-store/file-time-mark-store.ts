@@ -19,7 +19,8 @@ export class FileTimeMarkStore extends TimeMarkStore {
     return authentic === undefined ? undefined : (JSON.parse(authentic) as TimeMark);
   }
 
-  override async write({ signedSeconds, runningMs }: TimeMark): Promise<void> {
-    await replaceDurably(this.path, this.key.authenticate('time-mark', JSON.stringify({ signedSeconds, runningMs })));
+  override async write({ signedSeconds, runningMs, clock }: TimeMark): Promise<void> {
+    const text = JSON.stringify({ signedSeconds, runningMs, clock });
+    await replaceDurably(this.path, this.key.authenticate('time-mark', text));
   }
 }

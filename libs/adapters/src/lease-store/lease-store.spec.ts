@@ -6,7 +6,7 @@ import { InMemoryDeviceIdentity } from '@azaion/identity/testing';
 import { describeLeaseStore, InMemoryLeaseStore } from '@azaion/split-resource/testing';
 import { tempDirectory } from '@azaion/testing';
 
-import { FileLeaseStore, FileRefusalMarkStore, FileTimeMarkStore } from './index.js';
+import { BootRunningClock, FileLeaseStore, FileRefusalMarkStore, FileTimeMarkStore } from './index.js';
 
 const removals: (() => Promise<void>)[] = [];
 const newDirectory = async (): Promise<string> => {
@@ -89,9 +89,10 @@ describe('FileTimeMarkStore', () => {
     const store = new FileTimeMarkStore(path, key);
     expect(await store.read()).toBeUndefined();
     await store.write({ signedSeconds: 1, runningMs: 2 });
-    await store.write({ signedSeconds: 1_800_000_000, runningMs: 60_000 });
+    const mark = { signedSeconds: 1_800_000_000, runningMs: 60_000, clock: { era: 'tpm', elapsedMs: 7 } };
+    await store.write(mark);
     const reopened = new FileTimeMarkStore(path, key);
-    expect(await reopened.read()).toEqual({ signedSeconds: 1_800_000_000, runningMs: 60_000 });
+    expect(await reopened.read()).toEqual(mark);
     expect(await new FileTimeMarkStore(path, other).read()).toBeUndefined();
     const text = await readFile(path, 'utf8');
     await writeFile(path, text.replace('60000', '00000'));
@@ -131,5 +132,22 @@ describe('FileRefusalMarkStore', () => {
     await new FileRefusalMarkStore(path, await DeviceStateKey.of(other)).write(marks);
     const read = await new FileRefusalMarkStore(path, await DeviceStateKey.of(key)).read();
     expect(read.deviceSeconds).toBe(Number.MAX_SAFE_INTEGER);
+  });
+});
+
+describe('BootRunningClock', () => {
+  it('goes forward within one boot, and tells boots apart', async () => {
+    const bootId = join(await newDirectory(), 'boot_id');
+    await writeFile(bootId, '6f1e\n');
+    const [first, second] = [await new BootRunningClock(bootId).read(), await new BootRunningClock(bootId).read()];
+    expect(second.era).toBe(first.era);
+    expect(second.elapsedMs).toBeGreaterThanOrEqual(first.elapsedMs);
+    await writeFile(bootId, '6f1f\n');
+    expect((await new BootRunningClock(bootId).read()).era).not.toBe(first.era);
+  });
+
+  it('knows nothing of earlier starts where the machine does not tell its boots apart', async () => {
+    const reading = await new BootRunningClock(join(await newDirectory(), 'none')).read();
+    expect(reading.era).toBeUndefined();
   });
 });

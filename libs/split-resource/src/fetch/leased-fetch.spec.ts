@@ -71,7 +71,8 @@ class Device {
 
   /** Starts, as after a power cut: what is not on the disk is gone. */
   async start(): Promise<void> {
-    this.time = await TrustedTime.open(this.marks, this.clock);
+    const expectsMark = (await this.store.names()).length > 0;
+    this.time = await TrustedTime.open(this.marks, this.clock, { expectsMark });
     const { store, refusals, time, recipient } = this;
     this.leases = new HeldLeases({
       store,
@@ -219,6 +220,23 @@ describe('FetchResource with leases', () => {
       clock.setWall(START_MS + 300 * DAY_MS);
       await expect(device.fetch()).rejects.toMatchObject(UNREACHABLE);
       clock.setWall(START_MS);
+      expect(await device.fetch()).toEqual(plaintext);
+    });
+
+    it('ends when somebody removes the mark of the time, until the Admin API signs one', async () => {
+      const plaintext = await held();
+      cut();
+      await device.start();
+      expect(await device.fetch()).toEqual(plaintext); // the mark was there with the first lease
+      device.marks.mark = undefined;
+      for (let start = 0; start < 2; start += 1) {
+        await device.start();
+        await expect(device.fetch()).rejects.toMatchObject(UNREACHABLE);
+      }
+      link.failure = undefined;
+      expect(await device.fetch()).toEqual(plaintext);
+      cut();
+      await device.start();
       expect(await device.fetch()).toEqual(plaintext);
     });
 
@@ -513,6 +531,20 @@ describe('FetchResource with leases', () => {
       await carry(await made());
     });
 
+    it('brings nothing back when the mark of the time was removed, and puts nothing in place of a later lease', async () => {
+      await held();
+      const bundle = await made();
+      passing(DAY_MS);
+      await device.fetch();
+      const renewed = await device.store.of(RESOURCE);
+      cut();
+      device.marks.mark = undefined;
+      await device.start();
+      await carry(bundle);
+      expect(await device.store.of(RESOURCE)).toEqual(renewed);
+      await expect(device.fetch()).rejects.toMatchObject(UNREACHABLE);
+    });
+
     it('does not fill the disk with versions that nobody would keep', async () => {
       await held();
       const bundle = await made(1);
@@ -540,7 +572,12 @@ describe('FetchResource with leases', () => {
     it('are not those that were granted after an answer that took longer', async () => {
       await held();
       const { point } = device.recipient;
-      const slow = await world.grants.grant({ resource: RESOURCE, recipientPoint: point, nonce: 'bm9uY2Vub25j' });
+      const slow = await world.grants.grant({
+        resource: RESOURCE,
+        version: undefined,
+        recipientPoint: point,
+        nonce: 'bm9uY2Vub25j',
+      });
       const token = await readGrantToken(slow.grantToken, await world.admin.statementKeys());
       const statement = await verifyStatement(slow.statement, await world.admin.statementKeys());
       const second = await held();

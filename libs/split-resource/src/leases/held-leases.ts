@@ -63,6 +63,11 @@ export class HeldLeases {
 
   /** The leases of a resource that hold now, the highest version first. @throws as {@link StatementTrust.keys}. */
   async of(resource: ResourceName): Promise<readonly HeldLease[]> {
+    return this.using.time.isCertain ? this.current(resource) : [];
+  }
+
+  /** As {@link of}, also where nobody knows how much time has passed. */
+  private async current(resource: ResourceName): Promise<readonly HeldLease[]> {
     const held: HeldLease[] = [];
     for (const lease of await this.using.store.of(resource)) {
       const verified = await this.verified(lease);
@@ -89,7 +94,7 @@ export class HeldLeases {
    * @param token - Verified.
    */
   async granted(answer: GrantAnswer, statement: Statement, token: GrantToken): Promise<void> {
-    this.using.time.observe(token.issuedAt);
+    this.using.time.confirm(token.issuedAt);
     await this.refusals.assertPast(token.issuedAt);
     const name = nameOf(statement);
     await this.dropWithdrawn(name.resource, token);
@@ -113,7 +118,7 @@ export class HeldLeases {
     const name = nameOf(statement);
     const reason = await this.refusals.whyRefused(name, token.issuedAt);
     if (reason !== undefined) throw new ResourceError('resource.forbidden', reason);
-    const held = await this.of(name.resource);
+    const held = await this.current(name.resource);
     if (isWithdrawn(name.version, token.issuedAt, held))
       throw new ResourceError('resource.forbidden', 'This version was withdrawn: a later grant on the device says so.');
     if (held.filter(({ version }) => version > name.version).length >= MAX_PER_RESOURCE)
@@ -170,6 +175,7 @@ export class HeldLeases {
   private async keep(name: LeaseName, answer: Omit<GrantAnswer, 'urls'>, token: GrantToken): Promise<void> {
     const { resource } = name;
     const { grantId, statement, sealedRecipeKey, grantToken, verified } = answer;
+    await this.using.time.keepFirst();
     await this.using.store.keep({ ...name, grant: { grantId, statement, grantToken, sealedRecipeKey, verified } });
     this.kept.set(keyOf(name), { token, verified });
     this.lastKept.set(`${resource.folder}/${resource.name}`, name.version);

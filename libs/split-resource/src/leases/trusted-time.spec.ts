@@ -1,6 +1,7 @@
 import { ManualClock } from '@azaion/kernel';
 import fc from 'fast-check';
 
+import { ManualRunningClock } from '../testing/manual-running-clock.js';
 import { InMemoryTimeMarkStore } from '../testing/in-memory-lease-store.js';
 import { MARK_INTERVAL_MS, TrustedTime } from './trusted-time.js';
 
@@ -52,9 +53,11 @@ describe('TrustedTime', () => {
   it('counts running time across restarts, and each start as what a power cut may have lost', async () => {
     let time = await TrustedTime.open(marks, clock);
     time.observe(SIGNED);
+    await time.keep(); // the first one at once
+    clock.advance(MARK_INTERVAL_MS - 1);
     await time.keep(); // just written: nothing to do yet
-    expect(marks.mark).toBeUndefined();
-    clock.advance(MARK_INTERVAL_MS);
+    expect(marks.mark).toEqual({ signedSeconds: SIGNED, runningMs: 0 });
+    clock.advance(1);
     await time.keep();
     clock.advance(MARK_INTERVAL_MS - 1);
     await time.keep(); // lost with the power
@@ -91,6 +94,109 @@ describe('TrustedTime', () => {
     time.observe(seconds);
     expect(time.signedMs()).toBe(0);
     expect(time.nowMs()).toBe(clock.nowMs());
+  });
+
+  it('is brought back by an answer to a nonce when it ran far ahead, and by nothing else', async () => {
+    const time = await TrustedTime.open(marks, clock);
+    time.observe(SIGNED + 400 * 86_400);
+    time.observe(SIGNED);
+    expect(time.signedMs()).toBe((SIGNED + 400 * 86_400) * 1000);
+    time.confirm(SIGNED);
+    expect([time.nowMs(), time.signedMs()]).toEqual([SIGNED * 1000, SIGNED * 1000]);
+    time.confirm(SIGNED - 60); // replicas need not agree to the second
+    expect(time.signedMs()).toBe(SIGNED * 1000);
+    time.confirm(SIGNED - 61);
+    expect(time.signedMs()).toBe((SIGNED - 61) * 1000);
+  });
+
+  describe('with a clock that runs on while the process does not', () => {
+    let running: ManualRunningClock;
+    const open = (expectsMark = true): Promise<TrustedTime> =>
+      TrustedTime.open(marks, clock, { running, expectsMark, uptimeMs: () => clock.monotonicMs() });
+    /** Time passes with this process at work or not. */
+    const pass = (ms: number): void => {
+      clock.advance(ms);
+      running.elapsedMs += ms;
+    };
+    beforeEach(() => {
+      running = new ManualRunningClock();
+    });
+    const signed = async (): Promise<void> => {
+      const time = await open(false);
+      time.observe(SIGNED);
+      await time.write();
+    };
+
+    it('counts exactly what has passed, however often and fast it is started', async () => {
+      await signed();
+      for (let start = 1; start <= 1000; start += 1) {
+        pass(1000);
+        clock.setWall(0);
+        expect((await open()).effectiveMs()).toBe(SIGNED * 1000 + start * 1000);
+      }
+    });
+
+    it('has aged when an old mark is put back', async () => {
+      await signed();
+      const old = marks.mark;
+      pass(7 * DAY_MS);
+      await (await open()).write();
+      marks.mark = old;
+      clock.setWall(0);
+      expect((await open()).effectiveMs()).toBe(SIGNED * 1000 + 7 * DAY_MS);
+    });
+
+    it('adds what a power cut may have lost when the clock may have gone back, and never goes back with it', async () => {
+      await signed();
+      const before = running.elapsedMs;
+      for (const [elapsedMs, countedMs] of [
+        [before - 3_600_000, MARK_INTERVAL_MS],
+        [before - 3_600_000 + 1, 2 * MARK_INTERVAL_MS],
+        [before + DAY_MS, 2 * MARK_INTERVAL_MS + 3_600_000 + DAY_MS - 1],
+      ] as const) {
+        Object.assign(running, { elapsedMs, isExact: false });
+        clock.setWall(0);
+        expect((await open()).effectiveMs()).toBe(SIGNED * 1000 + countedMs);
+      }
+    });
+
+    it('counts a start as an interval after its era has ended', async () => {
+      await signed();
+      Object.assign(running, { era: 'another boot', elapsedMs: 400 * DAY_MS });
+      clock.setWall(0);
+      expect((await open()).effectiveMs()).toBe(SIGNED * 1000 + MARK_INTERVAL_MS);
+    });
+
+    it('does not believe a mark without a reading where the era never ends', async () => {
+      const time = await TrustedTime.open(marks, clock);
+      time.observe(SIGNED);
+      await time.write();
+      running.isLasting = true;
+      expect((await open()).isCertain).toBe(false);
+      expect((await open(false)).isCertain).toBe(true); // nothing depends on it yet
+    });
+  });
+
+  describe('whose mark was removed', () => {
+    const removed = (): Promise<TrustedTime> => TrustedTime.open(marks, clock, { expectsMark: true });
+
+    it('is uncertain until the Admin API has signed a time, and writes none before', async () => {
+      const time = await removed();
+      expect(time.isCertain).toBe(false);
+      time.raise(SIGNED); // what was carried here says nothing about now
+      clock.advance(MARK_INTERVAL_MS);
+      await time.keep();
+      await time.keepFirst();
+      expect([time.isCertain, marks.mark]).toEqual([false, undefined]);
+      expect((await removed()).isCertain).toBe(false);
+      time.observe(SIGNED);
+      await time.keep();
+      expect([time.isCertain, (await removed()).isCertain]).toEqual([true, true]);
+    });
+
+    it('is certain where there is nothing that a mark was kept for', async () => {
+      expect((await TrustedTime.open(marks, clock, { expectsMark: false })).isCertain).toBe(true);
+    });
   });
 
   it('never lets the certain time go back, whatever clock, signatures and restarts do', async () => {

@@ -3,6 +3,8 @@ export interface TimeMark {
   /** Seconds since 1970. */
   readonly signedSeconds: number;
   readonly runningMs: number;
+  /** What the running clock read at that running time, where there is one. */
+  readonly clock?: { readonly era: string; readonly elapsedMs: number } | undefined;
 }
 
 /** Keeps one {@link TimeMark} across restarts. */
