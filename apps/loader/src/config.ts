@@ -294,7 +294,7 @@ export class LoaderConfig {
   @Max(3600)
   readonly unlockHealthTimeoutSeconds: number = 120;
 
-  /** Seconds between two questions for the desired state, give or take a fifth. 0: the device asks nothing, prefetches nothing and reports nothing. */
+  /** Seconds between two questions for the desired state, give or take a fifth. 0: the device asks for nothing, prefetches nothing and reports nothing; its leases are renewed all the same. */
   @EnvInteger('UPDATE_INTERVAL_SECONDS')
   @IsInt()
   @Min(0)

@@ -8,6 +8,8 @@ import { KeepUpToDate } from './keep-up-to-date.js';
 
 const MODEL = { folder: 'models', name: 'a.onnx' };
 const IMAGES = { folder: 'images', name: 'field' };
+/** When the next round is due. */
+const DUE_MS = 300_000;
 const NOTHING: DesiredState = { resources: [], images: undefined };
 
 /** A device and its Admin API, as far as a round sees them. */
@@ -16,6 +18,9 @@ class Field {
   etag = '"1"';
   offline = false;
   windowIsOpen = true;
+  /** What a fetch waits for that does not get done in one round. */
+  link: Promise<void> | 'fast' = 'fast';
+  readonly due: number[] = [];
   failure: Error | undefined;
   unlock: { state: UnlockState; error: string | null } = { state: 'idle', error: null };
   readonly complete = new Map<string, number[]>();
@@ -50,11 +55,17 @@ class Field {
       },
     },
     prefetch: {
-      run: (resource, version, latest) => {
+      run: async ({ resource, version, latest, dueMs }) => {
+        if (this.complete.get(resource.name)?.includes(version) === true) return true;
         this.fetched.push(`${resource.name}@${String(version)}${latest ? ' latest' : ''}`);
-        if (resource.name === 'broken') return Promise.reject(new ResourceError('cdn.missing', 'A part is missing.'));
+        if (resource.name === 'broken') throw new ResourceError('cdn.missing', 'A part is missing.');
+        if (this.link !== 'fast') {
+          this.due.push(dueMs);
+          await this.link; // as long as it may take
+          return false;
+        }
         if (this.windowIsOpen) this.holds(resource, version);
-        return Promise.resolve(this.windowIsOpen);
+        return this.windowIsOpen;
       },
     },
     open: { completeVersions: ({ name }) => Promise.resolve(this.complete.get(name) ?? []) },
@@ -79,7 +90,7 @@ class Field {
   }
 
   run(): Promise<void> {
-    return this.round.run(new AbortController().signal);
+    return this.round.run(new AbortController().signal, DUE_MS);
   }
 }
 
@@ -104,7 +115,54 @@ describe('KeepUpToDate', () => {
   it('renews what is wanted by its number beside what is newest', async () => {
     field.want({ resources: [{ ...MODEL, version: 2, latest: false }] }, '"a"');
     await field.run();
+    await field.round.renew(new AbortController().signal);
     expect(field.pinned).toEqual(['a.onnx@2']);
+  });
+
+  it('renews also while a fetch is under way', async () => {
+    field.want({ resources: [{ ...MODEL, version: 2, latest: false }] }, '"a"');
+    const arrived = Promise.withResolvers<void>();
+    field.link = arrived.promise;
+    const round = field.run();
+    while (field.due.length === 0) await new Promise(setImmediate);
+    await field.round.renew(new AbortController().signal);
+    expect(field.pinned).toEqual(['a.onnx@2']);
+    arrived.resolve();
+    await round;
+  });
+
+  it('asks again while a version takes many rounds, and turns to the one that has replaced it', async () => {
+    field.link = Promise.resolve();
+    field.want({ resources: [{ ...MODEL, version: 3, latest: true }] }, '"a"');
+    await field.run();
+    await field.run();
+    field.want({ resources: [{ ...MODEL, version: 4, latest: true }] }, '"b"');
+    await field.run();
+    expect(field.due).toEqual([DUE_MS, DUE_MS, DUE_MS]);
+    expect(field.asked).toEqual([undefined, '"a"', '"a"']);
+    expect(field.fetched).toEqual(['a.onnx@3 latest', 'a.onnx@3 latest', 'a.onnx@4 latest']);
+  });
+
+  it('applies images that are here while a model still takes many rounds', async () => {
+    field.link = Promise.resolve();
+    field.holds(IMAGES, 5);
+    const resources = [{ ...MODEL, version: 3, latest: true }];
+    field.want({ resources, images: { ...IMAGES, version: 5, latest: false } }, '"a"');
+    await field.run();
+    expect(field.applied).toEqual(['field@5']);
+  });
+
+  it('fetches again what is not complete any more, and reports what is', async () => {
+    field.want({ resources: [{ ...MODEL, version: 3, latest: true }] }, '"a"');
+    await field.run();
+    field.complete.clear();
+    field.windowIsOpen = false;
+    await field.run();
+    expect(field.reports.at(-1)?.resources).toEqual([]);
+    field.windowIsOpen = true;
+    await field.run();
+    expect(field.fetched).toEqual(['a.onnx@3 latest', 'a.onnx@3 latest', 'a.onnx@3 latest']);
+    expect(field.reports.at(-1)?.resources).toEqual([{ ...MODEL, version: 3 }]);
   });
 
   it('fetches nothing while the latest is wanted and there is none', async () => {
@@ -190,7 +248,8 @@ describe('KeepUpToDate', () => {
 
   it('begins no further step once it is to stop', async () => {
     field.want({ resources: [{ ...MODEL, version: 3, latest: true }] }, '"a"');
-    await field.round.run(AbortSignal.abort());
-    expect([field.asked, field.fetched, field.reports]).toEqual([[], [], []]);
+    await field.round.run(AbortSignal.abort(), DUE_MS);
+    await field.round.renew(AbortSignal.abort());
+    expect([field.asked, field.fetched, field.reports, field.pinned]).toEqual([[], [], [], []]);
   });
 });

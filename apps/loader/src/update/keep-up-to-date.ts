@@ -38,13 +38,12 @@ export interface KeepUpToDateDependencies {
 }
 
 /**
- * One round of what keeps a device as it is wanted, with nobody calling: asks what it should hold and run, renews leases, fetches what is
- * new, applies images, and reports.
+ * What keeps a device as it is wanted, with nobody calling. One round asks what it should hold and run, fetches what is new, applies images, and
+ * reports; leases are renewed beside.
  */
 export class KeepUpToDate {
   private etag: string | undefined;
   private wanted: DesiredState = { resources: [], images: undefined };
-  private readonly done = new Set<string>();
   private applied: string | undefined;
   private runningImages: NumberedResource | undefined;
   private reported: string | undefined;
@@ -52,16 +51,25 @@ export class KeepUpToDate {
 
   constructor(private readonly using: KeepUpToDateDependencies) {}
 
-  /** Never rejects: what fails is logged once and tried again in the next round. */
-  async run(signal: AbortSignal): Promise<void> {
+  /**
+   * Never rejects: what fails is logged once and tried again in the next round.
+   *
+   * @param dueMs - When the next round is due: what has not been fetched by then is fetched in the next one, which looks first whether it is still wanted.
+   */
+  async run(signal: AbortSignal, dueMs: number): Promise<void> {
     await this.step('desired', () => this.ask(signal), signal);
+    for (const resource of this.wanted.resources)
+      await this.step(pathOf(resource), () => this.fetched(resource, dueMs, signal), signal);
+    const { images } = this.wanted;
+    if (images !== undefined)
+      await this.step(`${pathOf(images)} as images`, () => this.apply(images, dueMs, signal), signal);
+    await this.step('report', () => this.report(signal), signal);
+  }
+
+  /** Renews leases, also while a round is at work: fetching takes hours where a short lease lasts one. Never rejects. */
+  async renew(signal: AbortSignal): Promise<void> {
     const pinned = [...this.wanted.resources, ...(this.wanted.images ? [this.wanted.images] : [])].flatMap(numbered);
     await this.step('leases', () => this.using.renewal.run(pinned, signal), signal);
-    for (const resource of this.wanted.resources)
-      await this.step(pathOf(resource), () => this.fetched(resource, signal), signal);
-    const { images } = this.wanted;
-    if (images !== undefined) await this.step(`${pathOf(images)} as images`, () => this.apply(images, signal), signal);
-    await this.step('report', () => this.report(signal), signal);
   }
 
   private async ask(signal: AbortSignal): Promise<void> {
@@ -71,22 +79,19 @@ export class KeepUpToDate {
     if (answer === undefined) return;
     this.etag = answer.etag;
     this.wanted = answer.state;
-    this.done.clear();
   }
 
-  private async fetched(resource: WantedResource, signal: AbortSignal): Promise<boolean> {
-    const [version] = numbered(resource);
-    if (version === undefined) return false;
-    const key = `${pathOf(resource)}@${String(version.version)}`;
-    if (this.done.has(key)) return true;
-    const complete = await this.using.prefetch.run(resource, version.version, resource.latest, signal);
-    if (complete) this.done.add(key);
-    return complete;
+  /** @returns Whether it is here as a whole. */
+  private async fetched(resource: WantedResource, dueMs: number, signal: AbortSignal): Promise<boolean> {
+    const { folder, name, latest } = resource;
+    const [wanted] = numbered(resource);
+    if (wanted === undefined) return false;
+    return this.using.prefetch.run({ resource: { folder, name }, version: wanted.version, latest, dueMs }, signal);
   }
 
-  private async apply(images: WantedResource, signal: AbortSignal): Promise<void> {
+  private async apply(images: WantedResource, dueMs: number, signal: AbortSignal): Promise<void> {
     const [version] = numbered(images);
-    if (version === undefined || !(await this.fetched(images, signal))) return;
+    if (version === undefined || !(await this.fetched(images, dueMs, signal))) return;
     const key = `${pathOf(images)}@${String(version.version)}`;
     const { images: unlock } = this.using;
     const { state, error } = unlock.status();

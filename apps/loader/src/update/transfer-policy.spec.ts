@@ -25,9 +25,22 @@ describe('TransferPolicy', () => {
     expect(new TransferPolicy(undefined, window).isOpen(at(time))).toBe(open);
   });
 
-  it('rests as long as the limit wants, and never without one', () => {
+  it('rests as long as the limit wants for all that was moved, and never without one', () => {
     const policy = new TransferPolicy(1000, undefined);
-    expect([policy.restMs(5000, 1000), policy.restMs(5000, 5000), policy.restMs(5000, 9000)]).toEqual([4000, 0, 0]);
-    expect(new TransferPolicy(undefined, undefined).restMs(5000, 0)).toBe(0);
+    expect(policy.restMs(0)).toBe(0);
+    policy.moved(5000, 0);
+    expect([policy.restMs(1000), policy.restMs(5000), policy.restMs(9000)]).toEqual([4000, 0, 0]);
+    policy.moved(1000, 2000); // begun before the rest was over: it comes on top
+    expect(policy.restMs(5000)).toBe(1000);
+    const unlimited = new TransferPolicy(undefined, undefined);
+    unlimited.moved(5000, 0);
+    expect(unlimited.restMs(0)).toBe(0);
+  });
+
+  it('saves up no time in which nothing was moved', () => {
+    const policy = new TransferPolicy(1000, undefined);
+    policy.moved(1000, 0);
+    policy.moved(1000, 60_000);
+    expect(policy.restMs(60_000)).toBe(1000);
   });
 });

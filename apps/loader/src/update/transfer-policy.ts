@@ -1,14 +1,16 @@
-/** When and how fast the background may use the network. */
+/** When and how fast the background may use the network. It keeps the account of what it moved: one for all transfers of a process. */
 export class TransferPolicy {
   private readonly startMinute: number | undefined;
   private readonly endMinute: number;
+  /** When what was moved so far has kept to the limit. */
+  private dueMs = -Infinity;
 
   /**
    * @param bytesPerSecond - On average; `undefined` for no limit.
    * @param window - `HH:MM-HH:MM` in local time, also over midnight; `undefined` for always.
    */
   constructor(
-    readonly bytesPerSecond: number | undefined,
+    private readonly bytesPerSecond: number | undefined,
     window: string | undefined,
   ) {
     const [start, end] = (window ?? '').split('-').map(minuteOfDay);
@@ -25,9 +27,19 @@ export class TransferPolicy {
       : minute >= this.startMinute || minute < this.endMinute;
   }
 
-  /** How long to rest so that what was moved keeps to the limit. @param elapsedMs - Since the first byte. */
-  restMs(bytes: number, elapsedMs: number): number {
-    return this.bytesPerSecond === undefined ? 0 : Math.max(0, (bytes / this.bytesPerSecond) * 1000 - elapsedMs);
+  /**
+   * Takes note of a transfer.
+   *
+   * @param begunMs - When it began, on a clock that only goes forwards. Time in which nothing was moved is not saved up.
+   */
+  moved(bytes: number, begunMs: number): void {
+    if (this.bytesPerSecond === undefined) return;
+    this.dueMs = Math.max(this.dueMs, begunMs) + (bytes / this.bytesPerSecond) * 1000;
+  }
+
+  /** How long to rest so that what was moved keeps to the limit, in milliseconds. */
+  restMs(nowMs: number): number {
+    return Math.max(0, this.dueMs - nowMs);
   }
 }
 

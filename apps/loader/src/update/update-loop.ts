@@ -1,23 +1,26 @@
-/** Each pause is longer or shorter by up to so much of the interval: a fleet must not ask all at once. */
+import { type Clock } from '@azaion/kernel';
+
+/** Each interval is longer or shorter by up to so much of it: a fleet must not ask all at once. */
 const JITTER = 0.2;
 
-/** Runs rounds of work one after another, with a pause of about the interval between them, until it is stopped. */
+/** One round of work. @param dueMs - When the next is due, on the loop's clock: what takes longer goes on there. Must not reject. */
+export type UpdateRound = (signal: AbortSignal, dueMs: number) => Promise<void>;
+
+/** Runs rounds of work one after another, about one in each interval, until it is stopped. */
 export class UpdateLoop {
   private readonly stopping = new AbortController();
   private timer: NodeJS.Timeout | undefined;
   private running: Promise<void> = Promise.resolve();
 
-  /**
-   * @param intervalMs - 0 runs nothing.
-   * @param round - Must not reject.
-   */
+  /** @param intervalMs - From the beginning of a round to that of the next. 0 runs nothing. */
   constructor(
     private readonly intervalMs: number,
-    private readonly round: (signal: AbortSignal) => Promise<void>,
+    private readonly round: UpdateRound,
+    private readonly clock: Pick<Clock, 'monotonicMs'>,
     private readonly random: () => number = Math.random,
   ) {}
 
-  /** The pause after a round, in milliseconds. */
+  /** How long after a round began the next one does, in milliseconds; later when it takes longer. */
   pauseMs(): number {
     return this.intervalMs * (1 - JITTER + 2 * JITTER * this.random());
   }
@@ -25,8 +28,11 @@ export class UpdateLoop {
   /** Starts with a first round at once. */
   start(): void {
     if (this.intervalMs === 0 || this.stopping.signal.aborted) return;
-    this.running = this.round(this.stopping.signal).then(() => {
-      if (!this.stopping.signal.aborted) this.timer = setTimeout(() => this.start(), this.pauseMs()).unref();
+    const { clock } = this;
+    const dueMs = clock.monotonicMs() + this.pauseMs();
+    this.running = this.round(this.stopping.signal, dueMs).then(() => {
+      if (this.stopping.signal.aborted) return;
+      this.timer = setTimeout(() => this.start(), Math.max(0, dueMs - clock.monotonicMs())).unref();
     });
   }
 

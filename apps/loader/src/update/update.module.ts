@@ -1,5 +1,5 @@
 import { UnlockImages } from '@azaion/unlock';
-import { type BeforeApplicationShutdown, Logger, Module, type OnApplicationBootstrap } from '@nestjs/common';
+import { type BeforeApplicationShutdown, Inject, Logger, Module, type OnApplicationBootstrap } from '@nestjs/common';
 
 import { type LoaderConfig } from '../config.js';
 import { type LoaderAdapters } from '../loader-adapters.js';
@@ -12,10 +12,14 @@ import { RenewLeases } from './renew-leases.js';
 import { TransferPolicy } from './transfer-policy.js';
 import { UpdateLoop } from './update-loop.js';
 
+/** Leases are looked at this often at least, however seldom a device asks for its desired state: the shortest last an hour. */
+const LONGEST_RENEWAL_SECONDS = 300;
+const LOOPS = 'azaion:update-loops';
+
 /** Desired state: what a device should hold and run comes to it with nobody calling. Needs the unlock feature beside it. */
 @Module({})
 export class UpdateModule implements OnApplicationBootstrap, BeforeApplicationShutdown {
-  constructor(private readonly loop: UpdateLoop) {}
+  constructor(@Inject(LOOPS) private readonly loops: readonly UpdateLoop[]) {}
 
   /** @param unlock - Whose module exports the unlock. */
   static register(
@@ -29,10 +33,10 @@ export class UpdateModule implements OnApplicationBootstrap, BeforeApplicationSh
       imports: [unlock.module],
       providers: [
         {
-          provide: UpdateLoop,
+          provide: LOOPS,
           inject: [OpenForCaller, UnlockImages, UnlockForCaller],
           useFactory: (open: OpenForCaller, images: UnlockImages, forCaller: UnlockForCaller) =>
-            new UpdateLoop(...updates(config, adapters, version, open, images, forCaller)),
+            updates(config, adapters, version, open, images, forCaller),
         },
       ],
     };
@@ -40,11 +44,11 @@ export class UpdateModule implements OnApplicationBootstrap, BeforeApplicationSh
   }
 
   onApplicationBootstrap(): void {
-    this.loop.start();
+    for (const loop of this.loops) loop.start();
   }
 
   async beforeApplicationShutdown(): Promise<void> {
-    await this.loop.stop();
+    await Promise.all(this.loops.map((loop) => loop.stop()));
   }
 }
 
@@ -55,9 +59,8 @@ function updates(
   open: OpenForCaller,
   images: UnlockImages,
   forCaller: UnlockForCaller,
-): [number, (signal: AbortSignal) => Promise<void>] {
-  const nothing: [number, () => Promise<void>] = [0, () => Promise.resolve()];
-  if (device === undefined || leases === undefined || desired === undefined || time === undefined) return nothing;
+): readonly UpdateLoop[] {
+  if (device === undefined || leases === undefined || desired === undefined || time === undefined) return [];
   const bearer = () => device.bearer();
   const policy = new TransferPolicy(config.prefetchBytesPerSecond, config.prefetchWindow);
   const keep = new KeepUpToDate({
@@ -73,5 +76,13 @@ function updates(
     facts: { loaderVersion, binding },
     log: new Logger('Update'),
   });
-  return [config.updateIntervalSeconds * 1000, (signal) => keep.run(signal)];
+  const { updateIntervalSeconds } = config;
+  const renewalSeconds = Math.min(
+    updateIntervalSeconds === 0 ? Infinity : updateIntervalSeconds,
+    LONGEST_RENEWAL_SECONDS,
+  );
+  return [
+    new UpdateLoop(updateIntervalSeconds * 1000, (stopping, dueMs) => keep.run(stopping, dueMs), clock),
+    new UpdateLoop(renewalSeconds * 1000, (stopping) => keep.renew(stopping), clock),
+  ];
 }
