@@ -1,6 +1,5 @@
-import { readFileSync } from 'node:fs';
-
 import { apiUrlProblem } from '@azaion/adapters/resource-api';
+import { rootKeyProblem } from '@azaion/adapters/trust-store';
 import { parsePcrSelection } from '@azaion/identity';
 import { NAME_PATTERN, type Secret } from '@azaion/kernel';
 import {
@@ -27,7 +26,8 @@ import {
   ValidateBy,
 } from 'class-validator';
 
-import { withProvisionedApi } from './device/device-conf.js';
+import { configuredFileProblems } from './configured-files.js';
+import { type Provisioned, provisionedBy } from './device/device-conf.js';
 
 const GIB = 1024 ** 3;
 
@@ -353,31 +353,37 @@ export function unlockResourceOf(config: LoaderConfig): { readonly folder: strin
  * @throws ConfigError with every problem at once, by the variable's name and never with a value.
  */
 export function readLoaderConfig(environment: Environment): LoaderConfig {
-  const env = withProvisionedApi(environment, new LoaderConfig().deviceConf);
+  const { DEVICE_CONF: path } = environment;
+  const provisioned = provisionedBy(isSet(path) ? path : new LoaderConfig().deviceConf);
+  const apiUrl = isSet(environment['RESOURCE_API_URL']) ? undefined : provisioned.conf?.apiUrl;
+  const env = apiUrl === undefined ? environment : { ...environment, RESOURCE_API_URL: apiUrl };
   const problems: string[] = [];
   let config: LoaderConfig | undefined;
   try {
     config = readConfig(LoaderConfig, env);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    problems.push(...error.problems);
+    // What a file that cannot be read may have said is not asked for a second time.
+    const saidThere = provisioned.problem === undefined ? undefined : 'RESOURCE_API_URL: is required';
+    problems.push(...error.problems.filter((problem) => problem !== saidThere));
   }
-  problems.push(...crossProblems(env));
+  problems.push(...crossProblems(env), ...configuredFileProblems(env), ...provisioningProblems(env, provisioned));
   if (config === undefined || problems.length > 0) throw new ConfigError(problems);
   return config;
 }
 
-/** Read at the start: that they can be is checked with everything else. */
-const FILES = [
-  'API_CA_FILE',
-  'UNLOCK_ALLOWED_IMAGES_FILE',
-  'UNLOCK_COMPOSE_FILE',
-  'STATEMENT_ROOT_KEY_FILE',
-  'LOADER_TLS_CERT_FILE',
-  'LOADER_TLS_KEY_FILE',
-  'TPM_POLICY_KEY_FILE',
-  'TPM_POLICY_FILE',
-] as const;
+/** Of `device.conf`, and of the root key, which may stand there. */
+function provisioningProblems(env: Environment, { conf, problem }: Provisioned): string[] {
+  if (problem !== undefined) return [`DEVICE_CONF: ${problem}`];
+  if (isSet(env['STATEMENT_ROOT_KEY_FILE'])) return [];
+  const root = conf?.statementRoot;
+  if (root !== undefined) {
+    const why = rootKeyProblem(root);
+    return why === undefined ? [] : [`DEVICE_CONF: AZAION_STATEMENT_ROOT cannot be used. ${why}`];
+  }
+  if (env['NODE_ENV'] !== 'production' || env['LEGACY_API'] === 'true') return [];
+  return ['STATEMENT_ROOT_KEY_FILE: is required in production unless device.conf has AZAION_STATEMENT_ROOT'];
+}
 
 function isSet(value: string | undefined): value is string {
   return value !== undefined && value !== '';
@@ -394,19 +400,26 @@ function crossProblems(env: Environment): string[] {
     problems.push('LOADER_TLS_CERT_FILE and LOADER_TLS_KEY_FILE: one is of no use without the other');
   if (isSet(env['TPM_POLICY_KEY_FILE']) !== isSet(env['TPM_POLICY_FILE']))
     problems.push('TPM_POLICY_KEY_FILE and TPM_POLICY_FILE: one is of no use without the other');
-  for (const name of FILES) {
-    const path = env[name];
-    if (!isSet(path)) continue;
-    try {
-      readFileSync(path);
-    } catch (error) {
-      problems.push(`${name}: the file cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown reason'})`);
-    }
-  }
+  const proxy = env['HTTPS_PROXY'];
+  if (isSet(proxy) && !isProxyUrl(proxy))
+    problems.push(
+      'HTTPS_PROXY: must be a URL such as http://proxy.example:3128, with "%" and other marks of a password encoded',
+    );
   if (isSet(env['UNLOCK_COMPOSE_FILE']) && env['UNLOCK_RUNTIME'] !== 'engine')
     problems.push('UNLOCK_COMPOSE_FILE: services run in a container engine, so UNLOCK_RUNTIME must be "engine"');
   const version = env['API_VERSION'];
   if (env['UNLOCK_RESOURCE'] === undefined && version !== undefined && !NAME_PATTERN.test(`azaion-${version}`))
     problems.push('API_VERSION: must be usable in a resource name');
   return problems;
+}
+
+function isProxyUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const { protocol, username, password, pathname, search, hash } = new URL(text);
+  try {
+    decodeURIComponent(username + password);
+  } catch {
+    return false;
+  }
+  return /^https?:$/.test(protocol) && pathname === '/' && search === '' && hash === '';
 }

@@ -152,4 +152,22 @@ describe('printConfig', () => {
     ]);
     expect(inspect(config.password)).not.toContain('geheim');
   });
+
+  it.each([
+    ['http://user:geheim@proxy:3128', 'http://[redacted]@proxy:3128'],
+    ['http://user:ge@heim@proxy:3128/x', 'http://[redacted]@proxy:3128/x'],
+    ['http://user:ge/heim@proxy', 'http://[redacted]@proxy'],
+    ['http://user:ge?he#im@proxy', 'http://[redacted]@proxy'],
+    ['http://geheim@proxy', 'http://[redacted]@proxy'],
+    ['HTTP://user:geheim@proxy', 'HTTP://[redacted]@proxy'],
+    ['user:geheim@proxy:3128', '[redacted]@proxy:3128'],
+    ['user:ge@heim@proxy:3128', '[redacted]@proxy:3128'],
+    ['//user:geheim@proxy', '[redacted]@proxy'],
+    ['http://user:ge\nheim@proxy', 'http://[redacted]@proxy'],
+    ['http://proxy:3128', 'http://proxy:3128'],
+    ['operator@azaion.com', 'operator@azaion.com'],
+  ])('shows of %j only %j', (host, shown) => {
+    const config = readConfig(Config, { ...API, APP_HOST: host });
+    expect(printConfig(config).split('\nAPP_API_URL')[0]).toBe(`APP_HOST=${shown}`);
+  });
 });

@@ -98,7 +98,14 @@ function shown(value: unknown): string {
   if (value instanceof Secret) return value.toString();
   if (Array.isArray(value)) return value.map(shown).join(',');
   const text = typeof value === 'string' ? value : JSON.stringify(value);
-  return text.replace(/^([a-z][a-z0-9+.-]*:\/\/)[^@/?#]*@/i, '$1[redacted]@');
+  return withoutCredentials(text);
+}
+
+/** What stands before the last `@` of an address, or of `user:password@host` without a scheme, however it is to be read: a password may hold any character. */
+function withoutCredentials(text: string): string {
+  return text
+    .replace(/^([a-z][a-z0-9+.-]*:\/\/).*@/is, '$1[redacted]@')
+    .replace(/^(?![a-z][a-z0-9+.-]*:\/\/)[^@]*:.*@/is, '[redacted]@');
 }
 
 function allVariables(config: object): readonly Variable[] {

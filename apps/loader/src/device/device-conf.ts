@@ -2,7 +2,6 @@ import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 
 import { type DeviceConf, parseDeviceConf } from '@azaion/identity';
-import { type Environment } from '@azaion/nest-support';
 
 /**
  * Reads `device.conf`.
@@ -21,19 +20,26 @@ export async function readDeviceConf(path: string): Promise<DeviceConf | undefin
   return parseDeviceConf(text);
 }
 
-/**
- * The environment, with the Admin API's address from `device.conf` where it names none: a provisioned device needs no further setting.
- *
- * @param usualPath - Where the file lies unless `DEVICE_CONF` says otherwise.
- */
-export function withProvisionedApi(env: Environment, usualPath: string): Environment {
-  const configured = env['RESOURCE_API_URL'];
-  if (configured !== undefined && configured !== '') return env;
+/** What `device.conf` says, or why it cannot be used; neither where there is no such file. */
+export interface Provisioned {
+  readonly conf?: DeviceConf;
+  /** Names the key or the reason, never a value. */
+  readonly problem?: string;
+}
+
+/** Looks into `device.conf` at the start, where all that is wrong is reported together. @param path - Of the file. */
+export function provisionedBy(path: string): Provisioned {
+  let text: string;
   try {
-    const path = env['DEVICE_CONF'];
-    const conf = parseDeviceConf(readFileSync(path === undefined || path === '' ? usualPath : path, 'utf8'));
-    return conf.apiUrl === undefined ? env : { ...env, RESOURCE_API_URL: conf.apiUrl };
-  } catch {
-    return env; // what is wrong with the file is said where it is needed
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') return {};
+    return { problem: `the file cannot be read (${code ?? 'unknown reason'}): check its owner and permissions` };
+  }
+  try {
+    return { conf: parseDeviceConf(text) };
+  } catch (error) {
+    return { problem: error instanceof Error ? error.message : 'cannot be used' };
   }
 }

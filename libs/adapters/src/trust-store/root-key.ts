@@ -12,6 +12,21 @@ export interface RootKey {
  * @throws TypeError when it is not a public P-256 key. The message names no content.
  */
 export async function parseRootKey(json: string): Promise<RootKey> {
+  const { kid, key } = checkedKey(json);
+  return { kid: kid ?? (await keyThumbprint(key)), key: { kty: 'EC', crv: 'P-256', x: key.x, y: key.y } };
+}
+
+/** What keeps a text from being a root key: a sentence that names no content; `undefined` when {@link parseRootKey} reads it. */
+export function rootKeyProblem(json: string): string | undefined {
+  try {
+    checkedKey(json);
+    return undefined;
+  } catch (error) {
+    return (error as TypeError).message;
+  }
+}
+
+function checkedKey(json: string): { readonly kid: string | undefined; readonly key: PublicJwk } {
   let parsed: unknown;
   try {
     parsed = JSON.parse(json);
@@ -28,7 +43,7 @@ export async function parseRootKey(json: string): Promise<RootKey> {
     throw notAKey();
   }
   if (kid !== undefined && (typeof kid !== 'string' || kid === '' || kid.length > 128)) throw notAKey();
-  return { kid: kid ?? (await keyThumbprint(key)), key: { kty: 'EC', crv: 'P-256', x: key.x, y: key.y } };
+  return { kid, key };
 }
 
 function notAKey(): TypeError {
