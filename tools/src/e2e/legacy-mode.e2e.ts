@@ -8,6 +8,7 @@ import {
   freePort,
   OlderAdminApi,
   pseudoRandomBytes,
+  runCommand,
   type RunningProcess,
   type S3Service,
   signedS3Request,
@@ -219,6 +220,17 @@ describeWith('ceph', 'a Loader in legacy mode, with an older Admin API and a RAD
     for await (const part of response.body ?? []) hashing.update(part as Uint8Array);
     expect(hashing.digest('hex')).toBe(createHash('sha256').update(content).digest('hex'));
     expect((await loader.memory()).peakBytes - before).toBeLessThan(90 * MIB);
+  });
+
+  it('opens what lies in two files with the command line, on threads', async () => {
+    const content = Buffer.from(pseudoRandomBytes('command line', 17 * MIB + 5));
+    const paths = ['cli.small', 'cli.big', 'cli.out'].map((name) => join(directory.path, name));
+    const [small = '', big = '', out = ''] = paths;
+    await writeFile(big, await published('cli.bin', content));
+    await writeFile(small, admin.files.get('models/cli.bin.small')!);
+    const cli = join(WORKSPACE, 'apps', 'cli', 'dist', 'main.js');
+    await runCommand(process.execPath, [cli, 'legacy', 'open', small, big, '-o', out, '--fast']);
+    expect((await readFile(out)).equals(content)).toBe(true);
   });
 
   it('logs in again once when the server no longer knows its token', async () => {

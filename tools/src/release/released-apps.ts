@@ -11,11 +11,12 @@ export interface ReleasedApp {
 }
 
 const CHUNK_WORKER = 'libs/adapters/dist/chunk-workers/chunk-worker';
+const DECIPHER_WORKER = 'libs/adapters/dist/legacy-files/decipher-worker';
 
 /** Every app that leaves this workspace. */
 export const RELEASED_APPS = {
   'admin-api': { workers: [], files: [], packages: ['@node-rs/argon2', 'swagger-ui-dist'] },
-  cli: { workers: [CHUNK_WORKER], files: ['bin'], packages: [], bin: { azaion: 'bin/azaion.js' } },
+  cli: { workers: [CHUNK_WORKER, DECIPHER_WORKER], files: ['bin'], packages: [], bin: { azaion: 'bin/azaion.js' } },
   loader: { workers: [CHUNK_WORKER], files: ['public'], packages: ['swagger-ui-dist'] },
 } as const satisfies Readonly<Record<string, ReleasedApp>>;
 

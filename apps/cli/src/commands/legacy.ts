@@ -1,7 +1,8 @@
-import { open, readFile, stat } from 'node:fs/promises';
+import { type FileHandle, open, readFile, stat } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 
 import { ChunkWorkerPool } from '@azaion/adapters/chunk-workers';
+import { decipherLegacyFiles, type LegacyFilesToDecipher } from '@azaion/adapters/legacy-files';
 import { LEGACY_RESOURCE_KEY, legacyAesKey, legacyApiKey, legacyArchiveKey, legacyHardwareHash } from '@azaion/crypto';
 import { type ByteRange, releaseBytes, type ResourceName, SystemClock } from '@azaion/kernel';
 import {
@@ -19,7 +20,7 @@ import { type CommandContext } from '../command-context.js';
 import { failure } from '../failure-table.js';
 import { formatBytes } from '../format.js';
 import { readPassword } from '../password.js';
-import { writeWholeFile } from '../whole-file.js';
+import { fillWholeFile, writeWholeFile } from '../whole-file.js';
 
 const READ_BYTES = 1024 * 1024;
 /** One more than can be in use at once. */
@@ -28,7 +29,7 @@ const MAX_KEY_FRAGMENT_BYTES = 1024 * 1024;
 /** Memory in which content waits to be hashed. */
 const HASH_SLOT_BYTES = READ_BYTES;
 const HASH_SLOTS = 8;
-/** Less is hashed before a thread has started. */
+/** Less is hashed, or decrypted, before a thread has started. */
 const THREAD_FROM_BYTES = 16 * 1024 * 1024;
 /** Files have no name in the older system. */
 const NO_NAME: ResourceName = { folder: '', name: '' };
@@ -82,41 +83,81 @@ async function openWith(
   const expected = options.sha256?.toLowerCase();
   if (expected !== undefined && !/^[0-9a-f]{64}$/.test(expected))
     throw usageFailure('--sha256 takes 64 hexadecimal digits.');
-  const content = new LegacyFiles(await Promise.all(parts.map(sizedFile)));
+  const files = await Promise.all(parts.map(sizedFile));
+  const content = new LegacyFiles(files);
   const known = new KnownLegacyParts(new SystemClock());
   const opening = new OpenLegacyResource({ smalls: content.small, cdn: content.big, aesKey: key, known });
   const opened = await opening.run(NO_NAME, signal);
   const { totalBytes } = opened;
-  // Not asked for, it costs more than everything else together: it is a chain that keeps one core busy.
-  const hashing = options.fast === true && expected === undefined ? undefined : new HashBeside(totalBytes, signal);
-  const checked = async function* (): AsyncGenerator<Buffer> {
-    let beingWritten: Buffer | undefined;
-    for await (const bytes of opened.read(undefined, signal)) {
-      await hashing?.update(bytes);
-      yield bytes;
-      // Asked for the next but one: what came before these is in the file.
-      if (beingWritten !== undefined) releaseBytes(beingWritten);
-      beingWritten = bytes;
-    }
-    sha256 = await hashing?.digest();
-    if (expected !== undefined && sha256 !== expected)
-      throw failure('integrity', 'legacy.invalid', 'The content does not have the SHA-256 that was given.');
-  };
-  let sha256: string | undefined;
   const progress = output.progress('open', totalBytes);
+  const onBytes = (bytes: number): void => progress.update(bytes, totalBytes);
+  let sha256: string | undefined;
   try {
-    const written = (bytes: number): void => progress.update(bytes, totalBytes);
-    const bytes = await writeWholeFile(options.output, checked(), written, { durable: options.fast !== true });
+    // A hash that nobody asked for costs more than everything else together: it is a chain that keeps one core busy.
+    if (options.fast === true && expected === undefined && totalBytes >= THREAD_FROM_BYTES)
+      await fillWholeFile(
+        options.output,
+        (file) => decipherAll(files, { aesKey: key, descriptor: file.fd, totalBytes }, onBytes, signal),
+        { durable: false },
+      );
+    else {
+      const hashing = options.fast === true && expected === undefined ? undefined : new HashBeside(totalBytes, signal);
+      try {
+        const plaintext = hashed(opened.read(undefined, signal), hashing, (digest) => {
+          sha256 = digest;
+          if (expected !== undefined && sha256 !== expected)
+            throw failure('integrity', 'legacy.invalid', 'The content does not have the SHA-256 that was given.');
+        });
+        await writeWholeFile(options.output, plaintext, onBytes, { durable: options.fast !== true });
+      } finally {
+        await hashing?.close();
+      }
+    }
     progress.stop();
-    output.result({ path: options.output, bytes, sha256: sha256 ?? null, checked: expected !== undefined }, [
-      `Opened ${options.output}: ${formatBytes(bytes)}${sha256 === undefined ? '' : `, SHA-256 ${sha256}`}.`,
-      ...(expected === undefined
-        ? ['This format has no authentication: compare the hash with one that you know before you use the content.']
-        : []),
-    ]);
+    output.result(
+      { path: options.output, bytes: totalBytes, sha256: sha256 ?? null, checked: expected !== undefined },
+      [
+        `Opened ${options.output}: ${formatBytes(totalBytes)}${sha256 === undefined ? '' : `, SHA-256 ${sha256}`}.`,
+        ...(expected === undefined
+          ? ['This format has no authentication: compare the hash with one that you know before you use the content.']
+          : []),
+      ],
+    );
   } finally {
     progress.stop();
-    await hashing?.close();
+  }
+}
+
+/** Lets plaintext pass, and gives back the memory of what was written. @param check - Told the hash before the content counts as complete. */
+async function* hashed(
+  plaintext: AsyncIterable<Buffer>,
+  hashing: HashBeside | undefined,
+  check: (sha256: string) => void,
+): AsyncGenerator<Buffer> {
+  let beingWritten: Buffer | undefined;
+  for await (const bytes of plaintext) {
+    await hashing?.update(bytes);
+    yield bytes;
+    // Asked for the next but one: what came before these is in the file.
+    if (beingWritten !== undefined) releaseBytes(beingWritten);
+    beingWritten = bytes;
+  }
+  if (hashing !== undefined) check(await hashing.digest());
+}
+
+async function decipherAll(
+  files: readonly SizedFile[],
+  into: Pick<LegacyFilesToDecipher, 'aesKey' | 'descriptor' | 'totalBytes'>,
+  onBytes: (bytes: number) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const handles: FileHandle[] = [];
+  try {
+    for (const { path } of files) handles.push(await open(path, 'r'));
+    const ciphertexts = files.map(({ sizeBytes }, index) => ({ descriptor: handles[index]?.fd ?? -1, sizeBytes }));
+    await decipherLegacyFiles({ ...into, files: ciphertexts }, onBytes, signal);
+  } finally {
+    await Promise.all(handles.map((handle) => handle.close()));
   }
 }
 

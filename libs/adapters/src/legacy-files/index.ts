@@ -1,0 +1,1 @@
+export { decipherLegacyFiles, type LegacyFilesToDecipher } from './decipher-files.js';
