@@ -70,7 +70,7 @@ export async function prepareAdminApi(
   await app.get(BootstrapAdministrator).run(first, tell);
   await app.get(StatementAuthority).start();
   await app.get(TrustedStatements).signAll();
-  // Made or opened now: inside a request's transaction it would need a second connection.
+  // Made or opened now, so that what is wrong with it shows at the start.
   await app.get(TokenKeys).signing();
 }
 

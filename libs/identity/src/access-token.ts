@@ -46,9 +46,23 @@ export class AccessTokenIssuer {
     return this.profile.lifetimeSeconds;
   }
 
-  /** A new token with its own `jti`, valid from now on. @param lifetimeSeconds - Where it must live shorter than the profile says. */
-  async issue(claims: AccessTokenClaims, lifetimeSeconds = this.profile.lifetimeSeconds): Promise<string> {
-    const key = await this.signingKey();
+  /** The key that signs now, for {@link issue} where nothing may be asked for any more: in the middle of a transaction. */
+  key(): Promise<SigningKey> {
+    return this.signingKey();
+  }
+
+  /**
+   * A new token with its own `jti`, valid from now on.
+   *
+   * @param lifetimeSeconds - Where it must live shorter than the profile says.
+   * @param key - From {@link key}; asked for unless given.
+   */
+  async issue(
+    claims: AccessTokenClaims,
+    lifetimeSeconds = this.profile.lifetimeSeconds,
+    key?: SigningKey,
+  ): Promise<string> {
+    const { kid, privateKey } = key ?? (await this.signingKey());
     const issuedAt = Math.floor(this.clock.nowMs() / 1000);
     return new SignJWT({
       iss: this.profile.issuer,
@@ -63,7 +77,7 @@ export class AccessTokenIssuer {
       role: claims.role,
       ...(claims.deviceSerial === undefined ? {} : { device: claims.deviceSerial }),
     })
-      .setProtectedHeader({ alg: 'ES256', kid: key.kid, typ: this.profile.type ?? ACCESS_TOKEN_TYPE })
-      .sign(key.privateKey);
+      .setProtectedHeader({ alg: 'ES256', kid, typ: this.profile.type ?? ACCESS_TOKEN_TYPE })
+      .sign(privateKey);
   }
 }

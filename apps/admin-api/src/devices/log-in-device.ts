@@ -83,11 +83,12 @@ export class LogInDevice {
     return claims;
   }
 
-  private open(
+  private async open(
     { jti, rememberUntilSeconds, serial }: DeviceAssertion,
     device: KnownDevice,
     address: string,
   ): Promise<IssuedTokens> {
+    const key = await this.sessions.tokenKey();
     return this.database.transaction(async (on) => {
       const now = new Date(this.clock.nowMs());
       await on.deleteFrom('used_assertions').where('expires_at', '<', now).execute();
@@ -114,7 +115,8 @@ export class LogInDevice {
           actor: { id: device.id, address },
           subject: serial,
         });
-      return this.sessions.open(on, { id: device.id, email: device.email, role: 'CompanionPC', deviceSerial: serial });
+      const user = { id: device.id, email: device.email, role: 'CompanionPC', deviceSerial: serial } as const;
+      return this.sessions.open(on, user, key);
     });
   }
 

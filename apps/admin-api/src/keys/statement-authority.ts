@@ -280,7 +280,7 @@ export class StatementAuthority {
     const kids = published.map(({ kid }) => kid);
     const known = await this.newest(reading);
     if (isGood(known, kids)) return known;
-    return this.database.transaction(async (on) => {
+    const renew = async (on: Queries): Promise<DocumentInForce> => {
       await sql`select pg_advisory_xact_lock(hashtext('key-document'))`.execute(on);
       const newest = await this.newest(on);
       if (isGood(newest, kids)) return newest;
@@ -299,7 +299,9 @@ export class StatementAuthority {
       const jws = await signKeyDocument(document, root);
       await this.keep(on, jws);
       return { jws, document };
-    });
+    };
+    // In a transaction of the caller's: a second one would need a second connection.
+    return reading.isTransaction ? renew(reading) : this.database.transaction(renew);
   }
 
   /** @param jws - By the root, and with a version that no other has. */

@@ -4,7 +4,7 @@ import { ManualClock } from '@azaion/kernel';
 import { AdminConfig } from '../config.js';
 import { maintenanceCommands } from '../maintenance.js';
 import { Housekeeping } from '../persistence/housekeeping.js';
-import { type StartedApi, startApi } from '../testing/started-api.js';
+import { type Answer, type StartedApi, startApi } from '../testing/started-api.js';
 import { type StartedReplicas, startReplicas } from '../testing/started-replicas.js';
 import { PUBLISHED_AHEAD_SECONDS, TokenKeys } from './token-keys.js';
 
@@ -81,6 +81,27 @@ describe('rotation of the keys that sign tokens', () => {
     await replicas.other.app.get(Housekeeping).run();
     expect(await stored()).toBe(1);
     expect(await use(replicas.one, await logIn(replicas.other))).toBe(200);
+  });
+});
+
+describe('signing tokens with few connections', () => {
+  it('needs no second one, however long ago the keys were read', async () => {
+    const clock = new ManualClock(Date.now());
+    const api = await startApi({ DATABASE_CONNECTIONS: '4', LOGIN_ATTEMPTS_PER_ACCOUNT: '1000' }, clock);
+    try {
+      const logIn = (): Promise<Answer> => api.logIn(api.administrator.email, api.administrator.password);
+      const sessions = await Promise.all(Array.from({ length: 16 }, logIn));
+      clock.advance(61_000);
+      const refreshed = await Promise.all(
+        sessions.map(({ json }) => api.call('POST', '/token/refresh', { body: { refreshToken: json.refresh_token } })),
+      );
+      expect(refreshed.map(({ status }) => status)).toEqual(sessions.map(() => 200));
+      clock.advance(61_000);
+      const again = await Promise.all(Array.from({ length: 8 }, logIn));
+      expect(again.map(({ status }) => status)).toEqual(again.map(() => 200));
+    } finally {
+      await api.stop();
+    }
   });
 });
 

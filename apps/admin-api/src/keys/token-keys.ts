@@ -47,10 +47,10 @@ export class TokenKeys {
     private readonly tokenSeconds: number,
   ) {}
 
-  /** The key that signs now; the first one is made at the first call of the first replica. */
+  /** The key that signs now; the first one is made at the first call of the first replica. Not to be called within a transaction: it may need a connection. */
   async signing(): Promise<OwnSigningKey> {
+    if (this.clock.monotonicMs() - this.readAtMs > MAX_AGE_MS) await this.refresh();
     const nowMs = this.clock.nowMs();
-    if (Math.abs(nowMs - this.readAtMs) > MAX_AGE_MS) await this.refresh();
     const row = this.known.find(({ signs_from: from }) => from.getTime() <= nowMs) ?? this.known.at(-1);
     if (!row) throw new Error('there is no token key');
     const known = this.opened.get(row.kid);
@@ -111,12 +111,12 @@ export class TokenKeys {
   }
 
   private async read(): Promise<void> {
-    const atMs = this.clock.nowMs();
+    const atMs = this.clock.monotonicMs();
     let rows = await this.rows(this.database.queries, false);
     if (rows.length === 0)
       rows = await this.database.transaction(async (on) => {
         const made = await this.rows(on, true);
-        return made.length > 0 ? made : [await this.keys.make('token', on, new Date(atMs))];
+        return made.length > 0 ? made : [await this.keys.make('token', on)];
       });
     this.known = rows;
     this.readAtMs = atMs;

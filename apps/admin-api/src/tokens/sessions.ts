@@ -1,5 +1,6 @@
 import { hash, randomBytes, randomUUID } from 'node:crypto';
 
+import { type SigningKey } from '@azaion/crypto';
 import { type AccessTokenIssuer, IdentityError, parseRole, type Role } from '@azaion/identity';
 import { type Clock, toBase64Url } from '@azaion/kernel';
 
@@ -43,8 +44,13 @@ export class Sessions {
     private readonly audit: AuditLog,
   ) {}
 
-  /** Starts a session in the caller's transaction. */
-  async open(on: Queries, user: SessionUser): Promise<IssuedTokens> {
+  /** What signs the tokens that come next. To be asked for before the transaction: within it, it would need a second connection. */
+  tokenKey(): Promise<SigningKey> {
+    return this.issuer.key();
+  }
+
+  /** Starts a session in the caller's transaction. @param key - From {@link tokenKey}. */
+  async open(on: Queries, user: SessionUser, key: SigningKey): Promise<IssuedTokens> {
     const id = randomUUID();
     const nowMs = this.clock.nowMs();
     const endsAt = new Date(nowMs + this.lifetimes.sessionSeconds * 1000);
@@ -59,7 +65,7 @@ export class Sessions {
         revoked_at: null,
       })
       .execute();
-    return this.issue(on, user, id, endsAt);
+    return this.issue(on, user, { id, endsAt }, key);
   }
 
   /**
@@ -69,6 +75,7 @@ export class Sessions {
    * @throws IdentityError `token.invalid` for every reason alike; `login.rate-limited`.
    */
   async refresh(token: string, address: string): Promise<IssuedTokens> {
+    const key = await this.tokenKey();
     const issued = await this.database.transaction(async (on) => {
       const row = await on
         .selectFrom('refresh_tokens')
@@ -109,7 +116,7 @@ export class Sessions {
       await this.limits.refreshed(on, row.session_id);
       await on.updateTable('refresh_tokens').set({ used_at: now }).where('token_hash', '=', tokenHash(token)).execute();
       const user = { id: row.user_id, email: row.email, role, deviceSerial: row.device_serial ?? undefined };
-      return this.issue(on, user, row.session_id, row.ends_at);
+      return this.issue(on, user, { id: row.session_id, endsAt: row.ends_at }, key);
     });
     if (issued) return issued;
     await this.limits.refreshFailed(address);
@@ -156,7 +163,12 @@ export class Sessions {
       .execute();
   }
 
-  private async issue(on: Queries, user: SessionUser, sessionId: string, endsAt: Date): Promise<IssuedTokens> {
+  private async issue(
+    on: Queries,
+    user: SessionUser,
+    { id: sessionId, endsAt }: { readonly id: string; readonly endsAt: Date },
+    key: SigningKey,
+  ): Promise<IssuedTokens> {
     const refreshToken = toBase64Url(randomBytes(32));
     const nowMs = this.clock.nowMs();
     const expiresAtMs = Math.min(nowMs + this.lifetimes.refreshSeconds * 1000, endsAt.getTime());
@@ -182,6 +194,7 @@ export class Sessions {
         deviceSerial: user.deviceSerial,
       },
       expiresInSeconds,
+      key,
     );
     return {
       accessToken,
