@@ -191,6 +191,26 @@ describe('older clients', () => {
     expect(await ask(account.password)).toBe(200);
   });
 
+  it('cannot guess passwords past the limit by sending all guesses at once', async () => {
+    const account = await api.account('Operator');
+    await store('raced/file.bin', Buffer.from('x'));
+    const hasher = api.app.get(PasswordHasher);
+    const before = hasher.computations;
+    const passwords = [...Array.from({ length: 50 }, (_, index) => `guess ${String(index)}`), account.password];
+    const headers = { 'x-forwarded-for': '192.0.2.40' };
+    const statuses = await Promise.all(
+      passwords.map(
+        async (password) => (await get('raced', { password, fileName: 'file.bin' }, account, headers)).status,
+      ),
+    );
+    // One may have been the right one: it starts the counts over.
+    expect(hasher.computations - before).toBeLessThanOrEqual(10);
+    expect(statuses.filter((status) => status === 409).length).toBe(
+      hasher.computations - before - statuses.filter((status) => status === 200).length,
+    );
+    expect(statuses.filter((status) => status === 429).length).toBeGreaterThanOrEqual(41);
+  });
+
   it('find names by a part of them; a folder that does not exist is empty', async () => {
     for (const name of ['a.small', 'B.small', 'c_d', 'cxd']) await store(`listed/${name}`, Buffer.from(name));
     expect((await list('/listed')).json).toEqual(['B.small', 'a.small', 'c_d', 'cxd']);

@@ -56,6 +56,7 @@ export class LogIn {
   private async open(credentials: Credentials): Promise<IssuedTokens | undefined> {
     const user = await this.attempt(credentials, 'login');
     if (typeof user === 'string') throw this.settings.legacyErrors ? legacyError(user) : wrongCredentials();
+    const key = await this.sessions.tokenKey();
     return this.database.transaction(async (on) => {
       // Whoever revokes or enrols the device meanwhile ends the session that begins here, or forestalls it.
       const device = await on
@@ -81,7 +82,7 @@ export class LogIn {
         actor: { id: user.id, address: credentials.address },
         subject: user.email,
       });
-      return this.sessions.open(on, { ...user, role, deviceSerial: undefined });
+      return this.sessions.open(on, { ...user, role, deviceSerial: undefined }, key);
     });
   }
 
@@ -103,7 +104,8 @@ export class LogIn {
    * @throws AdminError `login.wrong-password`; IdentityError `login.rate-limited`.
    */
   async confirm(credentials: Credentials): Promise<KnownUser> {
-    const user = await this.attempt(credentials, 'confirmation');
+    const { email, address } = credentials;
+    const user = await this.limits.inTurn(email, address, () => this.attempt(credentials, 'confirmation'));
     if (typeof user === 'string') throw wrongPassword();
     return user;
   }

@@ -6,6 +6,7 @@ import { type Clock } from '@azaion/kernel';
 import { sql } from 'kysely';
 
 import { type Database, type Queries } from '../persistence/database.js';
+import { Turns } from './turns.js';
 
 /** How many logins are let through. */
 export interface LoginLimitSettings {
@@ -21,9 +22,12 @@ const MINUTE_SECONDS = 60;
 const ACCOUNT_WINDOW_SECONDS = 5 * 60;
 const LOCK_SECONDS = 15 * 60;
 const REFRESHES_PER_MINUTE = 30;
+const MOST_WAITING_FOR_ONE = 64;
 
 /** Limits on guessing passwords, counted in the database so that replicas agree. Nobody elsewhere can lock an account out. */
 export class LoginLimits {
+  private readonly turns = new Turns(MOST_WAITING_FOR_ONE);
+
   constructor(
     private readonly database: Database,
     private readonly clock: Clock,
@@ -74,9 +78,37 @@ export class LoginLimits {
     );
   }
 
-  /** Counts a failure; the lock runs from the last one. */
+  /**
+   * Counts a failure. The one that reaches the limit locks the account for {@link LOCK_SECONDS}; while it is locked nothing is counted, so that
+   * whoever goes on trying with the right password gets in when the time is over.
+   */
   async failed(email: string, address: string): Promise<void> {
-    await this.count(`failures ${pair(email, address)}`, LOCK_SECONDS, true);
+    const now = new Date(this.clock.nowMs());
+    const locked = sql<boolean>`(rate_limits.resets_at > ${now} and rate_limits.count >= ${this.limits.failuresUntilLock})`;
+    const resetsAt = new Date(now.getTime() + LOCK_SECONDS * 1000);
+    await this.database.queries
+      .insertInto('rate_limits')
+      .values({ key: `failures ${pair(email, address)}`, count: 1, resets_at: resetsAt })
+      .onConflict((conflict) =>
+        conflict
+          .column('key')
+          .doUpdateSet({
+            count: sql<number>`case when rate_limits.resets_at <= ${now} then 1 else rate_limits.count + 1 end`,
+            resets_at: resetsAt,
+          })
+          .where((where) => where.not(locked)),
+      )
+      .execute();
+  }
+
+  /**
+   * Makes attempts on one account from one address wait for each other, in this process: what looks at the counts first and counts afterwards
+   * would let through whatever comes at the same moment.
+   *
+   * @throws AdminError `hashing.busy` when too many wait already; what the work throws.
+   */
+  inTurn<T>(email: string, address: string, work: () => Promise<T>): Promise<T> {
+    return this.turns.take(pair(email, address), work);
   }
 
   /** A good login starts the account's counts over. */
@@ -96,7 +128,7 @@ export class LoginLimits {
   }
 
   private async consume(key: string, windowSeconds: number, limit: number, on?: Queries): Promise<void> {
-    const { count, resets_at: resetsAt } = await this.count(key, windowSeconds, false, on);
+    const { count, resets_at: resetsAt } = await this.count(key, windowSeconds, on);
     if (count > limit) throw this.limited(resetsAt);
   }
 
@@ -110,7 +142,6 @@ export class LoginLimits {
   private async count(
     key: string,
     windowSeconds: number,
-    prolong: boolean,
     on: Queries = this.database.queries,
   ): Promise<{ count: number; resets_at: Date }> {
     const now = new Date(this.clock.nowMs());
@@ -121,9 +152,7 @@ export class LoginLimits {
       .onConflict((conflict) =>
         conflict.column('key').doUpdateSet({
           count: sql<number>`case when rate_limits.resets_at <= ${now} then 1 else rate_limits.count + 1 end`,
-          resets_at: prolong
-            ? resetsAt
-            : sql<Date>`case when rate_limits.resets_at <= ${now} then ${resetsAt} else rate_limits.resets_at end`,
+          resets_at: sql<Date>`case when rate_limits.resets_at <= ${now} then ${resetsAt} else rate_limits.resets_at end`,
         }),
       )
       .returning(['count', 'resets_at'])

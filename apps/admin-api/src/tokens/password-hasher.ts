@@ -90,10 +90,7 @@ export class PasswordHasher {
   /** Two at once: each takes a core, and memory. */
   private async inTurn<T>(work: () => Promise<T>): Promise<T> {
     if (this.running >= HASHES_AT_ONCE) {
-      if (this.waiting.length >= MOST_WAITING)
-        throw new AdminError('hashing.busy', 'Too many logins at once: try again in a few seconds.', {
-          details: { retryAfterSeconds: 5 },
-        });
+      if (this.waiting.length >= MOST_WAITING) throw tooBusy();
       await new Promise<void>((turn) => this.waiting.push(turn));
     } else this.running += 1;
     this.computed += 1;
@@ -105,4 +102,11 @@ export class PasswordHasher {
       else this.running -= 1;
     }
   }
+}
+
+/** The answer to whoever would have to wait behind too many others. */
+export function tooBusy(): AdminError {
+  return new AdminError('hashing.busy', 'Too many logins at once: try again in a few seconds.', {
+    details: { retryAfterSeconds: 5 },
+  });
 }
