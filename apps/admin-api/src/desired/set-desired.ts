@@ -4,7 +4,7 @@ import { sql } from 'kysely';
 import { type Actor, type AuditLog } from '../audit/audit-log.js';
 import { AdminError } from '../errors.js';
 import { type Database, type Queries } from '../persistence/database.js';
-import { type DesiredResource, type DesiredState, namedBy, NOTHING_DESIRED, pathOf } from './desired-state.js';
+import { type DesiredResource, type DesiredState, namedBy, pathOf } from './desired-state.js';
 import { newestVersions, unavailableVersions } from './newest-versions.js';
 
 /** Wishes for a group. */
@@ -82,7 +82,7 @@ export class SetDesired {
         .select('desired')
         .where('device_id', '=', device.id)
         .executeTakeFirst();
-      precondition(known?.desired ?? NOTHING_DESIRED);
+      precondition(known?.desired);
       await assertAvailable(on, desired, serial);
       const row = { desired: JSON.stringify(desired), updated_at: new Date(this.clock.nowMs()) };
       await on

@@ -27,13 +27,15 @@ export interface ChangeHeaders {
  * Refuses a change of what is no longer as the caller knew it (`If-Match`, `If-None-Match: *`; RFC 9110 §13.1).
  *
  * @param current - What is there; `undefined` for nothing.
+ * @param shown - What readers are shown, and know the tag of, also where nothing is there.
  * @throws HttpProblem `request.precondition-failed`.
  */
-export function assertUnchanged(headers: ChangeHeaders, current: unknown): void {
+export function assertUnchanged(headers: ChangeHeaders, current: unknown, shown = current): void {
   const { 'if-match': ifMatch, 'if-none-match': ifNoneMatch } = headers;
-  const known = current === undefined ? undefined : etagOf(current);
-  const asKnown = ifMatch === undefined || (known !== undefined && lists(ifMatch, known));
-  const asUnknown = ifNoneMatch === undefined || known === undefined || !lists(ifNoneMatch, known);
+  const tag = shown === undefined ? undefined : etagOf(shown);
+  const isThere = current !== undefined;
+  const asKnown = ifMatch === undefined || lists(ifMatch, tag, isThere);
+  const asUnknown = ifNoneMatch === undefined || !lists(ifNoneMatch, tag, isThere);
   if (asKnown && asUnknown) return;
   throw new HttpProblem(
     'request.precondition-failed',
@@ -41,9 +43,10 @@ export function assertUnchanged(headers: ChangeHeaders, current: unknown): void 
   );
 }
 
-function lists(header: string | undefined, etag: string): boolean {
+/** @param isThere - Whether `*` is meant, too. */
+function lists(header: string | undefined, etag: string | undefined, isThere = true): boolean {
   return (header ?? '')
     .split(',')
     .map((tag) => tag.trim())
-    .some((tag) => tag === '*' || tag === etag || tag === `W/${etag}`);
+    .some((tag) => (tag === '*' ? isThere : etag !== undefined && (tag === etag || tag === `W/${etag}`)));
 }

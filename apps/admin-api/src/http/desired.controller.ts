@@ -14,6 +14,7 @@ import {
 import { type FastifyReply, type FastifyRequest } from 'fastify';
 
 import { DesiredOfDevice } from '../desired/desired-of-device.js';
+import { type DesiredState, NOTHING_DESIRED } from '../desired/desired-state.js';
 import { RecordReport } from '../desired/record-report.js';
 import { SetDesired } from '../desired/set-desired.js';
 import { AdminError } from '../errors.js';
@@ -112,6 +113,8 @@ export class DesiredController {
     @Ip() address: string,
   ): Promise<void> {
     const actor = { id: caller.userId, address };
-    await this.setDesired.forDevice(serial, desiredOf(body), (current) => assertUnchanged(headers, current), actor);
+    const precondition = (current: DesiredState | undefined): void =>
+      assertUnchanged(headers, current, current ?? NOTHING_DESIRED);
+    await this.setDesired.forDevice(serial, desiredOf(body), precondition, actor);
   }
 }

@@ -1,6 +1,8 @@
 /* eslint-disable @typescript-eslint/no-unsafe-assignment, @typescript-eslint/no-unsafe-member-access -- answers are looked into as they come */
 import { randomBytes } from 'node:crypto';
 
+import { sql } from 'kysely';
+
 import { TestDevice } from '../testing/device.js';
 import { DraftUpload } from '../testing/draft-upload.js';
 import { type Account, type Answer, type StartedApi, startApi } from '../testing/started-api.js';
@@ -172,13 +174,36 @@ describe('desired state and reports over HTTP', () => {
       expect((await asAdministrator('PUT', `/devices/${serial}/desired`, { resources: [] }, known)).status).toBe(412);
     });
 
-    it('makes a group for one of many who want to make it at once', async () => {
-      const answers = await Promise.all(
-        Array.from({ length: 8 }, () =>
-          asAdministrator('PUT', '/groups/raced/desired', { resources: [] }, { 'if-none-match': '*' }),
-        ),
-      );
-      expect(answers.map(({ status }) => status).sort()).toEqual([204, ...Array.from({ length: 7 }, () => 412)]);
+    it('sets what a device should hold where nothing was said yet, once', async () => {
+      const { serial } = await TestDevice.register(api);
+      const path = `/devices/${serial}/desired`;
+      const put = async (headers: Record<string, string>): Promise<number> =>
+        (await asAdministrator('PUT', path, { resources: [] }, headers)).status;
+      expect(await put({ 'if-match': '*' })).toBe(412);
+      expect(await put({ 'if-none-match': '*' })).toBe(204);
+      expect(await put({ 'if-none-match': '*' })).toBe(412);
+      expect(await put({ 'if-match': '*' })).toBe(204);
+    });
+
+    it('makes a group for one of two who both want to make it before either has', async () => {
+      const { database } = api.infrastructure;
+      const waiting = async (): Promise<number> =>
+        (
+          await sql<{ count: number }>`select count(*) as count from pg_locks where not granted`.execute(
+            database.queries,
+          )
+        ).rows[0]!.count;
+      let answers: Promise<readonly Answer[]> | undefined;
+      await database.transaction(async (on) => {
+        await sql`lock table groups in share mode`.execute(on); // readers look, and nobody writes
+        answers = Promise.all(
+          [1, 2].map(() =>
+            asAdministrator('PUT', '/groups/raced/desired', { resources: [] }, { 'if-none-match': '*' }),
+          ),
+        );
+        while ((await waiting()) < 2);
+      });
+      expect((await answers!).map(({ status }) => status).sort()).toEqual([204, 412]);
     });
 
     it.each([
