@@ -127,11 +127,32 @@ describe('the audit chain', () => {
   });
 
   it('is written in the transaction of what it records: of a change that failed there is nothing', async () => {
-    const before = (await verify()).verified;
-    const body = { email: operator.email, password: 'a long password', role: 'Operator' };
     const { token } = replicas.one.administrator;
-    expect((await replicas.one.call('POST', '/users', { token, body })).status).toBe(409);
-    expect((await verify()).verified).toBe(before);
+    const create = async (email: string): Promise<number> =>
+      (
+        await replicas.one.call('POST', '/users', {
+          token,
+          body: { email, password: 'a long password', role: 'Operator' },
+        })
+      ).status;
+    const recorded = async (): Promise<number> =>
+      (await owner.queries.selectFrom('audit_events').select('id').where('event', '=', 'user.created').execute())
+        .length;
+    const before = await recorded();
+    // Fails at the very end, when everything was written.
+    await sql`create function spec_refuse() returns trigger language plpgsql as $$ begin raise 'refused'; end $$`.execute(
+      owner.queries,
+    );
+    await sql`create constraint trigger spec_refuses after insert on users deferrable initially deferred
+      for each row execute function spec_refuse()`.execute(owner.queries);
+    try {
+      expect(await create('refused@example.com')).toBe(500);
+    } finally {
+      await sql`drop trigger spec_refuses on users`.execute(owner.queries);
+    }
+    expect(await recorded()).toBe(before);
+    expect(await create('accepted@example.com')).toBe(201);
+    expect(await recorded()).toBe(before + 1);
   });
 
   describe('cannot be changed', () => {
