@@ -126,6 +126,19 @@ describe('the Admin API over HTTP', () => {
       expect({ status, field: json.errors[0].field }).toEqual({ status: 400, field });
     });
 
+    it('takes no address from a header where no proxy is trusted', async () => {
+      const { email, id } = await api.account('Operator');
+      const headers = { 'x-forwarded-for': '192.0.2.99' };
+      expect((await api.call('POST', '/login', { body: { email, password: 'a guess' }, headers })).status).toBe(401);
+      const { address } = await api.infrastructure.database.queries
+        .selectFrom('audit_events')
+        .select('address')
+        .where('actor', '=', id)
+        .where('event', '=', 'login.failed')
+        .executeTakeFirstOrThrow();
+      expect(address).toBe('127.0.0.1');
+    });
+
     it('names the unknown field', async () => {
       const body = { email: 'a@example.com', password: 'x', hardware: 'CPU: …' };
       const { json } = await api.call('POST', '/login', { body });
