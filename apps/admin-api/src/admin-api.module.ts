@@ -60,6 +60,7 @@ import { Uploads } from './sealed/uploads.js';
 import { VerifyVersions } from './sealed/verify-versions.js';
 import { LogIn } from './tokens/log-in.js';
 import { LoginLimits } from './tokens/login-limits.js';
+import { PasswordCosts } from './tokens/password-costs.js';
 import { PasswordHasher } from './tokens/password-hasher.js';
 import { Sessions } from './tokens/sessions.js';
 import { BootstrapAdministrator } from './users/bootstrap-administrator.js';
@@ -164,6 +165,7 @@ function useCases(config: AdminConfig): Provider[] {
       useFactory: (secrets: ServiceSecrets) =>
         new PasswordHasher(secrets, { memoryKib: config.passwordHashMemoryKib, passes: config.passwordHashPasses }),
     },
+    made(PasswordCosts, [Database, PasswordHasher]),
     {
       provide: LoginLimits,
       inject: [Database, Clock],
@@ -268,7 +270,7 @@ function useCases(config: AdminConfig): Provider[] {
     },
     made(FetchLegacyFile, [Database, LogIn, LegacyFiles, AuditLog]),
     made(KeyFragments, [Database, KeyVault, AuditLog, Clock]),
-    made(Housekeeping, [Database, LoginLimits, Sessions, TokenKeys, LegacyFiles, Clock]),
+    made(Housekeeping, [Database, LoginLimits, Sessions, TokenKeys, LegacyFiles, PasswordCosts, Clock]),
   ];
 }
 

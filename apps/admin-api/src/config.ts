@@ -169,7 +169,7 @@ export class AdminConfig {
   @Max(90 * DAY_SECONDS)
   readonly sessionSeconds: number = 12 * 3600;
 
-  /** Memory of one Argon2id hash, in KiB. Weaker hashes are replaced at the next login. */
+  /** Memory of one Argon2id hash, in KiB. Weaker hashes are replaced at the next login; until the last one is, every login computes one hash of each cost in use, so that its time does not tell which accounts exist. */
   @EnvInteger('PASSWORD_HASH_MEMORY_KIB')
   @IsInt()
   @Min(19_456)

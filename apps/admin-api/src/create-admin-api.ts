@@ -15,6 +15,7 @@ import { StatementAuthority } from './keys/statement-authority.js';
 import { TrustedStatements } from './keys/trusted-statements.js';
 import { TokenKeys } from './keys/token-keys.js';
 import { CurrentStanding } from './sealed/current-standing.js';
+import { PasswordCosts } from './tokens/password-costs.js';
 import { BootstrapAdministrator } from './users/bootstrap-administrator.js';
 
 const MAX_JSON_BYTES = 1024 * 1024;
@@ -68,6 +69,7 @@ export async function prepareAdminApi(
   for (const name of SERVICE_SECRETS) await openedByKek(app.get(ServiceSecrets).get(name));
   const first = { email: config.bootstrapEmail, password: config.bootstrapPassword };
   await app.get(BootstrapAdministrator).run(first, tell);
+  await app.get(PasswordCosts).learn();
   await app.get(StatementAuthority).start();
   await app.get(TrustedStatements).signAll();
   // Made or opened now, so that what is wrong with it shows at the start.

@@ -1,11 +1,15 @@
 /* eslint-disable @typescript-eslint/no-unsafe-argument, @typescript-eslint/no-unsafe-assignment, @typescript-eslint/no-unsafe-call, @typescript-eslint/no-unsafe-member-access, @typescript-eslint/no-unsafe-return -- answers are looked into as they come */
 import { createHash } from 'node:crypto';
 
+import { Secret } from '@azaion/kernel';
 import { undeclaredRoutes } from '@azaion/nest-support';
 
 import { TestDevice } from '../testing/device.js';
 import { type Account, type StartedApi, startApi } from '../testing/started-api.js';
+import { PasswordCosts } from '../tokens/password-costs.js';
 import { PasswordHasher } from '../tokens/password-hasher.js';
+
+const OTHER_COST = { memoryKib: 20_480, passes: 2 };
 
 describe('the Admin API over HTTP', () => {
   let api: StartedApi;
@@ -99,6 +103,39 @@ describe('the Admin API over HTTP', () => {
       const { good, ...bad } = costs;
       expect(good).toEqual([200, 1]);
       for (const [name, cost] of Object.entries(bad)) expect([name, ...cost]).toEqual([name, 401, 1]);
+    });
+
+    it('still all cost the same when some passwords were stored at another cost', async () => {
+      const hasher = api.app.get(PasswordHasher);
+      const costs = api.app.get(PasswordCosts);
+      const older = await api.account('Operator');
+      const stored = await new PasswordHasher({ get: () => Promise.reject(new Error('unused')) }, OTHER_COST).hash(
+        new Secret(older.password),
+      );
+      const store = (hash: string): Promise<unknown> =>
+        api.infrastructure.database.queries
+          .updateTable('users')
+          .set({ password_hash: hash })
+          .where('id', '=', older.id)
+          .execute();
+      await store(stored);
+      await costs.learn();
+      for (const [email, password, status] of [
+        [older.email, older.password, 200],
+        [older.email, 'some password', 401],
+        [operator.email, operator.password, 200],
+        [operator.email, 'some password', 401],
+        ['nobody@example.com', 'some password', 401],
+      ] as const) {
+        const before = hasher.computations;
+        expect([email, (await api.logIn(email, password)).status]).toEqual([email, status]);
+        expect([email, hasher.computations - before]).toEqual([email, 2]);
+      }
+      await store('');
+      await costs.learn();
+      const before = hasher.computations;
+      await api.logIn('nobody@example.com', 'some password');
+      expect(hasher.computations - before).toBe(1);
     });
 
     it.each([

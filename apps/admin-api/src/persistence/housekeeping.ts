@@ -3,6 +3,7 @@ import { type Clock } from '@azaion/kernel';
 import { type TokenKeys } from '../keys/token-keys.js';
 import { type LegacyFiles } from '../legacy/legacy-files.js';
 import { type LoginLimits } from '../tokens/login-limits.js';
+import { type PasswordCosts } from '../tokens/password-costs.js';
 import { type Sessions } from '../tokens/sessions.js';
 import { type Database } from './database.js';
 
@@ -14,6 +15,7 @@ export class Housekeeping {
     private readonly sessions: Sessions,
     private readonly tokenKeys: TokenKeys,
     private readonly legacyFiles: LegacyFiles,
+    private readonly passwordCosts: PasswordCosts,
     private readonly clock: Clock,
   ) {}
 
@@ -23,6 +25,7 @@ export class Housekeeping {
     await this.sessions.sweep();
     await this.tokenKeys.sweep();
     await this.legacyFiles.sweep();
+    await this.passwordCosts.learn();
     const expired = this.database.queries
       .selectFrom('uploads')
       .select('id')
