@@ -6,12 +6,12 @@ import { sql } from 'kysely';
 
 import { TestDevice } from '../testing/device.js';
 import { makeOlderUsers, type OlderAccount } from '../testing/older-installation.js';
-import { type Answer, type StartedApi, startApi } from '../testing/started-api.js';
+import { ADMINISTRATOR, type Answer, type StartedApi, startApi } from '../testing/started-api.js';
 import { Database } from './database.js';
 
 const LAST_LOGIN = new Date('2024-05-06T07:08:09.123Z');
 const ACCOUNTS = {
-  administrator: { email: 'root@example.com', password: 'correct horse battery staple', role: '1000' },
+  administrator: { ...ADMINISTRATOR, role: '1000' },
   operator: {
     email: 'Mixed.Case@Example.com',
     password: 'a password of then',

@@ -102,10 +102,12 @@ export class DraftUpload {
     pack: DraftPack,
     chunks: readonly Pick<DraftChunk, 'id' | 'offset' | 'sealedBytes'>[] = pack.chunks,
   ): Promise<Answer> {
-    const table = concatBytes(
-      ...chunks.map((each) => concatBytes(each.id, u32be(each.offset), u32be(each.sealedBytes))),
-    );
-    return this.call('PUT', `/packs/${pack.packId}/chunks`, table);
+    return this.call('PUT', `/packs/${pack.packId}/chunks`, this.tableOf(chunks));
+  }
+
+  /** A pack's table as it is sent. */
+  tableOf(chunks: readonly Pick<DraftChunk, 'id' | 'offset' | 'sealedBytes'>[]): Uint8Array {
+    return concatBytes(...chunks.map((each) => concatBytes(each.id, u32be(each.offset), u32be(each.sealedBytes))));
   }
 
   /** Announces, writes and registers. */
@@ -127,6 +129,11 @@ export class DraftUpload {
 
   /** Hands in the segments of a draft and commits. @param committedKey - The key that the commit names. */
   async commit(draft: Draft, committedKey = draft.recipeKey): Promise<Answer> {
+    return this.call('POST', '/commit', await this.handIn(draft, committedKey));
+  }
+
+  /** Hands in the segments of a draft. @returns The body of the commit. */
+  async handIn(draft: Draft, committedKey = draft.recipeKey): Promise<object> {
     const place = {
       folderId: this.opened.folderId as string,
       resourceId: this.opened.resourceId as string,
@@ -138,11 +145,6 @@ export class DraftUpload {
     });
     for (const chunk of draft.chunks) await builder.add(chunk);
     const { chunkSegments, packSegments } = await builder.finish(draft.packs, draft.sha256);
-    return this.call('POST', '/commit', {
-      recipeKey: toBase64Url(committedKey),
-      kind: 'file',
-      chunkSegments,
-      packSegments,
-    });
+    return { recipeKey: toBase64Url(committedKey), kind: 'file', chunkSegments, packSegments };
   }
 }

@@ -54,7 +54,8 @@ export interface CallOptions {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-const ADMINISTRATOR = { email: 'root@example.com', password: 'correct horse battery staple' };
+/** The first administrator of every test. */
+export const ADMINISTRATOR = { email: 'root@example.com', password: 'correct horse battery staple' };
 let accounts = 0;
 
 /** Starts an Admin API of its own. @param env - Settings beside those of every test. @param clock - The machine's own unless given. */
