@@ -105,6 +105,7 @@ export function addAuditCommands(audit: Command, make: CommandMaker, context: Co
   command('verify', 'Check the whole chain, and that it still holds a head that was kept elsewhere.')
     .option('--sequence <number>', 'the number of that head', atLeastOne)
     .option('--hash <hex>', 'its hash')
+    .option('--newer', 'believe that head, and check what came after it only')
     .action((options: AuditVerifyOptions) => verifyAudit(context, options));
 }
 

@@ -1,3 +1,4 @@
+export { AUDIT_GENESIS, type AuditedEvent, auditLinkHash } from './audit-link.js';
 export { type ChunkIdentity, identifyChunk } from './chunk-identity.js';
 export {
   CHUNK_ID_BYTES,

@@ -286,6 +286,45 @@ describe('the audit chain', () => {
       await tamper(`insert into audit_chain select * from spec_tail`);
     });
 
+    it('in pieces as it does in one: each goes on where the one before ended', async () => {
+      const inPieces = async (limit: number, from = ''): Promise<ChainVerdict & { readonly calls: number }> => {
+        let total = 0;
+        let query = from;
+        for (let calls = 1; ; calls++) {
+          const verdict = await verify(`?limit=${String(limit)}${query}`);
+          total += verdict.verified;
+          if (!verdict.intact || verdict.complete) return { ...verdict, verified: total, calls };
+          query = `&after=${String(verdict.head.sequence)}&afterHash=${verdict.head.hash}`;
+        }
+      };
+      const whole = await verify();
+      expect(whole.complete).toBe(true);
+      for (const limit of [1, 7, whole.verified - 1, whole.verified, whole.verified + 1]) {
+        const { calls, ...verdict } = await inPieces(limit);
+        expect(verdict).toEqual(whole);
+        expect(calls).toBe(Math.floor(whole.verified / limit) + 1);
+      }
+      // Strangers are found wherever their ids lie.
+      for (const place of ['min(id) - 1', 'max(id) + 1000']) {
+        await tamper(`insert into audit_events (id, at, event, actor, address, subject, details) overriding system value
+          select ${place}, now(), 'spec.slipped-in', 'x', '', 'x', '{}' from audit_events`);
+        for (const limit of [1, 1000]) expect((await inPieces(limit)).fault?.kind).toBe('event-unlinked');
+        await tamper(`delete from audit_events where event = 'spec.slipped-in'`);
+      }
+      // From a head that was kept elsewhere: a change behind it shows, one before it does not.
+      const start = `&after=${String(third.sequence)}&afterHash=${third.hash}`;
+      expect((await inPieces(1000, start)).verified).toBe(whole.verified - third.sequence);
+      await tamper(`update audit_events set subject = subject || 'x' where id = ${third.id}`);
+      expect((await inPieces(7, start)).intact).toBe(true);
+      expect((await inPieces(7)).fault).toEqual({ kind: 'hash-mismatch', sequence: third.sequence });
+      await tamper(`update audit_events set subject = left(subject, -1) where id = ${third.id}`);
+      await tamper(`update audit_events set subject = subject || 'x' where id = ${last.id}`);
+      expect((await inPieces(7, start)).fault).toEqual({ kind: 'hash-mismatch', sequence: last.sequence });
+      await tamper(`update audit_events set subject = left(subject, -1) where id = ${last.id}`);
+      const forged = `&after=${String(third.sequence)}&afterHash=${'ab'.repeat(32)}`;
+      expect((await inPieces(7, forged)).fault).toEqual({ kind: 'head-mismatch', sequence: third.sequence });
+    });
+
     it('a log that was written anew, to who kept a head elsewhere', async () => {
       const other = 'ab'.repeat(32);
       expect((await verify(`?sequence=3&hash=${other}`)).fault).toEqual({ kind: 'head-mismatch', sequence: 3 });
@@ -333,6 +372,10 @@ describe('the audit chain', () => {
       ['/audit/verify?sequence=1'],
       [`/audit/verify?hash=${'0'.repeat(64)}`],
       ['/audit/verify?sequence=1&hash=x'],
+      ['/audit/verify?after=1'],
+      [`/audit/verify?afterHash=${'0'.repeat(64)}`],
+      ['/audit/verify?limit=0'],
+      ['/audit/verify?limit=200001'],
       ['/audit/export?after=-1'],
     ])('refuses GET %s', async (path) => {
       expect((await get(path)).status).toBe(400);

@@ -1,5 +1,4 @@
-import { hash as digest } from 'node:crypto';
-
+import { AUDIT_GENESIS, auditLinkHash } from '@azaion/crypto';
 import { toHex } from '@azaion/kernel';
 import { sql } from 'kysely';
 
@@ -7,9 +6,10 @@ import { type Database, type Queries } from '../persistence/database.js';
 
 const LINKED_AT_ONCE = 1_000;
 const READ_AT_ONCE = 2_000;
-const LABEL = 'azaion-audit-v1';
-/** What stands before the first event. */
-const GENESIS = '0'.repeat(64);
+/** Events whose places are looked up at once. */
+const LOOKED_UP_AT_ONCE = 20_000;
+/** Before the first event. */
+const NOTHING_YET: ChainHead = { sequence: 0, hash: AUDIT_GENESIS };
 
 /** An event as the log holds it. */
 export interface RecordedEvent {
@@ -25,7 +25,7 @@ export interface RecordedEvent {
 /** An event with its place in the chain. */
 export interface LinkedEvent extends RecordedEvent {
   readonly sequence: number;
-  /** Hexadecimal SHA-256, see {@link linkHash}. */
+  /** Hexadecimal SHA-256, see {@link auditLinkHash}. */
   readonly hash: string;
 }
 
@@ -48,11 +48,24 @@ export type ChainFault =
   /** The chain does not hold the head that was kept elsewhere: it was cut off or written anew. */
   | 'head-mismatch';
 
+/** What to verify. */
+export interface ChainQuestion {
+  /** A head that was kept elsewhere: the chain must still hold it. */
+  readonly known?: ChainHead | undefined;
+  /** A head that is known to be good: only what came after it is looked at. The first event unless given. */
+  readonly after?: ChainHead | undefined;
+  /** Events to look at, at most: where a log is long, the next call goes on after the head of this one. */
+  readonly mostEvents: number;
+}
+
 /** What a verification came to. */
 export interface ChainVerdict {
   readonly intact: boolean;
-  /** Events that were found good, from the first on. */
+  /** Whether it came to the end of the chain; if not, go on after `head`. */
+  readonly complete: boolean;
+  /** Events that this call found good. */
   readonly verified: number;
+  /** The last good link. */
   readonly head: ChainHead;
   readonly fault?: { readonly kind: ChainFault; readonly sequence: number };
 }
@@ -94,34 +107,51 @@ export class AuditChain {
   }
 
   /**
-   * Reads the whole chain and computes every hash anew. Memory is bounded whatever the log holds.
+   * Reads the chain and computes every hash anew. Memory and the time of each statement are bounded whatever the log holds.
    *
-   * @param known - A head that was kept elsewhere: the chain must still hold it.
+   * Calls that go on where the one before ended see everything that one call would: each looks for events past the chain among the ids between
+   * the first and the last event that it reads, and the last one among all that are higher. Ids do not follow the order of the chain strictly,
+   * but the ranges of such calls join from the first id to the last.
    */
-  async verify(known?: ChainHead): Promise<ChainVerdict> {
+  async verify({ known, after = NOTHING_YET, mostEvents }: ChainQuestion): Promise<ChainVerdict> {
     await this.settle();
-    let head: ChainHead = { sequence: 0, hash: GENESIS };
+    let head = after;
+    let verified = 0;
+    const verdict = (complete: boolean): ChainVerdict => ({ intact: true, complete, verified, head });
     const broken = (kind: ChainFault, sequence: number): ChainVerdict => ({
+      ...verdict(false),
       intact: false,
-      verified: head.sequence,
-      head,
       fault: { kind, sequence },
     });
-    for await (const { sequence, hash, event } of this.links(0)) {
+    const before = after.sequence === 0 ? undefined : await this.linkAt(after.sequence);
+    if (after.sequence > 0 && before?.hash !== after.hash) return broken('head-mismatch', after.sequence);
+    if (known !== undefined && known.sequence <= after.sequence) {
+      const link = await this.linkAt(known.sequence);
+      if (link?.hash !== known.hash) return broken('head-mismatch', known.sequence);
+    }
+    const afterId = before?.eventId ?? Number.MIN_SAFE_INTEGER;
+    let lastId = afterId;
+    let complete = true;
+    for await (const { sequence, hash, event } of this.links(after.sequence)) {
       const next = head.sequence + 1;
       if (sequence !== next) return broken('sequence-gap', next);
       if (event === undefined) return broken('event-missing', next);
-      if (linkHash(head.hash, next, event) !== hash) return broken('hash-mismatch', next);
+      if (hashOf(head.hash, next, event) !== hash) return broken('hash-mismatch', next);
       if (known?.sequence === next && known.hash !== hash) return broken('head-mismatch', next);
       head = { sequence, hash };
+      lastId = event.id;
+      verified += 1;
+      complete = verified < mostEvents;
+      if (!complete) break;
     }
-    if (known !== undefined && (known.sequence > head.sequence || known.sequence < 1))
+    if (complete && known !== undefined && known.sequence > head.sequence)
       return broken('head-mismatch', head.sequence);
-    if (await this.hasStrangers()) return broken('event-unlinked', head.sequence);
-    return { intact: true, verified: head.sequence, head };
+    const strangers = await this.hasStrangers(afterId, complete ? Number.MAX_SAFE_INTEGER : lastId);
+    if (strangers || (complete && (await this.hasGhosts()))) return broken('event-unlinked', head.sequence);
+    return verdict(complete);
   }
 
-  /** The chain in its order, behind a sequence number. Not verified: whoever reads it computes {@link linkHash}. */
+  /** The chain in its order, behind a sequence number. Not verified: whoever reads it computes {@link auditLinkHash}. */
   async *export(after: number): AsyncGenerator<LinkedEvent> {
     await this.settle();
     for await (const { sequence, hash, event } of this.links(after))
@@ -148,30 +178,45 @@ export class AuditChain {
     }
   }
 
-  /** Events that are neither linked nor waiting to be, or waiting ones whose event is gone. */
-  private async hasStrangers(): Promise<boolean> {
-    const { rows } = await sql<{ found: boolean }>`select
-      exists (
-        select from audit_events event
-        where not exists (select from audit_chain link where link.event_id = event.id)
-          and not exists (select from audit_pending pending where pending.event_id = event.id)
-      ) or exists (
-        select from audit_pending pending
-        where not exists (select from audit_events event where event.id = pending.event_id)
-      ) as found`.execute(this.database.queries);
+  private async linkAt(sequence: number): Promise<{ readonly hash: string; readonly eventId: number } | undefined> {
+    const row = await this.database.queries
+      .selectFrom('audit_chain')
+      .select(['hash', 'event_id'])
+      .where('sequence', '=', sequence)
+      .executeTakeFirst();
+    return row && { hash: toHex(row.hash), eventId: row.event_id };
+  }
+
+  /** Events that are neither linked nor waiting to be, with ids behind the one and up to the other. */
+  private async hasStrangers(afterId: number, throughId: number): Promise<boolean> {
+    for (let last = afterId; ;) {
+      const { rows } = await sql<{ events: number; last: number; found: boolean }>`
+        select count(*) as events, max(id) as last, coalesce(bool_or(stranger), false) as found from (
+          select event.id,
+            not exists (select from audit_chain link where link.event_id = event.id)
+            and not exists (select from audit_pending pending where pending.event_id = event.id) as stranger
+          from audit_events event where event.id > ${last} and event.id <= ${throughId}
+          order by event.id limit ${LOOKED_UP_AT_ONCE}
+        ) looked_up`.execute(this.database.queries);
+      const [page] = rows;
+      if (page?.found === true) return true;
+      if (page === undefined || page.events < LOOKED_UP_AT_ONCE) return false;
+      last = page.last;
+    }
+  }
+
+  /** Whether an event is gone that waits for its place. */
+  private async hasGhosts(): Promise<boolean> {
+    const { rows } = await sql<{ found: boolean }>`select exists (
+      select from audit_pending pending
+      where not exists (select from audit_events event where event.id = pending.event_id)
+    ) as found`.execute(this.database.queries);
     return rows[0]?.found ?? false;
   }
 }
 
-/**
- * The hash of a link: SHA-256 over a JSON array of a label, the hash before, and everything that stands in the event. Details in the order of
- * their names, because the database keeps another one. Source: docs/reference/audit.md.
- */
-export function linkHash(before: string, sequence: number, event: RecordedEvent): string {
-  const details = Object.fromEntries(Object.entries(event.details).sort(([a], [b]) => (a < b ? -1 : 1)));
-  const { id, at, event: what, actor, address, subject } = event;
-  const link = [LABEL, before, sequence, id, at.toISOString(), what, actor, address, subject, details];
-  return digest('sha256', JSON.stringify(link), 'hex');
+function hashOf(before: string, sequence: number, { at, ...event }: RecordedEvent): string {
+  return auditLinkHash(before, sequence, { ...event, at: at.toISOString() });
 }
 
 async function headOf(on: Queries): Promise<ChainHead> {
@@ -181,7 +226,7 @@ async function headOf(on: Queries): Promise<ChainHead> {
     .orderBy('sequence', 'desc')
     .limit(1)
     .executeTakeFirst();
-  return row ? { sequence: row.sequence, hash: toHex(row.hash) } : { sequence: 0, hash: GENESIS };
+  return row ? { sequence: row.sequence, hash: toHex(row.hash) } : NOTHING_YET;
 }
 
 /** Under the lock. Events become visible when their transactions end: a lower number may come after a higher one. */
@@ -197,7 +242,7 @@ async function linkBatch(on: Queries): Promise<number> {
   let head = await headOf(on);
   const links = events.map((event) => {
     const sequence = head.sequence + 1;
-    head = { sequence, hash: linkHash(head.hash, sequence, event) };
+    head = { sequence, hash: hashOf(head.hash, sequence, event) };
     return { sequence, event_id: event.id, hash: Buffer.from(head.hash, 'hex') };
   });
   await on.insertInto('audit_chain').values(links).execute();

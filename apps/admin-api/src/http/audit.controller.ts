@@ -8,7 +8,7 @@ import { Type } from 'class-transformer';
 import { IsInt, IsISO8601, IsOptional, IsString, Matches, Max, MaxLength, Min } from 'class-validator';
 import { type FastifyReply } from 'fastify';
 
-import { AuditChain, type ChainFault, type LinkedEvent } from '../audit/audit-chain.js';
+import { AuditChain, type ChainFault, type ChainHead, type LinkedEvent } from '../audit/audit-chain.js';
 import { AuditLog } from '../audit/audit-log.js';
 import { type AuditEntry, ReadAudit } from '../audit/read-audit.js';
 import { Database } from '../persistence/database.js';
@@ -17,6 +17,8 @@ import { type AnswerOf } from './dto.js';
 const JSON_LINES = 'application/x-ndjson';
 const MAX_TEXT_CHARS = 320;
 const HASH = /^[0-9a-f]{64}$/;
+/** Events that one call verifies: some seconds of work. */
+const MOST_VERIFIED = 200_000;
 
 class AuditPageQuery {
   @ApiPropertyOptional({ example: 'grant.issued' })
@@ -69,7 +71,7 @@ class AuditPageQuery {
   readonly cursor?: string;
 }
 
-class KnownHeadQuery {
+class VerifyQuery {
   @ApiPropertyOptional({ minimum: 1, description: 'Sequence of a head that was kept elsewhere' })
   @IsOptional()
   @Type(() => Number)
@@ -82,6 +84,30 @@ class KnownHeadQuery {
   @IsOptional()
   @Matches(HASH)
   readonly hash?: string;
+
+  @ApiPropertyOptional({
+    minimum: 0,
+    description: 'Sequence of a head that is known to be good: look at what came after it',
+  })
+  @IsOptional()
+  @Type(() => Number)
+  @IsInt()
+  @Min(0)
+  @Max(Number.MAX_SAFE_INTEGER)
+  readonly after?: number;
+
+  @ApiPropertyOptional({ description: 'Hash of that head, hexadecimal' })
+  @IsOptional()
+  @Matches(HASH)
+  readonly afterHash?: string;
+
+  @ApiPropertyOptional({ minimum: 1, maximum: MOST_VERIFIED, default: MOST_VERIFIED, description: 'Events to look at' })
+  @IsOptional()
+  @Type(() => Number)
+  @IsInt()
+  @Min(1)
+  @Max(MOST_VERIFIED)
+  readonly limit: number = MOST_VERIFIED;
 }
 
 class ExportQuery {
@@ -139,7 +165,11 @@ class FaultAnswer {
 class VerdictAnswer {
   @ApiProperty()
   readonly intact!: boolean;
-  @ApiProperty({ description: 'Events that were found good, from the first on' })
+  @ApiProperty({
+    description: 'Whether the end of the chain was reached; if not, go on with `after` and `afterHash` of `head`',
+  })
+  readonly complete!: boolean;
+  @ApiProperty({ description: 'Events that this call found good' })
   readonly verified!: number;
   @ApiProperty({ type: HeadAnswer, description: 'The last good link' })
   readonly head!: AnswerOf<HeadAnswer>;
@@ -186,15 +216,15 @@ export class AuditController {
   }
 
   @Get('verify')
-  @ApiOperation({ summary: 'Check the whole chain, and that it still holds a head that was kept elsewhere' })
+  @ApiOperation({ summary: 'Check the chain, and that it still holds a head that was kept elsewhere' })
   @ApiOkResponse({ type: VerdictAnswer })
   @ProblemResponses(400, 401, 403)
-  verify(@Query() { sequence, hash }: KnownHeadQuery): Promise<AnswerOf<VerdictAnswer>> {
-    if ((sequence === undefined) !== (hash === undefined))
-      throw invalidRequest(400, [
-        { field: sequence === undefined ? 'sequence' : 'hash', messages: ['goes with the other: both name a head'] },
-      ]);
-    return this.chain.verify(sequence === undefined || hash === undefined ? undefined : { sequence, hash });
+  verify(@Query() query: VerifyQuery): Promise<AnswerOf<VerdictAnswer>> {
+    return this.chain.verify({
+      known: headOf('sequence', query.sequence, 'hash', query.hash),
+      after: query.after === 0 ? undefined : headOf('after', query.after, 'afterHash', query.afterHash),
+      mostEvents: query.limit,
+    });
   }
 
   @Get('export')
@@ -219,6 +249,19 @@ export class AuditController {
       .header('cache-control', 'no-store')
       .send(Readable.from(jsonLines(this.chain.export(after))));
   }
+}
+
+/** A head that two members of a query name, or none. */
+function headOf(
+  sequenceField: string,
+  sequence: number | undefined,
+  hashField: string,
+  hash: string | undefined,
+): ChainHead | undefined {
+  if (sequence !== undefined && hash !== undefined) return { sequence, hash };
+  if (sequence === undefined && hash === undefined) return undefined;
+  const field = sequence === undefined ? sequenceField : hashField;
+  throw invalidRequest(400, [{ field, messages: ['goes with the other: both name a head'] }]);
 }
 
 async function* jsonLines(events: AsyncIterable<LinkedEvent>): AsyncGenerator<string> {

@@ -1,4 +1,5 @@
 import { AdminApi, PAGE_ENTRIES } from '../admin-api.js';
+import { type CliFailure, usageFailure } from '../cli-failure.js';
 import { type CommandContext } from '../command-context.js';
 import { failure } from '../failure-table.js';
 import { contentOf } from '../http.js';
@@ -21,6 +22,14 @@ export interface AuditListOptions extends AuditOptions {
 export interface AuditVerifyOptions extends AuditOptions {
   readonly sequence?: number;
   readonly hash?: string;
+  /** Believes that head and looks at what came after it. */
+  readonly newer?: boolean;
+}
+
+/** A link of the chain. */
+interface Head {
+  readonly sequence: number;
+  readonly hash: string;
 }
 
 /** `azaion audit list`: what happened, newest first. */
@@ -46,20 +55,44 @@ export async function showAuditHead(context: CommandContext, { api }: AuditOptio
   context.output.result({ head }, [`${String(head.sequence)} ${head.hash}`]);
 }
 
-/** `azaion audit verify`: whether the chain is whole, and still holds a head. @throws CliFailure exit `integrity` when not. */
+/**
+ * `azaion audit verify`: whether the chain is whole, and still holds a head. A long chain is asked for in pieces, each in a call of its own.
+ *
+ * @throws CliFailure exit `usage` for half a head, `integrity` when the chain breaks.
+ */
 export async function verifyAudit(context: CommandContext, options: AuditVerifyOptions): Promise<void> {
+  const known = headOf(options);
+  if (known === undefined && options.newer === true)
+    throw usageFailure('--newer needs the head that it begins at: --sequence and --hash.');
   const { routes } = await AdminApi.open(context, options.api);
-  const { sequence, hash } = options;
-  const query = { ...(sequence === undefined ? {} : { sequence }), ...(hash === undefined ? {} : { hash }) };
-  const verdict = contentOf(await routes.GET('/audit/verify', { params: { query } }));
-  if (!verdict.intact)
-    throw failure(
-      'integrity',
-      'audit.broken',
-      `The chain of the audit log breaks: ${verdict.fault?.kind ?? 'unknown'} at ${String(verdict.fault?.sequence ?? '?')}.`,
-      'Compare with what was exported, and find out who can write to the database.',
-    );
-  context.output.result({ ...verdict }, [`The chain is whole: ${String(verdict.verified)} events.`]);
+  let after = options.newer === true ? known : undefined;
+  for (let verified = 0; ;) {
+    const query = { ...known, ...(after && { after: after.sequence, afterHash: after.hash }) };
+    const verdict = contentOf(await routes.GET('/audit/verify', { params: { query } }));
+    if (!verdict.intact) throw broken(verdict.fault);
+    verified += verdict.verified;
+    if (verdict.complete) {
+      context.output.result({ ...verdict, verified }, [`The chain is whole: ${String(verified)} events.`]);
+      return;
+    }
+    context.output.note(`${String(verified)} events are good, up to ${String(verdict.head.sequence)} …`);
+    after = verdict.head;
+  }
+}
+
+function headOf({ sequence, hash }: AuditVerifyOptions): Head | undefined {
+  if (sequence !== undefined && hash !== undefined) return { sequence, hash };
+  if (sequence === undefined && hash === undefined) return undefined;
+  throw usageFailure('A head is named by both: --sequence and --hash.');
+}
+
+function broken(fault: { readonly kind: string; readonly sequence: number } | undefined): CliFailure {
+  return failure(
+    'integrity',
+    'audit.broken',
+    `The chain of the audit log breaks: ${fault?.kind ?? 'unknown'} at ${String(fault?.sequence ?? '?')}.`,
+    'Compare with what was exported, and find out who can write to the database.',
+  );
 }
 
 function filtersOf({ event, actor, subject }: Omit<AuditListOptions, 'api' | 'limit'>): {

@@ -865,7 +865,7 @@ export interface paths {
       path?: never;
       cookie?: never;
     };
-    /** Check the whole chain, and that it still holds a head that was kept elsewhere */
+    /** Check the chain, and that it still holds a head that was kept elsewhere */
     get: operations['AuditController_verify'];
     put?: never;
     post?: never;
@@ -1923,7 +1923,9 @@ export interface components {
     };
     VerdictAnswer: {
       intact: boolean;
-      /** @description Events that were found good, from the first on */
+      /** @description Whether the end of the chain was reached; if not, go on with `after` and `afterHash` of `head` */
+      complete: boolean;
+      /** @description Events that this call found good */
       verified: number;
       /** @description The last good link */
       head: components['schemas']['HeadAnswer'];
@@ -7846,6 +7848,12 @@ export interface operations {
         sequence?: number;
         /** @description Hash of that head, hexadecimal */
         hash?: string;
+        /** @description Sequence of a head that is known to be good: look at what came after it */
+        after?: number;
+        /** @description Hash of that head, hexadecimal */
+        afterHash?: string;
+        /** @description Events to look at */
+        limit?: number;
       };
       header?: never;
       path?: never;
