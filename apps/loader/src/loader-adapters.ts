@@ -19,6 +19,7 @@ import { type CallerApis, type DeviceRecipient, type TokenBearer } from './sessi
 import { type CallerSessions } from './session/caller-sessions.js';
 import { type OfflineLogin } from './session/log-in.js';
 import { type OpenLegacyForCaller, type PublishLegacyForCaller } from './legacy/legacy-resources.js';
+import { type DesiredImages } from './update/desired-images.js';
 import { type LeasedPacks } from './update/leased-packs.js';
 
 /** The device's own session as the rest of the Loader sees it. */
@@ -51,6 +52,8 @@ export interface LoaderAdapters {
   readonly leases?: HeldLeases | undefined;
   /** What the device is told to hold, and what it tells. */
   readonly desired?: Pick<HttpDesiredApi, 'desired' | 'report'> | undefined;
+  /** Which images it is told to run. */
+  readonly desiredImages?: DesiredImages | undefined;
   /** What the pack store gives up last. */
   readonly leasedPacks?: LeasedPacks | undefined;
   /** What leases are judged by. */

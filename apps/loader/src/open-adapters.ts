@@ -46,6 +46,7 @@ import { FairChunkOpener } from './session/fair-chunk-opener.js';
 import { HttpCallerApis } from './session/http-caller-apis.js';
 import { LocalOrApiVerifier } from './session/local-or-api-verifier.js';
 import { ApiReach } from './status/api-reach.js';
+import { DesiredImages } from './update/desired-images.js';
 import { LeasedPacks } from './update/leased-packs.js';
 
 const TPM_TIMEOUT_MS = 30_000;
@@ -96,6 +97,11 @@ export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters
     conf === undefined || chosen === undefined || state === undefined || time === undefined
       ? undefined
       : await openDevice(config, conf, chosen, { ...using, state, time: time.clock });
+  // Where nobody asks, what was said once does not count for ever.
+  const desiredImages =
+    device && state && config.updateIntervalSeconds > 0
+      ? await DesiredImages.open(join(config.dataDir, 'desired-images'), state)
+      : undefined;
   const segments = new DirectorySegmentStore(join(config.dataDir, 'segments'));
   const bundles = device && time && (await takeUpBundles(config, device, { trust, segments, time: time.clock }));
   const workers = config.threads === 0 ? undefined : new ChunkWorkerPool({ threads: config.threads });
@@ -130,6 +136,7 @@ export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters
       leased: () => leasedPacks.now(),
     }),
     leasedPacks,
+    desiredImages,
     segments,
     opener: workers?.opener ?? new FairChunkOpener(new InlineChunkOpener()),
     sealer: workers?.sealer ?? new InlineChunkSealer(),

@@ -12,7 +12,7 @@ const MAC_CHARS = 43; // base64url of 32 bytes
 
 /** What a device keeps for itself; each has keys of its own. */
 export type DeviceStatePurpose =
-  'jwks' | 'lease-refusals' | 'local-key' | 'login-verifier' | 'statement-trust' | 'time-mark';
+  'desired-images' | 'jwks' | 'lease-refusals' | 'local-key' | 'login-verifier' | 'statement-trust' | 'time-mark';
 
 /**
  * Protects what a device keeps in its data directory with keys that only its identity can make: the Diffie-Hellman secret of its

@@ -7,12 +7,19 @@ export {
   type ArchiveSurvey,
   type RangedArchive,
 } from './ports/archive-inspector.js';
-export { ArchiveSource, type ArchiveTraffic, type FoundArchive, type OpenArchive } from './ports/archive-source.js';
+export {
+  type ArchiveName,
+  ArchiveSource,
+  type ArchiveTraffic,
+  type ArchiveVersion,
+  type FoundArchive,
+  type OpenArchive,
+} from './ports/archive-source.js';
 export { FlightGate } from './ports/flight-gate.js';
 export { type EngineImage, type ImageAssignment, ImageRuntime } from './ports/image-runtime.js';
 export { KeySource } from './ports/key-source.js';
 export { ServiceStack } from './ports/service-stack.js';
-export { type UnlockRecord, UnlockRecords } from './ports/unlock-records.js';
+export { type LoadedImages, type UnlockRecord, UnlockRecords } from './ports/unlock-records.js';
 export { type UnlockPhase, type UnlockProgress } from './progress-meter.js';
 export {
   type UnlockDependencies,
@@ -21,6 +28,7 @@ export {
   type UnlockLimits,
   type UnlockReport,
   type UnlockRequest,
+  type UnlockStart,
   type UnlockStatus,
 } from './unlock-images.js';
 export { isRunning, UNLOCK_STATES, UNLOCK_TRANSITIONS, type UnlockState, UnlockStateMachine } from './unlock-state.js';

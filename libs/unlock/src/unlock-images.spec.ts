@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { type StatementImage } from '@azaion/crypto';
 import { type ByteRange, ManualClock } from '@azaion/kernel';
 
+import { orAborted } from './abortable.js';
 import { UnlockError, type UnlockErrorCode } from './errors.js';
 import { type ExpectedImage } from './expected-image.js';
 import { type ArchiveInspector, type ArchiveSurvey, type RangedArchive } from './ports/archive-inspector.js';
@@ -28,7 +29,7 @@ import { isRunning, UNLOCK_STATES, type UnlockState } from './unlock-state.js';
 const DISK_FULL = new Error('disk full');
 const NEVER = new AbortController().signal;
 const PATIENT = { archive: 60_000, engine: 60_000, 'engine-end': 60_000 };
-const FACTS = { loaded: null, lastGood: [], servicesDue: false };
+const FACTS = { archive: null, loaded: null, lastGood: null, servicesDue: false, rollbackDue: false, refused: null };
 const archiveContent = randomBytes(20_000);
 const archive = dockerArchive([
   { reference: 'azaion/detections:1.4.0', content: archiveContent },
@@ -99,12 +100,14 @@ function source(read: () => AsyncIterable<Uint8Array>): ArchiveSource {
     read: (signal, range) => (range === undefined ? read() : whole.read(signal, range)),
   };
   return new OddSource(() =>
-    Promise.resolve({ images: archive.images, identity: 'odd', open: () => Promise.resolve(open) }),
+    Promise.resolve({ images: archive.images, identity: 'odd', version: null, open: () => Promise.resolve(open) }),
   );
 }
 
 function found(images: readonly ExpectedImage[], open: OpenArchive): ArchiveSource {
-  return new OddSource(() => Promise.resolve({ images, identity: 'odd', open: () => Promise.resolve(open) }));
+  return new OddSource(() =>
+    Promise.resolve({ images, identity: 'odd', version: null, open: () => Promise.resolve(open) }),
+  );
 }
 
 function otherDigests(images: readonly StatementImage[]): readonly StatementImage[] {
@@ -136,15 +139,20 @@ class ManualFlightGate extends FlightGate {
 class InMemoryServices extends ServiceStack {
   running: string[] = [];
   sick: readonly string[] = [];
-  onUp: () => void = () => undefined;
+  /** Every set that they were brought up from. */
+  readonly ups: (readonly string[])[] = [];
+  /** What happens between the start of new services and their first health check. */
+  onUp: () => unknown = () => undefined;
 
-  override up(images: readonly EngineImage[]): Promise<void> {
-    this.onUp();
+  override async up(images: readonly EngineImage[], _: number, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
     this.running = images.map(({ imageId }) => imageId);
-    return this.running.some((id) => this.sick.includes(id))
-      ? Promise.reject(new UnlockError('unlock.services-unhealthy', 'sick'))
-      : Promise.resolve();
+    this.ups.push(this.running);
+    await orAborted(Promise.resolve(this.onUp()), signal);
+    if (this.running.some((id) => this.sick.includes(id))) throw new UnlockError(this.sickness, 'sick');
   }
+
+  sickness: UnlockErrorCode = 'unlock.services-unhealthy';
 }
 
 /** A source that answers as it is told. */
@@ -201,7 +209,7 @@ class OddRuntime extends ImageRuntime {
 describe('UnlockImages (F4)', () => {
   it('passes through every state in order and ends ready, with the signed images in the engine', async () => {
     const setup = await setUp();
-    expect(await setup.unlock.start(request())).toBe('authenticating');
+    expect(await setup.unlock.start(request())).toEqual({ state: 'authenticating', begun: true });
     await setup.unlock.settled();
     expect(distinct(setup.states)).toEqual([
       'authenticating',
@@ -216,6 +224,7 @@ describe('UnlockImages (F4)', () => {
       detail: null,
       progress: null,
       images: archive.images.map(({ reference, configDigest }) => ({ reference, configDigest, present: true })),
+      loaded: null,
       report: {
         archiveBytes: archive.bytes.length,
         loadedBytes: archive.bytes.length,
@@ -236,13 +245,17 @@ describe('UnlockImages (F4)', () => {
       state: 'ready',
       error: null,
       detail: null,
+      archive: { identity: expect.any(String) as string, version: null },
       images: archive.images,
       loaded: {
         identity: expect.any(String) as string,
+        version: null,
         images: archive.images.map(({ reference, configDigest }) => ({ reference, imageId: configDigest })),
       },
-      lastGood: [],
+      lastGood: null,
       servicesDue: false,
+      rollbackDue: false,
+      refused: null,
     });
   });
 
@@ -250,7 +263,7 @@ describe('UnlockImages (F4)', () => {
     const runtime = new InMemoryImageRuntime();
     await runtime.load(inPieces(archive.bytes, 1000), NEVER);
     const setup = await setUp({ runtime, record: { state, error: null, detail: null, images: [] } });
-    expect(await setup.unlock.start(request(source(() => neverRead())))).toBe('ready');
+    expect(await setup.unlock.start(request(source(() => neverRead())))).toEqual({ state: 'ready', begun: false });
     expect(setup.states).toEqual(['ready']);
   });
 
@@ -271,7 +284,11 @@ describe('UnlockImages (F4)', () => {
     const gate = new Promise<void>((resolve) => (open = resolve));
     const slow: UnlockRequest = { ...request(), authenticate: () => gate };
     const answers = [setup.unlock.start(slow), setup.unlock.start(request()), setup.unlock.start(request())];
-    expect(await Promise.all(answers)).toEqual(['authenticating', 'authenticating', 'authenticating']);
+    expect(await Promise.all(answers)).toEqual([
+      { state: 'authenticating', begun: true },
+      { state: 'authenticating', begun: false },
+      { state: 'authenticating', begun: false },
+    ]);
     open();
     await setup.unlock.settled();
     expect(distinct(setup.states).filter((state) => state === 'authenticating')).toHaveLength(1);
@@ -283,7 +300,7 @@ describe('UnlockImages (F4)', () => {
     const refused = setup.unlock.start(request(new InMemoryArchiveSource(undefined)));
     const accepted = setup.unlock.start(request());
     await expect(refused).rejects.toMatchObject({ code: 'unlock.archive-not-found' });
-    expect(await accepted).toBe('authenticating');
+    expect(await accepted).toEqual({ state: 'authenticating', begun: true });
     await setup.unlock.settled();
     expect(setup.unlock.status().state).toBe('ready');
   });
@@ -303,7 +320,10 @@ describe('UnlockImages (F4)', () => {
     it('is ready without an archive while the images of the last one are there', async () => {
       const setup = await setUp();
       await run(setup);
-      expect(await setup.unlock.start(request(new InMemoryArchiveSource(undefined)))).toBe('ready');
+      expect(await setup.unlock.start(request(new InMemoryArchiveSource(undefined)))).toEqual({
+        state: 'ready',
+        begun: false,
+      });
     });
 
     it('is not ready without an archive when an image is gone', async () => {
@@ -534,7 +554,7 @@ describe('UnlockImages (F4)', () => {
       const started = setup.unlock.start(request(archives));
       await new Promise(setImmediate);
       setup.unlock.cancel();
-      expect(await started).toBe('authenticating');
+      expect(await started).toEqual({ state: 'authenticating', begun: true });
       await setup.unlock.settled();
       expect(setup.unlock.status()).toMatchObject({ state: 'error', error: 'unlock.cancelled' });
       expect(() => setup.unlock.cancel()).toThrow(UnlockError);
@@ -678,7 +698,10 @@ describe('UnlockImages (F4)', () => {
       const runtime = new InMemoryImageRuntime();
       await runtime.load(inPieces(legacy.bytes, 1000), NEVER);
       const setup = await setUp({ runtime });
-      expect(await setup.unlock.start(request(new InMemoryArchiveSource(legacy)))).toBe('ready');
+      expect(await setup.unlock.start(request(new InMemoryArchiveSource(legacy)))).toEqual({
+        state: 'ready',
+        begun: false,
+      });
     });
 
     it('is not there by the tag "latest" alone, and is once this very archive was loaded', async () => {
@@ -688,11 +711,20 @@ describe('UnlockImages (F4)', () => {
       const setup = await setUp({ runtime });
       expect(await run(setup, request(new InMemoryArchiveSource(legacy)))).toBe('ready');
       expect(distinct(setup.states)).toContain('loading_images');
-      expect(await setup.unlock.start(request(new InMemoryArchiveSource(legacy)))).toBe('ready');
+      expect(await setup.unlock.start(request(new InMemoryArchiveSource(legacy)))).toEqual({
+        state: 'ready',
+        begun: false,
+      });
       // Another archive under the same tag, and the same archive after somebody moved the tag, are not there.
-      expect(await setup.unlock.start(request(new InMemoryArchiveSource(tagOnly('latest'))))).toBe('authenticating');
+      expect(await setup.unlock.start(request(new InMemoryArchiveSource(tagOnly('latest'))))).toEqual({
+        state: 'authenticating',
+        begun: true,
+      });
       await setup.unlock.settled();
-      expect(await setup.unlock.start(request(new InMemoryArchiveSource(legacy)))).toBe('authenticating');
+      expect(await setup.unlock.start(request(new InMemoryArchiveSource(legacy)))).toEqual({
+        state: 'authenticating',
+        begun: true,
+      });
       await setup.unlock.settled();
     });
 
@@ -701,7 +733,10 @@ describe('UnlockImages (F4)', () => {
       const setup = await setUp();
       await run(setup, request(new InMemoryArchiveSource(legacy)));
       const again = await setUp({ runtime: setup.runtime, record: setup.records.saved.at(-1)! });
-      expect(await again.unlock.start(request(new InMemoryArchiveSource(legacy)))).toBe('ready');
+      expect(await again.unlock.start(request(new InMemoryArchiveSource(legacy)))).toEqual({
+        state: 'ready',
+        begun: false,
+      });
     });
   });
 
@@ -830,7 +865,7 @@ describe('UnlockImages (F4)', () => {
     it('is ready with the newest images that it has seen', async () => {
       const setup = await setUp();
       await run(setup);
-      expect(await setup.unlock.start(request(backAfter(1)))).toBe('ready');
+      expect(await setup.unlock.start(request(backAfter(1)))).toEqual({ state: 'ready', begun: false });
       await setup.runtime.assign([{ reference: references[0]!, imageId: null }], NEVER);
       expect(await run(setup, request(backAfter(1)))).toBe('error');
       expect(setup.unlock.status().error).toBe('unlock.api-unreachable');
@@ -869,8 +904,251 @@ describe('UnlockImages (F4)', () => {
         expect((await setup.runtime.present(names, NEVER)).map(({ imageId }) => imageId)).toEqual(idsOf(archive));
       expect(setup.unlock.status().images.map(({ present }) => present)).toEqual([false, false]);
       services.sick = [];
-      expect(await run(setup, request(new InMemoryArchiveSource(newer)))).toBe('ready');
+      expect(await run(setup, byPerson(newer))).toBe('ready');
       expect(services.running).toEqual(idsOf(newer));
+    });
+
+    /** A wish of the device itself; so are those of {@link request}. */
+    const byPerson = (wanted: TestArchive): UnlockRequest => ({
+      ...request(new InMemoryArchiveSource(wanted)),
+      byPerson: true,
+    });
+    const of = (wanted: TestArchive): UnlockRequest => request(new InMemoryArchiveSource(wanted));
+    const noLink = request(new OddSource(() => Promise.reject(new UnlockError('unlock.api-unreachable', 'away'))));
+    /** What the next process finds. */
+    const restarted = (setup: Setup, services: ServiceStack, more: Parameters<typeof setUp>[0] = {}): Promise<Setup> =>
+      setUp({ services, runtime: setup.runtime, record: setup.records.saved.at(-1)!, ...more });
+    const other = dockerArchive(references.map((reference) => ({ reference, content: randomBytes(2000) })));
+
+    describe('that were not healthy with the new images', () => {
+      /** A device whose good images run again. */
+      const rolledBack = async (
+        sickness: UnlockErrorCode = 'unlock.services-unhealthy',
+      ): Promise<{ services: InMemoryServices; setup: Setup }> => {
+        const services = new InMemoryServices();
+        const setup = await setUp({ services });
+        await run(setup);
+        services.sick = idsOf(newer);
+        services.sickness = sickness;
+        expect(await run(setup, of(newer))).toBe('error');
+        services.ups.length = 0;
+        return { services, setup };
+      };
+
+      it.each(['unlock.services-unhealthy', 'unlock.services-failed'] as const)(
+        'says so at once when the device asks for them again, also after a restart (%s)',
+        async (sickness) => {
+          const { services, setup } = await rolledBack(sickness);
+          for (const process of [setup, await restarted(setup, services)]) {
+            expect(await process.unlock.start(of(newer))).toEqual({ state: 'error', begun: false });
+            expect(process.unlock.status().error).toBe('unlock.services-unhealthy');
+            expect(() => process.unlock.cancel()).toThrow('No unlock');
+          }
+          expect(services.ups).toEqual([]);
+        },
+      );
+
+      it('does not try them when the link comes back while it waits for another archive', async () => {
+        const { services, setup } = await rolledBack();
+        const again = await restarted(setup, services);
+        let attempts = 0;
+        const late = new OddSource(() => {
+          attempts += 1;
+          if (attempts > 2) return new InMemoryArchiveSource(newer).find();
+          return Promise.reject(new UnlockError('unlock.api-unreachable', 'away'));
+        });
+        expect(await run(again, { ...request(late), waitForLink: true })).toBe('error');
+        expect([attempts, again.unlock.status().error, services.ups]).toEqual([3, 'unlock.services-unhealthy', []]);
+      });
+
+      it('tries them again when a person asks, after a restart as well', async () => {
+        const { services, setup } = await rolledBack();
+        const again = await restarted(setup, services);
+        services.sick = [];
+        expect(await run(again, byPerson(newer))).toBe('ready');
+        expect(services.running).toEqual(idsOf(newer));
+      });
+
+      it('goes on with another archive, and with the good one without touching the services', async () => {
+        const { services, setup } = await rolledBack();
+        expect(await setup.unlock.start(of(archive))).toEqual({ state: 'ready', begun: false });
+        expect(services.ups).toEqual([]);
+        expect(await run(setup, of(other))).toBe('ready');
+        expect(services.ups).toEqual([idsOf(other)]);
+        expect(setup.records.saved.at(-1)).toMatchObject({ refused: null, servicesDue: false, rollbackDue: false });
+      });
+
+      it('does not try the first images again by itself either', async () => {
+        const services = new InMemoryServices();
+        services.sick = idsOf(archive);
+        const setup = await setUp({ services });
+        await run(setup);
+        expect(await setup.unlock.start(request())).toEqual({ state: 'error', begun: false });
+        expect(services.ups).toHaveLength(1);
+      });
+
+      it('waits with the way back while the device is in the air', async () => {
+        const services = new InMemoryServices();
+        const gate = new ManualFlightGate(false);
+        const setup = await setUp({ services, gate });
+        await run(setup);
+        services.sick = idsOf(newer);
+        services.onUp = () => (gate.closed = true);
+        services.ups.length = 0;
+        await setup.unlock.start(of(newer));
+        await gate.lookedAt(20);
+        expect(setup.unlock.status().progress?.phase).toBe('waiting_for_flight_gate');
+        expect(services.ups).toEqual([idsOf(newer)]);
+        services.onUp = () => undefined;
+        gate.closed = false;
+        await setup.unlock.settled();
+        expect(setup.unlock.status()).toMatchObject({ state: 'error', error: 'unlock.services-unhealthy' });
+        expect(services.ups).toEqual([idsOf(newer), idsOf(archive)]);
+      });
+    });
+
+    describe('that are being replaced', () => {
+      /** A run that has just brought services up from new images which may or may not be good. */
+      const halfWay = async (sick: boolean, at: (setup: Setup, services: InMemoryServices) => unknown) => {
+        const services = new InMemoryServices();
+        const setup = await setUp({ services });
+        await run(setup);
+        services.ups.length = 0;
+        if (sick) services.sick = idsOf(newer);
+        services.onUp = () => at(setup, services);
+        expect(await run(setup, of(newer))).toBe('error');
+        services.onUp = () => undefined;
+        return { services, setup };
+      };
+      const hangs = (): Promise<never> => new Promise(() => undefined);
+
+      it('brings the previous ones back when somebody cancels', async () => {
+        const { services, setup } = await halfWay(false, ({ unlock }, { ups }) => {
+          if (ups.length > 1) return undefined;
+          unlock.cancel();
+          return hangs();
+        });
+        expect(setup.unlock.status().error).toBe('unlock.cancelled');
+        expect(services.ups).toEqual([idsOf(newer), idsOf(archive)]);
+        for (const names of [references, kept])
+          expect((await setup.runtime.present(names, NEVER)).map(({ imageId }) => imageId)).toEqual(idsOf(archive));
+        expect(setup.records.saved.at(-1)).toMatchObject({ refused: null, servicesDue: false, rollbackDue: false });
+        expect(await run(setup, of(newer))).toBe('ready');
+      });
+
+      it('ends the way back although somebody cancels', async () => {
+        const { services, setup } = await halfWay(true, ({ unlock }) => {
+          if (unlock.status().progress?.phase === 'rolling_back') unlock.cancel();
+        });
+        expect(services.ups).toEqual([idsOf(newer), idsOf(archive)]);
+        expect(setup.records.saved.at(-1)).toMatchObject({ servicesDue: false, rollbackDue: false });
+      });
+
+      it('has nothing to cancel once they are healthy', async () => {
+        const services = new InMemoryServices();
+        const engine = new InMemoryImageRuntime();
+        let refusal: unknown;
+        const assign: ImageRuntime['assign'] = (wanted, signal) => {
+          try {
+            setup.unlock.cancel();
+          } catch (error) {
+            refusal = error;
+          }
+          return engine.assign(wanted, signal);
+        };
+        const setup = await setUp({ services, runtime: new OddRuntime({ assign }, engine) });
+        expect(await run(setup)).toBe('ready');
+        expect(refusal).toMatchObject({ code: 'unlock.not-running' });
+      });
+
+      it('leaves them at once when the process stops, and the next one brings them up without loading', async () => {
+        const { services, setup } = await halfWay(false, ({ unlock }) => {
+          void unlock.stop();
+          return hangs();
+        });
+        expect(setup.unlock.status().error).toBe('unlock.interrupted');
+        expect(services.ups).toEqual([idsOf(newer)]);
+        expect(setup.records.saved.at(-1)).toMatchObject({ servicesDue: true, rollbackDue: false });
+        for (const wish of [of(newer), noLink]) {
+          let loads = 0;
+          const load = (): Promise<never> => Promise.reject(new Error(`load ${(loads += 1)}`));
+          const layers = (): Promise<ReadonlySet<string>> => Promise.resolve(new Set());
+          const present: ImageRuntime['present'] = (wanted, signal) => setup.runtime.present(wanted, signal);
+          const assign: ImageRuntime['assign'] = (wanted, signal) => setup.runtime.assign(wanted, signal);
+          const runtime = new OddRuntime({ load, layers, present, assign });
+          const again = await restarted(setup, services, { runtime });
+          expect(await again.unlock.start(wish)).toEqual({ state: 'authenticating', begun: true });
+          await again.unlock.settled();
+          expect(again.unlock.status().state).toBe('ready');
+          expect(distinct(again.states)).toEqual(['authenticating', 'loading_images', 'ready']);
+          expect([loads, services.running]).toEqual([0, idsOf(newer)]);
+        }
+      });
+
+      it('brings up what ran before, when that is wanted again after the process stopped', async () => {
+        const services = new InMemoryServices();
+        const setup = await setUp({ services });
+        await run(setup);
+        services.onUp = () => {
+          void setup.unlock.stop();
+          return hangs();
+        };
+        await run(setup, of(dockerArchive([{ reference: 'azaion/detections:1.5.0', content: randomBytes(3000) }])));
+        services.onUp = () => undefined;
+        expect(await run(await restarted(setup, services), of(archive))).toBe('ready');
+        expect(services.ups.slice(1).map(({ length }) => length)).toEqual([1, 2]);
+        expect(services.running).toEqual(idsOf(archive));
+      });
+
+      it('leaves the way back when the process stops, and the next one ends it, also without a link', async () => {
+        const { services, setup } = await halfWay(true, ({ unlock }) => {
+          if (unlock.status().progress?.phase !== 'rolling_back') return undefined;
+          void unlock.stop();
+          return hangs();
+        });
+        expect(setup.records.saved.at(-1)).toMatchObject({ state: 'error', rollbackDue: true });
+        for (const wish of [of(newer), noLink]) {
+          services.ups.length = 0;
+          const again = await restarted(setup, services);
+          expect(await run(again, wish)).toBe('error');
+          expect(again.unlock.status().error).toBe('unlock.services-unhealthy');
+          expect(services.ups).toEqual([idsOf(archive)]);
+          expect(await again.unlock.start(of(newer))).toEqual({ state: 'error', begun: false });
+          expect(services.ups).toHaveLength(1);
+        }
+      });
+    });
+
+    it('are replaced without loading by images that the engine has under other tags', async () => {
+      const services = new InMemoryServices();
+      const setup = await setUp({ services });
+      const next = dockerArchive([{ reference: 'azaion/detections:1.5.0', content: randomBytes(3000) }]);
+      await run(setup);
+      await run(setup, of(next));
+      const loadedBefore = setup.unlock.status().report;
+      expect(await run(setup, of(archive))).toBe('ready');
+      expect(services.ups).toEqual([idsOf(archive), idsOf(next), idsOf(archive)]);
+      expect(setup.unlock.status().report).toBe(loadedBefore);
+    });
+
+    it('say which version they run from, also after the way back', async () => {
+      const services = new InMemoryServices();
+      const setup = await setUp({ services });
+      const versioned = (wanted: TestArchive, version: number): UnlockRequest =>
+        request(
+          new OddSource(async () => {
+            const found = await new InMemoryArchiveSource(wanted).find();
+            return { ...found, version: { folder: 'images', name: 'field', version } };
+          }),
+        );
+      await run(setup, versioned(archive, 3));
+      expect(setup.unlock.status().loaded).toEqual({ folder: 'images', name: 'field', version: 3 });
+      services.sick = idsOf(newer);
+      await run(setup, versioned(newer, 4));
+      expect(setup.unlock.status().loaded).toMatchObject({ version: 3 });
+      services.sick = [];
+      await run(setup, { ...versioned(newer, 4), byPerson: true });
+      expect(setup.unlock.status().loaded).toMatchObject({ version: 4 });
     });
 
     it('says so when there is nothing to go back to', async () => {
@@ -919,19 +1197,6 @@ describe('UnlockImages (F4)', () => {
       const setup = await setUp({ services: new InMemoryServices(), runtime, limits: { ...PATIENT, engine: 20 } });
       expect(await run(setup)).toBe('error');
       expect(setup.unlock.status().error).toBe('unlock.engine-stalled');
-    });
-
-    it('is not ready by its images alone while a cut-off run left the services to be brought up', async () => {
-      const services = new InMemoryServices();
-      const setup = await setUp({ services });
-      await run(setup);
-      const record = { ...setup.records.saved.at(-1)!, state: 'loading_images', servicesDue: true } as const;
-      const again = await setUp({ services, runtime: setup.runtime, record });
-      services.running = [];
-      expect(await run(again)).toBe('ready');
-      expect(services.running).toEqual(idsOf(archive));
-      expect(again.unlock.status().report).toMatchObject({ reusedBytes: expect.any(Number) as number });
-      expect(again.unlock.status().report!.reusedBytes).toBeGreaterThan(20_000);
     });
   });
 

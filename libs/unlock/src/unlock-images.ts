@@ -6,7 +6,13 @@ import { canonicalReference, type ExpectedImage } from './expected-image.js';
 import { mismatch, notAsExpected, notSignedFor, unsigned } from './image-checks.js';
 import { LoadArchive, type LoadOutcome } from './load-archive.js';
 import { type ArchiveInspector } from './ports/archive-inspector.js';
-import { type ArchiveSource, type FoundArchive, type OpenArchive } from './ports/archive-source.js';
+import {
+  type ArchiveName,
+  type ArchiveSource,
+  type ArchiveVersion,
+  type FoundArchive,
+  type OpenArchive,
+} from './ports/archive-source.js';
 import { type FlightGate } from './ports/flight-gate.js';
 import { type EngineImage, type ImageAssignment, type ImageRuntime } from './ports/image-runtime.js';
 import { type ServiceStack } from './ports/service-stack.js';
@@ -48,6 +54,8 @@ export interface UnlockStatus {
   /** `null` when nothing runs. */
   readonly progress: UnlockProgress | null;
   readonly images: readonly UnlockImage[];
+  /** Which version's images the tags in the engine mean; `null` before the first, and for an archive of the older format. */
+  readonly loaded: ArchiveVersion | null;
   /** Of the last run of this process that loaded something and ended well. */
   readonly report: UnlockReport | null;
 }
@@ -58,8 +66,18 @@ export interface UnlockRequest {
   readonly source: ArchiveSource;
   /** Waits for a link that is not there, instead of ending with an error: for a device that starts before its network does. */
   readonly waitForLink?: boolean;
+  /** Somebody asks for it: images with which the services were not healthy are tried again. A device by itself does not try them again. */
+  readonly byPerson?: boolean;
   /** Makes sure that the caller's session still stands. @throws UnlockError or another coded error. */
   authenticate(signal: AbortSignal): Promise<void>;
+}
+
+/** The answer to one wish. */
+export interface UnlockStart {
+  /** The state after it. */
+  readonly state: UnlockState;
+  /** Whether it began a run; otherwise a run is at work that somebody else began, or there is nothing to be done. */
+  readonly begun: boolean;
 }
 
 /** Every time limit and pause of an unlock, in milliseconds. */
@@ -95,6 +113,7 @@ export class UnlockImages {
   private readonly listeners = new Set<() => void>();
   private error: DomainErrorText | null;
   private images: readonly UnlockImage[] = [];
+  private archive: ArchiveName | null;
   private expected: readonly ExpectedImage[];
   private kept: KeptFacts;
   private report: UnlockReport | null = null;
@@ -104,18 +123,19 @@ export class UnlockImages {
   /** Of the run at work or about to be. */
   private active: AbortController | undefined;
   private runtime: ImageRuntime | undefined;
-  private stopped = false;
+  private readonly stopping = new AbortController();
 
   private constructor(
     private readonly using: UnlockDependencies,
     record: UnlockRecord,
   ) {
-    const { state, error, detail, images, loaded, lastGood, servicesDue } = record;
+    const { state, error, detail, archive, images, ...kept } = record;
     this.machine = new UnlockStateMachine(state);
     this.error = error === null ? null : { code: error, message: detail ?? '' };
+    this.archive = archive;
     this.expected = images;
     this.images = images.map((image) => imageStatus(image, state === 'ready'));
-    this.kept = { loaded, lastGood, servicesDue };
+    this.kept = kept;
   }
 
   /** Takes up where the last process stopped: a run that was cut off is an error now, `unlock.interrupted`. */
@@ -136,6 +156,7 @@ export class UnlockImages {
       detail: this.error?.message ?? null,
       progress: this.run?.meter.snapshot() ?? null,
       images: this.images,
+      loaded: this.kept.loaded?.version ?? null,
       report: this.report,
     };
   }
@@ -152,33 +173,40 @@ export class UnlockImages {
   }
 
   /**
-   * Starts a run, unless one is at work or the images are there already.
+   * Starts a run, unless one is at work, the images are there already, or the services were not healthy with them.
    *
-   * @returns The state after that: `authenticating`, `ready`, or that of the run at work.
+   * @returns The state after that: `authenticating`, `ready`, `error` for images that are not tried again, or that of the run at work.
    * @throws UnlockError `unlock.archive-not-found`, `unlock.forbidden`, `unlock.credentials-rejected`; the state stays as it was then. Whatever
    *   else goes wrong ends the run, not this call.
    */
-  async start(request: UnlockRequest): Promise<UnlockState> {
+  async start(request: UnlockRequest): Promise<UnlockStart> {
     // One at a time: a second caller waits for the first one's answer, then finds its run at work.
-    const turn = this.starting.then(() => (this.run === undefined ? this.begin(request) : this.machine.current));
+    const turn = this.starting.then(() =>
+      this.run === undefined ? this.begin(request) : { state: this.machine.current, begun: false },
+    );
     this.starting = turn.catch(() => undefined);
     return turn;
   }
 
   /**
-   * Ends the run at work, or about to be, with `unlock.cancelled`. The state changes as soon as the engine has let go.
+   * Ends the run at work, or about to be, with `unlock.cancelled`. The state changes as soon as the engine has let go; while services are
+   * being replaced, as soon as the previous ones run again.
    *
-   * @throws UnlockError `unlock.not-running`.
+   * @throws UnlockError `unlock.not-running`, also when the services are healthy with the new images already.
    */
   cancel(): void {
     if (this.active === undefined) throw new UnlockError('unlock.not-running', 'No unlock is running.');
     this.active.abort(new UnlockError('unlock.cancelled', 'The unlock was cancelled. Start it again when you want.'));
   }
 
-  /** Ends the run at work, if any, because the process stops; resolves when everything is let go and saved. */
+  /**
+   * Ends the run at work, if any, because the process stops; resolves when everything is let go and saved. Services that are being
+   * replaced, or brought back, stay as they are at this moment: the next run settles them.
+   */
   async stop(): Promise<void> {
-    this.stopped = true;
-    this.active?.abort(new UnlockError('unlock.interrupted', interrupted().message));
+    const reason = new UnlockError('unlock.interrupted', interrupted().message);
+    this.stopping.abort(reason);
+    this.active?.abort(reason);
     await this.settled();
   }
 
@@ -189,22 +217,25 @@ export class UnlockImages {
     await this.saving;
   }
 
-  private async begin(request: UnlockRequest): Promise<UnlockState> {
-    if (this.stopped) throw new UnlockError('unlock.interrupted', 'The Loader is stopping. Try again when it is back.');
+  private async begin(request: UnlockRequest): Promise<UnlockStart> {
+    if (this.stopping.signal.aborted)
+      throw new UnlockError('unlock.interrupted', 'The Loader is stopping. Try again when it is back.');
     const abort = new AbortController();
     this.active = abort;
+    if (request.byPerson === true) this.kept = { ...this.kept, refused: null };
+    let work: Work | undefined;
     let first: () => FoundArchive;
     try {
       this.runtime = await orAborted(this.using.runtime(abort.signal), abort.signal);
       const archive = await orAborted(request.source.find(abort.signal), abort.signal);
-      this.expect(archive.images);
-      if (await this.allThere(archive.identity, abort.signal)) return this.arrive();
+      this.expect(archive);
+      work = await this.workLeft(abort.signal);
       first = () => archive;
     } catch (error) {
       // Whoever aborted this finds it as the outcome of a run.
       if (!abort.signal.aborted) {
-        if (isUnseen(error) && (await this.stillThere(abort.signal))) return this.arrive();
-        if (isCallersAnswer(error)) {
+        if (isUnseen(error)) work = await this.workLeftUnseen(abort.signal);
+        if (work === undefined && isCallersAnswer(error)) {
           this.active = undefined;
           throw error;
         }
@@ -213,47 +244,65 @@ export class UnlockImages {
         throw error;
       };
     }
+    if (work === 'none') return { state: this.arrive(), begun: false };
+    if (work === 'refused') return { state: this.fail(refused()), begun: false };
     const meter = new ProgressMeter(this.using.clock);
-    const run: Run = { abort, meter, startedMs: meter.nowMs(), done: Promise.resolve() };
+    const run: Run = { abort, meter, startedMs: meter.nowMs(), replacing: false, done: Promise.resolve() };
     this.run = run;
     this.error = null;
     this.enter('authenticating', meter);
-    run.done = this.perform(request, first, run);
-    return 'authenticating';
+    run.done = this.perform(request, work ?? { load: first }, run);
+    return { state: 'authenticating', begun: true };
   }
 
-  private async perform(request: UnlockRequest, first: () => FoundArchive, run: Run): Promise<void> {
-    const { abort, meter } = run;
-    const { signal } = abort;
+  private async perform(request: UnlockRequest, work: Exclude<Work, string>, run: Run): Promise<void> {
+    const { signal } = run.abort;
     try {
-      const found = await this.withLink(request, run, async (isFirst) => {
-        await orAborted(request.authenticate(signal), signal);
-        return isFirst ? first() : await orAborted(request.source.find(signal), signal);
-      });
-      this.expect(found.images);
-      this.enter('downloading_key', meter);
-      const archive = await this.withLink(request, run, () => orAborted(found.open(signal), signal));
-      meter.expect(archive.totalBytes);
-      this.enter('decrypting', meter);
-      signal.throwIfAborted();
-      const before = await this.present(signal);
-      const loaded = await this.load(archive, run);
-      meter.enter('verifying');
-      const present = await this.verified(loaded.images, before, signal);
-      this.kept = { ...this.kept, loaded: { identity: found.identity, images: present } };
-      await this.startServices(present, run);
-      this.report = {
-        archiveBytes: archive.totalBytes,
-        loadedBytes: loaded.loadedBytes,
-        reusedBytes: loaded.reusedBytes,
-        ...archive.traffic(),
-        durationMs: Math.round(meter.nowMs() - run.startedMs),
-      };
+      if ('rollBack' in work) await this.endRollBack(run);
+      else if ('services' in work) {
+        this.passOver(run);
+        await this.startServices(work.services, run);
+      } else await this.loadAndStart(request, work.load, run);
       this.arrive();
     } catch (error) {
-      this.fail(abort.signal.aborted ? (abort.signal.reason as unknown) : error);
+      this.fail(signal.aborted && !run.replacing ? (signal.reason as unknown) : error);
     }
     await this.saving;
+  }
+
+  private async loadAndStart(request: UnlockRequest, first: () => FoundArchive, run: Run): Promise<void> {
+    const { meter } = run;
+    const { signal } = run.abort;
+    const found = await this.withLink(request, run, async (isFirst) => {
+      await orAborted(request.authenticate(signal), signal);
+      return isFirst ? first() : await orAborted(request.source.find(signal), signal);
+    });
+    this.expect(found);
+    if (found.identity === this.kept.refused) await this.endRollBack(run);
+    this.enter('downloading_key', meter);
+    const archive = await this.withLink(request, run, () => orAborted(found.open(signal), signal));
+    meter.expect(archive.totalBytes);
+    this.enter('decrypting', meter);
+    signal.throwIfAborted();
+    const before = await this.present(signal);
+    const outcome = await this.load(archive, run);
+    meter.enter('verifying');
+    const images = await this.verified(outcome.images, before, signal);
+    this.kept = { ...this.kept, loaded: { ...nameOf(found), images } };
+    await this.startServices(images, run);
+    this.report = {
+      archiveBytes: archive.totalBytes,
+      loadedBytes: outcome.loadedBytes,
+      reusedBytes: outcome.reusedBytes,
+      ...archive.traffic(),
+      durationMs: Math.round(meter.nowMs() - run.startedMs),
+    };
+  }
+
+  /** Nothing is loaded: the states on the way have nothing to wait for. */
+  private passOver({ meter }: Run): void {
+    for (const state of ['downloading_key', 'decrypting'] as const) this.machine.moveTo(state);
+    this.enter('loading_images', meter);
   }
 
   /** Tries again, when the request says so, while the link is not there. */
@@ -280,9 +329,7 @@ export class UnlockImages {
   }
 
   private async load(archive: OpenArchive, run: Run): Promise<LoadOutcome> {
-    const { inspector, gate, limits, services, onError } = this.using;
-    this.kept = { ...this.kept, servicesDue: services !== undefined };
-    await this.save();
+    const { inspector, gate, limits, onError } = this.using;
     return new LoadArchive({
       runtime: this.engine,
       inspector,
@@ -327,31 +374,66 @@ export class UnlockImages {
   }
 
   private async startServices(images: readonly EngineImage[], run: Run): Promise<void> {
-    const { services: stack, limits } = this.using;
+    const { services: stack } = this.using;
     if (stack === undefined) return;
-    await this.passGate(run);
     const { meter } = run;
-    const { signal } = run.abort;
+    await this.passGate(meter, run.abort.signal);
     meter.enter('starting_services');
+    this.kept = { ...this.kept, servicesDue: true };
     await this.save();
     this.tell();
-    const { lastGood } = this.kept;
-    await new StartServices({
+    run.replacing = true;
+    const { loaded, lastGood } = this.kept;
+    try {
+      await this.replacing(stack, run).run(images, lastGood?.images ?? []);
+    } catch (error) {
+      // Without a way back nothing else says that these images are not to be tried again.
+      if (isUnhealthy(error)) this.kept = { ...this.kept, refused: this.archive?.identity ?? null };
+      throw error;
+    }
+    this.kept = { ...this.kept, lastGood: loaded, servicesDue: false, rollbackDue: false, refused: null };
+  }
+
+  /** Ends what a process that stopped has begun, and says why it was begun. @throws UnlockError, always. */
+  private async endRollBack(run: Run): Promise<never> {
+    const { services: stack } = this.using;
+    const { lastGood, rollbackDue } = this.kept;
+    if (rollbackDue && stack !== undefined && lastGood !== null) {
+      this.passOver(run);
+      run.replacing = true;
+      await this.replacing(stack, run).rollBack(lastGood.images, refused());
+    }
+    throw refused();
+  }
+
+  private replacing(stack: ServiceStack, run: Run): StartServices {
+    const { stopping } = this;
+    const given = this.archive?.identity ?? null;
+    return new StartServices({
       stack,
       runtime: { assign: (assignments, either) => this.assign(assignments, either) },
-      healthTimeoutMs: limits.healthTimeoutMs,
-      signal,
-      onRollBack: () => {
+      healthTimeoutMs: this.using.limits.healthTimeoutMs,
+      cancelled: run.abort.signal,
+      stopping: stopping.signal,
+      onHealthy: () => (this.active = undefined),
+      beforeRollBack: async (reason) => {
         this.images = this.expected.map((image) => imageStatus(image, false));
-        meter.enter('rolling_back');
+        this.kept = { ...this.kept, rollbackDue: true, ...(isUnhealthy(reason) && { refused: given }) };
+        await this.save();
+        await this.passGate(run.meter, stopping.signal);
+        run.meter.enter('rolling_back');
         this.tell();
       },
-    }).run(images, lastGood);
-    this.kept = { ...this.kept, lastGood: images, servicesDue: false };
+      onRolledBack: (reason) => {
+        const settled = { loaded: this.kept.lastGood, servicesDue: false, rollbackDue: false };
+        // The others run where these could not: whatever it was, it is with them.
+        this.kept = { ...this.kept, ...settled, ...(reason.code !== 'unlock.cancelled' && { refused: given }) };
+      },
+    });
   }
 
   /** Services are not replaced in the air either, when the gate was closed while the last bytes went over. */
-  private async passGate({ meter, abort: { signal } }: Run): Promise<void> {
+  private async passGate(meter: ProgressMeter, signal: AbortSignal): Promise<void> {
     const { gate, limits } = this.using;
     for (let waited = false; gate !== undefined && (await gate.isClosed()); waited = true) {
       if (!waited) {
@@ -362,20 +444,39 @@ export class UnlockImages {
     }
   }
 
-  private expect(images: readonly ExpectedImage[]): void {
-    this.expected = images;
-    this.images = images.map((image) => imageStatus(image, false));
+  private expect(archive: FoundArchive): void {
+    this.archive = nameOf(archive);
+    this.expected = archive.images;
+    this.images = this.expected.map((image) => imageStatus(image, false));
   }
 
-  /** @param identity - Of the archive that is asked for; `undefined` when only the last one is known. */
-  private async allThere(identity: string | undefined, signal: AbortSignal): Promise<boolean> {
-    if (this.expected.length === 0 || this.kept.servicesDue) return false;
-    const present = await this.present(signal);
-    const { loaded } = this.kept;
-    const proven = loaded !== null && (identity === undefined || identity === loaded.identity) ? loaded.images : [];
-    const wrong = notAsExpected(present, this.expected, proven);
+  /** What there is to do for the archive that was seen last, short of loading it; `undefined` when it has to be loaded. */
+  private async workLeft(signal: AbortSignal): Promise<Work | undefined> {
+    const { archive, kept } = this;
+    if (archive === null || this.expected.length === 0) return undefined;
+    if (archive.identity === kept.refused) return kept.rollbackDue ? { rollBack: true } : 'refused';
+    const images = await this.present(signal);
+    const proven = kept.loaded?.identity === archive.identity ? kept.loaded.images : [];
+    const wrong = notAsExpected(images, this.expected, proven);
     this.images = this.expected.map((image) => imageStatus(image, !wrong.includes(image)));
-    return wrong.length === 0;
+    if (wrong.length > 0) return undefined;
+    this.kept = { ...this.kept, loaded: { ...archive, images } };
+    const running = !kept.servicesDue && kept.lastGood?.identity === archive.identity;
+    return this.using.services === undefined || running ? 'none' : { services: images };
+  }
+
+  /**
+   * Without an archive to compare with, the one that was seen last has to do; when that was refused, only waiting for another one helps. An
+   * engine that does not answer has nothing.
+   */
+  private async workLeftUnseen(signal: AbortSignal): Promise<Work | undefined> {
+    try {
+      const work = await this.workLeft(signal);
+      return work === 'refused' ? undefined : work;
+    } catch (error) {
+      this.using.onError(error);
+      return undefined;
+    }
   }
 
   private get engine(): ImageRuntime {
@@ -405,16 +506,6 @@ export class UnlockImages {
     }
   }
 
-  /** Without an archive to compare with, what the last one was signed for has to do. An engine that does not answer has nothing. */
-  private async stillThere(signal: AbortSignal): Promise<boolean> {
-    try {
-      return await this.allThere(undefined, signal);
-    } catch (error) {
-      this.using.onError(error);
-      return false;
-    }
-  }
-
   private arrive(): UnlockState {
     this.run = undefined;
     this.active = undefined;
@@ -425,7 +516,7 @@ export class UnlockImages {
     return 'ready';
   }
 
-  private fail(error: unknown): void {
+  private fail(error: unknown): UnlockState {
     this.run = undefined;
     this.active = undefined;
     this.using.onError(error);
@@ -434,6 +525,7 @@ export class UnlockImages {
       ? { code: error.code, message: error.message }
       : { code: 'unlock.failed', message: 'The unlock failed for a reason that it did not expect; see the log.' };
     this.changed();
+    return 'error';
   }
 
   private enter(state: UnlockPhase & UnlockState, meter: ProgressMeter): void {
@@ -457,6 +549,7 @@ export class UnlockImages {
       state: this.machine.current,
       error: this.error?.code ?? null,
       detail: this.error?.message ?? null,
+      archive: this.archive,
       images: this.expected,
       ...this.kept,
     };
@@ -465,22 +558,35 @@ export class UnlockImages {
   }
 }
 
-type KeptFacts = Pick<UnlockRecord, 'loaded' | 'lastGood' | 'servicesDue'>;
+type KeptFacts = Pick<UnlockRecord, 'loaded' | 'lastGood' | 'servicesDue' | 'rollbackDue' | 'refused'>;
+
+/** What a wish comes to: nothing, images that are not tried again, the end of a way back that was cut off, services alone, or everything. */
+type Work =
+  | 'none'
+  | 'refused'
+  | { readonly rollBack: true }
+  | { readonly services: readonly EngineImage[] }
+  | { readonly load: () => FoundArchive };
 
 const NOTHING_RECORDED: UnlockRecord = {
   state: 'idle',
   error: null,
   detail: null,
+  archive: null,
   images: [],
   loaded: null,
-  lastGood: [],
+  lastGood: null,
   servicesDue: false,
+  rollbackDue: false,
+  refused: null,
 };
 
 interface Run {
   readonly abort: AbortController;
   readonly meter: ProgressMeter;
   readonly startedMs: number;
+  /** Services are being replaced: how that ends is how the run ends, whoever cancelled it. */
+  replacing: boolean;
   done: Promise<void>;
 }
 
@@ -494,6 +600,21 @@ function interrupted(): DomainErrorText & { readonly code: UnlockErrorCode } {
     code: 'unlock.interrupted',
     message: 'The Loader stopped while it was unlocking. Start the unlock again.',
   };
+}
+
+function refused(): UnlockError {
+  return new UnlockError(
+    'unlock.services-unhealthy',
+    'The services were not healthy with these images, and the device does not try them again by itself. Publish images that work, or start the unlock by hand.',
+  );
+}
+
+function isUnhealthy(error: unknown): boolean {
+  return error instanceof UnlockError && error.code === 'unlock.services-unhealthy';
+}
+
+function nameOf({ identity, version }: ArchiveName): ArchiveName {
+  return { identity, version };
 }
 
 function isDomainError(error: unknown): error is DomainError {

@@ -1,7 +1,16 @@
 import { readFile } from 'node:fs/promises';
 
 import { replaceDurably } from '@azaion/adapters/file-store';
-import { type EngineImage, type ExpectedImage, UNLOCK_STATES, type UnlockRecord, UnlockRecords } from '@azaion/unlock';
+import {
+  type ArchiveName,
+  type ArchiveVersion,
+  type EngineImage,
+  type ExpectedImage,
+  type LoadedImages,
+  UNLOCK_STATES,
+  type UnlockRecord,
+  UnlockRecords,
+} from '@azaion/unlock';
 
 /** Keeps the record in one JSON file. */
 export class FileUnlockRecords extends UnlockRecords {
@@ -31,34 +40,51 @@ function parseRecord(text: string): UnlockRecord | undefined {
     return undefined;
   }
   if (typeof value !== 'object' || value === null) return undefined;
-  // Records of an earlier release have only the first four.
-  const {
-    state,
-    error,
-    detail,
-    images,
-    loaded = null,
-    lastGood = [],
-    servicesDue = false,
-  } = value as Record<string, unknown>;
+  // Records of earlier releases have fewer: the first four, or those but the archive, `rollbackDue` and `refused`.
+  const { state, error, detail, images, ...more } = value as Record<string, unknown>;
+  const { servicesDue = false, rollbackDue = false, refused = null } = more;
+  const loaded = loadedImages(more['loaded'] ?? null);
+  const archive = archiveName(more['archive'] ?? loaded);
+  const lastGood = lastGoodImages(more['lastGood'] ?? null);
   const knownState = UNLOCK_STATES.find((known) => known === state);
   if (knownState === undefined || !isTextOrNull(error) || !isTextOrNull(detail)) return undefined;
   if (!Array.isArray(images) || !images.every(isExpectedImage)) return undefined;
-  if (!isLoaded(loaded) || !isEngineImages(lastGood) || typeof servicesDue !== 'boolean') return undefined;
-  return { state: knownState, error, detail, images, loaded, lastGood, servicesDue };
+  if (typeof servicesDue !== 'boolean' || typeof rollbackDue !== 'boolean' || !isTextOrNull(refused)) return undefined;
+  if (loaded === undefined || archive === undefined || lastGood === undefined) return undefined;
+  return { state: knownState, error, detail, archive, images, loaded, lastGood, servicesDue, rollbackDue, refused };
+}
+
+/** @returns `undefined` when it is none, as the others below. */
+function archiveName(value: unknown): ArchiveName | null | undefined {
+  if (value === null) return null;
+  if (typeof value !== 'object') return undefined;
+  const { identity, version = null } = value as Record<string, unknown>;
+  return typeof identity === 'string' && (version === null || isVersion(version)) ? { identity, version } : undefined;
+}
+
+function loadedImages(value: unknown): LoadedImages | null | undefined {
+  const name = archiveName(value);
+  if (name === null || name === undefined) return name;
+  const { images } = value as Record<string, unknown>;
+  return isEngineImages(images) ? { ...name, images } : undefined;
+}
+
+/** Earlier releases kept the images alone: of which archive they are is found out when the services are brought up the next time. */
+function lastGoodImages(value: unknown): LoadedImages | null | undefined {
+  if (!Array.isArray(value)) return loadedImages(value);
+  if (!isEngineImages(value)) return undefined;
+  return value.length === 0 ? null : { identity: '', version: null, images: value };
+}
+
+function isVersion(value: unknown): value is ArchiveVersion {
+  const { folder, name, version } = (value ?? {}) as Record<string, unknown>;
+  return typeof folder === 'string' && typeof name === 'string' && Number.isSafeInteger(version);
 }
 
 function isExpectedImage(value: unknown): value is ExpectedImage {
   if (typeof value !== 'object' || value === null) return false;
   const { reference, configDigest, manifestDigest } = value as Record<string, unknown>;
   return typeof reference === 'string' && isTextOrNull(configDigest) && isTextOrNull(manifestDigest);
-}
-
-function isLoaded(value: unknown): value is UnlockRecord['loaded'] {
-  if (value === null) return true;
-  if (typeof value !== 'object') return false;
-  const { identity, images } = value as Record<string, unknown>;
-  return typeof identity === 'string' && isEngineImages(images);
 }
 
 function isEngineImages(value: unknown): value is readonly EngineImage[] {

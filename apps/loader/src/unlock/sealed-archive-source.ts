@@ -24,8 +24,13 @@ export class SealedArchiveSource extends ArchiveSource {
         'unlock.archive-invalid',
         'The resource that should be unlocked holds no images. Publish it as an image archive.',
       );
-    const { images, totalBytes } = opened.statement;
-    return { images, identity: opened.etag, open: () => Promise.resolve(openSealed(opened, totalBytes)) };
+    const { folder, resource: name, version, images, totalBytes } = opened.statement;
+    return {
+      images,
+      identity: opened.etag,
+      version: { folder, name, version },
+      open: () => Promise.resolve(openSealed(opened, totalBytes)),
+    };
   }
 }
 

@@ -1,12 +1,23 @@
 import { IdentityError, type TokenVerifier } from '@azaion/identity';
 import { type ResourceName, type Secret } from '@azaion/kernel';
-import { ArchiveSource, type FoundArchive, KeySource, type UnlockImages, type UnlockState } from '@azaion/unlock';
+import { type OpenedResource } from '@azaion/split-resource';
+import {
+  type ArchiveVersion,
+  ArchiveSource,
+  type FoundArchive,
+  KeySource,
+  type UnlockImages,
+  type UnlockRequest,
+  type UnlockStart,
+} from '@azaion/unlock';
 
 import { type LoaderDevice } from '../loader-adapters.js';
 import { type CallerApis, type TokenBearer } from '../session/caller-apis.js';
 import { type LogIn } from '../session/log-in.js';
 import { type OpenForCaller } from '../session/open-for-caller.js';
+import { type DesiredImages } from '../update/desired-images.js';
 import { type ArchiveChoice, type ArchiveKeys } from './archive-choice.js';
+import { SealedArchiveSource } from './sealed-archive-source.js';
 
 /** Roles that may start and cancel an unlock. */
 export const UNLOCK_ROLES = ['Operator', 'CompanionPC', 'Admin', 'ApiAdmin'] as const;
@@ -27,6 +38,9 @@ export interface UnlockForCallerDependencies {
   readonly verifier: TokenVerifier;
   /** Opens the archive where there is one: its key stays on the device. */
   readonly device: LoaderDevice | undefined;
+  /** What it is told to run. */
+  readonly desired: Pick<DesiredImages, 'current' | 'known'> | undefined;
+  /** The archive that is meant where nobody says which. */
   readonly resource: ResourceName;
 }
 
@@ -53,45 +67,56 @@ export class UnlockForCaller {
     return known;
   }
 
-  /** Starts an unlock. @throws UnlockError; see {@link UnlockImages.start}. */
-  start(bearer: TokenBearer): Promise<UnlockState> {
-    const { device } = this.using;
-    return device === undefined ? this.startAs(() => Promise.resolve(bearer)) : this.startAs(() => device.bearer());
+  /** Starts an unlock of what the device is told to run, else of the newest archive. @throws UnlockError; see {@link UnlockImages.start}. */
+  start(bearer: TokenBearer): Promise<UnlockStart> {
+    const { device, desired } = this.using;
+    const bearerOf = device === undefined ? () => Promise.resolve(bearer) : () => device.bearer();
+    return this.startAs(bearerOf, desired?.current, { byPerson: true });
   }
 
   /**
-   * Starts an unlock for the device itself, when nobody called.
+   * The same for the device itself, when it starts: it waits until it is known what the device is told to run, and for the link.
    *
-   * @param wanted - Another archive, or another version, than the newest of the configured one.
    * @throws as {@link start}; IdentityError when there is no device.
    */
-  async startForDevice(wanted?: ResourceName & { readonly version: number }): Promise<UnlockState> {
+  async startOnBoot(): Promise<UnlockStart> {
+    const { desired } = this.using;
+    const device = this.ownDevice();
+    await desired?.known();
+    return this.startAs(() => device.bearer(), desired?.current, { waitForLink: true });
+  }
+
+  /** The same for one version of a sealed archive. @throws as {@link startOnBoot}. */
+  async startVersion(wanted: ArchiveVersion): Promise<UnlockStart> {
+    const device = this.ownDevice();
+    return this.startAs(() => device.bearer(), wanted, {});
+  }
+
+  private ownDevice(): LoaderDevice {
     const { device } = this.using;
     if (device === undefined)
       throw new IdentityError('device.not-enrolled', 'This machine is no device: it unlocks nothing by itself.');
-    return this.startAs(() => device.bearer(), { waitForLink: wanted === undefined, wanted });
+    return device;
   }
 
   private startAs(
     bearerOf: () => Promise<TokenBearer>,
-    {
-      waitForLink = false,
-      wanted,
-    }: {
-      readonly waitForLink?: boolean;
-      readonly wanted?: (ResourceName & { readonly version: number }) | undefined;
-    } = {},
-  ): Promise<UnlockState> {
+    wanted: ArchiveVersion | undefined,
+    how: Pick<UnlockRequest, 'byPerson' | 'waitForLink'>,
+  ): Promise<UnlockStart> {
     const { unlock, archives, open, apis, verifier, resource } = this.using;
+    const openSealed = async (signal: AbortSignal): Promise<OpenedResource> =>
+      wanted === undefined
+        ? open.newest(resource, await bearerOf(), signal)
+        : open.version(wanted, wanted.version, await bearerOf(), signal);
+    const fragments = new LateKeySource(async () => apis.archiveKeys(await bearerOf()));
     return unlock.start({
-      source: new ChosenArchiveSource(archives, {
-        openSealed: async (signal) =>
-          wanted === undefined
-            ? open.newest(resource, await bearerOf(), signal)
-            : open.version(wanted, wanted.version, await bearerOf(), signal),
-        fragments: new LateKeySource(async () => apis.archiveKeys(await bearerOf())),
-      }),
-      waitForLink,
+      ...how,
+      // A version has a number only when it is sealed, whatever lies on the device beside it.
+      source:
+        wanted === undefined
+          ? new ChosenArchiveSource(archives, { openSealed, fragments })
+          : new SealedArchiveSource(openSealed),
       authenticate: async () => {
         await verifier.verify((await bearerOf()).token);
       },

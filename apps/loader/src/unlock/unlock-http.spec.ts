@@ -33,7 +33,7 @@ import {
   softwareRecipient,
 } from '@azaion/split-resource/testing';
 import { tempDirectory, type TempDirectory } from '@azaion/testing';
-import { type KeySource, type UnlockStatus } from '@azaion/unlock';
+import { type KeySource, type UnlockStatus, type ArchiveVersion } from '@azaion/unlock';
 import { dockerArchive, InMemoryKeySource, tar, type TestArchive } from '@azaion/unlock/testing';
 import { type NestFastifyApplication } from '@nestjs/platform-fastify';
 
@@ -42,6 +42,7 @@ import { createLoader } from '../create-loader.js';
 import { type LoaderAdapters, type LoaderDevice } from '../loader-adapters.js';
 import { CallerApis } from '../session/caller-apis.js';
 import { CallerSessions } from '../session/caller-sessions.js';
+import { type DesiredImages } from '../update/desired-images.js';
 import { UnlockModule } from './unlock.module.js';
 
 const ISSUER = { issuer: 'azaion-admin-api', audience: 'azaion' };
@@ -102,6 +103,8 @@ class UnlockUnderTest {
   directory!: TempDirectory;
   url!: string;
   apis!: InMemoryCallerApis;
+  /** What the device is told to run. */
+  desired: { readonly current: ArchiveVersion | undefined; known(): Promise<void> } | undefined;
   private admin!: InMemoryAdminApi;
   private issuer!: AccessTokenIssuer;
   private app!: NestFastifyApplication;
@@ -234,6 +237,7 @@ class UnlockUnderTest {
       sealer: new InlineChunkSealer(),
       inspector: new TarArchiveInspector(),
       device: config.unlockOnStart ? this.loggedInDevice() : undefined,
+      desiredImages: this.desired as DesiredImages | undefined,
       binding: 'none',
       bindingReason: 'Under test.',
       modelCacheDir: '/data/packs',
@@ -392,6 +396,41 @@ describe('the unlock routes (F4, F5)', () => {
     expect(await loader.status()).toMatchObject({ state: 'idle' });
     await loader.restart({ UNLOCK_ON_START: 'true' });
     expect(await loader.until('ready', 'error')).toMatchObject({ state: 'ready', error: null });
+  });
+
+  describe('when the device is told to run an older version', () => {
+    const older = dockerArchive([{ reference: 'azaion/detections:latest', content: randomBytes(20_000) }]);
+    const version = { folder: 'images', name: 'azaion-latest', version: 1 };
+    beforeEach(async () => {
+      await loader.publish(older);
+      await loader.publish(archive);
+    });
+
+    it('unlocks that one by itself at the start, as soon as it knows which', async () => {
+      let known = (): void => undefined;
+      const asked = new Promise<void>((resolve) => (known = resolve));
+      const desired = { current: undefined as ArchiveVersion | undefined, known: () => asked };
+      loader.desired = desired;
+      await loader.restart({ UNLOCK_ON_START: 'true' });
+      expect(await loader.status()).toMatchObject({ state: 'idle', loaded: null });
+      desired.current = version;
+      known();
+      expect(await loader.until('ready', 'error')).toMatchObject({ state: 'ready', loaded: version });
+    });
+
+    it('unlocks that one when a person asks for no other, and the newest where nobody says', async () => {
+      const desired = { current: version as ArchiveVersion | undefined, known: () => Promise.resolve() };
+      loader.desired = desired;
+      await loader.restart();
+      for (const [current, loaded] of [
+        [version, 1],
+        [undefined, 2],
+      ] as const) {
+        desired.current = current;
+        await loader.post('/unlock', { email: 'operator@azaion.com' });
+        expect(await loader.until('ready', 'error')).toMatchObject({ state: 'ready', loaded: { version: loaded } });
+      }
+    });
   });
 
   it('waits by itself for a network that is not up yet, and holds up no probe', async () => {

@@ -29,6 +29,7 @@ describe('UnlockOnStart', () => {
       detail: null,
       progress: null,
       images: [],
+      loaded: null,
       report: null,
     });
     onStart = new UnlockOnStart(

@@ -14,7 +14,7 @@ export class UnlockOnStart {
 
   constructor(
     private readonly unlock: Pick<UnlockImages, 'settled' | 'status'>,
-    private readonly startForDevice: () => Promise<unknown>,
+    private readonly start: () => Promise<unknown>,
     private readonly warn: (error: unknown) => void,
     private readonly enabled: boolean,
   ) {}
@@ -22,7 +22,7 @@ export class UnlockOnStart {
   /** Begins, when it is enabled; never rejects. */
   async run(): Promise<void> {
     if (!this.enabled) return;
-    const isRefused = await this.startForDevice().then(
+    const isRefused = await this.start().then(
       () => false,
       (error: unknown) => {
         this.warn(error);

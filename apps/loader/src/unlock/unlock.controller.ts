@@ -34,7 +34,8 @@ export class UnlockController {
   @ApiOperation({ summary: 'Open the image archive and load its images, unless they are there already' })
   @ApiOkResponse({ type: UnlockAnswer })
   async start(@Body() body: UnlockDto, @Req() request: FastifyRequest): Promise<UnlockStarted> {
-    return { state: await this.forCaller.start(await this.caller(body, request)) };
+    const { state } = await this.forCaller.start(await this.caller(body, request));
+    return { state };
   }
 
   @ProblemResponses(409)

@@ -79,6 +79,18 @@ export class UnlockImageAnswer {
   readonly present!: boolean;
 }
 
+/** A version of a sealed archive. */
+export class ArchiveVersionAnswer {
+  @ApiProperty({ example: 'images' })
+  readonly folder!: string;
+
+  @ApiProperty({ example: 'azaion-latest' })
+  readonly name!: string;
+
+  @ApiProperty({ example: 3 })
+  readonly version!: number;
+}
+
 /** Answer of `GET /unlock/status`, and the data of every event. */
 export class UnlockStatusAnswer {
   @ApiProperty({ enum: UNLOCK_STATES, example: 'ready' })
@@ -95,6 +107,13 @@ export class UnlockStatusAnswer {
 
   @ApiProperty({ type: [UnlockImageAnswer] })
   readonly images!: readonly UnlockImageAnswer[];
+
+  @ApiProperty({
+    type: ArchiveVersionAnswer,
+    nullable: true,
+    description: 'The version whose images the engine holds; none before the first, and for a file of the older format',
+  })
+  readonly loaded!: ArchiveVersionAnswer | null;
 
   @ApiProperty({ type: UnlockReportAnswer, nullable: true, description: 'Of the last run that loaded something' })
   readonly report!: UnlockReportAnswer | null;

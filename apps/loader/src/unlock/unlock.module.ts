@@ -37,7 +37,7 @@ export class UnlockModule implements OnApplicationBootstrap, BeforeApplicationSh
 
   /** A feature of the Loader; it injects what the Loader's core exports. */
   static register(config: LoaderConfig, adapters: LoaderAdapters): LoaderFeature {
-    const { apis, clock, inspector, device } = adapters;
+    const { apis, clock, inspector, device, desiredImages } = adapters;
     const logger = new Logger('Unlock');
     const report = (error: unknown): void => reportTo(logger, error);
     const choice = new ImageRuntimeChoice(config, clock, (message) => logger.log(message));
@@ -84,6 +84,7 @@ export class UnlockModule implements OnApplicationBootstrap, BeforeApplicationSh
               logIn,
               verifier,
               device,
+              desired: desiredImages,
               resource: unlockResourceOf(config),
             }),
           inject: [UnlockImages, OpenForCaller, LogIn, TokenVerifier],
@@ -91,7 +92,7 @@ export class UnlockModule implements OnApplicationBootstrap, BeforeApplicationSh
         {
           provide: UnlockOnStart,
           useFactory: (unlock: UnlockImages, forCaller: UnlockForCaller) =>
-            new UnlockOnStart(unlock, () => forCaller.startForDevice(), report, config.unlockOnStart),
+            new UnlockOnStart(unlock, () => forCaller.startOnBoot(), report, config.unlockOnStart),
           inject: [UnlockImages, UnlockForCaller],
         },
       ],

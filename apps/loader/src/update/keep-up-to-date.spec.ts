@@ -2,7 +2,7 @@ import { type DesiredState, type DeviceReport, type TaggedState } from '@azaion/
 import { type Caller } from '@azaion/identity';
 import { type ResourceName } from '@azaion/kernel';
 import { ResourceError } from '@azaion/split-resource';
-import { type UnlockState } from '@azaion/unlock';
+import { isRunning, type UnlockStatus } from '@azaion/unlock';
 
 import { KeepUpToDate } from './keep-up-to-date.js';
 
@@ -22,7 +22,12 @@ class Field {
   link: Promise<void> | 'fast' = 'fast';
   readonly due: number[] = [];
   failure: Error | undefined;
-  unlock: { state: UnlockState; error: string | null } = { state: 'idle', error: null };
+  unlock: Pick<UnlockStatus, 'error' | 'loaded' | 'state'> = { state: 'idle', error: null, loaded: null };
+  /** Somebody else's unlock is at work. */
+  busy = false;
+  /** What others were told to unlock. */
+  readonly told: (number | undefined)[] = [];
+  settled = false;
   readonly complete = new Map<string, number[]>();
   readonly asked: (string | undefined)[] = [];
   readonly fetched: string[] = [];
@@ -72,9 +77,16 @@ class Field {
     images: {
       status: () => this.unlock,
       start: ({ name, version }) => {
+        if (this.busy || isRunning(this.unlock.state))
+          return Promise.resolve({ state: 'loading_images', begun: false } as const);
         this.applied.push(`${name}@${String(version)}`);
-        return Promise.resolve();
+        this.unlock = { ...this.unlock, state: 'authenticating', error: null };
+        return Promise.resolve({ state: 'authenticating', begun: true } as const);
       },
+    },
+    desiredImages: {
+      tell: (images) => Promise.resolve(void this.told.push(images?.version)),
+      settle: () => (this.settled = true),
     },
     facts: { loaderVersion: '1.2.3', binding: 'credentials' },
     log: { log: (message) => this.messages.push(message), warn: (message) => this.messages.push(message) },
@@ -223,20 +235,55 @@ describe('KeepUpToDate', () => {
       expect(field.applied).toEqual([]);
       field.windowIsOpen = true;
       await field.run();
-      field.unlock = { state: 'ready', error: null };
+      expect(field.reports.at(-1)?.images).toEqual({ ...IMAGES, version: 5, state: 'authenticating' });
+      field.unlock = { state: 'ready', error: null, loaded: { ...IMAGES, version: 5 } };
       await field.run();
       await field.run();
       expect(field.applied).toEqual(['field@5']);
       expect(field.reports.at(-1)?.images).toEqual({ ...IMAGES, version: 5, state: 'ready' });
     });
 
+    it('are applied after a run of others that somebody else has begun, and are not reported before they are there', async () => {
+      field.busy = true;
+      await field.run();
+      expect(field.reports.at(-1)?.images).toBeNull();
+      field.busy = false;
+      field.unlock = { state: 'ready', error: null, loaded: { ...IMAGES, version: 6 } };
+      await field.run();
+      expect(field.applied).toEqual(['field@5']);
+      expect(field.reports.at(-1)?.images).toEqual({ ...IMAGES, version: 6, state: 'authenticating' });
+      field.unlock = { state: 'ready', error: null, loaded: { ...IMAGES, version: 5 } };
+      await field.run();
+      expect(field.applied).toEqual(['field@5']);
+      expect(field.reports.at(-1)?.images).toEqual({ ...IMAGES, version: 5, state: 'ready' });
+    });
+
+    it('are reported by what runs, where the way back has brought the previous ones', async () => {
+      await field.run();
+      field.unlock = { state: 'error', error: 'unlock.services-unhealthy', loaded: { ...IMAGES, version: 4 } };
+      await field.run();
+      expect(field.applied).toEqual(['field@5']);
+      expect(field.reports.at(-1)?.images).toEqual({ ...IMAGES, version: 4, state: 'error' });
+    });
+
+    it('are told to whoever else starts an unlock, who need not wait when nobody answers', async () => {
+      field.failure = new ResourceError('api.unreachable', 'down');
+      await field.run();
+      expect([field.told, field.settled]).toEqual([[], true]);
+      field.failure = undefined;
+      await field.run();
+      field.want({ images: undefined }, '"b"');
+      await field.run();
+      expect(field.told).toEqual([5, undefined]);
+    });
+
     it('are tried again after an error, but not when somebody cancelled them or they ran badly', async () => {
       await field.run();
-      field.unlock = { state: 'error', error: 'unlock.engine-failed' };
+      field.unlock = { state: 'error', error: 'unlock.engine-failed', loaded: null };
       await field.run();
       expect(field.applied).toHaveLength(2);
       for (const error of ['unlock.cancelled', 'unlock.services-unhealthy']) {
-        field.unlock = { state: 'error', error };
+        field.unlock = { state: 'error', error, loaded: null };
         await field.run();
       }
       expect(field.applied).toHaveLength(2);

@@ -5,24 +5,22 @@ import {
   type WantedResource,
 } from '@azaion/adapters/resource-api';
 import { DomainError, type ResourceName } from '@azaion/kernel';
-import { type UnlockStatus } from '@azaion/unlock';
+import { type ArchiveVersion, isRunning, type UnlockStart, type UnlockStatus } from '@azaion/unlock';
 
 import { type TokenBearer } from '../session/caller-apis.js';
 import { type OpenForCaller } from '../session/open-for-caller.js';
+import { type DesiredImages } from './desired-images.js';
 import { type Prefetch } from './prefetch.js';
 import { type RenewLeases } from './renew-leases.js';
 
 /** Trying the same archive again would stop the services each time, or somebody does not want it. */
 const FINAL: readonly (string | null)[] = ['unlock.cancelled', 'unlock.services-unhealthy'];
 
-/** A version by its number. */
-type NumberedResource = ResourceName & { readonly version: number };
-
 /** The unlock as an update needs it. */
 export interface ImageUpdates {
-  status(): Pick<UnlockStatus, 'error' | 'state'>;
+  status(): Pick<UnlockStatus, 'error' | 'loaded' | 'state'>;
   /** Starts an unlock of this archive; it waits for the flight gate by itself. */
-  start(wanted: NumberedResource): Promise<unknown>;
+  start(wanted: ArchiveVersion): Promise<UnlockStart>;
 }
 
 /** What {@link KeepUpToDate} works with. */
@@ -33,6 +31,8 @@ export interface KeepUpToDateDependencies {
   readonly prefetch: Pick<Prefetch, 'run'>;
   readonly open: Pick<OpenForCaller, 'completeVersions'>;
   readonly images: ImageUpdates;
+  /** Told of every answer: others start unlocks as well, and must not work against it. */
+  readonly desiredImages: Pick<DesiredImages, 'settle' | 'tell'> | undefined;
   readonly facts: { readonly loaderVersion: string; readonly binding: string };
   readonly log: { log(message: string): void; warn(message: string): void };
 }
@@ -44,8 +44,8 @@ export interface KeepUpToDateDependencies {
 export class KeepUpToDate {
   private etag: string | undefined;
   private wanted: DesiredState = { resources: [], images: undefined };
-  private applied: string | undefined;
-  private runningImages: NumberedResource | undefined;
+  /** The images of the last wish that was not passed over. */
+  private applied: ArchiveVersion | undefined;
   private reported: string | undefined;
   private readonly warned = new Map<string, string>();
 
@@ -58,6 +58,7 @@ export class KeepUpToDate {
    */
   async run(signal: AbortSignal, dueMs: number): Promise<void> {
     await this.step('desired', () => this.ask(signal), signal);
+    this.using.desiredImages?.settle();
     for (const resource of this.wanted.resources)
       await this.step(pathOf(resource), () => this.fetched(resource, dueMs, signal), signal);
     const { images } = this.wanted;
@@ -79,6 +80,7 @@ export class KeepUpToDate {
     if (answer === undefined) return;
     this.etag = answer.etag;
     this.wanted = answer.state;
+    await this.using.desiredImages?.tell(answer.state.images);
   }
 
   /** @returns Whether it is here as a whole. */
@@ -92,26 +94,28 @@ export class KeepUpToDate {
   private async apply(images: WantedResource, dueMs: number, signal: AbortSignal): Promise<void> {
     const [version] = numbered(images);
     if (version === undefined || !(await this.fetched(images, dueMs, signal))) return;
-    const key = `${pathOf(images)}@${String(version.version)}`;
     const { images: unlock } = this.using;
-    const { state, error } = unlock.status();
-    if (this.applied === key && (state === 'ready' || FINAL.includes(error))) return;
-    this.runningImages = { folder: images.folder, name: images.name, version: version.version };
-    await unlock.start(this.runningImages);
-    this.applied = key;
+    const { state, error, loaded } = unlock.status();
+    const settled = state === 'ready' ? isSame(loaded, version) : FINAL.includes(error);
+    if (isSame(this.applied, version) && settled) return;
+    const started = await unlock.start(version);
+    // What somebody else has begun may be another version: the next round looks again.
+    if (started.begun || !isRunning(started.state)) this.applied = version;
     // Not waited for: the flight gate may hold it for hours. The next round sees how it went.
   }
 
   private async report(signal: AbortSignal): Promise<void> {
     const { api, open, facts, images, bearer } = this.using;
     if ((await bearer()).caller.local === true) return;
-    const resources: NumberedResource[] = [];
+    const resources: ArchiveVersion[] = [];
     for (const { folder, name } of this.wanted.resources) {
       const [version] = await open.completeVersions({ folder, name });
       if (version !== undefined) resources.push({ folder, name, version });
     }
-    const running = this.runningImages && { ...this.runningImages, state: images.status().state };
-    const report: DeviceReport = { ...facts, resources, images: running ?? null };
+    const { state, loaded } = images.status();
+    // Before the first images are there, how far the wanted ones are.
+    const running = loaded ?? this.applied;
+    const report: DeviceReport = { ...facts, resources, images: running === undefined ? null : { ...running, state } };
     const text = JSON.stringify(report);
     if (text === this.reported) return;
     await api.report(report, signal);
@@ -133,11 +137,15 @@ export class KeepUpToDate {
   }
 }
 
+function isSame(one: ArchiveVersion | null | undefined, other: ArchiveVersion): boolean {
+  return one?.folder === other.folder && one.name === other.name && one.version === other.version;
+}
+
 function isOver(signal: AbortSignal): boolean {
   return signal.aborted;
 }
 
-function numbered({ folder, name, version }: WantedResource): readonly NumberedResource[] {
+function numbered({ folder, name, version }: WantedResource): readonly ArchiveVersion[] {
   return version === undefined ? [] : [{ folder, name, version }];
 }
 

@@ -54,7 +54,7 @@ export class UpdateModule implements OnApplicationBootstrap, BeforeApplicationSh
 
 function updates(
   config: LoaderConfig,
-  { device, leases, desired, trust, clock, time, binding }: LoaderAdapters,
+  { device, leases, desired, desiredImages, trust, clock, time, binding }: LoaderAdapters,
   loaderVersion: string,
   open: OpenForCaller,
   images: UnlockImages,
@@ -71,8 +71,9 @@ function updates(
     open,
     images: {
       status: () => images.status(),
-      start: (wanted) => forCaller.startForDevice(wanted),
+      start: (wanted) => forCaller.startVersion(wanted),
     },
+    desiredImages,
     facts: { loaderVersion, binding },
     log: new Logger('Update'),
   });

@@ -46,6 +46,7 @@ export class LegacyArchiveSource extends ArchiveSource {
     return {
       images,
       identity: `legacy ${stamp}`,
+      version: null,
       open: async (openSignal) => this.open(await this.keys.fragment(this.options.name, openSignal), stamp),
     };
   }

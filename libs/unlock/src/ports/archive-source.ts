@@ -1,4 +1,4 @@
-import { type ByteRange } from '@azaion/kernel';
+import { type ByteRange, type ResourceName } from '@azaion/kernel';
 
 import { type ExpectedImage } from '../expected-image.js';
 
@@ -27,12 +27,23 @@ export interface OpenArchive {
   traffic(): ArchiveTraffic;
 }
 
+/** One version of a sealed archive. */
+export interface ArchiveVersion extends ResourceName {
+  readonly version: number;
+}
+
+/** Which archive it is. Not secret. */
+export interface ArchiveName {
+  /** Changes whenever the archive does. */
+  readonly identity: string;
+  /** `null` for a file of the older format, which has none. */
+  readonly version: ArchiveVersion | null;
+}
+
 /** An image archive that this caller may open. */
-export interface FoundArchive {
+export interface FoundArchive extends ArchiveName {
   /** What must be in it, and nothing else. Of a sealed archive: what was signed for, the statement has been verified. Never empty. */
   readonly images: readonly ExpectedImage[];
-  /** Changes whenever the archive does. Not secret. */
-  readonly identity: string;
   /**
    * Gets the key, where that is a step of its own, and opens the archive.
    *

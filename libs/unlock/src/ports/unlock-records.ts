@@ -1,11 +1,10 @@
 import { type ExpectedImage } from '../expected-image.js';
 import { type UnlockState } from '../unlock-state.js';
+import { type ArchiveName } from './archive-source.js';
 import { type EngineImage } from './image-runtime.js';
 
 /** What an archive left in the engine: the proof for images of archives that name no digests. */
-export interface LoadedImages {
-  /** {@link FoundArchive.identity} of the archive. */
-  readonly identity: string;
+export interface LoadedImages extends ArchiveName {
   readonly images: readonly EngineImage[];
 }
 
@@ -16,13 +15,20 @@ export interface UnlockRecord {
   readonly error: string | null;
   /** The error in a plain sentence. */
   readonly detail: string | null;
-  /** What the newest archive seen so far must hold; empty when none has been found yet. */
+  /** The newest archive seen so far; `null` when none has been found yet. */
+  readonly archive: ArchiveName | null;
+  /** What it must hold. */
   readonly images: readonly ExpectedImage[];
+  /** What the tags in the engine mean. */
   readonly loaded: LoadedImages | null;
-  /** The images that the services were healthy with last; they are kept for a way back. */
-  readonly lastGood: readonly EngineImage[];
-  /** Images were loaded and the services not yet brought up from them. */
+  /** What the services were healthy with last; its images are kept for a way back. */
+  readonly lastGood: LoadedImages | null;
+  /** Services were being replaced: they may run from other images than the last good ones, or not at all. */
   readonly servicesDue: boolean;
+  /** The way back to the last good images has begun and did not end. */
+  readonly rollbackDue: boolean;
+  /** {@link ArchiveName.identity} of the archive with whose images the services were not healthy. */
+  readonly refused: string | null;
 }
 
 /** Keeps the one {@link UnlockRecord} of this device. */

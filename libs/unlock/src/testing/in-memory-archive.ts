@@ -24,6 +24,7 @@ export class InMemoryArchiveSource extends ArchiveSource {
     return Promise.resolve({
       images: archive.images,
       identity: createHash('sha256').update(archive.bytes).digest('hex'),
+      version: null,
       open: () => Promise.resolve(openInMemory(archive.bytes, pieceBytes)),
     });
   }
