@@ -422,6 +422,14 @@ export interface components {
       /** @description Whether the engine had it when it was last asked */
       present: boolean;
     };
+    ArchiveVersionAnswer: {
+      /** @example images */
+      folder: string;
+      /** @example azaion-latest */
+      name: string;
+      /** @example 3 */
+      version: number;
+    };
     UnlockReportAnswer: {
       /**
        * @description Size of the opened archive
@@ -469,6 +477,8 @@ export interface components {
       detail: string | null;
       progress: components['schemas']['UnlockProgressAnswer'] | null;
       images: components['schemas']['UnlockImageAnswer'][];
+      /** @description The version whose images the engine holds; none before the first, and for a file of the older format */
+      loaded: components['schemas']['ArchiveVersionAnswer'] | null;
       /** @description Of the last run that loaded something */
       report: components['schemas']['UnlockReportAnswer'] | null;
     };
