@@ -271,10 +271,11 @@ export class LoaderConfig {
   @Matches(NAME_PATTERN)
   readonly legacyArchiveName: string = 'images';
 
-  /** While this file exists the device is in the air: no images are loaded. */
+  /** While this file exists, or its directory does not, the device is in the air: no images are loaded. Unset: `/run/azaion/in-flight`, whose directory need not exist. */
   @EnvText('FLIGHT_GATE_FILE')
+  @IsOptional()
   @IsString()
-  readonly flightGateFile: string = '/run/azaion/in-flight';
+  readonly flightGateFile?: string;
 
   /** Compose file of the services that are brought up from the images once they are loaded; none when unset. */
   @EnvText('UNLOCK_COMPOSE_FILE')
@@ -319,10 +320,10 @@ export class LoaderConfig {
   @IsBoolean()
   readonly unlockOnStart: boolean = false;
 
-  /** Where images go: a container engine, a directory, or the engine if one answers. */
+  /** Where images go: into the container engine, or decrypted into a directory from which an orchestrator imports them. */
   @EnvText('UNLOCK_RUNTIME')
-  @IsIn(['auto', 'engine', 'directory'])
-  readonly unlockRuntime: 'auto' | 'engine' | 'directory' = 'auto';
+  @IsIn(['engine', 'directory'])
+  readonly unlockRuntime: 'engine' | 'directory' = 'engine';
 
   /** Directory of the `directory` runtime; `images` in the data directory when unset. */
   @EnvText('UNLOCK_DIRECTORY')
@@ -405,8 +406,8 @@ function crossProblems(env: Environment): string[] {
     problems.push(
       'HTTPS_PROXY: must be a URL such as http://proxy.example:3128, with "%" and other marks of a password encoded',
     );
-  if (isSet(env['UNLOCK_COMPOSE_FILE']) && env['UNLOCK_RUNTIME'] !== 'engine')
-    problems.push('UNLOCK_COMPOSE_FILE: services run in a container engine, so UNLOCK_RUNTIME must be "engine"');
+  if (isSet(env['UNLOCK_COMPOSE_FILE']) && env['UNLOCK_RUNTIME'] === 'directory')
+    problems.push('UNLOCK_COMPOSE_FILE: services run in a container engine, so UNLOCK_RUNTIME may not be "directory"');
   const version = env['API_VERSION'];
   if (env['UNLOCK_RESOURCE'] === undefined && version !== undefined && !NAME_PATTERN.test(`azaion-${version}`))
     problems.push('API_VERSION: must be usable in a resource name');

@@ -101,8 +101,14 @@ describeWith('compose', 'The compose files', () => {
     );
     expect(secrets).toEqual({ 'device.conf': { file: '/etc/azaion/device.conf' } });
     expect(JSON.stringify(loader?.environment)).not.toMatch(/password|secret_key|token/i);
-    // By `auto`, images would become files wherever the engine is late.
     expect(loader?.environment).toMatchObject({ UNLOCK_RUNTIME: 'engine' });
+  });
+
+  it('for a device mounts the directory above that of the flight gate, which the host may make anew', async () => {
+    const { environment, volumes = [] } = (await resolved('device', DEVICE)).services['loader']!;
+    expect(environment?.['FLIGHT_GATE_FILE']).toBe('/host/run/azaion/in-flight');
+    expect(volumes.map((volume) => JSON.stringify(volume))).toContain('"/run:/host/run:ro"');
+    expect(JSON.stringify(volumes)).not.toContain('/run/azaion');
   });
 
   it.each(Object.keys(DEVICE))('for a device says what %s is when it is not set', async (name) => {

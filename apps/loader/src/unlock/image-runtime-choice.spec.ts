@@ -1,4 +1,4 @@
-import { chmod, writeFile } from 'node:fs/promises';
+import { access, chmod, mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { DockerCliImageRuntime } from '@azaion/adapters/docker-cli';
@@ -14,23 +14,20 @@ const NEVER = new AbortController().signal;
 describe('ImageRuntimeChoice', () => {
   const clock = new ManualClock(0);
   let directory: TempDirectory;
-  let told: string[];
   beforeEach(async () => {
     directory = await tempDirectory('azaion-choice');
-    told = [];
   });
   afterEach(() => directory.remove());
 
-  const choice = (mode: string): ImageRuntimeChoice =>
+  const choice = (env: Record<string, string> = {}): ImageRuntimeChoice =>
     new ImageRuntimeChoice(
       readLoaderConfig({
         RESOURCE_API_URL: 'https://api.example',
-        UNLOCK_RUNTIME: mode,
         CONTAINER_CLI: join(directory.path, 'cli'),
         LOADER_DATA_DIR: directory.path,
+        ...env,
       }),
       clock,
-      (message) => told.push(message),
     );
 
   /** From now on the CLI fails with these words. An engine that answers says that it does not have the image. */
@@ -41,40 +38,54 @@ describe('ImageRuntimeChoice', () => {
   const engineIsUp = (): Promise<void> => engineSays('Error: No such image: x');
   const engineIsDown = (): Promise<void> => engineSays('Cannot connect to the Docker daemon');
 
-  it('with "auto" asks again at each run until the engine has answered, and stays with it then', async () => {
-    const auto = choice('auto');
-    expect(await auto.forRun(NEVER)).toBeInstanceOf(DirectoryImageRuntime);
-    await engineIsDown();
-    expect(await auto.forRun(NEVER)).toBeInstanceOf(DirectoryImageRuntime);
-    await engineIsUp();
-    expect(await auto.forRun(NEVER)).toBeInstanceOf(DockerCliImageRuntime);
-    await engineIsDown();
-    expect(await auto.forRun(NEVER)).toBeInstanceOf(DockerCliImageRuntime);
-    expect(told).toEqual([
-      'Images are written into a directory for an orchestrator to import.',
-      'Images are loaded into the container engine.',
-    ]);
-  });
-
   it.each([
-    ['engine', DockerCliImageRuntime],
-    ['directory', DirectoryImageRuntime],
-  ])('with "%s" asks nobody', async (mode, expected) => {
-    expect(await choice(mode).forRun(NEVER)).toBeInstanceOf(expected);
+    ['is not installed', undefined],
+    ['is down', 'Cannot connect to the Docker daemon'],
+    ['may not be used', 'permission denied while trying to connect to the Docker daemon socket'],
+    ['answers', 'Error: No such image: x'],
+  ])('is the engine unless a directory is named as such, also while the engine %s', async (_, words) => {
+    if (words !== undefined) await engineSays(words);
+    expect(await choice().forRun()).toBeInstanceOf(DockerCliImageRuntime);
+    expect(await choice({ UNLOCK_RUNTIME: 'engine' }).forRun()).toBeInstanceOf(DockerCliImageRuntime);
+    expect(await choice({ UNLOCK_RUNTIME: 'directory' }).forRun()).toBeInstanceOf(DirectoryImageRuntime);
   });
 
-  it('stops asking with the reason of an abort', async () => {
-    await engineIsUp();
-    await expect(choice('auto').forRun(AbortSignal.abort(new Error('enough')))).rejects.toThrow('enough');
+  it('knows no setting by which images go where nobody said', () => {
+    expect(() => choice({ UNLOCK_RUNTIME: 'auto' })).toThrow('UNLOCK_RUNTIME');
+  });
+
+  it('takes away the decrypted archive that another setting has left, and nothing beside it', async () => {
+    const images = join(directory.path, 'images');
+    const leave = async (): Promise<void> => {
+      await mkdir(images, { recursive: true });
+      for (const name of ['azaion-images.tar', 'azaion-images.json', 'azaion-images.tar.00.partial', 'other.tar'])
+        await writeFile(join(images, name), 'plaintext');
+    };
+    await leave();
+    await choice().discardLeftovers();
+    expect(await readdir(images)).toEqual(['other.tar']);
+    await leave();
+    await choice({ UNLOCK_RUNTIME: 'directory' }).discardLeftovers();
+    expect(await readdir(images)).toHaveLength(4);
+  });
+
+  it('has nothing to take away where no directory is', async () => {
+    await choice().discardLeftovers();
+    await expect(access(join(directory.path, 'images'))).rejects.toThrow('ENOENT');
   });
 
   describe('as a health check', () => {
-    it.each(['directory', 'auto'])('needs no engine with "%s" before one has answered', async (mode) => {
-      await expect(choice(mode).check(NEVER)).resolves.toBeUndefined();
+    it('needs no engine for a directory, and none before an unlock was asked for', async () => {
+      await engineIsDown();
+      await choice({ UNLOCK_RUNTIME: 'directory', UNLOCK_ON_START: 'true' }).check(NEVER);
+      const engine = choice();
+      await engine.check(NEVER);
+      await engine.forRun();
+      await expect(engine.check(NEVER)).rejects.toMatchObject({ code: 'unlock.engine-unreachable' });
     });
 
     it('is down while the engine is, and believes an engine that answered for 30 seconds', async () => {
-      const engine = choice('engine');
+      const engine = choice({ UNLOCK_ON_START: 'true' });
       await expect(engine.check(NEVER)).rejects.toMatchObject({ code: 'unlock.engine-not-installed' });
       await engineIsDown();
       await expect(engine.check(NEVER)).rejects.toMatchObject({ code: 'unlock.engine-unreachable' });
@@ -85,14 +96,6 @@ describe('ImageRuntimeChoice', () => {
       await engine.check(NEVER);
       clock.advance(1);
       await expect(engine.check(NEVER)).rejects.toMatchObject({ code: 'unlock.engine-unreachable' });
-    });
-
-    it('watches the engine that "auto" has chosen', async () => {
-      await engineIsUp();
-      const auto = choice('auto');
-      await auto.forRun(NEVER);
-      await engineIsDown();
-      await expect(auto.check(NEVER)).rejects.toMatchObject({ code: 'unlock.engine-unreachable' });
     });
   });
 });

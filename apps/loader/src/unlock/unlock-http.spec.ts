@@ -558,12 +558,21 @@ describe('the unlock routes (F4, F5)', () => {
       }
     };
     expect((await ready())[0]).toBe(200);
-    await loader.restart({ UNLOCK_RUNTIME: 'engine', CONTAINER_CLI: join(loader.directory.path, 'no-such-cli') });
+    const none = { UNLOCK_RUNTIME: 'engine', CONTAINER_CLI: join(loader.directory.path, 'no-such-cli') };
+    await loader.restart({ ...none, UNLOCK_ON_START: 'true' });
     const [status, text] = await ready();
     expect(status).toBe(503);
     expect((JSON.parse(text) as { error: object }).error).toEqual({
       'container-engine': { status: 'down', message: expect.stringContaining('CONTAINER_CLI') as string },
     });
+  });
+
+  it('writes no image to a disk because the engine is not there', async () => {
+    await loader.publish(archive);
+    await loader.restart({ UNLOCK_RUNTIME: '', CONTAINER_CLI: join(loader.directory.path, 'no-such-cli') });
+    await loader.post('/unlock', { email: 'operator@azaion.com' });
+    expect(await loader.until('ready', 'error')).toMatchObject({ error: 'unlock.engine-not-installed' });
+    await expect(stat(join(loader.directory.path, 'images'))).rejects.toThrow('ENOENT');
   });
 
   it.each(['', '{', 'null', '{"state":"flying"}', '{"state":"ready","error":1,"detail":null,"images":[]}'])(

@@ -25,6 +25,8 @@ import { UnlockOnStart } from './unlock-on-start.js';
 const STALL_LIMITS_MS = { archive: 120_000, engine: 120_000, 'engine-end': 20 * 60_000 };
 const LINK_RETRY_MS = { first: 2000, longest: 60_000 };
 const GATE_POLL_MS = 1000;
+/** Where nobody names another one. */
+const FLIGHT_GATE_FILE = '/run/azaion/in-flight';
 
 /** Unlock of the container images (F4, F5). */
 @Module({})
@@ -40,7 +42,7 @@ export class UnlockModule implements OnApplicationBootstrap, BeforeApplicationSh
     const { apis, clock, inspector, device, desiredImages } = adapters;
     const logger = new Logger('Unlock');
     const report = (error: unknown): void => reportTo(logger, error);
-    const choice = new ImageRuntimeChoice(config, clock, (message) => logger.log(message));
+    const choice = new ImageRuntimeChoice(config, clock);
     const module = {
       module: UnlockModule,
       controllers: [UnlockController],
@@ -50,11 +52,11 @@ export class UnlockModule implements OnApplicationBootstrap, BeforeApplicationSh
           inject: [LoaderMetrics],
           useFactory: async (metrics: LoaderMetrics) => {
             const unlock = await UnlockImages.restore({
-              runtime: (signal) => choice.forRun(signal),
+              runtime: () => choice.forRun(),
               inspector,
               records: new FileUnlockRecords(join(config.dataDir, 'unlock.json')),
               clock,
-              gate: new FileFlightGate(config.flightGateFile),
+              gate: new FileFlightGate(config.flightGateFile ?? FLIGHT_GATE_FILE, config.flightGateFile !== undefined),
               services: servicesOf(config),
               limits: {
                 stall: STALL_LIMITS_MS,
@@ -63,6 +65,9 @@ export class UnlockModule implements OnApplicationBootstrap, BeforeApplicationSh
                 linkRetryMs: LINK_RETRY_MS,
               },
               onError: report,
+            });
+            unlock.subscribe(() => {
+              if (unlock.status().state === 'ready') choice.discardLeftovers().catch(report);
             });
             metrics.watchUnlock(unlock, () => clock.monotonicMs());
             return unlock;

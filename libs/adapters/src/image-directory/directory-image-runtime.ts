@@ -97,6 +97,16 @@ export class DirectoryImageRuntime extends ImageRuntime {
     }
   }
 
+  /** Takes away everything that this runtime has written, also what a killed process has left. @throws UnlockError. */
+  async clear(): Promise<void> {
+    try {
+      for (const name of [INDEX_NAME, ARCHIVE_NAME]) await rm(this.path(name), { force: true });
+      await this.removePartials();
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw directoryError(error);
+    }
+  }
+
   /** An orchestrator imports whole archives. */
   override layers(): Promise<ReadonlySet<string>> {
     return Promise.resolve(new Set());
