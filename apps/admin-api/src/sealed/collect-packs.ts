@@ -8,6 +8,8 @@ import { UPLOAD_LIFE_SECONDS } from './uploads.js';
 /** How long a pack is condemned before it is deleted: longer than any upload that might still name it. */
 export const CONDEMNED_SECONDS = UPLOAD_LIFE_SECONDS + 24 * 3600;
 const PACKS_AT_ONCE = 200;
+/** So many deletions failed one after another: the store is away, and every further one would wait for it. */
+const MOST_FAILURES = 8;
 /** A pack of which live versions need less is sparse: a recipe is signed and names its packs for ever, so that a pack empties only as versions end. */
 const SPARSE_PERCENT = 30;
 
@@ -33,7 +35,7 @@ export class CollectPacks {
     private readonly clock: Clock,
   ) {}
 
-  /** One round. @throws ResourceError `cdn.unavailable`: the rest follows in a later one. */
+  /** One round. @throws ResourceError `cdn.unavailable` at its end when objects could not be deleted: they follow in a later one. */
   async run(): Promise<Collected> {
     await this.dropPins();
     await this.inBatches((on) => this.noteSparse(on));
@@ -96,18 +98,40 @@ export class CollectPacks {
     return deleted.length;
   }
 
+  /** One object that cannot be deleted keeps no other. */
   private async purge(): Promise<number> {
-    const rows = await this.database.queries
-      .selectFrom('packs')
-      .select(['id', 'folder_id'])
-      .where('state', '=', 'deleted')
-      .where('purged_at', 'is', null)
-      .execute();
-    for (const { id, folder_id: folderId } of rows) {
-      await this.store.delete(packObjectKey(folderId, id));
-      await this.database.queries.updateTable('packs').set({ purged_at: this.now() }).where('id', '=', id).execute();
+    let purged = 0;
+    const failures: unknown[] = [];
+    let failedInARow = 0;
+    let after = '';
+    for (let count = PACKS_AT_ONCE; count === PACKS_AT_ONCE;) {
+      const rows = await this.database.queries
+        .selectFrom('packs')
+        .select(['id', 'folder_id'])
+        .where('state', '=', 'deleted')
+        .where('purged_at', 'is', null)
+        .where('id', '>', after)
+        .orderBy('id')
+        .limit(PACKS_AT_ONCE)
+        .execute();
+      for (const { id, folder_id: folderId } of rows) {
+        try {
+          await this.store.delete(packObjectKey(folderId, id));
+        } catch (error) {
+          failures.push(error);
+          failedInARow += 1;
+          if (failedInARow === MOST_FAILURES) throw error;
+          continue;
+        }
+        failedInARow = 0;
+        purged += 1;
+        await this.database.queries.updateTable('packs').set({ purged_at: this.now() }).where('id', '=', id).execute();
+      }
+      after = rows.at(-1)?.id ?? after;
+      count = rows.length;
     }
-    return rows.length;
+    if (failures.length > 0) throw failures[0];
+    return purged;
   }
 
   /** No live version needs the pack, and no upload that can still be committed was offered it. */

@@ -340,6 +340,29 @@ describe('what becomes of packs and versions', () => {
       expect(await isStored(upload, pack)).toBe(false);
     });
 
+    it('deletes the others where the object store does not delete one, and says so at the end', async () => {
+      const both = [await committed(), await committed()];
+      for (const { path } of both) await withdraw(path);
+      await collector.run();
+      await letTimePass();
+      const [stuck, other] = both.toSorted((left, right) => (left.pack.packId < right.pack.packId ? -1 : 1));
+      const { objects } = api.infrastructure;
+      const remove = objects.delete.bind(objects);
+      objects.delete = (key) =>
+        key.endsWith(stuck!.pack.packId)
+          ? Promise.reject(new ResourceError('cdn.unavailable', 'The store is away.'))
+          : remove(key);
+      try {
+        await expect(collector.run()).rejects.toMatchObject({ code: 'cdn.unavailable' });
+      } finally {
+        objects.delete = remove;
+      }
+      expect(await isStored(stuck!.upload, stuck!.pack)).toBe(true);
+      expect(await isStored(other!.upload, other!.pack)).toBe(false);
+      expect((await collector.run()).purged).toBe(1);
+      expect(await isStored(stuck!.upload, stuck!.pack)).toBe(false);
+    });
+
     it('takes a pack away between the look at the object store and the transaction: the commit says so', async () => {
       const { path, pack } = await committed();
       await withdraw(path);
