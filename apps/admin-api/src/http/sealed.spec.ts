@@ -27,6 +27,7 @@ import { sql } from 'kysely';
 import { type Draft, type DraftPack, DraftUpload } from '../testing/draft-upload.js';
 import { TestDevice } from '../testing/device.js';
 import { type Account, type Answer, type StartedApi, startApi } from '../testing/started-api.js';
+import { VerifyVersions } from '../sealed/verify-versions.js';
 
 const MIB = 1024 * 1024;
 const DIGEST = `sha256:${'0f'.repeat(32)}`;
@@ -171,6 +172,18 @@ describe('sealed resources over HTTP', () => {
       const opened = await fetched(reader.token, 'models', 'claimed', softwareRecipient());
       expect(opened.content.equals(content)).toBe(true);
       expect((await publish(publisher.token, 'models', 'claimed', content)).created).toBe(false);
+    });
+
+    it('of equal bytes is another publisher’s, too, once that is verified, and only for who may read the folder', async () => {
+      const content = randomBytes(1000);
+      expect(await publish(publisher.token, 'shared', 'equal', content)).toMatchObject({ version: 1, created: true });
+      const verifier = api.app.get(VerifyVersions);
+      while (await verifier.next());
+      const other = await api.account('ResourceUploader');
+      expect(await publish(other.token, 'shared', 'equal', content)).toMatchObject({ version: 1, created: false });
+      const rules = { token: api.administrator.token, body: { read: ['ApiAdmin'] } };
+      expect((await api.call('PUT', '/folders/shared', rules)).status).toBe(200);
+      expect(await publish(other.token, 'shared', 'equal', content)).toMatchObject({ version: 2, created: true });
     });
 
     it('is of what a folder lists page by page, each name once, in their order', async () => {

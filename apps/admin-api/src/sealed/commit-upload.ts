@@ -154,7 +154,7 @@ export class CommitUpload {
       packs.map(({ packId }) => packId),
     );
     const contentMac = await this.contentMac(upload.resource_id, draft, request);
-    const same = await this.latestIfSame(on, upload.resource_id, scope, standing.userId, contentMac);
+    const same = await this.latestIfSame(on, reach, scope, contentMac);
     if (same !== undefined) {
       await this.audit.record(on, {
         event: 'version.unchanged',
@@ -402,18 +402,20 @@ export class CommitUpload {
     return mac.digest();
   }
 
-  /** The hash of the whole content is the publisher's word alone: it may stand for what the same publisher said before, and no other. */
+  /**
+   * The hash of the whole content is the publisher's word alone: it stands for what the same publisher said before, and for another's once
+   * the verifier has computed it. Who may not read the folder is told of nobody else's content: it would confirm a guess.
+   */
   private async latestIfSame(
     on: Queries,
-    resourceId: string,
+    { upload, others }: Reach,
     scope: string,
-    publisherId: string,
     contentMac: Buffer,
   ): Promise<number | undefined> {
     const latest = await on
       .selectFrom('versions')
       .select(['version', 'content_mac', 'state', 'verification', 'publisher_id'])
-      .where('resource_id', '=', resourceId)
+      .where('resource_id', '=', upload.resource_id)
       .where('scope', '=', scope)
       .orderBy('version', 'desc')
       .limit(1)
@@ -421,7 +423,7 @@ export class CommitUpload {
     const same =
       latest?.state === 'live' &&
       latest.verification !== 'bad' && // publishing it again repairs it
-      latest.publisher_id === publisherId &&
+      (latest.publisher_id === upload.owner_id || (others && latest.verification === 'verified')) &&
       equalBytes(latest.content_mac, contentMac);
     return same ? latest.version : undefined;
   }
