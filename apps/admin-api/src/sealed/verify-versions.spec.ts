@@ -1,5 +1,5 @@
 /* eslint-disable @typescript-eslint/no-unsafe-assignment, @typescript-eslint/no-unsafe-member-access -- answers are looked into as they come */
-import { randomBytes } from 'node:crypto';
+import { createCipheriv, randomBytes } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
@@ -114,6 +114,42 @@ describe('the verifier', () => {
     expect(await verificationOf(name)).toBe('pending');
     expect(await verifier.next()).toBe(false); // claimed, until the claim of the one who failed has run out
     await database.queries
+      .updateTable('versions')
+      .set({ claimed_until: new Date(0) })
+      .execute();
+    await everything();
+    expect(await verificationOf(name)).toBe('verified');
+  });
+
+  it('leaves what only a later release can read to its replicas, and says nothing of it', async () => {
+    const { name, pack, file } = await committed();
+    const chunk = pack.chunks[1]!;
+    const nonce = randomBytes(12);
+    const length = Buffer.alloc(4);
+    length.writeUInt32BE(chunk.content.length);
+    const cipher = createCipheriv('aes-256-gcm', chunk.key, nonce);
+    cipher.setAAD(Buffer.concat([Buffer.from('azaion-chunk-v2'), Uint8Array.of(7), chunk.h, length]));
+    const sealed = Buffer.concat([
+      Uint8Array.of(7),
+      nonce,
+      cipher.update(chunk.content),
+      cipher.final(),
+      cipher.getAuthTag(),
+    ]);
+    const bytes = await readFile(file);
+    const before = Buffer.from(bytes);
+    sealed.copy(bytes, chunk.offset);
+    await writeFile(file, bytes);
+    await expect(verifier.next()).rejects.toMatchObject({ code: 'chunk.unsupported-codec' });
+    expect(await verificationOf(name)).toBe('pending');
+    expect(await verifier.next()).toBe(false);
+    expect(await goodOf(pack)).not.toContain(false);
+    const reported = { token: publisher.token, body: { chunk: 1 } };
+    expect((await api.call('POST', `/sealed/models/${name}/versions/1/bad-chunk`, reported)).status).toBe(202);
+    await everything();
+    expect([await verificationOf(name), await goodOf(pack)]).toEqual(['pending', expect.not.arrayContaining([false])]);
+    await writeFile(file, before);
+    await api.infrastructure.database.queries
       .updateTable('versions')
       .set({ claimed_until: new Date(0) })
       .execute();

@@ -12,6 +12,8 @@ import { type RecipeVersion, StoredRecipes } from './stored-recipes.js';
 const CLAIM_MS = 2 * 60_000;
 /** How often a claim is extended. */
 const RENEW_MS = 20_000;
+/** What a later release wrote is left to its replicas for so long: a rolling upgrade has both. */
+const LATER_MS = 3600_000;
 /** A bad version is looked at again: a store may have been restored. */
 const BAD_AGAIN_MS = 24 * 3600_000;
 const UNREADABLE = 'unreadable';
@@ -55,7 +57,7 @@ export class VerifyVersions {
    * Does one piece of work: a chunk that a reader reported, or a version, in turns, so that neither keeps the other waiting.
    *
    * @returns Whether there was any.
-   * @throws ResourceError `cdn.unavailable`: the work is taken up again after a while.
+   * @throws ResourceError `cdn.unavailable` | `resource.unsupported-format`, CryptoError `chunk.unsupported-codec`: the work is taken up again after a while.
    */
   async next(pace: VerifierPace = {}): Promise<boolean> {
     const kinds = [() => this.nextReport(), () => this.nextVersion(pace)];
@@ -97,6 +99,7 @@ export class VerifyVersions {
         this.content.run(recipe, { chunks: found, ...(breathe && { breathe }) }),
       );
     } catch (error) {
+      if (isOfLaterRelease(error)) await claim.defer();
       if (!isUnreadable(error)) throw error;
       sound = false; // the recipe itself does not open: nobody can read this version
     }
@@ -143,6 +146,7 @@ export class VerifyVersions {
     try {
       return await this.recipes.open(this.database.queries, version, (recipe) => this.content.chunk(recipe, chunk));
     } catch (error) {
+      if (isOfLaterRelease(error)) return undefined; // nothing is known of it: the report is dropped
       if (!isUnreadable(error)) throw error;
       return UNREADABLE;
     }
@@ -304,6 +308,11 @@ class Claim {
       throw new ClaimLost('another replica has this version');
   }
 
+  /** Lets nobody take it for {@link LATER_MS}. @throws ClaimLost. */
+  async defer(): Promise<void> {
+    await this.set(this.database.queries, new Date(this.clock.nowMs() + LATER_MS));
+  }
+
   /** Gives it back in the transaction of the result. @throws ClaimLost. */
   async release(on: Queries): Promise<void> {
     await this.set(on, null);
@@ -319,6 +328,13 @@ class Claim {
       .executeTakeFirst();
     if (numUpdatedRows === 0n) throw new ClaimLost('another replica has this version');
   }
+}
+
+function isOfLaterRelease(error: unknown): boolean {
+  return (
+    (error instanceof CryptoError && error.code === 'chunk.unsupported-codec') ||
+    (error instanceof ResourceError && error.code === 'resource.unsupported-format')
+  );
 }
 
 function isUnreadable(error: unknown): boolean {

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createCipheriv, randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
 
 import { openRecipeKey, verifyStatement } from '@azaion/crypto';
@@ -36,6 +36,22 @@ async function check(objects: InMemoryObjectStore, recipe: Recipe): Promise<{ so
 }
 
 describe('CheckContent', () => {
+  it('says nothing of a codec that only a later release knows', async () => {
+    const world = await World.create({ chunking: TINY, packTargetBytes: 100_000 });
+    const plaintext = randomBytes(64);
+    const recipe = await stored(world, plaintext);
+    const { h, key } = (await recipe.chunkSegment(0)).secrets(0);
+    const codec = Uint8Array.of(7);
+    const nonce = randomBytes(12);
+    const cipher = createCipheriv('aes-256-gcm', key, nonce);
+    cipher.setAAD(Buffer.concat([Buffer.from('azaion-chunk-v2'), codec, h, Uint8Array.of(0, 0, 0, 64)]));
+    const sealed = Buffer.concat([codec, nonce, cipher.update(plaintext), cipher.final(), cipher.getAuthTag()]);
+    world.objects.tamper(world.objects.keys()[0] ?? '', () => sealed);
+    const refusal = { code: 'chunk.unsupported-codec', details: { codec: 7 } };
+    await expect(check(world.objects, recipe)).rejects.toMatchObject(refusal);
+    await expect(new CheckContent(world.objects).chunk(recipe, 0)).rejects.toMatchObject(refusal);
+  });
+
   it.each([0, 1, 64, 65, 6400])('passes %i bytes as they were published, each chunk once', async (n) => {
     const world = await World.create({ chunking: TINY, packTargetBytes: 100_000 });
     const { sound, found } = await check(world.objects, await stored(world, randomBytes(n)));

@@ -39,7 +39,7 @@ export class CheckContent {
    *
    * @param recipe - Opened with the hash of its statement.
    * @returns Whether everything is as the recipe says.
-   * @throws ResourceError `cdn.unavailable`: nothing is known then. What reading the recipe throws.
+   * @throws ResourceError `cdn.unavailable`, CryptoError `chunk.unsupported-codec`: nothing is known then. What reading the recipe throws.
    */
   async run(recipe: Recipe, { chunks, breathe }: CheckVisitor): Promise<boolean> {
     const whole = createHash('sha256');
@@ -98,8 +98,8 @@ export class CheckContent {
       try {
         return openChunk(sealed, segment.secrets(index));
       } catch (error) {
-        // A codec that this release does not know is no chunk that its readers could open.
-        if (!(error instanceof CryptoError)) throw error;
+        // Nothing is known of a codec of a later release, whose readers open it.
+        if (!(error instanceof CryptoError) || error.code === 'chunk.unsupported-codec') throw error;
       }
     }
     return undefined;
