@@ -10,6 +10,7 @@ export const EXIT_CODES = {
   'no-space': { status: 7, meaning: 'not enough disk space' },
   refused: { status: 8, meaning: 'understood, but refused: a conflict, a rollback, a limit' },
   'unlock-failed': { status: 9, meaning: 'the Loader ended the unlock in the state "error"' },
+  outdated: { status: 10, meaning: 'a newer release of azaion is needed' },
   interrupted: { status: 130, meaning: 'stopped by Ctrl-C or SIGTERM' },
 } as const satisfies Record<string, { status: number; meaning: string }>;
 

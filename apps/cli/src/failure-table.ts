@@ -49,6 +49,11 @@ const ADVICE: Readonly<Record<ExitName, { meaning: string; next: string }>> = {
     meaning: 'The images were not loaded completely and are not to be used.',
     next: 'Remove the cause named above, then run "azaion unlock" again: it starts afresh.',
   },
+  outdated: {
+    meaning:
+      'The content was made by a newer release than this one. Nothing is wrong with it, and nothing was written.',
+    next: 'Update azaion to a newer release and run the same command again.',
+  },
   interrupted: {
     meaning: 'Nothing became visible. What was transferred so far is kept and not sent again.',
     next: 'Run the same command again to go on.',
@@ -61,12 +66,12 @@ const EXITS = {
   'resource.forbidden': 'forbidden',
   'resource.rollback-refused': 'refused',
   'resource.integrity': 'integrity',
-  'resource.unsupported-format': 'internal',
+  'resource.unsupported-format': 'outdated',
   'resource.no-space': 'no-space',
   'resource.range-invalid': 'usage',
   'resource.too-large': 'refused',
   'bundle.invalid': 'integrity',
-  'bundle.unsupported-format': 'internal',
+  'bundle.unsupported-format': 'outdated',
   'bundle.not-for-device': 'refused',
   'recipe.invalid': 'integrity',
   'pack.not-found': 'network',
@@ -87,7 +92,7 @@ const EXITS = {
   'upload.quota-exceeded': 'refused',
   'upload.too-many-drafts': 'refused',
   'chunk.invalid': 'integrity',
-  'chunk.unsupported-codec': 'internal',
+  'chunk.unsupported-codec': 'outdated',
   'segment.invalid': 'integrity',
   'keys.wrapped-invalid': 'internal',
   'keys.wrong-passphrase': 'forbidden',
@@ -169,9 +174,6 @@ const EXITS = {
 const NEXT: Partial<Record<KnownErrorCode, string>> = {
   'keys.wrong-passphrase': 'Check the passphrase; if the file was changed, take another copy of it.',
   'resource.rollback-refused': 'Name the older version with --version if you really want it.',
-  'resource.unsupported-format': 'Update azaion to a newer release.',
-  'bundle.unsupported-format': 'Update azaion to a newer release.',
-  'chunk.unsupported-codec': 'Update azaion to a newer release.',
   'upload.pack-gone': 'Run the same command again: what is missing is sealed and sent anew.',
   'upload.quota-exceeded': 'Withdraw versions that nobody needs, or ask an administrator for a larger quota.',
   'upload.too-many-drafts':
