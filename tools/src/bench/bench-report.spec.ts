@@ -5,6 +5,7 @@ import {
   BENCHMARKS_PAGE,
   benchmarksPage,
   CHART,
+  notMeasured,
   readResults,
   resultsChart,
   resultsTable,
@@ -59,6 +60,21 @@ describe('shareOfLimit', () => {
     ['min', null, 100, undefined],
   ] as const)('of %s %d against %d is %d', (direction, value, limit, share) => {
     expect(shareOfLimit({ value, limit, direction })).toBe(share);
+  });
+});
+
+describe('notMeasured', () => {
+  it('names every bar without a figure, and none that has one', () => {
+    const none = notMeasured([]);
+    expect(new Set(none.map(({ id }) => id)).size).toBe(12);
+    expect(notMeasured(none)).toEqual([]);
+    expect(notMeasured([{ id: 'P2', bar: 'now two cores ≥ 1.5 × one core' }])).toEqual(
+      none.filter(({ id }) => id !== 'P2'),
+    );
+  });
+
+  it('stands in the table', () => {
+    expect(resultsTable([result])).toContain('| P6 | cold with a TPM ≤ 600 ms | **not measured** |');
   });
 });
 

@@ -35,7 +35,45 @@ export function writeReport(workspace: string): void {
   writeFileSync(join(workspace, BENCHMARKS_PAGE), benchmarksPage(workspace));
 }
 
-/** A row for each figure: what was measured, what must hold, and beside what. */
+/** Bars of the page's first table that no figure stands for until it was measured: of each the words that its figure has. */
+const EXPECTED: readonly { readonly id: string; readonly bar: string }[] = [
+  { id: 'P1', bar: 'openssl' },
+  { id: 'P1', bar: 'age' },
+  { id: 'P1', bar: 'rclone' },
+  { id: 'P2', bar: 'two cores ≥ 1.5 × one core' },
+  { id: 'P3', bar: 'legacy 1 GiB' },
+  { id: 'P4', bar: 'peak of the Loader above its idle ≤ 160 MiB' },
+  { id: 'P4', bar: '10 GiB within 10 % of 1 GiB' },
+  { id: 'P5', bar: 'the speed of a plain parallel download' },
+  { id: 'P6', bar: 'first byte of 10 GiB ≤ 2 × that of 10 MiB' },
+  { id: 'P6', bar: 'first byte of 10 GiB ≤ 150 ms' },
+  { id: 'P6', bar: 'cold with a TPM ≤ 600 ms' },
+  { id: 'P7', bar: '10 % of the tensors changed' },
+  { id: 'P7', bar: '1000 bytes inserted' },
+  { id: 'P7', bar: 'one layer of a 600 MB image archive changed' },
+  { id: 'P7', bar: 'recipe ≤ 0.12 % of the file' },
+  { id: 'P8', bar: 'docker load' },
+  { id: 'P8', bar: 'files with plaintext' },
+  { id: 'P9', bar: 'a Node file server' },
+  { id: 'P10', bar: '220 MB/s' },
+  { id: 'P10', bar: '200 MiB' },
+  { id: 'P11', bar: 'grants for a 200 MB resource' },
+  { id: 'P11', bar: 'p99 at 100 grants/s' },
+  { id: 'P11', bar: 'ten logins at once' },
+  { id: 'P11', bar: 'GET /users' },
+  { id: 'P12', bar: '/health while 1 GiB is opened' },
+  { id: 'P12', bar: 'start-up' },
+  { id: 'P12', bar: 'idle memory' },
+];
+
+/** Bars without a figure. */
+export function notMeasured(
+  results: readonly Pick<BenchResult, 'id' | 'bar'>[],
+): readonly { readonly id: string; readonly bar: string }[] {
+  return EXPECTED.filter(({ id, bar }) => !results.some((result) => result.id === id && result.bar.includes(bar)));
+}
+
+/** A row for each figure: what was measured, what must hold, and beside what; then a row for each bar without one. */
 export function resultsTable(results: readonly BenchResult[]): string {
   const rows = results.map(({ id, bar, value, unit, limit, direction, ok, peers, date }) => {
     const beside = Object.entries(peers).map(([name, figure]) => `${name}: ${figure}`);
@@ -54,6 +92,7 @@ export function resultsTable(results: readonly BenchResult[]): string {
     '| id | what must hold | figure | limit | beside | date |',
     '|---|---|---|---|---|---|',
     ...rows,
+    ...notMeasured(results).map(({ id, bar }) => `| ${id} | ${bar} | **not measured** | | | |`),
     '',
     ...machines,
   ].join('\n');

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -27,14 +28,18 @@ const MOST_GROWTH = 1.1;
 export async function largeBenchmarks(only: ReadonlySet<string>): Promise<readonly Measurement[]> {
   const bench = await startBenchSystem();
   try {
-    await publish(bench, 'small.bin', 10 * MIB);
-    await publish(bench, 'ten.bin', 10 * UNIT_BYTES);
+    const hashes = new Map<string, string>();
+    const add = async (name: string, sizeBytes: number): Promise<void> => {
+      hashes.set(name, await publish(bench, name, sizeBytes));
+    };
+    await add('small.bin', 10 * MIB);
+    await add('ten.bin', 10 * UNIT_BYTES);
     const measurements: Measurement[] = [];
     if (only.has('P6')) measurements.push(...(await firstByte(bench)));
     if (only.has('P4')) {
-      await publish(bench, 'one.bin', UNIT_BYTES);
-      await publish(bench, 'four.bin', 4 * UNIT_BYTES);
-      measurements.push(...(await memory(bench)));
+      await add('one.bin', UNIT_BYTES);
+      await add('four.bin', 4 * UNIT_BYTES);
+      measurements.push(...(await memory(bench, hashes)));
     }
     return measurements;
   } finally {
@@ -42,11 +47,15 @@ export async function largeBenchmarks(only: ReadonlySet<string>): Promise<readon
   }
 }
 
-async function publish(bench: BenchSystem, name: string, sizeBytes: number): Promise<void> {
+/** @returns SHA-256 of what was published, hexadecimal. */
+async function publish(bench: BenchSystem, name: string, sizeBytes: number): Promise<string> {
   const plain = join(bench.directory.path, 'plain.bin');
-  await pipeline(pseudoRandomStream(name, sizeBytes), createWriteStream(plain));
+  const sha256 = createHash('sha256');
+  const content = pseudoRandomStream(name, sizeBytes).on('data', (part: Buffer) => sha256.update(part));
+  await pipeline(content, createWriteStream(plain));
   await bench.publish(plain, name);
   await rm(plain);
+  return sha256.digest('hex');
 }
 
 async function firstByte(bench: BenchSystem): Promise<readonly Measurement[]> {
@@ -87,9 +96,10 @@ async function firstByte(bench: BenchSystem): Promise<readonly Measurement[]> {
   ];
 }
 
-async function memory(bench: BenchSystem): Promise<readonly Measurement[]> {
+async function memory(bench: BenchSystem, hashes: ReadonlyMap<string, string>): Promise<readonly Measurement[]> {
   const aboveIdle = new Map<string, number>();
-  for (const name of ['one.bin', 'four.bin', 'ten.bin']) aboveIdle.set(name, await loadMemory(bench, name));
+  for (const name of ['one.bin', 'four.bin', 'ten.bin'])
+    aboveIdle.set(name, await loadMemory(bench, name, hashes.get(name)));
   const mib = (name: string): number => rounded((aboveIdle.get(name) ?? NaN) / MIB);
   const peers = { '1 GiB, MiB': mib('one.bin'), '4 GiB, MiB': mib('four.bin'), '10 GiB, MiB': mib('ten.bin') };
   const most = Math.max(mib('one.bin'), mib('four.bin'), mib('ten.bin'));
@@ -117,7 +127,7 @@ async function memory(bench: BenchSystem): Promise<readonly Measurement[]> {
 }
 
 /** A new Loader with an empty cache; one client takes everything over the network, eight others sip all the while. */
-async function loadMemory(bench: BenchSystem, name: string): Promise<number> {
+async function loadMemory(bench: BenchSystem, name: string, sha256: string | undefined): Promise<number> {
   await bench.system.restartLoader();
   await rm(join(bench.system.loaderDataDir, 'packs'), { recursive: true, force: true });
   await bench.system.restartLoader();
@@ -130,11 +140,11 @@ async function loadMemory(bench: BenchSystem, name: string): Promise<number> {
   const slow = Array.from({ length: SLOW_CLIENTS }, () => sip(url, headers, done.signal));
   const whole = await fetch(url, { headers });
   if (whole.status !== 200 || whole.body === null) throw new Error(`GET ${url}: status ${whole.status}`);
-  let receivedBytes = 0;
-  for await (const part of whole.body as AsyncIterable<Uint8Array>) receivedBytes += part.length;
+  const received = createHash('sha256');
+  for await (const part of whole.body as AsyncIterable<Uint8Array>) received.update(part);
   done.abort();
   await Promise.allSettled(slow);
-  if (receivedBytes !== Number(whole.headers.get('content-length'))) throw new Error(`${name} came short.`);
+  if (received.digest('hex') !== sha256) throw new Error(`${name} did not come as it was published.`);
   return (await processTreeMemory(pid)).peakBytes - idleBytes;
 }
 
