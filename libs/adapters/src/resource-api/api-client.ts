@@ -233,8 +233,14 @@ export class ApiClient {
 
 /** Reads a JSON answer; `undefined` for one without a body. @throws ResourceError `api.unexpected` when it is none, or not of the shape that `read` wants. */
 export function readJson<T>(body: Buffer | undefined, read: (value: unknown) => T): T {
+  let value: unknown;
   try {
-    return read(body === undefined ? undefined : JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body)));
+    value = body === undefined ? undefined : JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));
+  } catch (cause) {
+    throw unexpected(cause);
+  }
+  try {
+    return read(value);
   } catch (cause) {
     if (cause instanceof AnswerShapeError || cause instanceof SyntaxError || cause instanceof TypeError)
       throw unexpected(cause);
