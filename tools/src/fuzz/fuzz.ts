@@ -24,12 +24,24 @@ export async function tryCase(target: FuzzTarget, bytes: Buffer): Promise<Findin
   }
 }
 
-/** Changes a target's seeds and its corpus again and again. The same seed number gives the same cases. @returns The first finding. */
-export async function fuzzTarget(target: FuzzTarget, cases: number, seed: number): Promise<Finding | undefined> {
+/**
+ * Changes a target's seeds and its corpus again and again. The same seed number gives the same cases.
+ *
+ * @param begins - Told of each case before it is read.
+ * @returns The first finding.
+ */
+export async function fuzzTarget(
+  target: FuzzTarget,
+  cases: number,
+  seed: number,
+  begins: (bytes: Buffer) => void = () => undefined,
+): Promise<Finding | undefined> {
   const dice = new Dice(seed);
   const seeds = [...target.seeds, ...(await corpusOf(target.name))];
   for (let count = 0; count < cases; count += 1) {
-    const finding = await tryCase(target, mutate(seeds, dice));
+    const bytes = mutate(seeds, dice);
+    begins(bytes);
+    const finding = await tryCase(target, bytes);
     if (finding !== undefined) return finding;
   }
   return undefined;
@@ -50,6 +62,6 @@ export async function corpusNames(): Promise<string[]> {
 }
 
 /** Keeps a finding, so that it is tried in every run of the tests from now on. */
-export async function keep({ target, bytes }: Finding): Promise<void> {
+export async function keep({ target, bytes }: Pick<Finding, 'target' | 'bytes'>): Promise<void> {
   await appendFile(new URL(`${target}.txt`, CORPUS), `${bytes.toString('base64')}\n`);
 }

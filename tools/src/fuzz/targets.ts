@@ -45,6 +45,7 @@ import {
 } from '@azaion/split-resource';
 import { imageArchive } from '@azaion/testing';
 
+import { answerTargets } from './answer-targets.js';
 import { deviceTargets } from './device-targets.js';
 import { tpmTargets } from './tpm-targets.js';
 
@@ -75,7 +76,7 @@ const ROOT_PLACE = {
 /** Every reader of bytes from outside that this process can call. Each comes with keys of its own: what is authentic may be badly formed all the same. */
 export async function fuzzTargets(): Promise<readonly FuzzTarget[]> {
   const own = [...(await recipes()), ...chunks(), ...(await documents()), ...(await files())];
-  return [...own, ...(await tpmTargets()), ...(await deviceTargets())];
+  return [...own, ...(await tpmTargets()), ...(await deviceTargets()), ...(await answerTargets())];
 }
 
 async function recipes(): Promise<FuzzTarget[]> {
