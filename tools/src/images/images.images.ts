@@ -1,12 +1,14 @@
-import { randomBytes } from 'node:crypto';
-import { chmod, chown, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { chmod, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
+
+import { Spec, Validation } from '@cyclonedx/cyclonedx-library';
 
 import {
   answersHttp,
   describeWith,
   type DockerDaemon,
+  findProgram,
   freePort,
   type PostgresServer,
   pseudoRandomBytes,
@@ -18,276 +20,554 @@ import {
 } from '@azaion/testing';
 
 import { AzaionCommand } from '../demo/azaion-command.js';
+import { documentOf } from '../deploy/documents.js';
 import { type BillOfMaterials } from '../release/bill-of-materials.js';
+import { RELEASED_IMAGES } from '../release/released-images.js';
 import { WORKSPACE } from '../started-service.js';
+import { ADMINISTRATOR, type AdminContainer, CONFINED, NOBODY, startAdminContainer } from './admin-container.js';
 import { type Architecture, emulate, OWN_ARCHITECTURE } from './emulation.js';
 import { type LocalBase, makeLocalBase } from './local-base.js';
 import { makeLocalPostgres } from './local-postgres.js';
+import { startRegistry } from './local-registry.js';
+import { makeSystemdMachine } from './systemd-machine.js';
+import { until } from './until.js';
 
 const BUILD_TIMEOUT_MS = 60 * 60_000;
-/** What a container may do: nothing but run as nobody on files that it cannot change. */
-const CONFINED = ['--read-only', '--cap-drop', 'ALL', '--security-opt', 'no-new-privileges', '--network', 'host'];
-/** Whom the images run as. */
-const NOBODY = 65_532;
-const ADMINISTRATOR = { email: 'root@example.com', password: 'correct horse battery' };
 const TARGETS = ['loader', 'admin-api'] as const;
-/** What the images may add to the base: a bound that tells when something large has slipped in. */
-const MOST_ADDED_MB = { loader: 110, 'admin-api': 15 };
+/** As engines count it, unpacked: a bound that tells when something large has slipped in. */
+const MOST_MB = { loader: 300, 'admin-api': 160 };
 /** Packages that lie beside the bundles; all else is in them. */
-const BESIDE = { loader: ['@scarf', 'swagger-ui-dist'], 'admin-api': ['@node-rs', '@scarf', 'swagger-ui-dist'] };
+const BESIDE = {
+  loader: ['@scarf', 'swagger-ui-dist'],
+  'admin-api': ['@node-rs', '@scarf', 'swagger-ui-dist'],
+};
 /** As the kernel names them. */
-const MACHINES: Readonly<Record<Architecture, string>> = { amd64: 'x86_64', arm64: 'aarch64' };
+const MACHINES: Readonly<Record<Architecture, string>> = {
+  amd64: 'x86_64',
+  arm64: 'aarch64',
+};
+/** The image that devices unlock in these tests. */
+const REFERENCE = 'azaion/detections:latest';
 /** This machine's own first: it makes the bundles for both. */
 const ARCHITECTURES = (['amd64', 'arm64'] as const).toSorted((one) => (one === OWN_ARCHITECTURE ? -1 : 1));
 
-describeWith(['docker', 'postgresql', 'compose'], 'The container images', () => {
-  let directory: TempDirectory;
-  let daemon: DockerDaemon;
-  let postgres: PostgresServer;
-  let ownBase: LocalBase;
+describeWith(
+  ['docker', 'postgresql', 'compose', 'busybox', 'debootstrap', 'emulator', 'registry'],
+  'The container images',
+  () => {
+    let directory: TempDirectory;
+    let daemon: DockerDaemon;
+    let postgres: PostgresServer;
+    let ownBase: LocalBase;
 
-  const docker = (...args: string[]): Promise<string> =>
-    runCommand(
-      'env',
-      [`DOCKER_HOST=${daemon.dockerHost}`, 'DOCKER_BUILDKIT=1', '/usr/bin/docker', ...args],
-      BUILD_TIMEOUT_MS,
-    );
-
-  beforeAll(async () => {
-    directory = await tempDirectory('azaion-images');
-    await chmod(directory.path, 0o755);
-    daemon = await startDockerd();
-    postgres = await startPostgres();
-    ownBase = await makeLocalBase(docker, directory.path, OWN_ARCHITECTURE);
-    const context = join(directory.path, 'context');
-    await mkdir(context);
-    await runCommand('git', ['-C', WORKSPACE, 'archive', '--output', `${context}.tar`, 'HEAD']);
-    await runCommand('tar', ['--directory', context, '--extract', '--file', `${context}.tar`]);
-  });
-
-  afterAll(async () => {
-    await daemon.stop();
-    await postgres.stop();
-    await directory.remove();
-  });
-
-  describe.each(ARCHITECTURES)('for %s', (architecture) => {
-    let base: LocalBase;
-    let stopEmulation: () => Promise<void>;
-    const imageOf = (target: string): string => `azaion/${target}:${architecture}`;
-    const inside = (target: string, script: string): Promise<string> =>
-      docker(
-        ...['run', '--rm', '--platform', `linux/${architecture}`, '--network', 'none', '--entrypoint', 'sh'],
-        ...[imageOf(target), '-c', script],
+    const docker = (...args: string[]): Promise<string> =>
+      runCommand(
+        'env',
+        [`DOCKER_HOST=${daemon.dockerHost}`, 'DOCKER_BUILDKIT=1', '/usr/bin/docker', ...args],
+        BUILD_TIMEOUT_MS,
       );
 
-    beforeAll(async () => {
-      stopEmulation = await emulate(architecture);
-      base = architecture === OWN_ARCHITECTURE ? ownBase : await makeLocalBase(docker, directory.path, architecture);
-      const buildArguments = Object.entries({ ...base, BUILD_IMAGE: ownBase.BASE_IMAGE });
-      for (const target of TARGETS)
-        await docker(
-          ...['build', '--platform', `linux/${architecture}`, '--network', 'host', '--target', target],
-          ...buildArguments.flatMap(([name, image]) => ['--build-arg', `${name}=${image}`]),
-          ...['--tag', imageOf(target), join(directory.path, 'context')],
-        );
-    });
-
-    afterAll(() => stopEmulation());
-
-    describe.each(TARGETS)('%s', (target) => {
-      it('runs as nobody, on its own processor', async () => {
-        expect((await inside(target, 'id -u; uname -m; node -p process.arch')).split('\n')).toEqual([
-          String(NOBODY),
-          MACHINES[architecture],
-          architecture === 'amd64' ? 'x64' : architecture,
-          '',
-        ]);
-      });
-
-      it('holds one bundle without sources, maps or declarations, and beside it no package that could be in it', async () => {
-        const found = await inside(target, `find /app -name '*.map' -o -name '*.ts' -o -name src -o -name testing`);
-        expect(found).toBe('');
-        expect((await inside(target, 'ls -A /app/node_modules')).trim().split('\n')).toEqual([
-          '.package-lock.json',
-          ...BESIDE[target],
-        ]);
-      });
-
-      it('states where it comes from', async () => {
-        const [{ Config: config, Architecture: made }] = JSON.parse(
-          await docker('image', 'inspect', imageOf(target)),
-        ) as [{ Architecture: string; Config: { Labels: Record<string, string>; Healthcheck?: object } }];
-        expect(made).toBe(architecture);
-        expect(config.Labels).toMatchObject({
-          'org.opencontainers.image.title': `azaion-${target}`,
-          'org.opencontainers.image.version': expect.any(String) as string,
-          'org.opencontainers.image.revision': expect.any(String) as string,
-        });
-        expect(config.Healthcheck).toBeDefined();
-      });
-
-      it('brings its bill of materials, with the packages that lie in it, and their licences', async () => {
-        const { components } = JSON.parse(await inside(target, 'cat /app/bom.cdx.json')) as BillOfMaterials;
-        const installed = await inside(
-          target,
-          `cd /app/node_modules && for d in */package.json @*/*/package.json; do node -p 'const p = require(process.argv[1]); p.name + "@" + p.version' "$PWD/$d"; done`,
-        );
-        const listed = components.map(({ name, version }) => `${name}@${version}`);
-        expect(listed).toEqual(expect.arrayContaining(installed.trim().split('\n')));
-        expect(listed).toEqual(expect.arrayContaining([expect.stringMatching(/^fastify@/)]));
-        expect(await inside(target, 'cat /app/THIRD-PARTY-LICENSES.txt')).toContain('Permission is hereby granted');
-      });
-
-      it(`adds at most ${MOST_ADDED_MB[target]} MB to its base`, async () => {
-        const sizeOf = async (name: string): Promise<number> =>
-          Number(await docker('image', 'inspect', '--format', '{{.Size}}', name)) / 1e6;
-        const added = (await sizeOf(imageOf(target))) - (await sizeOf(base.BASE_IMAGE));
-        console.log(`${imageOf(target)} adds ${Math.round(added)} MB`);
-        expect(added).toBeLessThanOrEqual(MOST_ADDED_MB[target]);
-      });
-    });
-
-    it('publish and load, confined and in production mode', async () => {
-      const home = join(directory.path, architecture);
-      const secrets = join(home, 'secrets');
-      await mkdir(secrets, { recursive: true });
-      const owner = (name: string): string => join(home, name);
-      const cli = new AzaionCommand(WORKSPACE, owner('profile.json'));
-      const put = async (name: string, content: string | Buffer): Promise<void> => {
-        await writeFile(join(secrets, name), content, { mode: 0o600 });
-        await chown(join(secrets, name), NOBODY, NOBODY);
-      };
-      const [adminPort, loaderPort] = [await freePort(), await freePort()];
-      const adminUrl = `http://127.0.0.1:${adminPort}`;
-      const loaderUrl = `http://127.0.0.1:${loaderPort}`;
-
-      // As Kubernetes mounts secrets: root's, and readable for the group of the service.
-      const handOver = async (name: string, content: string | Buffer): Promise<void> => {
-        await writeFile(join(secrets, name), content);
-        await chown(join(secrets, name), 0, NOBODY);
-        await chmod(join(secrets, name), 0o440);
-      };
-      await postgres.client('createdb', [architecture]);
-
-      // The root key is made apart, and names the statement key of this Admin API.
-      await handOver('kek', randomBytes(32).toString('base64url'));
-      await handOver('bootstrap-password', ADMINISTRATOR.password);
-      await handOver('database-url', postgres.url(architecture));
-      await cli.run(['keys', 'root', 'create', '-o', owner('root.jwk'), '--no-passphrase']);
-      await put('root.json', await readFile(owner('root.jwk.pub.json')));
-      const adminSettings = {
-        ADMIN_HOST: '127.0.0.1',
-        ADMIN_PORT: String(adminPort),
-        ADMIN_PUBLIC_URL: adminUrl,
-        DATABASE_URL_FILE: '/secrets/database-url',
-        ADMIN_KEK_FILE: '/secrets/kek',
-        STATEMENT_ROOT_KEY_FILE: '/secrets/root.json',
-        BOOTSTRAP_ADMIN_EMAIL: ADMINISTRATOR.email,
-        BOOTSTRAP_ADMIN_PASSWORD_FILE: '/secrets/bootstrap-password',
-      };
-      const options = (settings: Readonly<Record<string, string>>, volume: string): string[] => [
-        ...CONFINED,
-        ...['--platform', `linux/${architecture}`, '--health-timeout', '60s'], // an emulated processor takes its time
-        ...['--volume', `${secrets}:/secrets:ro`, '--volume', `${volume}-${architecture}:/data`],
-        ...Object.entries(settings).flatMap(([name, value]) => ['--env', `${name}=${value}`]),
-      ];
-      const key = await docker(
-        ...['run', '--rm', ...options(adminSettings, 'admin'), imageOf('admin-api')],
-        'statement-key',
-      );
-      await writeFile(owner('key.json'), key);
-      await cli.run(['keys', 'sign', '--root', owner('root.jwk'), '--add', owner('key.json'), '-o', owner('keys.jws')]);
-      await put('keys.jws', await readFile(owner('keys.jws')));
-      const admin = { ...adminSettings, STATEMENT_KEY_DOCUMENT_FILE: '/secrets/keys.jws' };
-      await docker(
-        'run',
-        '--detach',
-        '--name',
-        `admin-${architecture}`,
-        ...options(admin, 'admin'),
-        imageOf('admin-api'),
-      );
-      await until(answersHttp(`${adminUrl}/health/ready`), () => docker('logs', `admin-${architecture}`));
-
-      // A device, as its disk is prepared.
-      const staging = owner('staging');
-      await mkdir(join(staging, 'etc'), { recursive: true });
-      await cli.run(['login', '--api', adminUrl, '--email', ADMINISTRATOR.email], ADMINISTRATOR.password);
-      await cli.run(['device', 'provision', staging, '--root-key', owner('root.jwk.pub.json')]);
-      await put('device.conf', await readFile(join(staging, 'etc/azaion/device.conf')));
-      const loader = { LOADER_HOST: '127.0.0.1', LOADER_PORT: String(loaderPort), DEVICE_CONF: '/secrets/device.conf' };
-      await docker(
-        'run',
-        '--detach',
-        '--name',
-        `loader-${architecture}`,
-        ...options(loader, 'loader'),
-        imageOf('loader'),
-      );
-      await until(answersHttp(`${loaderUrl}/health/live`), () => docker('logs', `loader-${architecture}`));
-
-      const content = pseudoRandomBytes('image', 5_000_000);
-      await writeFile(owner('model.onnx'), content);
-      await cli.run(['publish', owner('model.onnx')]);
-      expect((await loadedThrough(loaderUrl, 'model.onnx')).equals(content)).toBe(true);
-
-      // The engine asks as often as the images say.
-      for (const name of [`admin-${architecture}`, `loader-${architecture}`])
-        await until(
-          async () => (await docker('inspect', '--format', '{{.State.Health.Status}}', name)).trim() === 'healthy',
-          () => docker('inspect', name),
-        );
-      const names = [`loader-${architecture}`, `admin-${architecture}`];
-      if (architecture === OWN_ARCHITECTURE) {
-        await docker('stop', '--time', '10', ...names);
-        for (const name of names)
-          expect((await docker('inspect', '--format', '{{.State.ExitCode}}', name)).trim()).toBe('0');
-      } else {
-        // At the end a service gives itself the signal again; as process 1 of a container an emulator hangs in that, where a kernel goes on.
-        await docker('rm', '--force', ...names);
-      }
-    });
-  });
-
-  it('come up from the developer’s compose file, and publish and load there', async () => {
-    const [adminPort, loaderPort] = [await freePort(), await freePort()];
-    const settings = {
-      DOCKER_HOST: daemon.dockerHost,
-      POSTGRES_IMAGE: await makeLocalPostgres(docker, directory.path, ownBase.BASE_IMAGE),
-      ADMIN_API_IMAGE: `azaion/admin-api:${OWN_ARCHITECTURE}`,
-      LOADER_IMAGE: `azaion/loader:${OWN_ARCHITECTURE}`,
-      BOOTSTRAP_ADMIN_EMAIL: ADMINISTRATOR.email,
-      BOOTSTRAP_ADMIN_PASSWORD: ADMINISTRATOR.password,
-      ADMIN_PORT: String(adminPort),
-      LOADER_PORT: String(loaderPort),
-    };
-    const file = join(directory.path, 'context', 'deploy', 'compose', 'developer.yaml');
-    const compose = (...args: string[]): Promise<string> =>
+    const compose = (
+      file: string,
+      project: string,
+      args: readonly string[],
+      settings: Readonly<Record<string, string>>,
+    ): Promise<string> =>
       runCommand(
         'env',
         [
-          ...Object.entries(settings).map(([name, value]) => `${name}=${value}`),
-          ...['docker-compose', '--project-name', 'azaion', '--file', file, ...args],
+          ...Object.entries({
+            ...settings,
+            DOCKER_HOST: daemon.dockerHost,
+          }).map(([name, value]) => `${name}=${value}`),
+          ...['docker-compose', '--project-name', project, '--file', file, ...args],
         ],
         BUILD_TIMEOUT_MS,
       );
-    await compose('up', '--detach', '--no-build');
-    const loaderUrl = `http://127.0.0.1:${loaderPort}`;
-    await until(answersHttp(`${loaderUrl}/health/live`), () => compose('logs', '--no-color'));
 
-    const cli = new AzaionCommand(WORKSPACE, join(directory.path, 'compose-profile.json'));
-    const content = pseudoRandomBytes('compose', 1_000_000);
-    await writeFile(join(directory.path, 'composed.onnx'), content);
-    await cli.run(
-      ['login', '--api', `http://127.0.0.1:${adminPort}`, '--email', ADMINISTRATOR.email],
-      ADMINISTRATOR.password,
-    );
-    await cli.run(['publish', join(directory.path, 'composed.onnx')]);
-    expect((await loadedThrough(loaderUrl, 'composed.onnx')).equals(content)).toBe(true);
-    await compose('down', '--volumes');
-  });
-});
+    const imageId = async (reference: string): Promise<string> =>
+      (await docker('image', 'inspect', '--format', '{{.Id}}', reference)).trim();
+
+    /** What a container gets that may speak to the engine. */
+    const engineOptions = async (): Promise<readonly string[]> => {
+      const socket = daemon.dockerHost.replace('unix://', '');
+      return ['--volume', `${socket}:/var/run/docker.sock`, '--group-add', String((await stat(socket)).gid)];
+    };
+
+    /** Makes a real image, saves it, and takes it away again. */
+    async function savedImage(archive: string): Promise<{ readonly id: string; readonly archive: string }> {
+      const busybox = findProgram('busybox')?.slice(1) ?? '';
+      const files = execFileSync('tar', ['-C', '/', '-cf', '-', busybox], {
+        maxBuffer: 2 ** 26,
+      });
+      await writeFile(`${archive}.files`, files);
+      await docker('import', '--change', 'CMD ["/bin/busybox","sh"]', `${archive}.files`, REFERENCE);
+      const id = await imageId(REFERENCE);
+      await docker('save', '--output', archive, REFERENCE);
+      await docker('rmi', '--force', REFERENCE);
+      await expect(imageId(REFERENCE)).rejects.toThrow();
+      return { id, archive };
+    }
+
+    /** As an operator does. */
+    async function unlockedBy(loaderUrl: string): Promise<void> {
+      const operator = new AzaionCommand(WORKSPACE, join(directory.path, `operator-${new URL(loaderUrl).port}.json`));
+      await operator.run(['login', '--loader', loaderUrl, '--email', ADMINISTRATOR.email], ADMINISTRATOR.password);
+      await operator.run(['unlock', '--loader', loaderUrl]);
+    }
+
+    beforeAll(async () => {
+      directory = await tempDirectory('azaion-images');
+      await chmod(directory.path, 0o755);
+      daemon = await startDockerd();
+      postgres = await startPostgres();
+      ownBase = await makeLocalBase(docker, directory.path, OWN_ARCHITECTURE);
+      const context = join(directory.path, 'context');
+      await mkdir(context);
+      await runCommand('git', ['-C', WORKSPACE, 'archive', '--output', `${context}.tar`, 'HEAD']);
+      await runCommand('tar', ['--directory', context, '--extract', '--file', `${context}.tar`]);
+    });
+
+    afterAll(async () => {
+      await daemon.stop();
+      await postgres.stop();
+      await directory.remove();
+    });
+
+    describe.each(ARCHITECTURES)('for %s', (architecture) => {
+      let base: LocalBase;
+      let stopEmulation: () => Promise<void>;
+      const imageOf = (target: string): string => `azaion/${target}:${architecture}`;
+      /** All that is in an image, unpacked: most images have no program to look around with. */
+      const unpacked = (target: string): string => join(directory.path, `${target}-${architecture}`);
+      const node = (target: string, expression: string): Promise<string> =>
+        docker(
+          ...['run', '--rm', '--platform', `linux/${architecture}`, '--network', 'none', '--entrypoint', 'node'],
+          ...[imageOf(target), '--print', expression],
+        );
+
+      beforeAll(async () => {
+        stopEmulation = await emulate(architecture);
+        base = architecture === OWN_ARCHITECTURE ? ownBase : await makeLocalBase(docker, directory.path, architecture);
+        const buildArguments = Object.entries({
+          ...base,
+          BUILD_IMAGE: ownBase.BASE_IMAGE,
+        });
+        for (const target of TARGETS) {
+          await docker(
+            ...['build', '--platform', `linux/${architecture}`, '--network', 'host', '--target', target],
+            ...buildArguments.flatMap(([name, image]) => ['--build-arg', `${name}=${image}`]),
+            ...['--tag', imageOf(target), join(directory.path, 'context')],
+          );
+          const container = (await docker('create', '--platform', `linux/${architecture}`, imageOf(target))).trim();
+          await docker('export', '--output', `${unpacked(target)}.tar`, container);
+          await docker('rm', container);
+          await mkdir(unpacked(target));
+          await runCommand('tar', ['--directory', unpacked(target), '--extract', '--file', `${unpacked(target)}.tar`]);
+        }
+      });
+
+      afterAll(() => stopEmulation());
+
+      describe.each(TARGETS)('%s', (target) => {
+        it('runs as nobody, on its own processor', async () => {
+          const expression = '`${process.getuid()} ${os.machine()} ${process.arch}`';
+          const processor = architecture === 'amd64' ? 'x64' : architecture;
+          expect(await node(target, expression)).toBe(`${NOBODY} ${MACHINES[architecture]} ${processor}\n`);
+        });
+
+        it('holds the programs that it needs and no other: no package manager, no compiler, nothing that changes the user', async () => {
+          const { programs, plugins } = RELEASED_IMAGES[target];
+          const places = ['usr/bin', 'usr/sbin', 'usr/local/bin', 'usr/local/sbin', 'usr/games', 'opt'];
+          const found = await Promise.all(
+            places.map((place) => readdir(join(unpacked(target), place)).catch(() => [])),
+          );
+          expect(found.flat().sort()).toEqual([...programs].sort());
+          const everywhere = [
+            '-name',
+            'npm*',
+            '-o',
+            '-name',
+            'yarn*',
+            '-o',
+            '-name',
+            'corepack*',
+            '-o',
+            '-name',
+            'apt*',
+          ];
+          const others = ['-o', '-name', 'dpkg', '-type', 'f', '-o', '-perm', '/6000'];
+          expect(await runCommand('find', [unpacked(target), ...everywhere, ...others])).toBe('');
+          for (const plugin of plugins) expect((await stat(join(unpacked(target), plugin))).mode & 0o111).toBe(0o111);
+        });
+
+        it('holds one bundle without sources, maps or declarations, and beside it no package that could be in it', async () => {
+          const app = join(unpacked(target), 'app');
+          const unwanted = ['-name', '*.map', '-o', '-name', '*.ts', '-o', '-name', 'src', '-o', '-name', 'testing'];
+          expect(await runCommand('find', [app, ...unwanted])).toBe('');
+          expect((await readdir(join(app, 'node_modules'))).sort()).toEqual(['.package-lock.json', ...BESIDE[target]]);
+        });
+
+        it('states where it comes from', async () => {
+          const [{ Config: config, Architecture: made }] = JSON.parse(
+            await docker('image', 'inspect', imageOf(target)),
+          ) as [
+            {
+              Architecture: string;
+              Config: { Labels: Record<string, string>; Healthcheck?: object };
+            },
+          ];
+          expect(made).toBe(architecture);
+          expect(config.Labels).toMatchObject({
+            'org.opencontainers.image.title': `azaion-${target}`,
+            'org.opencontainers.image.version': expect.any(String) as string,
+            'org.opencontainers.image.revision': expect.any(String) as string,
+          });
+          expect(config.Healthcheck).toBeDefined();
+        });
+
+        it('brings its bill of materials, with all that lies in it: packages of npm and of Debian, and programs', async () => {
+          const text = await readFile(join(unpacked(target), 'app/bom.cdx.json'), 'utf8');
+          expect(await new Validation.JsonStrictValidator(Spec.Version.v1dot6).validate(text)).toBeNull();
+          const { components } = JSON.parse(text) as BillOfMaterials;
+          const listed = components.map(({ name, version }) => `${name}@${version}`);
+          const manifests = await runCommand('find', [
+            ...[join(unpacked(target), 'app/node_modules'), '-name', 'package.json', '-path', '*/node_modules/*'],
+            ...['-not', '-path', '*/node_modules/*/*/*/*', '-not', '-path', '*/node_modules/[^@]*/*/*'],
+          ]);
+          for (const path of manifests.trim().split('\n')) {
+            const { name, version } = JSON.parse(await readFile(path, 'utf8')) as Readonly<Record<string, string>>;
+            expect(listed).toContain(`${name}@${version}`);
+          }
+          expect(listed).toEqual(expect.arrayContaining([expect.stringMatching(/^fastify@/)]));
+          const debian = components.filter(({ purl }) => purl?.startsWith('pkg:deb/')).map(({ name }) => name);
+          expect(debian).toEqual((await readdir(join(unpacked(target), 'var/lib/dpkg/status.d'))).sort());
+          expect(debian).toContain('libc6');
+          const programs = components.filter(({ type }) => type === 'application').map(({ name }) => name);
+          expect(programs).toEqual(target === 'loader' ? ['node', 'docker', 'docker-compose'] : ['node']);
+        });
+
+        it('brings the licences of the packages in it', async () => {
+          const text = await readFile(join(unpacked(target), 'app/THIRD-PARTY-LICENSES.txt'), 'utf8');
+          expect(text).toContain('Permission is hereby granted');
+          for (const name of await readdir(join(unpacked(target), 'var/lib/dpkg/status.d')))
+            expect((await stat(join(unpacked(target), 'usr/share/doc', name, 'copyright'))).size).toBeGreaterThan(0);
+        });
+
+        it(`is at most ${MOST_MB[target]} MB`, async () => {
+          const size = Number(await docker('image', 'inspect', '--format', '{{.Size}}', imageOf(target))) / 1e6;
+          console.log(`${imageOf(target)} is ${Math.round(size)} MB`);
+          expect(size).toBeLessThanOrEqual(MOST_MB[target]);
+        });
+      });
+
+      describe('of the Loader', () => {
+        const runs = async (program: string, ...args: string[]): Promise<string> =>
+          docker(
+            ...['run', '--rm', '--platform', `linux/${architecture}`, ...CONFINED, ...(await engineOptions())],
+            ...['--entrypoint', program, imageOf('loader'), ...args],
+          );
+
+        it('runs the programs that an unlock and a TPM need', async () => {
+          expect(await runs('docker', 'version', '--format', '{{.Server.Version}}')).toMatch(/^\d+\./);
+          expect(await runs('docker', 'compose', 'version')).toMatch(/version v?2\./);
+          expect(await runs('tpm2', 'getcap', '--version')).toContain('tool="getcap"');
+        });
+
+        it('knows the machine as well as its base does', async () => {
+          const facts = `const s = require('/probe');
+          Promise.all([s.baseboard(), s.system(), s.cpu(), s.cpuFlags(), s.networkInterfaces(true), s.mem(), s.diskLayout()])
+            .then(([board, machine, cpu, flags, ports, memory, disks]) => console.log(JSON.stringify([board.serial, machine.serial,
+              machine.virtual, cpu.manufacturer, cpu.brand, flags, ports.map((port) => port.mac), memory.total, disks.map((disk) => disk.serialNum)])))`;
+          const asked = (image: string): Promise<string> =>
+            docker(
+              ...['run', '--rm', '--platform', `linux/${architecture}`, ...CONFINED, '--user', String(NOBODY)],
+              ...['--volume', `${join(WORKSPACE, 'node_modules/systeminformation')}:/probe:ro`],
+              ...['--entrypoint', 'node', image, '--eval', facts],
+            );
+          expect(await asked(imageOf('loader'))).toBe(await asked(base.BASE_IMAGE));
+        });
+      });
+
+      describe('at work, confined and in production mode', () => {
+        let home: string;
+        let admin: AdminContainer;
+        let loaderUrl: string;
+        const loaderName = `loader-${architecture}`;
+
+        beforeAll(async () => {
+          home = join(directory.path, architecture);
+          await mkdir(home);
+          admin = await startAdminContainer({
+            docker,
+            image: imageOf('admin-api'),
+            architecture,
+            postgres,
+            home,
+          });
+          const deviceConf = await admin.provision('device');
+          const port = await freePort();
+          loaderUrl = `http://127.0.0.1:${port}`;
+          const settings = {
+            LOADER_HOST: '127.0.0.1',
+            LOADER_PORT: String(port),
+            DEVICE_CONF: '/device.conf',
+            UNLOCK_RUNTIME: 'engine',
+          };
+          await docker(
+            ...['run', '--detach', '--name', loaderName, '--platform', `linux/${architecture}`, ...CONFINED],
+            ...['--health-timeout', '60s', ...(await engineOptions())],
+            ...['--volume', `${deviceConf}:/device.conf:ro`, '--volume', `${loaderName}:/data`],
+            ...Object.entries(settings).flatMap(([name, value]) => ['--env', `${name}=${value}`]),
+            imageOf('loader'),
+          );
+          await until(answersHttp(`${loaderUrl}/health/live`), () => docker('logs', loaderName));
+        });
+
+        it('publish and load', async () => {
+          const content = pseudoRandomBytes('image', 5_000_000);
+          await writeFile(join(home, 'model.onnx'), content);
+          await admin.cli.run(['publish', join(home, 'model.onnx')]);
+          expect((await loadedThrough(loaderUrl, 'model.onnx')).equals(content)).toBe(true);
+        });
+
+        it('unlock an image archive into the engine (F4)', async () => {
+          const { id, archive } = await savedImage(join(home, 'images.tar'));
+          await admin.cli.run([
+            'publish',
+            archive,
+            '--folder',
+            'images',
+            '--name',
+            'azaion-latest',
+            '--kind',
+            'images',
+          ]);
+          await unlockedBy(loaderUrl);
+          expect(await imageId(REFERENCE)).toBe(id);
+          await docker('rmi', REFERENCE);
+        });
+
+        it('are healthy by their own checks, asked as often as the images say', async () => {
+          for (const name of [admin.name, loaderName])
+            await until(
+              async () => (await docker('inspect', '--format', '{{.State.Health.Status}}', name)).trim() === 'healthy',
+              () => docker('inspect', name),
+            );
+        });
+
+        if (architecture === OWN_ARCHITECTURE) {
+          it('come up on a device from its compose file, and unlock there', async () => {
+            const opt = join(home, 'opt');
+            await mkdir(opt);
+            const port = await freePort();
+            // What every device has at the same place lies apart here; there is no TPM, and the Admin API is on this machine's loopback.
+            const file = join(home, 'device.json');
+            const known = documentOf(join(WORKSPACE, 'deploy', 'compose', 'device.yaml')) as {
+              readonly services: {
+                readonly loader: Readonly<Record<string, unknown>>;
+              };
+            };
+            const { devices, ports, ...loader } = known.services.loader;
+            expect([devices, ports]).toEqual([expect.any(Array), expect.any(Array)]);
+            const changed = {
+              ...known,
+              services: {
+                loader: {
+                  ...loader,
+                  network_mode: 'host',
+                  environment: {
+                    ...(loader['environment'] as object),
+                    LOADER_HOST: '127.0.0.1',
+                    LOADER_PORT: String(port),
+                  },
+                },
+              },
+            };
+            const socket = daemon.dockerHost.replace('unix://', '');
+            const text = JSON.stringify(changed)
+              .replaceAll('/var/run/docker.sock:/', `${socket}:/`)
+              .replaceAll('"/opt/azaion:', `"${opt}:`)
+              .replaceAll('"/run/azaion:', `"${opt}:`);
+            await writeFile(file, text);
+            const group = String((await stat(socket)).gid);
+            const composed = (...args: string[]): Promise<string> =>
+              compose(file, 'device', args, {
+                LOADER_IMAGE: imageOf('loader'),
+                DOCKER_GROUP_ID: group,
+                TSS_GROUP_ID: group,
+                DEVICE_CONF: deviceConf,
+                LOADER_BINDING: 'credentials',
+              });
+            const deviceConf = await admin.provision('composed');
+            await composed('up', '--detach');
+            const url = `http://127.0.0.1:${port}`;
+            await until(answersHttp(`${url}/health/live`), () => composed('logs', '--no-color'));
+            // By itself: the file says UNLOCK_ON_START.
+            await until(
+              async () => (await docker('image', 'ls', '--quiet', REFERENCE)).trim() !== '',
+              () => composed('logs', '--no-color'),
+            );
+            await composed('down', '--volumes');
+          });
+
+          it('run under systemd on a device, in its sandbox, unlock there, and come back after a crash', async () => {
+            await docker('rmi', '--force', REFERENCE);
+            const socket = daemon.dockerHost.replace('unix://', '');
+            const machine = await makeSystemdMachine(docker, home, {
+              base: base.BASE_IMAGE,
+              loader: imageOf('loader'),
+              dockerGroup: (await stat(socket)).gid,
+            });
+            const deviceConf = await admin.provision('systemd');
+            const port = await freePort();
+            const url = `http://127.0.0.1:${port}`;
+            const settings = ['LOADER_HOST=127.0.0.1', `LOADER_PORT=${port}`, 'LOADER_BINDING=credentials', ''];
+            await writeFile(join(home, 'loader.env'), settings.join('\n'));
+            await docker(
+              ...['run', '--detach', '--name', 'systemd', '--network', 'host', '--cgroupns', 'private'],
+              // What process 1 needs to make sandboxes: the unit itself keeps none of it.
+              ...[
+                '--cap-add',
+                'SYS_ADMIN',
+                '--security-opt',
+                'seccomp=unconfined',
+                '--security-opt',
+                'apparmor=unconfined',
+              ],
+              ...[
+                '--tmpfs',
+                '/run',
+                '--tmpfs',
+                '/run/lock',
+                '--tmpfs',
+                '/tmp',
+                '--volume',
+                `${socket}:/run/docker.sock`,
+              ],
+              ...['--volume', `${deviceConf}:/etc/azaion/device.conf:ro`],
+              ...['--volume', `${join(home, 'loader.env')}:/etc/azaion/loader.env:ro`, machine],
+            );
+            const on = (...args: string[]): Promise<string> => docker('exec', 'systemd', ...args);
+            const log = (): Promise<string> => on('journalctl', '--no-pager', '--unit', 'azaion-loader');
+            const property = async (name: string): Promise<string> =>
+              (await on('systemctl', 'show', '--value', '--property', name, 'azaion-loader')).trim();
+            await until(answersHttp(`${url}/health/live`), log);
+            const status = await on('cat', `/proc/${await property('MainPID')}/status`);
+            expect(status).toMatch(/^Uid:\t65532\t/m);
+            expect(status).toMatch(/^CapBnd:\t0+$/m);
+            expect(status).toMatch(/^NoNewPrivs:\t1$/m);
+            expect(status).toMatch(/^Seccomp:\t2$/m);
+
+            await unlockedBy(url);
+            expect(await imageId(REFERENCE)).toMatch(/^sha256:/);
+
+            await on('systemctl', 'kill', '--kill-whom=main', '--signal=SIGKILL', 'azaion-loader');
+            await until(async () => (await property('NRestarts')) === '1', log);
+            await until(answersHttp(`${url}/health/live`), log);
+            await on('systemctl', 'stop', 'azaion-loader');
+            expect([await property('Result'), await property('ActiveState')]).toEqual(['success', 'inactive']);
+            await docker('rm', '--force', 'systemd');
+          });
+        }
+
+        afterAll(async () => {
+          const names = [loaderName, admin.name];
+          // At the end a service gives itself the signal again; as process 1 of a container an emulator hangs in that, where a kernel goes on.
+          if (architecture !== OWN_ARCHITECTURE) {
+            await docker('rm', '--force', ...names);
+            return;
+          }
+          await docker('stop', '--time', '10', ...names);
+          for (const name of names)
+            expect((await docker('inspect', '--format', '{{.State.ExitCode}}', name)).trim()).toBe('0');
+        });
+      });
+    });
+
+    it('are pushed to a registry that asks for a password, by the tags of the pipeline, and come back as they were', async () => {
+      const registry = await startRegistry();
+      const profile = join(directory.path, 'docker-profile');
+      const asPipeline = (...args: string[]): Promise<string> => docker('--config', profile, ...args);
+      const { steps } = documentOf(join(WORKSPACE, '.woodpecker.yml')) as {
+        readonly steps: Readonly<
+          Record<
+            string,
+            {
+              readonly settings?: {
+                readonly target: string;
+                readonly tags: readonly string[];
+              };
+            }
+          >
+        >;
+      };
+      const pushed = Object.values(steps).flatMap(({ settings }) => settings ?? []);
+      expect(pushed.map(({ target }) => target).sort()).toEqual([...TARGETS].sort());
+      // The server puts these in; a shell understands them as well.
+      const ci = ['CI_COMMIT_BRANCH=main', 'CI_COMMIT_SHA=0123456789abcdef0123456789abcdef01234567'];
+      for (const { target, tags } of pushed) {
+        const image = `azaion/${target}:${OWN_ARCHITECTURE}`;
+        const names = await Promise.all(
+          tags.map(async (tag) => {
+            const said = await runCommand('env', [...ci, 'bash', '-c', `echo -n "${tag}"`]);
+            return `${registry.host}/azaion/${target}:${said}`;
+          }),
+        );
+        expect(names.map((name) => name.replace(/.*:/, ''))).toEqual(['main', 'main-01234567']);
+        for (const name of names) await docker('tag', image, name);
+        await asPipeline('logout', registry.host);
+        await expect(asPipeline('push', names[0] ?? '')).rejects.toThrow(/no basic auth credentials|unauthorized/);
+        await asPipeline('login', '--username', registry.user, '--password', registry.password, registry.host);
+        for (const name of names) await asPipeline('push', name);
+
+        const id = await imageId(image);
+        const digests = await Promise.all(
+          names.map(async (name) => {
+            const found = JSON.parse(
+              await docker('image', 'inspect', '--format', '{{json .RepoDigests}}', name),
+            ) as string[];
+            return found.find((one) => one.startsWith(registry.host)) ?? '';
+          }),
+        );
+        expect(new Set(digests).size).toBe(1);
+        await docker('rmi', ...names);
+        await asPipeline('pull', digests[0] ?? '');
+        expect(await imageId(digests[0] ?? '')).toBe(id);
+      }
+      await registry.stop();
+    });
+
+    it('come up from the developer’s compose file, and publish and load there', async () => {
+      const [adminPort, loaderPort] = [await freePort(), await freePort()];
+      const settings = {
+        POSTGRES_IMAGE: await makeLocalPostgres(docker, directory.path, ownBase.BASE_IMAGE),
+        ADMIN_API_IMAGE: `azaion/admin-api:${OWN_ARCHITECTURE}`,
+        LOADER_IMAGE: `azaion/loader:${OWN_ARCHITECTURE}`,
+        BOOTSTRAP_ADMIN_EMAIL: ADMINISTRATOR.email,
+        BOOTSTRAP_ADMIN_PASSWORD: ADMINISTRATOR.password,
+        ADMIN_PORT: String(adminPort),
+        LOADER_PORT: String(loaderPort),
+      };
+      const file = join(directory.path, 'context', 'deploy', 'compose', 'developer.yaml');
+      const composed = (...args: string[]): Promise<string> => compose(file, 'azaion', args, settings);
+      await composed('up', '--detach', '--no-build');
+      const loaderUrl = `http://127.0.0.1:${loaderPort}`;
+      await until(answersHttp(`${loaderUrl}/health/live`), () => composed('logs', '--no-color'));
+
+      const cli = new AzaionCommand(WORKSPACE, join(directory.path, 'compose-profile.json'));
+      const content = pseudoRandomBytes('compose', 1_000_000);
+      await writeFile(join(directory.path, 'composed.onnx'), content);
+      await cli.run(
+        ['login', '--api', `http://127.0.0.1:${adminPort}`, '--email', ADMINISTRATOR.email],
+        ADMINISTRATOR.password,
+      );
+      await cli.run(['publish', join(directory.path, 'composed.onnx')]);
+      expect((await loadedThrough(loaderUrl, 'composed.onnx')).equals(content)).toBe(true);
+      await composed('down', '--volumes');
+    });
+  },
+);
 
 /** A model as a Loader hands it out to the administrator. */
 async function loadedThrough(loaderUrl: string, name: string): Promise<Buffer> {
@@ -296,19 +576,12 @@ async function loadedThrough(loaderUrl: string, name: string): Promise<Buffer> {
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify(ADMINISTRATOR),
   });
-  const { access_token: token } = (await login.json()) as { access_token: string };
+  const { access_token: token } = (await login.json()) as {
+    access_token: string;
+  };
   const loaded = await fetch(`${loaderUrl}/resources/models/${name}`, {
     headers: { authorization: `Bearer ${token}` },
   });
   expect(loaded.status).toBe(200);
   return Buffer.from(await loaded.arrayBuffer());
-}
-
-/** Asks until the answer is yes. @throws Error with an explanation after ten minutes, which an emulated processor may need. */
-async function until(isSo: () => Promise<boolean>, explain: () => Promise<string>): Promise<void> {
-  const deadlineMs = performance.now() + 600_000;
-  while (!(await isSo())) {
-    if (performance.now() > deadlineMs) throw new Error(await explain());
-    await delay(500);
-  }
 }

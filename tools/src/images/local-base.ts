@@ -61,9 +61,13 @@ async function makeIn(
     BOOTSTRAP_TIMEOUT_MS,
   );
   await rm(join(root, 'var/cache/apt/archives'), { recursive: true });
-  await mkdir(join(root, 'var/cache/apt/archives/partial'), { recursive: true });
+  await mkdir(join(root, 'var/cache/apt/archives/partial'), {
+    recursive: true,
+  });
   await cp(await nodeFor(architecture, directory), join(root, 'usr/local/bin/node'));
-  await cp(await npmDirectory(), join(root, 'usr/local/lib/node_modules/npm'), { recursive: true });
+  await cp(await npmDirectory(), join(root, 'usr/local/lib/node_modules/npm'), {
+    recursive: true,
+  });
   for (const name of ['npm', 'npx'])
     await symlink(`../lib/node_modules/npm/bin/${name}-cli.js`, join(root, 'usr/local/bin', name));
   const certificates = [`/${CERTIFICATES}`, process.env['NODE_EXTRA_CA_CERTS']].filter((path) => path !== undefined);
@@ -76,7 +80,7 @@ async function makeIn(
   await mkdir(join(cli, 'usr/local/bin'), { recursive: true });
   await mkdir(dirname(plugin), { recursive: true });
   await cp(await dockerCliFor(architecture, directory, root), join(cli, 'usr/local/bin/docker'));
-  await cp(findProgram('docker-compose') ?? '/bin/true', plugin); // its place must be there; Debian has it apart
+  await cp(await composeFor(root, directory, architecture), plugin);
   const base = {
     BASE_IMAGE: await imageOf(docker, root, `azaion-base:${architecture}`, architecture),
     DOCKER_CLI_IMAGE: await imageOf(docker, cli, `azaion-docker-cli:${architecture}`, architecture),
@@ -119,6 +123,19 @@ async function dockerCliFor(architecture: Architecture, directory: string, root:
     `rm ${root}/tmp/*.deb && rm -r ${root}/var/lib/apt/lists && mkdir ${root}/var/lib/apt/lists`,
   ]);
   return join(unpacked, 'usr', 'bin', 'docker');
+}
+
+/** The plugin "compose" of Debian 13, which needs nothing that Debian 12 does not have; 12 itself has only the script before it. */
+async function composeFor(root: string, directory: string, architecture: Architecture): Promise<string> {
+  const source = join(root, 'etc/apt/trixie.list');
+  await writeFile(source, `deb ${await debianMirror()} trixie main\n`);
+  const apt = '-o Dir::Etc::sourcelist=/etc/apt/trixie.list -o Dir::Etc::sourceparts=- -o Dir::State::lists=/tmp/lists';
+  const script = `mkdir -p /tmp/lists/partial && cd /tmp && apt-get -qq ${apt} update && apt-get -qq ${apt} download docker-compose`;
+  await runCommand('chroot', [root, 'sh', '-c', script], BOOTSTRAP_TIMEOUT_MS);
+  const unpacked = join(directory, `compose-${architecture}`);
+  await runCommand('sh', ['-c', `dpkg-deb --extract ${root}/tmp/docker-compose_*.deb ${unpacked}`]);
+  await runCommand('sh', ['-c', `rm -r ${root}/tmp/*.deb ${root}/tmp/lists ${source}`]);
+  return join(unpacked, 'usr/libexec/docker/cli-plugins/docker-compose');
 }
 
 /** An image of this one layer. Built and not imported, because an import takes every image for one of this machine's processor. */

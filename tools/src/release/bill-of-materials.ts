@@ -70,7 +70,7 @@ function componentOf({ name, version, license, integrity }: DeliveredPackage): B
 }
 
 /** A UUID of version 8 (RFC 9562): made of the content, so that it changes with it and with nothing else. */
-function uuidOf(content: string): string {
+export function uuidOf(content: string): string {
   const bytes = createHash('sha256').update(content).digest().subarray(0, 16);
   bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x80;
   bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80;

@@ -1,0 +1,50 @@
+import { type BillComponent, type BillOfMaterials, uuidOf } from './bill-of-materials.js';
+import { type DebianPackage } from './debian-packages.js';
+
+/** Programs in an image that no package manager brought: where they come from, as https://github.com/package-url/purl-spec writes it, and their licence. */
+const PROGRAMS: Readonly<Record<string, { readonly purl: string; readonly license: string }>> = {
+  node: { purl: 'pkg:generic/node', license: 'MIT' },
+  docker: { purl: 'pkg:golang/github.com/docker/cli', license: 'Apache-2.0' },
+  'docker-compose': { purl: 'pkg:golang/github.com/docker/compose/v2', license: 'Apache-2.0' },
+};
+
+/** What is in an image beside the product. */
+export interface ImageParts {
+  readonly packages: readonly DebianPackage[];
+  /** Versions of programs that come from elsewhere, by their names. */
+  readonly versions: Readonly<Record<string, string>>;
+}
+
+/**
+ * The bill of materials of an image: that of the product in it, with Debian's packages and the programs that come from elsewhere. Licences of Debian's
+ * packages are texts, not names: they lie in the image under `/usr/share/doc`.
+ *
+ * @throws Error for a program of which nobody has written down where it comes from.
+ */
+export function imageBill(bill: BillOfMaterials, { packages, versions }: ImageParts): BillOfMaterials {
+  const parts = [...Object.entries(versions).map(programComponent), ...packages.map(packageComponent)];
+  const components = [...bill.components, ...parts];
+  const root = bill.metadata.component['bom-ref'];
+  const refs = parts.map((part) => part['bom-ref']);
+  return {
+    ...bill,
+    serialNumber: `urn:uuid:${uuidOf(JSON.stringify([root, components]))}`,
+    components,
+    dependencies: [
+      ...bill.dependencies.map((one) => (one.ref === root ? { ...one, dependsOn: [...one.dependsOn, ...refs] } : one)),
+      ...refs.map((ref) => ({ ref, dependsOn: [] })),
+    ],
+  };
+}
+
+function programComponent([name, version]: readonly [string, string]): BillComponent {
+  const known = PROGRAMS[name];
+  if (known === undefined) throw new Error(`Nobody has written down where the program "${name}" comes from.`);
+  const purl = `${known.purl}@${encodeURIComponent(version)}`;
+  return { type: 'application', 'bom-ref': purl, name, version, purl, licenses: [{ license: { id: known.license } }] };
+}
+
+function packageComponent({ name, version, architecture }: DebianPackage): BillComponent {
+  const purl = `pkg:deb/debian/${encodeURIComponent(name)}@${encodeURIComponent(version)}?arch=${architecture}`;
+  return { type: 'library', 'bom-ref': purl, name, version, purl };
+}
