@@ -395,7 +395,8 @@ describeWith(
               compose(file, 'device', args, {
                 LOADER_IMAGE: imageOf('loader'),
                 DOCKER_GROUP_ID: group,
-                TSS_GROUP_ID: group,
+                // Not the same twice: compose refuses that.
+              TSS_GROUP_ID: String(NOBODY - 1),
                 DEVICE_CONF: deviceConf,
                 LOADER_BINDING: 'credentials',
               });
