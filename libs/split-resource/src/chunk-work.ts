@@ -11,6 +11,7 @@ import {
 import { type ByteRange, releaseBytes } from '@azaion/kernel';
 
 import { type PlaintextFile } from './ports/plaintext-file.js';
+import { TURN_BYTES, Turns } from './turns.js';
 
 /** A chunk that was named and is to be sealed. */
 export interface ChunkToSeal {
@@ -102,7 +103,7 @@ export abstract class ChunkOpener {
   abstract open(run: SealedRun): AsyncGenerator<OpenedChunks, void>;
 }
 
-/** Seals on the calling thread; between batches others have their turn. */
+/** Seals on the calling thread; others have their turn after every megabyte. */
 export class InlineChunkSealer extends ChunkSealer {
   override readonly parallelism = 1;
 
@@ -119,8 +120,13 @@ export class InlineChunkSealer extends ChunkSealer {
     chunks: readonly ByteRange[],
     domainKey: Uint8Array,
   ): Promise<readonly ChunkIdentity[]> {
-    await othersTurn();
-    return chunks.map(({ start, end }) => identifyChunk(window.subarray(start, end), domainKey));
+    const turns = new Turns();
+    const identities: ChunkIdentity[] = [];
+    for (const { start, end } of chunks) {
+      await turns.take(end - start);
+      identities.push(identifyChunk(window.subarray(start, end), domainKey));
+    }
+    return identities;
   }
 
   override async seal(
@@ -128,40 +134,53 @@ export class InlineChunkSealer extends ChunkSealer {
     chunks: readonly ChunkToSeal[],
     target: Uint8Array,
   ): Promise<readonly number[]> {
-    await othersTurn();
+    const turns = new Turns();
+    const lengths: number[] = [];
     let at = 0;
-    return chunks.map(({ range, secrets }) => {
+    for (const { range, secrets } of chunks) {
+      await turns.take(range.end - range.start);
       const { length } = sealChunk(window.subarray(range.start, range.end), secrets, target.subarray(at));
       at += length;
-      return length;
-    });
+      lengths.push(length);
+    }
+    return lengths;
   }
 
-  override hashing(algorithm: PublishHash): RunningHash {
-    return new InlineHash(algorithm);
+  override hashing(algorithm: PublishHash, signal: AbortSignal): RunningHash {
+    return new InlineHash(algorithm, signal);
   }
 }
 
 class InlineHash extends RunningHash {
   private readonly hash;
+  private added: Promise<void> = Promise.resolve();
 
-  constructor(algorithm: PublishHash) {
+  constructor(
+    algorithm: PublishHash,
+    private readonly signal: AbortSignal,
+  ) {
     super();
     this.hash = createHash(algorithm);
   }
 
   override update(bytes: Uint8Array): Promise<void> {
-    this.hash.update(bytes);
-    return Promise.resolve();
+    this.added = this.added.then(() => this.add(bytes));
+    return this.added;
   }
 
-  override digest(): Promise<Uint8Array> {
-    return Promise.resolve(this.hash.digest());
+  override async digest(): Promise<Uint8Array> {
+    await this.added;
+    return this.hash.digest();
   }
-}
 
-function othersTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
+  private async add(bytes: Uint8Array): Promise<void> {
+    const turns = new Turns();
+    for (let at = 0; at < bytes.length; at += TURN_BYTES) {
+      await turns.take(Math.min(TURN_BYTES, bytes.length - at));
+      if (this.signal.aborted) return; // nobody needs it, and the memory may be gone
+      this.hash.update(bytes.subarray(at, at + TURN_BYTES));
+    }
+  }
 }
 
 const NOTHING = Buffer.alloc(0);

@@ -3,6 +3,7 @@ import { type ByteRange } from '@azaion/kernel';
 import { type Chunker } from '../chunker.js';
 import { ResourceError } from '../errors.js';
 import { type PlaintextSource } from '../ports/plaintext-source.js';
+import { Turns } from '../turns.js';
 
 /** Plaintext that is read, hashed and asked about at a time. */
 export const WINDOW_BYTES = 4 * 1024 * 1024;
@@ -54,7 +55,7 @@ export class PlaintextWindows {
       this.spare.push(memory);
       return undefined;
     }
-    const { chunks, cutBytes } = this.cut(memory, fresh.end);
+    const { chunks, cutBytes } = await this.cut(memory, fresh.end);
     this.carriedBytes = fresh.end - cutBytes;
     this.carried.set(memory.subarray(cutBytes, fresh.end));
     return { memory, fresh, chunks };
@@ -65,7 +66,11 @@ export class PlaintextWindows {
     this.spare.push(memory);
   }
 
-  private cut(memory: Uint8Array, end: number): { readonly chunks: readonly ByteRange[]; readonly cutBytes: number } {
+  private async cut(
+    memory: Uint8Array,
+    end: number,
+  ): Promise<{ readonly chunks: readonly ByteRange[]; readonly cutBytes: number }> {
+    const turns = new Turns();
     const chunks: ByteRange[] = [];
     const isLast = end < memory.length;
     let start = 0;
@@ -73,6 +78,7 @@ export class PlaintextWindows {
       const border = this.chunker.endOf(memory, start, end) ?? (isLast && start < end ? end : undefined);
       if (border === undefined) return { chunks, cutBytes: start };
       chunks.push({ start, end: border });
+      await turns.take(border - start);
       start = border;
     }
   }
