@@ -5,6 +5,7 @@ import { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fa
 
 /** Somebody who called with a good token. */
 export interface ActivePerson {
+  readonly userId: string;
   readonly email: string;
   readonly role: Role;
   /** Milliseconds since 1970. */
@@ -24,6 +25,8 @@ export interface ServedResource {
 
 /** A request that could not be served. */
 export interface FailedRequest {
+  /** Whose request it was; `undefined` for one without a token. */
+  readonly userId: string | undefined;
   readonly atMs: number;
   readonly method: string;
   readonly path: string;
@@ -79,15 +82,15 @@ export class Activity {
     if (problem === undefined) {
       if (complete) this.recordServed(request, reply, route, nowMs);
     } else if (counts(problem.status, route, caller !== undefined)) {
-      this.recordFailed(request, problem, nowMs);
+      this.recordFailed(request, problem, caller?.userId, nowMs);
     }
   }
 
   /** Takes note of somebody whose token is good. @param route - That was called. */
-  recordSeen({ email, role, sessionId, expiresAt }: Caller, route: string): void {
+  recordSeen({ userId, email, role, sessionId, expiresAt }: Caller, route: string): void {
     this.seen.delete(sessionId);
     if (route === '/logout') return;
-    const person = { email, role, lastSeenMs: this.clock.nowMs(), expiresAtMs: expiresAt * 1000 };
+    const person = { userId, email, role, lastSeenMs: this.clock.nowMs(), expiresAtMs: expiresAt * 1000 };
     keepNewest(this.seen, MAX_PEOPLE, sessionId, person);
   }
 
@@ -105,9 +108,15 @@ export class Activity {
     keepNewest(this.served, MAX_RESOURCES, key, { folder, name: filename, version, lastServedMs: nowMs, times });
   }
 
-  private recordFailed(request: FastifyRequest, problem: ProblemDocument, nowMs: number): void {
+  private recordFailed(
+    request: FastifyRequest,
+    problem: ProblemDocument,
+    userId: string | undefined,
+    nowMs: number,
+  ): void {
     const { status, code, detail, requestId, instance } = problem;
     this.failed.push({
+      userId,
       atMs: nowMs,
       method: request.method,
       path: instance.slice(0, 200),

@@ -7,6 +7,11 @@ const GOOD_FOR_MS = 15_000;
 /** Who looks after the device, or manages all folders. */
 const SEES_ALL: ReadonlySet<Caller['role']> = new Set<Caller['role']>(['Operator', 'Admin', 'ApiAdmin']);
 
+/** Whether a caller looks after the device, and so may know who uses it and what failed for whom. @param caller - Verified. */
+export function seesAll({ role }: Caller): boolean {
+  return SEES_ALL.has(role);
+}
+
 /** What lies on this device by name, looked up at most now and then however many pages ask. */
 export class HeldResources {
   private known: readonly HeldResource[] | undefined;
@@ -31,8 +36,12 @@ export class HeldResources {
    */
   async currentFor(caller: Caller): Promise<readonly HeldResource[]> {
     const held = await this.current();
-    if (SEES_ALL.has(caller.role)) return held;
-    return held.filter(({ folder }) => this.maySee(caller, folder));
+    return held.filter(({ folder }) => this.maySeeFolder(caller, folder));
+  }
+
+  /** Whether a caller may know what a folder holds. @param caller - Verified. */
+  maySeeFolder(caller: Caller, folder: string): boolean {
+    return seesAll(caller) || this.maySee(caller, folder);
   }
 
   /** What was found last; who asks after a while starts another look and does not wait for it. @throws what the first look throws. */

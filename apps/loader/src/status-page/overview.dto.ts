@@ -92,7 +92,10 @@ export class OverviewAnswer {
   @ApiProperty({ description: 'Whether the device itself is logged in' })
   readonly deviceLoggedIn!: boolean;
 
-  @ApiProperty({ type: [OverviewPerson], description: 'Who is logged in here, seen last first' })
+  @ApiProperty({
+    type: [OverviewPerson],
+    description: 'Who is logged in here, seen last first; to a device itself only',
+  })
   readonly people!: readonly Plain<OverviewPerson>[];
 
   @ApiProperty({
@@ -101,9 +104,15 @@ export class OverviewAnswer {
   })
   readonly held!: readonly Plain<OverviewHeld>[];
 
-  @ApiProperty({ type: [OverviewResource], description: 'What was served since the start, the last first' })
+  @ApiProperty({
+    type: [OverviewResource],
+    description: 'What was served since the start, the last first, as far as the caller may see its folder',
+  })
   readonly resources!: readonly Plain<OverviewResource>[];
 
-  @ApiProperty({ type: [OverviewFailure], description: 'The last requests that failed, the last first' })
+  @ApiProperty({
+    type: [OverviewFailure],
+    description: 'The last requests that failed, the last first; to a device its own only',
+  })
   readonly failures!: readonly Plain<OverviewFailure>[];
 }

@@ -10,7 +10,7 @@ import { type FastifyReply } from 'fastify';
 import { type Plain } from '../http/plain.js';
 import { type LoaderDevice } from '../loader-adapters.js';
 import { Activity } from './activity.js';
-import { HeldResources } from './held-resources.js';
+import { HeldResources, seesAll } from './held-resources.js';
 import { OverviewAnswer } from './overview.dto.js';
 
 /** Files of the page, as they lie in `public`, with their media types. */
@@ -64,31 +64,39 @@ export class StatusPageController {
     const { activity, device } = this;
     activity.recordSeen(caller, '/overview'); // who looks is among those who are logged in
     const held = await this.held.currentFor(caller);
+    const isShown = ({ userId }: { readonly userId: string | undefined }): boolean =>
+      seesAll(caller) || userId === caller.userId;
     return {
       serial: device?.serial ?? null,
       deviceLoggedIn: device?.authenticated ?? false,
-      people: activity.people().map(({ email, role, lastSeenMs, expiresAtMs }) => ({
-        email,
-        role,
-        lastSeen: isoTime(lastSeenMs),
-        expiresAt: isoTime(expiresAtMs),
-      })),
+      people: activity
+        .people()
+        .filter(isShown)
+        .map(({ email, role, lastSeenMs, expiresAtMs }) => ({
+          email,
+          role,
+          lastSeen: isoTime(lastSeenMs),
+          expiresAt: isoTime(expiresAtMs),
+        })),
       held: held.slice(0, MAX_HELD).map(({ leasedUntil, ...version }) => ({
         ...version,
         leasedUntil: isoTime(leasedUntil * 1000),
       })),
-      resources: activity.resources().map(({ lastServedMs, ...resource }) => ({
-        ...resource,
-        lastServed: isoTime(lastServedMs),
-      })),
-      failures: activity.failures().map(({ atMs, method, path, status, code, detail, requestId }) => ({
-        at: isoTime(atMs),
-        request: `${method} ${path}`,
-        status,
-        code,
-        detail,
-        requestId,
-      })),
+      resources: activity
+        .resources()
+        .filter(({ folder }) => this.held.maySeeFolder(caller, folder))
+        .map(({ lastServedMs, ...resource }) => ({ ...resource, lastServed: isoTime(lastServedMs) })),
+      failures: activity
+        .failures()
+        .filter(isShown)
+        .map(({ atMs, method, path, status, code, detail, requestId }) => ({
+          at: isoTime(atMs),
+          request: `${method} ${path}`,
+          status,
+          code,
+          detail,
+          requestId,
+        })),
     };
   }
 

@@ -554,13 +554,13 @@ export interface components {
       serial: string | null;
       /** @description Whether the device itself is logged in */
       deviceLoggedIn: boolean;
-      /** @description Who is logged in here, seen last first */
+      /** @description Who is logged in here, seen last first; to a device itself only */
       people: components['schemas']['OverviewPerson'][];
       /** @description What lies on this device, by name, as it was found within the last seconds; 500 versions at most */
       held: components['schemas']['OverviewHeld'][];
-      /** @description What was served since the start, the last first */
+      /** @description What was served since the start, the last first, as far as the caller may see its folder */
       resources: components['schemas']['OverviewResource'][];
-      /** @description The last requests that failed, the last first */
+      /** @description The last requests that failed, the last first; to a device its own only */
       failures: components['schemas']['OverviewFailure'][];
     };
     Problem: {
