@@ -2,7 +2,7 @@ import { createHash, createHmac, createPublicKey, type JsonWebKey, randomBytes, 
 import { writeFile } from 'node:fs/promises';
 import { type IncomingMessage, request as httpRequest } from 'node:http';
 import { get as httpsGet } from 'node:https';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -28,6 +28,7 @@ import {
   type GrantRequest,
   type OpenedUpload,
   type PackLocation,
+  type PackRef,
   InlineChunkOpener,
   InlineChunkSealer,
   PublishResource,
@@ -67,6 +68,7 @@ const PEOPLE: Record<string, Role> = {
   'uploader@azaion.com': 'ResourceUploader',
   'nobody@azaion.com': 'None',
   'admin@azaion.com': 'Admin',
+  'companion@azaion.com': 'CompanionPC',
 };
 const PASSWORD = 'correct horse battery';
 
@@ -83,11 +85,22 @@ class WatchedPackSource extends InMemoryPackSource {
   }
 }
 
+/** Packs that are counted as they are kept. */
+class WatchedPackStore extends InMemoryPackStore {
+  writtenBytes = 0;
+
+  override async write(folderId: string, pack: PackRef, startByte: number, bytes: Uint8Array): Promise<void> {
+    this.writtenBytes += bytes.length;
+    await super.write(folderId, pack, startByte, bytes);
+  }
+}
+
 /** A whole Loader on a free port, with an Admin API and a CDN in memory, and an issuer of real tokens. */
 class LoaderUnderTest {
   readonly clock = new ManualClock(Date.now());
   readonly objects = new InMemoryObjectStore();
   readonly source = new WatchedPackSource(this.objects);
+  readonly store = new WatchedPackStore(64 * MIB);
   readonly recipients: { readonly userId: string; readonly thumbprint: string }[] = [];
   readonly loggedOut: string[] = [];
   readonly users = new Map<string, string>();
@@ -181,7 +194,7 @@ class LoaderUnderTest {
       trust: new InMemoryStatementTrust(() => this.admin.statementKeys()),
       sources: [this.source],
       sink: new InMemoryPackSink(this.objects),
-      store: new InMemoryPackStore(64 * MIB),
+      store: this.store,
       segments: new InMemorySegmentStore(),
       opener: new InlineChunkOpener(),
       sealer: new InlineChunkSealer(),
@@ -641,24 +654,74 @@ describe('POST /load/{filename} (F2)', () => {
     expect(bytes.equals(content.subarray(0, bytes.length))).toBe(true);
   });
 
-  it('stops working when the client goes away', async () => {
+  /** A client that has asked and reads nothing, and its connection as the Loader sees it. */
+  async function silentClient(name: string): Promise<{ readonly client: Socket; readonly connection: Socket }> {
+    const accepted = once(loader.app.getHttpServer(), 'connection') as Promise<[Socket]>;
+    const { hostname, port } = new URL(loader.url);
+    const client = connect(Number(port), hostname);
+    const [connection] = await accepted;
+    const body = JSON.stringify({ filename: name, folder: 'models' });
+    client.write(
+      `POST /load/${name} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer ${operator}\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+    );
+    return { client, connection };
+  }
+
+  /** Hangs up, and waits until the Loader knows; not by `once`, which fails with the connection's error. */
+  async function leave(client: Socket, connection: Socket): Promise<void> {
+    const closed = new Promise((resolve) => connection.once('close', resolve));
+    client.destroy();
+    await closed;
+  }
+
+  /** Waits until a number stays as it is while other requests come and go. */
+  async function settled(number: () => number): Promise<number> {
+    for (let same = 0; same < 20;) {
+      const before = number();
+      await (await fetch(`${loader.url}/health/live`)).arrayBuffer();
+      same = number() === before ? same + 1 : 0;
+    }
+    return number();
+  }
+
+  it('stops before the first byte when the client goes away', async () => {
     await loader.publish('a.onnx', content);
     let open = (): void => undefined;
     loader.source.gate = new Promise((resolve) => (open = resolve));
-    const { hostname, port } = new URL(loader.url);
-    const socket = connect(Number(port), hostname);
-    const body = JSON.stringify({ filename: 'a.onnx', folder: 'models' });
-    socket.write(
-      `POST /load/a.onnx HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer ${operator}\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
-    );
+    const { client, connection } = await silentClient('a.onnx');
     while (loader.recipients.length === 0) await new Promise(setImmediate);
-    socket.destroy();
-    await once(socket, 'close');
+    await leave(client, connection);
     open();
-    const before = loader.source.opened.length;
     // The Loader goes on to serve others; what the gone client wanted is not read on.
-    expect((await loader.load(operator, 'missing.onnx')).status).toBe(404);
-    expect(loader.source.opened.length - before).toBeLessThanOrEqual(1);
+    expect(await settled(() => loader.source.opened.length)).toBeLessThanOrEqual(1);
+  });
+
+  it('fetches for a client that reads nothing what its buffers take and no more, and nothing once it is gone', async () => {
+    const sizeBytes = 48 * MIB; // more than the budget for reading ahead and the buffers of both sockets
+    await loader.publish('a.onnx', pseudoRandomBytes('a client that reads nothing', sizeBytes));
+    const { client, connection } = await silentClient('a.onnx');
+    while (loader.source.opened.length === 0) await new Promise(setImmediate);
+    await settled(() => loader.source.opened.length);
+    expect(loader.source.sentBytes).toBeLessThan(sizeBytes);
+    await leave(client, connection);
+    const atTheEnd = loader.source.opened.length;
+    while (loader.source.ended < loader.source.opened.length) await new Promise(setImmediate);
+    expect(await settled(() => loader.source.opened.length)).toBe(atTheEnd);
+  });
+
+  it('fetches one copy for fifty clients at once, each with a session of its own', async () => {
+    const plaintext = pseudoRandomBytes('fifty clients', 2 * MIB);
+    await loader.publish('a.onnx', plaintext);
+    const tokens = Array.from({ length: 50 }, (_, index) =>
+      loader.token('operator@azaion.com', { sid: `sid-${String(index)}` }),
+    );
+    const loads = tokens.map(async (token) =>
+      Buffer.from(await (await loader.load(await token, 'a.onnx')).arrayBuffer()),
+    );
+    for (const bytes of await Promise.all(loads)) expect(bytes.equals(plaintext)).toBe(true);
+    const sizes = await Promise.all(loader.objects.keys().map((key) => loader.objects.head(key)));
+    expect(loader.store.writtenBytes).toBe(sizes.reduce((sum, object) => sum + (object?.sizeBytes ?? 0), 0));
+    expect(new Set(loader.recipients.map(({ thumbprint }) => thumbprint)).size).toBe(50);
   });
 });
 
@@ -987,8 +1050,8 @@ describe('GET /overview', () => {
     readonly resources: readonly { readonly name: string; readonly times: number }[];
     readonly failures: readonly { readonly code: string; readonly request: string }[];
   }
-  const overview = async (): Promise<Overview> => {
-    const response = await fetch(`${loader.url}/overview`, { headers: bearer(operator) });
+  const overview = async (token = operator): Promise<Overview> => {
+    const response = await fetch(`${loader.url}/overview`, { headers: bearer(token) });
     expect(response.status).toBe(200);
     return (await response.json()) as Overview;
   };
@@ -1005,6 +1068,33 @@ describe('GET /overview', () => {
     expect((await overview()).people.map(({ email }) => email)).toEqual(['operator@azaion.com', 'second@azaion.com']);
     await fetch(`${loader.url}/logout`, { method: 'POST', headers: bearer(second) });
     expect((await overview()).people.map(({ email }) => email)).toEqual(['operator@azaion.com']);
+  });
+
+  it('tells a companion computer of itself, its own failures and the folders it was let into, and an operator of all', async () => {
+    await loader.publish('a.onnx', randomBytes(100));
+    await loader.publish('b.onnx', randomBytes(100), 'secret');
+    loader.mayRead = ({ role }, folder) => role === 'Operator' || folder === 'models';
+    const companion = await loader.token('companion@azaion.com');
+    await (await loader.load(operator, 'a.onnx')).arrayBuffer();
+    await (await loader.load(operator, 'b.onnx', { filename: 'b.onnx', folder: 'secret' })).arrayBuffer();
+    await (await loader.load(operator, 'missing.onnx')).arrayBuffer();
+    const seen = async (token: string): Promise<readonly unknown[]> => {
+      const { people, resources, failures } = await overview(token);
+      return [
+        people.map(({ email }) => email),
+        resources.map(({ name }) => name),
+        failures.map(({ request }) => request),
+      ];
+    };
+    expect(await seen(companion)).toEqual([['companion@azaion.com'], [], []]);
+    await (await loader.load(companion, 'a.onnx')).arrayBuffer();
+    await (await loader.load(companion, 'b.onnx', { filename: 'b.onnx', folder: 'secret' })).arrayBuffer();
+    expect(await seen(companion)).toEqual([['companion@azaion.com'], ['a.onnx'], ['POST /load/b.onnx']]);
+    expect(await seen(operator)).toEqual([
+      ['operator@azaion.com', 'companion@azaion.com'],
+      ['a.onnx', 'b.onnx'],
+      ['POST /load/b.onnx', 'POST /load/missing.onnx'],
+    ]);
   });
 
   it('names nothing that lies here where there is no device: nothing is leased', async () => {

@@ -92,7 +92,21 @@ describe('a Loader as a process', () => {
   it('writes its log into the directory too', async () => {
     const [file = ''] = await readdir(join(directory.path, 'logs'));
     const text = await readFile(join(directory.path, 'logs', file), 'utf8');
-    expect(text).toContain('"path":"/load/a.bin"');
+    const lines = text
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(lines.find(({ path }) => path === '/load/missing.bin')).toMatchObject({
+      level: 30,
+      time: expect.any(Number) as number,
+      requestId: 'e2e-request-0001',
+      traceId: '4bf92f3577b34da6a3ce929d0e0e4736',
+      method: 'POST',
+      status: 404,
+      code: 'resource.not-found',
+      durationMs: expect.any(Number) as number,
+      msg: 'request answered',
+    });
   });
 
   it('ends by itself within its ten seconds, whatever clients do, and leaves no socket', async () => {
