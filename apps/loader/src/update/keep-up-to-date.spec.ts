@@ -19,7 +19,7 @@ class Field {
   offline = false;
   windowIsOpen = true;
   /** What a fetch waits for that does not get done in one round. */
-  link: Promise<void> | 'fast' = 'fast';
+  link: Promise<undefined> | 'fast' = 'fast';
   readonly due: number[] = [];
   failure: Error | undefined;
   unlock: Pick<UnlockStatus, 'error' | 'loaded' | 'state'> = { state: 'idle', error: null, loaded: null };
@@ -133,18 +133,18 @@ describe('KeepUpToDate', () => {
 
   it('renews also while a fetch is under way', async () => {
     field.want({ resources: [{ ...MODEL, version: 2, latest: false }] }, '"a"');
-    const arrived = Promise.withResolvers<void>();
+    const arrived = Promise.withResolvers<undefined>();
     field.link = arrived.promise;
     const round = field.run();
     while (field.due.length === 0) await new Promise(setImmediate);
     await field.round.renew(new AbortController().signal);
     expect(field.pinned).toEqual(['a.onnx@2']);
-    arrived.resolve();
+    arrived.resolve(undefined);
     await round;
   });
 
   it('asks again while a version takes many rounds, and turns to the one that has replaced it', async () => {
-    field.link = Promise.resolve();
+    field.link = Promise.resolve(undefined);
     field.want({ resources: [{ ...MODEL, version: 3, latest: true }] }, '"a"');
     await field.run();
     await field.run();
@@ -156,7 +156,7 @@ describe('KeepUpToDate', () => {
   });
 
   it('applies images that are here while a model still takes many rounds', async () => {
-    field.link = Promise.resolve();
+    field.link = Promise.resolve(undefined);
     field.holds(IMAGES, 5);
     const resources = [{ ...MODEL, version: 3, latest: true }];
     field.want({ resources, images: { ...IMAGES, version: 5, latest: false } }, '"a"');
