@@ -33,7 +33,7 @@ class AuditPageQuery {
   @MaxLength(MAX_TEXT_CHARS)
   readonly actor?: string;
 
-  @ApiPropertyOptional({ example: 'models/detector.onnx' })
+  @ApiPropertyOptional({ example: 'models/ocr-recognition.onnx' })
   @IsOptional()
   @IsString()
   @MaxLength(512)

@@ -65,7 +65,7 @@ class ResourceNameBody {
   @Matches(NAME_PATTERN)
   readonly folder!: string;
 
-  @ApiProperty({ example: 'detector.onnx', pattern: NAME_PATTERN.source })
+  @ApiProperty({ example: 'ocr-recognition.onnx', pattern: NAME_PATTERN.source })
   @Matches(NAME_PATTERN)
   readonly name!: string;
 }
@@ -119,7 +119,7 @@ export class GroupDesiredBody extends DesiredBody {
 export class DesiredResourceAnswer {
   @ApiProperty({ example: 'models' })
   readonly folder!: string;
-  @ApiProperty({ example: 'detector.onnx' })
+  @ApiProperty({ example: 'ocr-recognition.onnx' })
   readonly name!: string;
   @ApiProperty({ ...WANTED_VERSION, example: 'latest' })
   readonly version!: WantedVersion;

@@ -131,7 +131,7 @@ class ResetBody {
 class HeldVersionAnswer {
   @ApiProperty({ example: 'models' })
   readonly folder!: string;
-  @ApiProperty({ example: 'detector.onnx' })
+  @ApiProperty({ example: 'ocr-recognition.onnx' })
   readonly name!: string;
   @ApiProperty({ example: 1 })
   readonly version!: number;

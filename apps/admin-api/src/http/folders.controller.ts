@@ -39,7 +39,12 @@ class FolderParams {
 }
 
 class PolicyBody {
-  @ApiPropertyOptional({ enum: WORKING_ROLES, isArray: true, description: 'By name or number' })
+  @ApiPropertyOptional({
+    enum: WORKING_ROLES,
+    isArray: true,
+    description: 'By name or number',
+    example: ['Operator', 'CompanionPC', 'ResourceUploader', 'ApiAdmin'],
+  })
   @IsOptional()
   @IsArray()
   @ArrayMaxSize(MAX_ROLES)
@@ -47,7 +52,12 @@ class PolicyBody {
   @IsRole({ each: true })
   readonly read?: readonly (string | number)[];
 
-  @ApiPropertyOptional({ enum: WORKING_ROLES, isArray: true, description: 'By name or number' })
+  @ApiPropertyOptional({
+    enum: WORKING_ROLES,
+    isArray: true,
+    description: 'By name or number',
+    example: ['ResourceUploader', 'ApiAdmin'],
+  })
   @IsOptional()
   @IsArray()
   @ArrayMaxSize(MAX_ROLES)

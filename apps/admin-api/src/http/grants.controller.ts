@@ -32,10 +32,14 @@ import { GrantForDevices, MAX_BATCH_DEVICES } from '../sealed/grant-for-devices.
 import { GrantResource } from '../sealed/grant-resource.js';
 import { MOST_RESOURCES, ReadCatalogue } from '../sealed/read-catalogue.js';
 import { type AnswerOf, IdParams, IsBase64UrlBytes, SegmentParams, SERIAL_PATTERN, bytesOf } from './dto.js';
+import { FolderPath, ResourcePath } from './resource-path.js';
 import { CallerStanding, CARRIER, StandingGuard } from './standing.js';
 
 class GrantBody {
-  @ApiProperty({ description: 'base64url of the 65-byte SEC1 point' })
+  @ApiProperty({
+    description: 'base64url of the 65-byte SEC1 point',
+    example: 'BP6MGc4JBRkevCmKkkV5JTHybwzs4kYGOei8Oct_cGqCanebTPlpuKDlOcf2L7PTCtaqj4DjDx0Siq_WiiznLqA',
+  })
   @IsBase64UrlBytes(65)
   readonly recipientPublicKey!: string;
 
@@ -46,7 +50,10 @@ class GrantBody {
   @Max(0x7fff_ffff)
   readonly version?: number;
 
-  @ApiProperty({ description: 'base64url, 16 to 64 bytes, fresh per request' })
+  @ApiProperty({
+    description: 'base64url, 16 to 64 bytes, fresh per request',
+    example: 'AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8',
+  })
   @IsBase64UrlBytes(16, 64)
   readonly nonce!: string;
 }
@@ -81,7 +88,7 @@ class GrantAnswerBody {
 }
 
 class BatchBody {
-  @ApiProperty({ type: [String], minItems: 1, maxItems: MAX_BATCH_DEVICES, example: ['azj-0001'] })
+  @ApiProperty({ type: [String], minItems: 1, maxItems: MAX_BATCH_DEVICES, example: ['azj-0000'] })
   @IsArray()
   @ArrayMinSize(1)
   @ArrayMaxSize(MAX_BATCH_DEVICES)
@@ -109,7 +116,7 @@ class BatchBody {
 }
 
 class DeviceGrantAnswer {
-  @ApiProperty({ example: 'azj-0001' })
+  @ApiProperty({ example: 'azj-0000' })
   readonly serial!: string;
   @ApiProperty({ format: 'uuid' })
   readonly grantId!: string;
@@ -127,7 +134,7 @@ class BatchAnswer {
 }
 
 class ResourceAnswer {
-  @ApiProperty({ example: 'detector.onnx' })
+  @ApiProperty({ example: 'ocr-recognition.onnx' })
   readonly name!: string;
   @ApiProperty({ enum: ['file', 'images'] })
   readonly kind!: string;
@@ -197,7 +204,7 @@ class ListedVersionAnswer {
 }
 
 class VersionsAnswer {
-  @ApiProperty({ example: 'detector.onnx' })
+  @ApiProperty({ example: 'ocr-recognition.onnx' })
   readonly name!: string;
   @ApiProperty({ enum: ['file', 'images'] })
   readonly kind!: string;
@@ -245,6 +252,7 @@ export class GrantsController {
   @ApiOperation({ summary: 'What a folder holds' })
   @ApiOkResponse({ type: FolderAnswer, description: 'Resources with their newest version' })
   @ProblemResponses(400, 401, 403, 422)
+  @FolderPath()
   async folder(
     @Param('folder') folder: string,
     @Query() query: FolderQuery,
@@ -265,6 +273,7 @@ export class GrantsController {
   @ApiOperation({ summary: 'The versions of a resource, newest first' })
   @ApiOkResponse({ type: VersionsAnswer, description: 'Versions, sizes, publishers' })
   @ProblemResponses(401, 403, 404, 422)
+  @ResourcePath()
   async resource(
     @Param('folder') folder: string,
     @Param('name') name: string,
@@ -293,6 +302,7 @@ export class GrantsController {
   @ApiOperation({ summary: 'Ask for a grant of one version, sealed to one key' })
   @ApiCreatedResponse({ type: GrantAnswerBody })
   @ProblemResponses(400, 401, 403, 404, 422)
+  @ResourcePath()
   async grant(
     @Param('folder') folder: string,
     @Param('name') name: string,
@@ -324,6 +334,7 @@ export class GrantsController {
   @ApiOperation({ summary: 'Grants for named devices, each sealed to its key, for a bundle' })
   @ApiOkResponse({ type: BatchAnswer })
   @ProblemResponses(400, 401, 403, 404, 422)
+  @ResourcePath()
   async batch(
     @Param('folder') folder: string,
     @Param('name') name: string,

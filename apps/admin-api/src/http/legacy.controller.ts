@@ -66,12 +66,12 @@ class GetBody {
     description: 'Of the caller; the names of members in any case',
   })
   readonly password!: string;
-  @ApiProperty({ example: 'detector.onnx.small' })
+  @ApiProperty({ example: 'ocr-recognition.onnx.small' })
   readonly fileName!: string;
 }
 
 class StoredAnswer {
-  @ApiProperty({ example: 'detector.onnx.small' })
+  @ApiProperty({ example: 'ocr-recognition.onnx.small' })
   readonly fileName!: string;
   @ApiProperty({ example: 3072 })
   readonly sizeBytes!: number;

@@ -16,12 +16,12 @@ import { EmptyBody } from './empty-body.js';
 const MAX_TOKEN_CHARS = 512;
 
 class LoginBody {
-  @ApiProperty({ example: 'admin@azaion.com' })
+  @ApiProperty({ example: 'admin@azaion.example' })
   @IsString()
   @MaxLength(320)
   readonly email!: string;
 
-  @ApiProperty({ example: 'correct horse battery staple' })
+  @ApiProperty({ example: 'the password of this account', format: 'password' })
   @IsString()
   @MaxLength(MAX_PASSWORD_CHARS)
   readonly password!: string;

@@ -55,6 +55,7 @@ import { MAX_CHUNK_TABLE_BYTES, Packs } from '../sealed/packs.js';
 import { Uploads } from '../sealed/uploads.js';
 import { type AnswerOf, bytesOf, IdParams, IsBase64UrlBytes, PackParams, SegmentParams } from './dto.js';
 import { EmptyBody } from './empty-body.js';
+import { ResourcePath } from './resource-path.js';
 import { CallerStanding, CARRIER, StandingGuard } from './standing.js';
 
 /** Second path parts of our own under `/sealed`. */
@@ -250,6 +251,7 @@ export class UploadsController {
   @EmptyBody()
   @ApiCreatedResponse({ type: OpenedAnswer })
   @ProblemResponses(400, 401, 403, 409, 422)
+  @ResourcePath()
   async open(
     @Param('folder') folder: string,
     @Param('name') name: string,

@@ -22,7 +22,7 @@ import { EmptyBody } from './empty-body.js';
 import { IsRole } from './is-role.js';
 
 class CreateUserBody {
-  @ApiProperty({ example: 'publisher@example.com' })
+  @ApiProperty({ example: 'uploader@azaion.example' })
   @IsString()
   @MaxLength(320)
   readonly email!: string;
@@ -54,7 +54,7 @@ class UsersQuery extends PageQuery {
 }
 
 class EmailParams {
-  @ApiProperty({ example: 'publisher@example.com' })
+  @ApiProperty({ example: 'uploader@azaion.example' })
   @IsString()
   @MaxLength(320)
   readonly email!: string;
@@ -67,7 +67,10 @@ class SetRoleParams extends EmailParams {
 }
 
 class PasswordBody {
-  @ApiPropertyOptional({ description: 'The caller’s own account when left out; others are for ApiAdmin' })
+  @ApiPropertyOptional({
+    description: 'The caller’s own account when left out; others are for ApiAdmin',
+    example: 'uploader@azaion.example',
+  })
   @IsOptional()
   @IsString()
   @MaxLength(320)
@@ -88,7 +91,7 @@ class PasswordBody {
 class UserAnswer {
   @ApiProperty({ format: 'uuid' })
   readonly id!: string;
-  @ApiProperty({ example: 'publisher@example.com' })
+  @ApiProperty({ example: 'uploader@azaion.example' })
   readonly email!: string;
   @ApiProperty({ enum: Object.keys(ROLES) })
   readonly role!: Role;

@@ -20,6 +20,7 @@ import { ManageVersions } from '../sealed/manage-versions.js';
 import { ReportBadChunk } from '../sealed/report-bad-chunk.js';
 import { type AnswerOf } from './dto.js';
 import { EmptyBody } from './empty-body.js';
+import { FolderPath, ResourcePath } from './resource-path.js';
 import { CallerStanding, CARRIER, StandingGuard } from './standing.js';
 
 const MAX_VERSION = 0x7fff_ffff;
@@ -29,7 +30,7 @@ class VersionParams {
   @IsString()
   readonly folder!: string;
 
-  @ApiProperty({ example: 'detector.onnx' })
+  @ApiProperty({ example: 'ocr-recognition.onnx' })
   @IsString()
   readonly name!: string;
 
@@ -50,7 +51,7 @@ class BadChunkBody {
 }
 
 class PinBody {
-  @ApiProperty({ minimum: 1, example: 1 })
+  @ApiProperty({ minimum: 1, example: 2 })
   @IsInt()
   @Min(1)
   @Max(MAX_VERSION)
@@ -122,6 +123,7 @@ export class VersionsController {
   @ApiOperation({ summary: 'Let requests without a version get a certain one, also where a newer one was used' })
   @ApiNoContentResponse({ description: 'It is pinned' })
   @ProblemResponses(400, 401, 403, 404, 409, 422)
+  @ResourcePath()
   async pin(
     @Param('folder') folder: string,
     @Param('name') name: string,
@@ -138,6 +140,7 @@ export class VersionsController {
   @ApiOperation({ summary: 'Take a pin away' })
   @ApiNoContentResponse({ description: 'Requests without a version get the newest' })
   @ProblemResponses(400, 401, 403, 404, 422)
+  @ResourcePath()
   async unpin(
     @Param('folder') folder: string,
     @Param('name') name: string,
@@ -154,6 +157,7 @@ export class VersionsController {
   })
   @ApiCreatedResponse({ type: DedupDomainAnswer })
   @ProblemResponses(400, 401, 403, 404, 422)
+  @FolderPath()
   async rotateDedupKey(
     @Param('folder') folder: string,
     @CallerStanding() standing: Standing,

@@ -3,13 +3,13 @@ import { IsString, MaxLength, MinLength } from 'class-validator';
 
 /** Body of `POST /login`. */
 export class LoginDto {
-  @ApiProperty({ example: 'operator@azaion.com' })
+  @ApiProperty({ example: 'operator@azaion.example' })
   @IsString()
   @MinLength(1)
   @MaxLength(254)
   readonly email!: string;
 
-  @ApiProperty({ example: 'correct horse battery', format: 'password' })
+  @ApiProperty({ example: 'the password of this account', format: 'password' })
   @IsString()
   @MinLength(1)
   @MaxLength(1024)

@@ -9,7 +9,7 @@ export const DEFAULT_FOLDER = 'models';
 
 /** The last part of the path. */
 export class FilenameParam {
-  @ApiProperty({ example: 'azaion.onnx' })
+  @ApiProperty({ example: 'ocr-recognition.onnx' })
   @Matches(NAME_PATTERN, NAME_RULE)
   readonly filename!: string;
 }
@@ -23,14 +23,14 @@ export class FolderParam {
 
 /** A folder and a name in it. */
 export class ResourceParam extends FolderParam {
-  @ApiProperty({ example: 'azaion.onnx' })
+  @ApiProperty({ example: 'ocr-recognition.onnx' })
   @Matches(NAME_PATTERN, NAME_RULE)
   readonly filename!: string;
 }
 
 /** Body of `POST /load/{filename}`. */
 export class LoadDto {
-  @ApiProperty({ example: 'azaion.onnx', description: 'The same name as in the path' })
+  @ApiProperty({ example: 'ocr-recognition.onnx', description: 'The same name as in the path' })
   @Matches(NAME_PATTERN, NAME_RULE)
   readonly filename!: string;
 

@@ -5,7 +5,7 @@ import { type Plain } from '../http/plain.js';
 
 /** Somebody whose token is good. */
 export class OverviewPerson {
-  @ApiProperty({ example: 'operator@azaion.com' })
+  @ApiProperty({ example: 'operator@azaion.example' })
   readonly email!: string;
 
   @ApiProperty({ enum: Object.keys(ROLES), example: 'Operator' })
@@ -23,7 +23,7 @@ export class OverviewResource {
   @ApiProperty({ example: 'models' })
   readonly folder!: string;
 
-  @ApiProperty({ example: 'azaion.onnx' })
+  @ApiProperty({ example: 'ocr-recognition.onnx' })
   readonly name!: string;
 
   @ApiProperty({ example: 3 })
@@ -41,7 +41,7 @@ export class OverviewHeld {
   @ApiProperty({ example: 'models' })
   readonly folder!: string;
 
-  @ApiProperty({ example: 'azaion.onnx' })
+  @ApiProperty({ example: 'ocr-recognition.onnx' })
   readonly name!: string;
 
   @ApiProperty({ example: 3 })
@@ -68,7 +68,7 @@ export class OverviewFailure {
   @ApiProperty({ format: 'date-time' })
   readonly at!: string;
 
-  @ApiProperty({ example: 'POST /load/azaion.onnx' })
+  @ApiProperty({ example: 'POST /load/ocr-recognition.onnx' })
   readonly request!: string;
 
   @ApiProperty({ example: 502 })

@@ -4,12 +4,12 @@ import { Secret } from '@azaion/kernel';
 import { callerOf, OptionalCaller, Public, ProblemResponses } from '@azaion/nest-support';
 import { UnlockImages, type UnlockState, type UnlockStatus } from '@azaion/unlock';
 import { Body, Controller, Get, Headers, HttpCode, Post, Req, Res } from '@nestjs/common';
-import { ApiAcceptedResponse, ApiOkResponse, ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
+import { ApiAcceptedResponse, ApiBody, ApiOkResponse, ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
 import { type FastifyReply, type FastifyRequest } from 'fastify';
 
 import { bearerOf } from '../http/bearer.js';
 import { type TokenBearer } from '../session/caller-apis.js';
-import { UnlockAnswer, UnlockDto, UnlockStatusAnswer } from './unlock.dto.js';
+import { UNLOCK_EXAMPLES, UnlockAnswer, UnlockDto, UnlockStatusAnswer } from './unlock.dto.js';
 import { UnlockEvents } from './unlock-events.js';
 import { UNLOCK_ROLES, UnlockForCaller } from './unlock-for-caller.js';
 
@@ -32,6 +32,7 @@ export class UnlockController {
   @HttpCode(200)
   @OptionalCaller(...UNLOCK_ROLES)
   @ApiOperation({ summary: 'Open the image archive and load its images, unless they are there already' })
+  @ApiBody({ type: UnlockDto, examples: UNLOCK_EXAMPLES })
   @ApiOkResponse({ type: UnlockAnswer })
   async start(@Body() body: UnlockDto, @Req() request: FastifyRequest): Promise<UnlockStarted> {
     const { state } = await this.forCaller.start(await this.caller(body, request));
@@ -43,6 +44,7 @@ export class UnlockController {
   @HttpCode(202)
   @OptionalCaller(...UNLOCK_ROLES)
   @ApiOperation({ summary: 'Stop the run at work; it ends with the code unlock.cancelled' })
+  @ApiBody({ type: UnlockDto, examples: UNLOCK_EXAMPLES })
   @ApiAcceptedResponse({ type: UnlockAnswer })
   async cancel(@Body() body: UnlockDto, @Req() request: FastifyRequest): Promise<UnlockStarted> {
     await this.caller(body, request);

@@ -4,20 +4,26 @@ import { IsString, MaxLength, MinLength, ValidateIf } from 'class-validator';
 
 /** Body of `POST /unlock` and `POST /unlock/cancel`: both members, or none with a token. */
 export class UnlockDto {
-  @ApiPropertyOptional({ example: 'operator@azaion.com', description: 'Not needed with a token' })
+  @ApiPropertyOptional({ description: 'Not needed with a token' })
   @ValidateIf(({ email, password }: UnlockDto) => email !== undefined || password !== undefined)
   @IsString()
   @MinLength(1)
   @MaxLength(254)
   readonly email?: string;
 
-  @ApiPropertyOptional({ example: 'correct horse battery', format: 'password' })
+  @ApiPropertyOptional({ format: 'password' })
   @ValidateIf(({ email, password }: UnlockDto) => email !== undefined || password !== undefined)
   @IsString()
   @MinLength(1)
   @MaxLength(1024)
   readonly password?: string;
 }
+
+/** Bodies that documents show. The first one is what Swagger UI fills in: credentials that are only an example would win over a good token. */
+export const UNLOCK_EXAMPLES = {
+  'with a token': { value: {} },
+  'with credentials': { value: { email: 'operator@azaion.example', password: 'the password of this account' } },
+} as const;
 
 /** Answer of `POST /unlock`. */
 export class UnlockAnswer {
