@@ -27,6 +27,7 @@ import {
   MARK_INTERVAL_MS,
   type StatementTrust,
   TrustedTime,
+  ForgetRecipes,
   ImportBundle,
   type Recipient,
   type SegmentStore,
@@ -50,6 +51,9 @@ import { DesiredImages } from './update/desired-images.js';
 import { LeasedPacks } from './update/leased-packs.js';
 
 const TPM_TIMEOUT_MS = 30_000;
+/** A recipe is about this part of its packs: as much of the cache's limit recipes may take that no lease needs. */
+const RECIPES_SHARE = 64;
+const FORGET_EVERY_MS = 3_600_000;
 
 /**
  * Opens everything the configuration names. The Admin API need not be reachable: what needs it is tried when it is needed.
@@ -104,6 +108,7 @@ export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters
       : undefined;
   const segments = new DirectorySegmentStore(join(config.dataDir, 'segments'));
   const bundles = device && time && (await takeUpBundles(config, device, { trust, segments, time: time.clock }));
+  const forgetting = forgetRecipes(config, segments, device?.leases);
   const workers = config.threads === 0 ? undefined : new ChunkWorkerPool({ threads: config.threads });
   const cdn = {
     source: new HttpPackSource({ proxy: config.httpsProxy }),
@@ -154,6 +159,7 @@ export async function openAdapters(config: LoaderConfig): Promise<LoaderAdapters
     ...(legacy ?? { isOffline: reach.isOffline, whileReached: (answer) => reach.whileReached(answer) }),
     close: async () => {
       bundles?.stop();
+      forgetting.stop();
       legacy?.closeLegacy();
       await time?.close();
       await Promise.all([client.close(), cdn.source.close(), cdn.sink.close(), workers?.close(), chosen?.close()]);
@@ -180,6 +186,27 @@ async function takeUpBundles(
   const taking = new TakeUpBundles({ importing, packs, log: new Logger('Bundles'), places });
   await taking.start();
   return { packs, stop: () => taking.stop() };
+}
+
+/** Recipe parts that no lease needs any more go, now and every hour. */
+function forgetRecipes(config: LoaderConfig, segments: SegmentStore, leases: HeldLeases | undefined): { stop(): void } {
+  const log = new Logger('Recipes');
+  const forgetting = new ForgetRecipes({
+    segments,
+    leased: async () => (await leases?.rootHashes()) ?? new Set(),
+    nowMs: () => Date.now(),
+    limitBytes: Math.floor(config.cacheLimitBytes / RECIPES_SHARE),
+  });
+  const run = (): void =>
+    void forgetting.run().then(
+      ({ recipes, bytes }) => {
+        if (recipes > 0) log.log(`The recipes of ${String(recipes)} versions went, ${String(bytes)} bytes.`);
+      },
+      () => log.warn('Recipes that are no longer needed cannot be removed: check the data directory.'),
+    );
+  run();
+  const timer = setInterval(run, FORGET_EVERY_MS).unref();
+  return { stop: () => clearInterval(timer) };
 }
 
 /** The device's session, and what it has for the time without the Admin API. */

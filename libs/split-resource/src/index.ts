@@ -55,6 +55,7 @@ export { type FetchProgress } from './fetch/open-range.js';
 export { PackReader, type PackReadPolicy } from './fetch/pack-reader.js';
 export { type Recipient } from './fetch/recipient.js';
 export { StatementTrust } from './fetch/statement-trust.js';
+export { ForgetRecipes, type ForgetRecipesDependencies, type ForgottenRecipes } from './leases/forget-recipes.js';
 export { type HeldLease, HeldLeases, type HeldLeasesDependencies } from './leases/held-leases.js';
 export { MARK_INTERVAL_MS, TrustedTime, type TrustedTimeOptions } from './leases/trusted-time.js';
 export {
@@ -85,7 +86,7 @@ export { PlaintextSource } from './ports/plaintext-source.js';
 export { PlaintextFile } from './ports/plaintext-file.js';
 export { type ClockReading, RunningClock } from './ports/running-clock.js';
 export { type RefusalMarks, RefusalMarkStore } from './ports/refusal-mark-store.js';
-export { SegmentStore } from './ports/segment-store.js';
+export { type KeptRecipe, SegmentStore } from './ports/segment-store.js';
 export { type TimeMark, TimeMarkStore } from './ports/time-mark-store.js';
 export {
   type CommitRequest,

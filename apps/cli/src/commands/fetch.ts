@@ -7,7 +7,7 @@ import { HttpPackSource } from '@azaion/adapters/http-packs';
 import { ApiClient, HttpGrantApi } from '@azaion/adapters/resource-api';
 import { ephemeralRecipient } from '@azaion/crypto';
 import { type ResourceName, SystemClock } from '@azaion/kernel';
-import { type FetchProgress, FetchResource, PackReader } from '@azaion/split-resource';
+import { type FetchProgress, FetchResource, ForgetRecipes, PackReader } from '@azaion/split-resource';
 
 import { claimDirectory } from '../claimed-directory.js';
 import { usageFailure } from '../cli-failure.js';
@@ -20,6 +20,7 @@ import { parseResourceReference, parseVersion } from '../resource-reference.js';
 import { fillWholeFile, writeWholeFile } from '../whole-file.js';
 
 const CACHE_LIMIT_BYTES = 20 * 1024 ** 3;
+const RECIPES_LIMIT_BYTES = CACHE_LIMIT_BYTES / 64;
 
 /** Options of `azaion fetch`. */
 export interface FetchOptions {
@@ -55,6 +56,7 @@ async function directly(
   const client = new ApiClient({ baseUrl: api, allowInsecure: env['ALLOW_INSECURE_API'] === 'true' });
   const workers = new ChunkWorkerPool();
   const progress = output.progress(`fetch ${resource.folder}/${resource.name}`);
+  const segments = new DirectorySegmentStore(join(cache.path, 'segments'));
   try {
     const opened = await new FetchResource({
       api: new HttpGrantApi(client, session.tokens, undefined, signal),
@@ -63,7 +65,7 @@ async function directly(
         new DirectoryPackStore({ directory: join(cache.path, 'packs'), limitBytes: CACHE_LIMIT_BYTES }),
         [new HttpPackSource()],
       ),
-      segments: new DirectorySegmentStore(join(cache.path, 'segments')),
+      segments,
       clock: new SystemClock(),
       opener: workers.opener,
     }).run({ resource, version, recipient: { ...(await ephemeralRecipient()), serial: undefined }, signal });
@@ -74,6 +76,12 @@ async function directly(
       progress.update(state.openedBytes, totalBytes, `${formatBytes(downloadedBytes)} downloaded`);
     };
     await fillWholeFile(path, (file) => opened.writeTo(new OpenPlaintextFile(file), onProgress, signal));
+    await new ForgetRecipes({
+      segments,
+      leased: () => Promise.resolve(new Set()),
+      nowMs: () => Date.now(),
+      limitBytes: RECIPES_LIMIT_BYTES,
+    }).run();
     progress.stop();
     report(context, resource, got, path, totalBytes, downloadedBytes);
   } finally {

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { appendFile, mkdir, mkdtemp, readdir, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, mkdtemp, readdir, rm, stat, symlink, truncate, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { randomBytes, randomUUID } from 'node:crypto';
@@ -83,6 +83,24 @@ describe('DirectorySegmentStore', () => {
       await expect(store.read(key)).rejects.toThrow(RangeError);
     },
   );
+
+  it('takes reading the root of a version for its use, and nothing else in its directory for a version', async () => {
+    const directory = await newDirectory();
+    const root = 'ab'.repeat(32);
+    await new DirectorySegmentStore(directory).write(`${root}/root/0`, randomBytes(10));
+    await new DirectorySegmentStore(directory).write('notes/1', randomBytes(10));
+    for (const path of [root, join(root, 'root', '0')]) await utimes(join(directory, path), 1000, 1000);
+    const [before] = await new DirectorySegmentStore(directory).recipes();
+    expect(before).toEqual({ rootHash: root, sizeBytes: 10, usedAtMs: 1_000_000 });
+    await new DirectorySegmentStore(directory).read(`${root}/root/0`);
+    const after = await new DirectorySegmentStore(directory).recipes();
+    expect(after).toHaveLength(1);
+    expect(after[0]?.usedAtMs).toBeGreaterThan(1_000_000);
+  });
+
+  it.each(['', '..', '../outside', 'ab', 'notes'])('forgets nothing under "%s", which is no root', async (name) => {
+    await expect(new DirectorySegmentStore(await newDirectory()).drop(name)).rejects.toThrow(RangeError);
+  });
 
   it('leaves no temporary file behind', async () => {
     const directory = await newDirectory();

@@ -125,6 +125,22 @@ describe('FetchResource with leases', () => {
     expect(await device.fetch({ version: 1 })).toEqual(plaintext);
   });
 
+  it('opens what was granted although the disk has no room for the recipe', async () => {
+    const plaintext = content();
+    await world.publish(plaintext);
+    device.segments.write = () => Promise.reject(new ResourceError('resource.no-space', 'full'));
+    expect(await device.fetch()).toEqual(plaintext);
+  });
+
+  it('names the recipes that leases are kept of, also of those that do not hold now', async () => {
+    await held();
+    await held();
+    clock.advance(8 * DAY_MS);
+    expect(await device.leases.all()).toEqual([]);
+    const roots = (await device.segments.recipes()).map(({ rootHash }) => rootHash);
+    expect([...(await device.leases.rootHashes())].sort()).toEqual(roots.sort());
+  });
+
   it('opens nothing that it holds no lease for', async () => {
     await held();
     cut();

@@ -21,9 +21,18 @@ export function segmentsOf(rootHash: string, grant: HeldGrant, store: SegmentSto
     const sealed = await grant.segment(kind, index, maxBytes);
     if (sealed.length > maxBytes)
       throw new ResourceError('api.unexpected', 'The Admin API sent a part of the recipe that is too long.');
-    if (isRight(sealed)) await store.write(key, sealed);
+    if (isRight(sealed)) await keepIfRoom(store, key, sealed);
     return sealed;
   };
+}
+
+/** A full disk is no reason to refuse what was granted. */
+async function keepIfRoom(store: SegmentStore, key: string, sealed: Uint8Array): Promise<void> {
+  try {
+    await store.write(key, sealed);
+  } catch (error) {
+    if (!(error instanceof ResourceError) || error.code !== 'resource.no-space') throw error;
+  }
 }
 
 /** Reads sealed parts from the device's own store alone. @throws ResourceError `api.unreachable` for one that is not there as it must be. */

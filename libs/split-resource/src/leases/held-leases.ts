@@ -83,6 +83,11 @@ export class HeldLeases {
     return held;
   }
 
+  /** Root hashes of every version that a lease is kept of, whether it holds now or not. Unverified: good for keeping what they name, for nothing else. */
+  async rootHashes(): Promise<ReadonlySet<string>> {
+    return new Set((await this.everyLease()).map(({ grant }) => rootHashIn(grant.statement)));
+  }
+
   /** The key that leases are sealed to. */
   recipient(): Promise<Recipient> {
     return this.using.recipient();
@@ -269,6 +274,16 @@ function isWithdrawn(version: number, issuedAt: number, held: readonly HeldLease
   return held.some(
     ({ token }) => version < token.minVersion || (version > token.latestVersion && issuedAt < token.issuedAt),
   );
+}
+
+function rootHashIn(statement: string): string {
+  try {
+    const text = Buffer.from(statement.split('.')[1] ?? '', 'base64url').toString('utf8');
+    const { rootHash } = JSON.parse(text) as { readonly rootHash?: unknown };
+    return typeof rootHash === 'string' ? rootHash : '';
+  } catch {
+    return '';
+  }
 }
 
 function nameOf({ folder, resource, version }: Statement): LeaseName {

@@ -29,6 +29,29 @@ export function describeSegmentStore(name: string, make: () => Promise<SegmentSt
       expect(Buffer.from((await store.read(neighbour))!).toString()).toBe('neighbour');
     });
 
+    it('says which versions have parts and how large they are, and forgets one with all of its parts', async () => {
+      const store = await make();
+      const [first, second] = ['ab', 'cd'].map((digits) => digits.repeat(32)) as [string, string];
+      expect(await store.recipes()).toEqual([]);
+      const before = Date.now();
+      await store.write(`${first}/root/0`, randomBytes(10));
+      await store.write(`${first}/chunks/0`, randomBytes(100));
+      await store.write(`${second}/root/0`, randomBytes(1));
+      const kept = await store.recipes();
+      expect(kept.map(({ rootHash, sizeBytes }) => [rootHash, sizeBytes]).sort()).toEqual([
+        [first, 110],
+        [second, 1],
+      ]);
+      // File systems cut times off.
+      for (const { usedAtMs } of kept) expect(usedAtMs).toBeGreaterThanOrEqual(before - 2000);
+      await store.drop(first);
+      await store.drop(first);
+      expect(await store.read(`${first}/root/0`)).toBeUndefined();
+      expect((await store.recipes()).map(({ rootHash }) => rootHash)).toEqual([second]);
+      await store.write(`${first}/root/0`, randomBytes(10));
+      expect(await store.recipes()).toHaveLength(2);
+    });
+
     it('holds one whole value after writes at the same time', async () => {
       const store = await make();
       const values = Array.from({ length: 8 }, () => randomBytes(50_000));
