@@ -44,6 +44,7 @@ const store: Calls<PackStore> = {
   write: ['f', { packId: 'p', sizeBytes: 1 }, 0, Buffer.of(1)],
   discard: ['f', { packId: 'p', sizeBytes: 1 }, { start: 0, end: 1 }],
   reserve: [7],
+  capacityBytes: [],
   usage: [],
 };
 const grants: Calls<GrantApi> = {

@@ -122,6 +122,10 @@ class MeteredPackStore extends PackStore {
     return this.inner.reserve(bytes);
   }
 
+  override capacityBytes(): Promise<number> {
+    return this.inner.capacityBytes();
+  }
+
   override usage(): Promise<{ readonly bytes: number; readonly limitBytes: number }> {
     return this.inner.usage();
   }

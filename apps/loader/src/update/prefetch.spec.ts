@@ -22,6 +22,8 @@ class Device {
   wallTime = noon;
   /** Called when so many slices have been opened. */
   afterSlice: (opened: number) => void = () => undefined;
+  /** Why a version could not stay on the device, where it could not. */
+  noRoom: Error | undefined;
   readonly complete = new Set<number>();
   readonly openings: (Opening & { readonly name: string })[] = [];
   readonly slices: ByteRange[] = [];
@@ -65,6 +67,7 @@ class Device {
     const statement = { totalBytes: this.totalBytes, folderId: 'f', resourceId: 'r', version };
     return {
       statement,
+      assertRoom: () => (this.noRoom === undefined ? Promise.resolve() : Promise.reject(this.noRoom)),
       read: (range: ByteRange, onProgress: (progress: { readonly downloadedBytes: number }) => void) =>
         this.read(version, range, onProgress),
     } as unknown as OpenedResource;
@@ -89,6 +92,12 @@ class Device {
 describe('Prefetch', () => {
   let device: Device;
   beforeEach(() => (device = new Device()));
+
+  it('fetches nothing of what could not stay on the device', async () => {
+    device.noRoom = new ResourceError('resource.no-space', 'too large');
+    await expect(device.run(device.prefetch())).rejects.toBe(device.noRoom);
+    expect([device.slices, device.accepted]).toEqual([[], []]);
+  });
 
   it('opens a version slice by slice, leaves its mark alone meanwhile, and moves it at the end', async () => {
     device.totalBytes = 2 * SLICE + 1;

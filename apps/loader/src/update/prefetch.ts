@@ -78,6 +78,8 @@ export class Prefetch {
     const opening = { version, movesMark: false, lease: 'never' } as const;
     const opened = await open.open(resource, opening, await bearer(), signal);
     const { totalBytes, folderId, resourceId } = opened.statement;
+    // What could not stay as a whole would only make others go.
+    await opened.assertRoom();
     while (progress.openedBytes < totalBytes) {
       if (!(await this.mayGoOn(dueMs, signal))) return false;
       const end = Math.min(totalBytes, progress.openedBytes + SLICE_BYTES);

@@ -136,6 +136,18 @@ export class DirectoryPackStore extends PackStore {
     });
   }
 
+  override async capacityBytes(): Promise<number> {
+    await this.load();
+    const {
+      directory,
+      limitBytes,
+      freeReserveBytes = DEFAULT_FREE_RESERVE_BYTES,
+      freeBytes = freeBytesOf,
+    } = this.options;
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    return Math.max(0, Math.min(limitBytes, this.usedBytes + (await freeBytes(directory)) - freeReserveBytes));
+  }
+
   override async usage(): Promise<{ readonly bytes: number; readonly limitBytes: number }> {
     await this.load();
     return { bytes: this.usedBytes, limitBytes: this.options.limitBytes };

@@ -207,6 +207,19 @@ describe('DirectoryPackStore', () => {
     expect(await present()).toEqual([false, true, false, true]);
   });
 
+  it('could keep what it holds and what is free but for the reserve, within its limit', async () => {
+    let freeBytes = 5000;
+    const settings = { directory: await newDirectory(), freeReserveBytes: 1000 };
+    const store = new DirectoryPackStore({ ...settings, limitBytes: 1e6, freeBytes: () => Promise.resolve(freeBytes) });
+    expect(await store.capacityBytes()).toBe(4000);
+    await store.write(folderId, newPack(1000), 0, content.subarray(0, 1000));
+    expect(await store.capacityBytes()).toBe(5000);
+    freeBytes = 500;
+    expect(await store.capacityBytes()).toBe(500);
+    freeBytes = 1e9;
+    expect(await store.capacityBytes()).toBe(1e6);
+  });
+
   it('leaves the disk its reserve, evicting before it gives up', async () => {
     let freeBytes = 5000;
     const directory = await newDirectory();

@@ -19,6 +19,7 @@ import { type PlaintextFile } from '../ports/plaintext-file.js';
 import { type HeldLeases } from '../leases/held-leases.js';
 import { type SegmentStore } from '../ports/segment-store.js';
 import { Recipe } from '../recipe/recipe.js';
+import { assertRoom } from './assert-room.js';
 import { HeldGrant } from './held-grant.js';
 import { LeasedContent } from './leased-content.js';
 import { LeasedGrant } from './leased-grant.js';
@@ -60,6 +61,13 @@ export interface OpenedResource {
   readonly sha256: Uint8Array;
   /** Whether the Admin API says that its verifier has compared it. */
   readonly verified: boolean;
+  /**
+   * For whoever wants it to stay on this device: checks, before anything is fetched, that all of it can, whatever else has to go for it. A
+   * read alone needs no such room: it goes through the store.
+   *
+   * @throws ResourceError `resource.no-space`, and those of a read of the recipe.
+   */
+  assertRoom(): Promise<void>;
   /**
    * Opens a range of the plaintext; without one, everything.
    *
@@ -244,6 +252,7 @@ export class FetchResource {
       etag: `"${statement.version}-${statement.rootHash}"`,
       sha256: recipe.root.sha256,
       verified: answer.verified,
+      assertRoom: () => assertRoom(recipe, this.using.reader),
       read: (range, onProgress, signal) => {
         const wanted = range ?? whole;
         assertInside(wanted, statement.totalBytes);

@@ -68,12 +68,16 @@ export class PackReader {
   /** Whether a range can be read on this machine, without any network. A whole pack is taken for what a local source has of it. */
   async holds(folderId: string, pack: PackRef, range: ByteRange): Promise<boolean> {
     const [gap] = await this.store.missing(folderId, pack, range);
-    if (gap === undefined) return true;
+    return gap === undefined || this.isDeployed(folderId, pack, gap.start);
+  }
+
+  /** Whether a local source has a pack, so that nothing of it takes room in the store. @param at - The byte that is tried. */
+  async isDeployed(folderId: string, pack: PackRef, at = 0): Promise<boolean> {
     for (const source of this.sources) {
       if (source.remote) continue;
       try {
-        const first = { start: gap.start, end: gap.start + 1 };
-        (await source.open({ folderId, pack, url: undefined }, first, this.policy.stallMs)).destroy();
+        const one = { start: at, end: at + 1 };
+        (await source.open({ folderId, pack, url: undefined }, one, this.policy.stallMs)).destroy();
         return true;
       } catch (error) {
         if (!(error instanceof ResourceError)) throw error;

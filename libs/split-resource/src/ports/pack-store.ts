@@ -37,6 +37,9 @@ export abstract class PackStore {
    */
   abstract reserve(bytes: number): Promise<void>;
 
+  /** Most bytes that the store could keep now if it gave up all that it holds: within its limit, and the room on its disk. */
+  abstract capacityBytes(): Promise<number>;
+
   /** Bytes in the store and its limit. */
   abstract usage(): Promise<{ readonly bytes: number; readonly limitBytes: number }>;
 }

@@ -141,6 +141,13 @@ export function describePackStore(name: string, make: (limitBytes: number) => Pr
       );
     });
 
+    it('could keep as much as its limit says, whatever it holds now', async () => {
+      const store = await make(3000);
+      expect(await store.capacityBytes()).toBe(3000);
+      await store.write(folderId, anyPack(2000), 0, content.subarray(0, 2000));
+      expect(await store.capacityBytes()).toBe(3000);
+    });
+
     it('lets a fetch through that is larger than its limit, as long as a pack fits', async () => {
       const store = await make(MAX_PACK_BYTES);
       await store.write(folderId, anyPack(1000), 0, content.subarray(0, 1000));

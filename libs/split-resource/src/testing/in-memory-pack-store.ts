@@ -64,6 +64,10 @@ export class InMemoryPackStore extends PackStore {
     this.makeRoom(Math.min(bytes, this.limitBytes), undefined);
   }
 
+  override capacityBytes(): Promise<number> {
+    return Promise.resolve(this.limitBytes);
+  }
+
   override usage(): Promise<{ readonly bytes: number; readonly limitBytes: number }> {
     return Promise.resolve({ bytes: this.usedBytes(), limitBytes: this.limitBytes });
   }
