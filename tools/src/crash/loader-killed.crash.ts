@@ -11,6 +11,10 @@ import { bodyOf, digestOf } from '../e2e/streams.js';
 /** Moments at which each flow is killed. */
 const POINTS = Number(process.env['CRASH_POINTS'] ?? 200);
 const RESOURCE_BYTES = 24 * 1024 * 1024;
+/** What is on its way at once: eight ranges of 3 MiB. A kill costs no more than those. */
+const IN_FLIGHT_BYTES = 8 * 3 * 1024 * 1024;
+/** Recipe, grants, tokens, answers to probes, and the headers of all of it, for each start. */
+const OVERHEAD_BYTES = 1024 * 1024;
 /** Tokens live for 15 minutes, and logins are limited. */
 const TOKEN_LIFE_MS = 8 * 60_000;
 
@@ -21,7 +25,7 @@ describe(`A Loader killed with SIGKILL at ${POINTS} random moments`, () => {
   let tokenSinceMs = -Infinity;
 
   beforeAll(async () => {
-    system = await startSystem();
+    system = await startSystem({ linked: true });
     publisher = await system.createPerson('ResourceUploader');
   }, 180_000);
 
@@ -86,16 +90,28 @@ describe(`A Loader killed with SIGKILL at ${POINTS} random moments`, () => {
     await forget();
     const wholeMs = await durationMs(() => load('fetched.bin'));
     await forget();
+    const deliveredBytes = (): number => system.link?.deliveredBytes ?? NaN;
     let completed = 0;
+    let kills = 0;
+    let againBytes = 0;
+    let begunAtBytes = deliveredBytes();
     for (let point = 0; point < POINTS; point++) {
       const done = await killDuring(load('fetched.bin'), 1.2 * wholeMs);
+      kills++;
       if (!done) continue;
+      const fetchedBytes = deliveredBytes() - begunAtBytes;
+      expect(fetchedBytes).toBeLessThanOrEqual(RESOURCE_BYTES + kills * (IN_FLIGHT_BYTES + OVERHEAD_BYTES));
+      againBytes += fetchedBytes - RESOURCE_BYTES;
       expect(await load('fetched.bin')).toBe(expected);
       completed++;
       await forget();
+      kills = 0;
+      begunAtBytes = deliveredBytes();
     }
     expect(await load('fetched.bin')).toBe(expected);
-    console.log(`${POINTS} kills, ${completed} loads that were complete before`);
+    console.log(
+      `${POINTS} kills, ${completed} loads that were complete before; ${Math.round(againBytes / POINTS / 1024)} KiB fetched again for each kill`,
+    );
   });
 
   it('F3: shows a version whole or not at all, and publishes it when asked again', async () => {
