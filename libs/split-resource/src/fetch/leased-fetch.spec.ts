@@ -585,6 +585,26 @@ describe('FetchResource with leases', () => {
       await expect(device.fetch({ version: 2 })).rejects.toMatchObject(UNREACHABLE);
     });
 
+    it("are not known from a person's grant, who does not see what the device has published for itself", async () => {
+      await held();
+      const own = await held();
+      for (const each of [clock, apiClock]) each.advance(1000);
+      const grants = new InMemoryGrantApi(world.admin);
+      const { point } = softwareRecipient();
+      const answer = await grants.grant({
+        resource: RESOURCE,
+        version: 1,
+        recipientPoint: point,
+        nonce: 'bm9uY2Vub25j',
+      });
+      const keys = await world.admin.statementKeys();
+      const token = await readGrantToken(answer.grantToken, keys);
+      const ofPerson = { ...token, lease: false, latestVersion: 1 };
+      await device.leases.granted(answer, await verifyStatement(answer.statement, keys), ofPerson);
+      cut();
+      expect(await device.fetch({ version: 2 })).toEqual(own);
+    });
+
     it('are not those that were granted after an answer that took longer', async () => {
       await held();
       const { point } = device.recipient;

@@ -102,8 +102,9 @@ export class HeldLeases {
     this.using.time.confirm(token.issuedAt);
     await this.refusals.assertPast(token.issuedAt);
     const name = nameOf(statement);
+    if (!token.lease) return; // a person's, who does not see what the device has published for itself
     await this.dropWithdrawn(name.resource, token);
-    if (!token.lease || this.isKept(name, token, answer.verified)) return;
+    if (this.isKept(name, token, answer.verified)) return;
     try {
       await this.keep(name, answer, token);
     } catch (error) {
