@@ -1204,9 +1204,12 @@ export type webhooks = Record<string, never>;
 export interface components {
   schemas: {
     LoginBody: {
-      /** @example admin@azaion.com */
+      /** @example admin@azaion.example */
       email: string;
-      /** @example correct horse battery staple */
+      /**
+       * Format: password
+       * @example the password of this account
+       */
       password: string;
     };
     TokenAnswer: {
@@ -1242,7 +1245,7 @@ export interface components {
     UserAnswer: {
       /** Format: uuid */
       id: string;
-      /** @example publisher@example.com */
+      /** @example uploader@azaion.example */
       email: string;
       /** @enum {string} */
       role: 'None' | 'Operator' | 'Validator' | 'CompanionPC' | 'Admin' | 'ResourceUploader' | 'Service' | 'ApiAdmin';
@@ -1255,7 +1258,7 @@ export interface components {
       lastLogin?: string;
     };
     CreateUserBody: {
-      /** @example publisher@example.com */
+      /** @example uploader@azaion.example */
       email: string;
       /** @example correct horse battery staple */
       password: string;
@@ -1270,7 +1273,10 @@ export interface components {
       cursor?: string;
     };
     PasswordBody: {
-      /** @description The caller’s own account when left out; others are for ApiAdmin */
+      /**
+       * @description The caller’s own account when left out; others are for ApiAdmin
+       * @example uploader@azaion.example
+       */
       email?: string;
       /** @description Needed for the own account */
       oldPassword?: string;
@@ -1280,7 +1286,7 @@ export interface components {
     RunningImagesAnswer: {
       /** @example models */
       folder: string;
-      /** @example detector.onnx */
+      /** @example ocr-recognition.onnx */
       name: string;
       /** @example 1 */
       version: number;
@@ -1318,7 +1324,7 @@ export interface components {
     HeldVersionAnswer: {
       /** @example models */
       folder: string;
-      /** @example detector.onnx */
+      /** @example ocr-recognition.onnx */
       name: string;
       /** @example 1 */
       version: number;
@@ -1452,7 +1458,7 @@ export interface components {
     EffectiveResourceAnswer: {
       /** @example models */
       folder: string;
-      /** @example detector.onnx */
+      /** @example ocr-recognition.onnx */
       name: string;
       /** @example latest */
       version: number | 'latest';
@@ -1465,7 +1471,7 @@ export interface components {
     RunningImagesBody: {
       /** @example models */
       folder: string;
-      /** @example detector.onnx */
+      /** @example ocr-recognition.onnx */
       name: string;
       /** @example 1 */
       version: number;
@@ -1478,7 +1484,7 @@ export interface components {
     ToldResourceAnswer: {
       /** @example models */
       folder: string;
-      /** @example detector.onnx */
+      /** @example ocr-recognition.onnx */
       name: string;
       /** @example latest */
       version: number | 'latest';
@@ -1492,7 +1498,7 @@ export interface components {
     HeldVersionBody: {
       /** @example models */
       folder: string;
-      /** @example detector.onnx */
+      /** @example ocr-recognition.onnx */
       name: string;
       /** @example 1 */
       version: number;
@@ -1509,7 +1515,7 @@ export interface components {
     DesiredResourceAnswer: {
       /** @example models */
       folder: string;
-      /** @example detector.onnx */
+      /** @example ocr-recognition.onnx */
       name: string;
       /** @example latest */
       version: number | 'latest';
@@ -1527,7 +1533,7 @@ export interface components {
     DesiredResourceBody: {
       /** @example models */
       folder: string;
-      /** @example detector.onnx */
+      /** @example ocr-recognition.onnx */
       name: string;
       /** @example latest */
       version: number | 'latest';
@@ -1704,7 +1710,7 @@ export interface components {
       folders: components['schemas']['FolderEntryAnswer'][];
     };
     ResourceAnswer: {
-      /** @example detector.onnx */
+      /** @example ocr-recognition.onnx */
       name: string;
       /** @enum {string} */
       kind: 'file' | 'images';
@@ -1752,7 +1758,7 @@ export interface components {
       committedAt: string;
     };
     VersionsAnswer: {
-      /** @example detector.onnx */
+      /** @example ocr-recognition.onnx */
       name: string;
       /** @enum {string} */
       kind: 'file' | 'images';
@@ -1761,14 +1767,20 @@ export interface components {
       versions: components['schemas']['ListedVersionAnswer'][];
     };
     GrantBody: {
-      /** @description base64url of the 65-byte SEC1 point */
+      /**
+       * @description base64url of the 65-byte SEC1 point
+       * @example BP6MGc4JBRkevCmKkkV5JTHybwzs4kYGOei8Oct_cGqCanebTPlpuKDlOcf2L7PTCtaqj4DjDx0Siq_WiiznLqA
+       */
       recipientPublicKey: string;
       /**
        * @description The newest when left out
        * @example 1
        */
       version?: number;
-      /** @description base64url, 16 to 64 bytes, fresh per request */
+      /**
+       * @description base64url, 16 to 64 bytes, fresh per request
+       * @example AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8
+       */
       nonce: string;
     };
     SealedKeyAnswer: {
@@ -1796,7 +1808,7 @@ export interface components {
     BatchBody: {
       /**
        * @example [
-       *       "azj-0001"
+       *       "azj-0000"
        *     ]
        */
       serials: string[];
@@ -1812,7 +1824,7 @@ export interface components {
       leaseSeconds?: number;
     };
     DeviceGrantAnswer: {
-      /** @example azj-0001 */
+      /** @example azj-0000 */
       serial: string;
       /** Format: uuid */
       grantId: string;
@@ -1836,7 +1848,7 @@ export interface components {
       chunk: number;
     };
     PinBody: {
-      /** @example 1 */
+      /** @example 2 */
       version: number;
     };
     DedupDomainAnswer: {
@@ -1858,9 +1870,23 @@ export interface components {
       peopleMayRead: boolean;
     };
     PolicyBody: {
-      /** @description By name or number */
+      /**
+       * @description By name or number
+       * @example [
+       *       "Operator",
+       *       "CompanionPC",
+       *       "ResourceUploader",
+       *       "ApiAdmin"
+       *     ]
+       */
       read?: ('Operator' | 'Validator' | 'CompanionPC' | 'Admin' | 'ResourceUploader' | 'Service' | 'ApiAdmin')[];
-      /** @description By name or number */
+      /**
+       * @description By name or number
+       * @example [
+       *       "ResourceUploader",
+       *       "ApiAdmin"
+       *     ]
+       */
       write?: ('Operator' | 'Validator' | 'CompanionPC' | 'Admin' | 'ResourceUploader' | 'Service' | 'ApiAdmin')[];
       /**
        * @description How long devices may open what they were granted while offline
@@ -1932,7 +1958,7 @@ export interface components {
       fault?: components['schemas']['FaultAnswer'];
     };
     StoredAnswer: {
-      /** @example detector.onnx.small */
+      /** @example ocr-recognition.onnx.small */
       fileName: string;
       /** @example 3072 */
       sizeBytes: number;
@@ -1943,7 +1969,7 @@ export interface components {
        * @example correct horse battery staple
        */
       password: string;
-      /** @example detector.onnx.small */
+      /** @example ocr-recognition.onnx.small */
       fileName: string;
     };
     PublicJwkAnswer: {

@@ -295,11 +295,11 @@ export type webhooks = Record<string, never>;
 export interface components {
   schemas: {
     LoginDto: {
-      /** @example operator@azaion.com */
+      /** @example operator@azaion.example */
       email: string;
       /**
        * Format: password
-       * @example correct horse battery
+       * @example the password of this account
        */
       password: string;
     };
@@ -321,7 +321,7 @@ export interface components {
     LoadDto: {
       /**
        * @description The same name as in the path
-       * @example azaion.onnx
+       * @example ocr-recognition.onnx
        */
       filename: string;
       /** @example models */
@@ -379,15 +379,9 @@ export interface components {
       cache: components['schemas']['CacheUsage'];
     };
     UnlockDto: {
-      /**
-       * @description Not needed with a token
-       * @example operator@azaion.com
-       */
+      /** @description Not needed with a token */
       email?: string;
-      /**
-       * Format: password
-       * @example correct horse battery
-       */
+      /** Format: password */
       password?: string;
     };
     UnlockAnswer: {
@@ -483,7 +477,7 @@ export interface components {
       report: components['schemas']['UnlockReportAnswer'] | null;
     };
     OverviewPerson: {
-      /** @example operator@azaion.com */
+      /** @example operator@azaion.example */
       email: string;
       /**
        * @example Operator
@@ -498,7 +492,7 @@ export interface components {
     OverviewHeld: {
       /** @example models */
       folder: string;
-      /** @example azaion.onnx */
+      /** @example ocr-recognition.onnx */
       name: string;
       /** @example 3 */
       version: number;
@@ -525,7 +519,7 @@ export interface components {
     OverviewResource: {
       /** @example models */
       folder: string;
-      /** @example azaion.onnx */
+      /** @example ocr-recognition.onnx */
       name: string;
       /** @example 3 */
       version: number;
@@ -537,7 +531,7 @@ export interface components {
     OverviewFailure: {
       /** Format: date-time */
       at: string;
-      /** @example POST /load/azaion.onnx */
+      /** @example POST /load/ocr-recognition.onnx */
       request: string;
       /** @example 502 */
       status: number;
