@@ -5,7 +5,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 export interface Load {
   readonly method: 'GET' | 'POST';
   readonly url: string;
-  readonly headers?: Readonly<Record<string, string>>;
+  /** Of every request, or of the request of this number. */
+  readonly headers?: Readonly<Record<string, string>> | ((index: number) => Readonly<Record<string, string>>);
   /** The body of the request of this number. */
   readonly body?: (index: number) => string;
   /** Statuses that count; another one ends the measurement with an error. */
@@ -63,7 +64,7 @@ function send({ method, url, headers, body, expect }: Load, index: number, agent
       method,
       agent,
       headers: {
-        ...headers,
+        ...(typeof headers === 'function' ? headers(index) : headers),
         ...(text === undefined
           ? {}
           : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }),
