@@ -2,36 +2,12 @@ import { parseRole, type Role, ROLES, WORKING_ROLES } from '@azaion/identity';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 
 import { usageFailure } from './cli-failure.js';
-import { type CommandContext } from './command-context.js';
-import {
-  type AuditListOptions,
-  type AuditOptions,
-  type AuditVerifyOptions,
-  listEvents,
-  showAuditHead,
-  verifyAudit,
-} from './commands/audit.js';
-import {
-  type FolderOptions,
-  type FolderSetOptions,
-  setFolder,
-  showFolder,
-  type WorkingRole,
-} from './commands/folder.js';
-import {
-  changeUse,
-  createUser,
-  deleteUser,
-  listUsers,
-  type NewPasswordOptions,
-  setPassword,
-  setRole,
-  type UserCreateOptions,
-  type UserListOptions,
-  type UserOptions,
-} from './commands/user.js';
-import { rotateDedupKey, type VersionOptions } from './commands/versions.js';
-import { type CommandMaker } from './fleet-commands.js';
+import type { CommandContext } from './command-context.js';
+import type { AuditListOptions, AuditOptions, AuditVerifyOptions } from './commands/audit.js';
+import type { FolderOptions, FolderSetOptions, WorkingRole } from './commands/folder.js';
+import type { NewPasswordOptions, UserCreateOptions, UserListOptions, UserOptions } from './commands/user.js';
+import type { VersionOptions } from './commands/versions.js';
+import type { CommandMaker } from './fleet-commands.js';
 
 const DEFAULT_EVENTS = 50;
 const MAX_BYTES = 2 ** 50;
@@ -45,25 +21,32 @@ export function addUserCommands(user: Command, make: CommandMaker, context: Comm
   command('list', 'List accounts: role, state, last login.')
     .option('--role <role>', 'accounts with this role only', role)
     .option('--search <text>', 'accounts with this text in their address only')
-    .action((options: UserListOptions) => listUsers(context, options));
+    .action(async (options: UserListOptions) => (await import('./commands/user.js')).listUsers(context, options));
   command('create <email>', 'Create an account.')
     .requiredOption('--role <role>', 'what it may do, for example ResourceUploader', role)
     .addOption(password())
-    .action((email: string, options: UserCreateOptions) => createUser(context, email, options));
+    .action(async (email: string, options: UserCreateOptions) =>
+      (await import('./commands/user.js')).createUser(context, email, options),
+    );
   command('set-role <email> <role>', 'Give an account another role; its sessions end.').action(
-    (email: string, name: string, options: UserOptions) => setRole(context, email, role(name), options),
+    async (email: string, name: string, options: UserOptions) =>
+      (await import('./commands/user.js')).setRole(context, email, role(name), options),
   );
   command('set-password <email>', 'Give an account a new password; its sessions end.')
     .addOption(password())
-    .action((email: string, options: NewPasswordOptions) => setPassword(context, email, options));
-  command('enable <email>', 'Let an account be used again.').action((email: string, options: UserOptions) =>
-    changeUse(context, 'enable', email, options),
+    .action(async (email: string, options: NewPasswordOptions) =>
+      (await import('./commands/user.js')).setPassword(context, email, options),
+    );
+  command('enable <email>', 'Let an account be used again.').action(async (email: string, options: UserOptions) =>
+    (await import('./commands/user.js')).changeUse(context, 'enable', email, options),
   );
   command('disable <email>', 'Keep an account from being used, from the next request on.').action(
-    (email: string, options: UserOptions) => changeUse(context, 'disable', email, options),
+    async (email: string, options: UserOptions) =>
+      (await import('./commands/user.js')).changeUse(context, 'disable', email, options),
   );
   command('delete <email>', 'Remove an account; what it published stays.').action(
-    (email: string, options: UserOptions) => deleteUser(context, email, options),
+    async (email: string, options: UserOptions) =>
+      (await import('./commands/user.js')).deleteUser(context, email, options),
   );
 }
 
@@ -71,8 +54,8 @@ export function addUserCommands(user: Command, make: CommandMaker, context: Comm
 export function addFolderCommands(folder: Command, make: CommandMaker, context: CommandContext): void {
   const command = (usage: string, description: string): Command =>
     make(usage, description, folder).addOption(new Option('--api <url>', 'the Admin API'));
-  command('show <folder>', 'Show the rules of a folder.').action((name: string, options: FolderOptions) =>
-    showFolder(context, name, options),
+  command('show <folder>', 'Show the rules of a folder.').action(async (name: string, options: FolderOptions) =>
+    (await import('./commands/folder.js')).showFolder(context, name, options),
   );
   command('set <folder>', 'Change rules of a folder; the others stay as they are.')
     .option('--read <roles...>', 'roles that read', workingRoles)
@@ -83,9 +66,12 @@ export function addFolderCommands(folder: Command, make: CommandMaker, context: 
     .option('--no-require-attestation', 'grants for all devices')
     .option('--people-may-read', 'grants for people although attestation is required')
     .option('--no-people-may-read', 'no grants for people where attestation is required')
-    .action((name: string, options: FolderSetOptions) => setFolder(context, name, options));
+    .action(async (name: string, options: FolderSetOptions) =>
+      (await import('./commands/folder.js')).setFolder(context, name, options),
+    );
   command('rotate-dedup-key <folder>', 'Share no key between what was published and what will be.').action(
-    (name: string, options: VersionOptions) => rotateDedupKey(context, name, options),
+    async (name: string, options: VersionOptions) =>
+      (await import('./commands/versions.js')).rotateDedupKey(context, name, options),
   );
 }
 
@@ -98,15 +84,15 @@ export function addAuditCommands(audit: Command, make: CommandMaker, context: Co
     .option('--actor <id>', 'what this account did')
     .option('--subject <text>', 'what happened to this, for example models/detector.onnx')
     .option('--limit <number>', 'how many, at most 200', atLeastOne, DEFAULT_EVENTS)
-    .action((options: AuditListOptions) => listEvents(context, options));
-  command('head', 'Print the end of the chain, to be kept elsewhere.').action((options: AuditOptions) =>
-    showAuditHead(context, options),
+    .action(async (options: AuditListOptions) => (await import('./commands/audit.js')).listEvents(context, options));
+  command('head', 'Print the end of the chain, to be kept elsewhere.').action(async (options: AuditOptions) =>
+    (await import('./commands/audit.js')).showAuditHead(context, options),
   );
   command('verify', 'Check the whole chain, and that it still holds a head that was kept elsewhere.')
     .option('--sequence <number>', 'the number of that head', atLeastOne)
     .option('--hash <hex>', 'its hash')
     .option('--newer', 'believe that head, and check what came after it only')
-    .action((options: AuditVerifyOptions) => verifyAudit(context, options));
+    .action(async (options: AuditVerifyOptions) => (await import('./commands/audit.js')).verifyAudit(context, options));
 }
 
 function atLeastOne(text: string): number {

@@ -1,4 +1,4 @@
-import { type ExitName } from './exit-codes.js';
+import type { ExitName } from './exit-codes.js';
 
 /** Why a command could not do its work, in the three parts a person needs. */
 export interface FailureText {

@@ -1,9 +1,9 @@
 import { usageFailure } from './cli-failure.js';
-import { type Output, type TextSink } from './output.js';
-import { type PasswordInput } from './password.js';
-import { type ProfileFile } from './profile.js';
+import type { Output, TextSink } from './output.js';
+import type { PasswordInput } from './password.js';
+import type { ProfileFile } from './profile.js';
 import { parseServiceUrl } from './resource-reference.js';
-import { type SessionKeeper } from './session.js';
+import type { SessionKeeper } from './session.js';
 
 /** What every command works with. */
 export interface CommandContext {

@@ -1,11 +1,11 @@
-import { type CryptoErrorCode } from '@azaion/crypto';
-import { type IdentityErrorCode } from '@azaion/identity';
+import type { CryptoErrorCode } from '@azaion/crypto';
+import type { IdentityErrorCode } from '@azaion/identity';
 import { DomainError, type NameErrorCode } from '@azaion/kernel';
-import { type ResourceErrorCode } from '@azaion/split-resource';
-import { type UnlockErrorCode } from '@azaion/unlock';
+import type { ResourceErrorCode } from '@azaion/split-resource';
+import type { UnlockErrorCode } from '@azaion/unlock';
 
 import { CliFailure } from './cli-failure.js';
-import { type ExitName } from './exit-codes.js';
+import type { ExitName } from './exit-codes.js';
 
 /** Codes of the domain that reach this command. */
 export type KnownErrorCode = ResourceErrorCode | CryptoErrorCode | IdentityErrorCode | NameErrorCode | UnlockErrorCode;

@@ -1,32 +1,10 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 
-import { type CommandContext } from './command-context.js';
-import {
-  type DesiredOptions,
-  setDesired,
-  type SetDesiredOptions,
-  showDesired,
-  unsetDesired,
-  type UnsetDesiredOptions,
-} from './commands/desired.js';
-import { provisionDevice, type ProvisionOptions } from './commands/device-provision.js';
-import {
-  type DeviceListOptions,
-  type DeviceResetOptions,
-  type DeviceOptions,
-  listDevices,
-  resetDevice,
-  revokeDevice,
-  showDevice,
-} from './commands/device.js';
-import {
-  changeMembers,
-  createGroup,
-  deleteGroup,
-  type GroupCreateOptions,
-  type GroupOptions,
-  listGroups,
-} from './commands/group.js';
+import type { CommandContext } from './command-context.js';
+import type { DesiredOptions, SetDesiredOptions, UnsetDesiredOptions } from './commands/desired.js';
+import type { ProvisionOptions } from './commands/device-provision.js';
+import type { DeviceListOptions, DeviceResetOptions, DeviceOptions } from './commands/device.js';
+import type { GroupCreateOptions, GroupOptions } from './commands/group.js';
 
 /** Makes a command with what every command takes. */
 export type CommandMaker = (usage: string, description: string, parent: Command) => Command;
@@ -43,41 +21,52 @@ export function addDeviceCommands(device: Command, make: CommandMaker, context: 
     .option('--group <name>', 'put the device into a group (may be repeated)', collected, [])
     .option('--owner <uid:gid>', 'who owns the file on the device, by numbers')
     .option('--reset', 'let a device that is enrolled or revoked enrol again')
-    .action((directory: string, options: ProvisionOptions) => provisionDevice(context, directory, options));
+    .action(async (directory: string, options: ProvisionOptions) =>
+      (await import('./commands/device-provision.js')).provisionDevice(context, directory, options),
+    );
   command('list', 'List devices: status, last seen, Loader, groups.')
     .addOption(
       new Option('--status <status>', 'devices of this status only').choices(['registered', 'enrolled', 'revoked']),
     )
     .option('--group <name>', 'devices of this group only')
-    .action((options: DeviceListOptions) => listDevices(context, options));
+    .action(async (options: DeviceListOptions) => (await import('./commands/device.js')).listDevices(context, options));
   command('show <serial>', 'Show one device and what it last reported.').action(
-    (serial: string, options: DeviceOptions) => showDevice(context, serial, options),
+    async (serial: string, options: DeviceOptions) =>
+      (await import('./commands/device.js')).showDevice(context, serial, options),
   );
   command('revoke <serial>', 'Revoke a device: it gets nothing from now on.').action(
-    (serial: string, options: DeviceOptions) => revokeDevice(context, serial, options),
+    async (serial: string, options: DeviceOptions) =>
+      (await import('./commands/device.js')).revokeDevice(context, serial, options),
   );
   command('reset <serial>', 'Forget a device’s keys and let it enrol again.')
     .option('--new-boot-state', 'also accept another boot state than the one it was first attested in')
-    .action((serial: string, options: DeviceResetOptions) => resetDevice(context, serial, options));
+    .action(async (serial: string, options: DeviceResetOptions) =>
+      (await import('./commands/device.js')).resetDevice(context, serial, options),
+    );
 }
 
 /** `azaion group`: groups and which devices belong to them. */
 export function addGroupCommands(group: Command, make: CommandMaker, context: CommandContext): void {
   const command = (usage: string, description: string): Command =>
     make(usage, description, group).addOption(new Option('--api <url>', 'the Admin API'));
-  command('list', 'List groups.').action((options: GroupOptions) => listGroups(context, options));
+  command('list', 'List groups.').action(async (options: GroupOptions) =>
+    (await import('./commands/group.js')).listGroups(context, options),
+  );
   command('create <name>', 'Create a group.')
     .option('--priority <number>', 'where groups differ, the higher number counts', wholeNumber)
-    .action((name: string, options: GroupCreateOptions) => createGroup(context, name, options));
-  command('delete <name>', 'Delete a group; its devices stay.').action((name: string, options: GroupOptions) =>
-    deleteGroup(context, name, options),
+    .action(async (name: string, options: GroupCreateOptions) =>
+      (await import('./commands/group.js')).createGroup(context, name, options),
+    );
+  command('delete <name>', 'Delete a group; its devices stay.').action(async (name: string, options: GroupOptions) =>
+    (await import('./commands/group.js')).deleteGroup(context, name, options),
   );
   command('add <name> <serials...>', 'Put devices into a group.').action(
-    (name: string, serials: string[], options: GroupOptions) => changeMembers(context, 'add', name, serials, options),
+    async (name: string, serials: string[], options: GroupOptions) =>
+      (await import('./commands/group.js')).changeMembers(context, 'add', name, serials, options),
   );
   command('remove <name> <serials...>', 'Take devices out of a group.').action(
-    (name: string, serials: string[], options: GroupOptions) =>
-      changeMembers(context, 'remove', name, serials, options),
+    async (name: string, serials: string[], options: GroupOptions) =>
+      (await import('./commands/group.js')).changeMembers(context, 'remove', name, serials, options),
   );
 }
 
@@ -88,16 +77,20 @@ export function addDesiredCommands(desired: Command, make: CommandMaker, context
       .addOption(new Option('--api <url>', 'the Admin API'))
       .option('--group <name>', 'of the devices of a group')
       .option('--device <serial>', 'of one device');
-  command('show', 'Show what a group or device shall hold and run.').action((options: DesiredOptions) =>
-    showDesired(context, options),
+  command('show', 'Show what a group or device shall hold and run.').action(async (options: DesiredOptions) =>
+    (await import('./commands/desired.js')).showDesired(context, options),
   );
   command('set [resources...]', 'Add wishes or change their versions: FOLDER/NAME[@VERSION], the newest by default.')
     .option('--images <folder/name[@version]>', 'the image archive to run')
     .option('--priority <number>', 'of a group: where groups differ, the higher number counts', wholeNumber)
-    .action((resources: string[], options: SetDesiredOptions) => setDesired(context, resources, options));
+    .action(async (resources: string[], options: SetDesiredOptions) =>
+      (await import('./commands/desired.js')).setDesired(context, resources, options),
+    );
   command('unset [resources...]', 'Take wishes back: FOLDER/NAME.')
     .option('--images', 'the image archive')
-    .action((resources: string[], options: UnsetDesiredOptions) => unsetDesired(context, resources, options));
+    .action(async (resources: string[], options: UnsetDesiredOptions) =>
+      (await import('./commands/desired.js')).unsetDesired(context, resources, options),
+    );
 }
 
 function collected(value: string, before: readonly string[]): string[] {

@@ -1,6 +1,6 @@
 import { failure, failureOf, systemErrorCode } from './failure-table.js';
-import { type CliFailure } from './cli-failure.js';
-import { type ExitName } from './exit-codes.js';
+import type { CliFailure } from './cli-failure.js';
+import type { ExitName } from './exit-codes.js';
 
 const MAX_PROBLEM_BYTES = 64 * 1024;
 const ANSWER_TIMEOUT_MS = 60_000;

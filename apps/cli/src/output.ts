@@ -1,6 +1,6 @@
 import { SingleBar } from 'cli-progress';
 
-import { type CliFailure } from './cli-failure.js';
+import type { CliFailure } from './cli-failure.js';
 import { EXIT_CODES } from './exit-codes.js';
 import { formatBytes, formatSeconds } from './format.js';
 

@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises';
-import { type Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 
 import { Secret } from '@azaion/kernel';
 
 import { usageFailure } from './cli-failure.js';
 import { failure } from './failure-table.js';
-import { type TextSink } from './output.js';
+import type { TextSink } from './output.js';
 
 const MAX_PASSWORD_CHARS = 1024;
 const CTRL_C = '\u0003';

@@ -4,12 +4,12 @@ import { join } from 'node:path';
 
 import { type ApiClient, HttpWellKnown } from '@azaion/adapters/resource-api';
 import { FileStatementTrust, parseRootKey, type RootKey } from '@azaion/adapters/trust-store';
-import { type StatementKeys } from '@azaion/crypto';
+import type { StatementKeys } from '@azaion/crypto';
 import { SystemClock } from '@azaion/kernel';
 import { ResourceError, type StatementTrust } from '@azaion/split-resource';
 
-import { type CliFailure } from './cli-failure.js';
-import { type CommandContext } from './command-context.js';
+import type { CliFailure } from './cli-failure.js';
+import type { CommandContext } from './command-context.js';
 import { failure } from './failure-table.js';
 
 /**

@@ -2,41 +2,23 @@ import { Command, CommanderError, Option } from 'commander';
 
 import { addAuditCommands, addFolderCommands, addUserCommands } from './administration-commands.js';
 import { usageFailure } from './cli-failure.js';
-import { type CommandContext } from './command-context.js';
-import {
-  createBundle,
-  type CreateBundleOptions,
-  importBundle,
-  type ImportBundleOptions,
-  inspectBundle,
-} from './commands/bundle.js';
-import { completion, shellNamed } from './commands/completion.js';
-import { fetchResource, type FetchOptions } from './commands/fetch.js';
-import { type LegacyArchiveOptions, type LegacyOpenOptions, openLegacy, openLegacyArchive } from './commands/legacy.js';
-import {
-  createRoot,
-  type CreateRootOptions,
-  listStatementKeys,
-  makeStatementKey,
-  publishKeyDocument,
-  showKeyDocument,
-  type ShowKeyDocumentOptions,
-  signKeys,
-  type SignKeysOptions,
-} from './commands/keys.js';
-import { login, type LoginOptions } from './commands/login.js';
-import { logout } from './commands/logout.js';
-import { proveSplitOf, type ProveSplitOptions } from './commands/prove-split.js';
-import { publish, type PublishOptions } from './commands/publish.js';
-import { status, type StatusOptions } from './commands/status.js';
-import { unlock, type UnlockOptions } from './commands/unlock.js';
-import { verifyDisk } from './commands/verify.js';
+import type { CommandContext } from './command-context.js';
+import type { CreateBundleOptions, ImportBundleOptions } from './commands/bundle.js';
+import { shellNamed } from './commands/completion.js';
+import type { FetchOptions } from './commands/fetch.js';
+import type { LegacyArchiveOptions, LegacyOpenOptions } from './commands/legacy.js';
+import type { CreateRootOptions, ShowKeyDocumentOptions, SignKeysOptions } from './commands/keys.js';
+import type { LoginOptions } from './commands/login.js';
+import type { ProveSplitOptions } from './commands/prove-split.js';
+import type { PublishOptions } from './commands/publish.js';
+import type { StatusOptions } from './commands/status.js';
+import type { UnlockOptions } from './commands/unlock.js';
 import { EXIT_CODES, exitCodeTable } from './exit-codes.js';
 import { failureOf } from './failure-table.js';
 import { addDesiredCommands, addDeviceCommands, addGroupCommands } from './fleet-commands.js';
 import { addOwnDeviceCommands } from './own-device-commands.js';
 import { Output, type TextSink } from './output.js';
-import { type PasswordInput } from './password.js';
+import type { PasswordInput } from './password.js';
 import { ProfileFile } from './profile.js';
 import { addResourceCommands } from './resource-commands.js';
 import { SessionKeeper } from './session.js';
@@ -96,6 +78,7 @@ export async function runCommandLine(args: readonly string[], world: CommandWorl
   }
 }
 
+/** Every command loads what it needs when it is run: together they would take most of the time of a short one. */
 function commandTree(context: CommandContext, world: CommandWorld): Command {
   const tree = new Command('azaion')
     .description('Publishes, fetches and unlocks encrypted models and container images.')
@@ -124,8 +107,10 @@ function commandTree(context: CommandContext, world: CommandWorld): Command {
     .addOption(loader('log in at a Loader instead'))
     .option('--email <address>', 'who logs in')
     .option('--password-file <path>', 'read the password from the first line of a file')
-    .action((options: LoginOptions) => login(context, options));
-  command('logout', 'End the session and forget the tokens.').action(() => logout(context));
+    .action(async (options: LoginOptions) => (await import('./commands/login.js')).login(context, options));
+  command('logout', 'End the session and forget the tokens.').action(async () =>
+    (await import('./commands/logout.js')).logout(context),
+  );
   command('publish <file>', 'Encrypt a file and publish it as a new version. A small change is a small transfer.')
     .addOption(api())
     .option('--folder <folder>', 'where to publish', 'models')
@@ -135,24 +120,28 @@ function commandTree(context: CommandContext, world: CommandWorld): Command {
         .choices(['file', 'images'])
         .default('file'),
     )
-    .action((file: string, options: PublishOptions) => publish(context, file, options));
+    .action(async (file: string, options: PublishOptions) =>
+      (await import('./commands/publish.js')).publish(context, file, options),
+    );
   command('fetch <folder/name>', 'Fetch a resource, verify and decrypt it.')
     .addOption(api())
     .addOption(loader('fetch through a Loader'))
     .option('-o, --output <path>', "the file to write (default: the resource's name)")
     .option('--version <number>', 'a certain version instead of the newest')
     .option('--force', 'replace the file if it is there')
-    .action((reference: string, options: FetchOptions) => fetchResource(context, reference, options));
+    .action(async (reference: string, options: FetchOptions) =>
+      (await import('./commands/fetch.js')).fetchResource(context, reference, options),
+    );
   command('unlock', 'Let a Loader open its image archive and load the images, and follow it.')
     .addOption(loader())
     .option('--no-wait', 'start it and return')
     .option('--cancel', 'stop the run at work instead')
-    .action((options: UnlockOptions) => unlock(context, options));
+    .action(async (options: UnlockOptions) => (await import('./commands/unlock.js')).unlock(context, options));
   command('status', 'Show what a Loader does.')
     .addOption(loader())
-    .action((options: StatusOptions) => status(context, options));
-  command('completion <shell>', 'Print a completion script: bash, zsh or fish.').action((shell: string) =>
-    completion(context, tree, shellNamed(shell)),
+    .action(async (options: StatusOptions) => (await import('./commands/status.js')).status(context, options));
+  command('completion <shell>', 'Print a completion script: bash, zsh or fish.').action(async (shell: string) =>
+    (await import('./commands/completion.js')).completion(context, tree, shellNamed(shell)),
   );
   const family = (name: string, description: string): Command => tree.command(name).description(description);
   const device = family('device', 'Provision devices, look at them, revoke them.');
@@ -170,7 +159,9 @@ function commandTree(context: CommandContext, world: CommandWorld): Command {
     .option('--data <directory>', 'its data directory (default: ADMIN_DATA_DIR, else that of the demo)')
     .option('--kek <path>', 'the file with its key-encryption keys (default: ADMIN_KEK_FILE, else beside the data)')
     .option('--resource <folder/name>', 'only this resource; may be repeated', collected)
-    .action((options: ProveSplitOptions) => proveSplitOf(context, options));
+    .action(async (options: ProveSplitOptions) =>
+      (await import('./commands/prove-split.js')).proveSplitOf(context, options),
+    );
   const legacy = tree.command('legacy').description('Read what the older system wrote.');
   const opening = (usage: string, description: string): Command =>
     command(usage, description, legacy)
@@ -182,12 +173,14 @@ function commandTree(context: CommandContext, world: CommandWorld): Command {
     .option('--email <address>', 'the account it was encrypted for; the password is read as for "login"')
     .option('--password-file <path>', 'read the password from the first line of a file')
     .option('--fingerprint <text>', 'the fingerprint of the machine, for accounts that were bound to one')
-    .action((small: string, big: string | undefined, options: LegacyOpenOptions) =>
-      openLegacy(context, big === undefined ? [small] : [small, big], options),
+    .action(async (small: string, big: string | undefined, options: LegacyOpenOptions) =>
+      (await import('./commands/legacy.js')).openLegacy(context, big === undefined ? [small] : [small, big], options),
     );
   opening('open-archive <file>', 'Open an image archive (images.enc).')
     .requiredOption('--key-fragment <path>', 'the key fragment that the older API served')
-    .action((file: string, options: LegacyArchiveOptions) => openLegacyArchive(context, file, options));
+    .action(async (file: string, options: LegacyArchiveOptions) =>
+      (await import('./commands/legacy.js')).openLegacyArchive(context, file, options),
+    );
   return tree;
 }
 
@@ -207,7 +200,7 @@ function addKeyCommands(
     .option('--kid <id>', 'the name of the key (default: its thumbprint)')
     .addOption(passphrase())
     .option('--no-passphrase', 'protect the key by the permissions of its file alone (0600)')
-    .action((options: CreateRootOptions) => createRoot(context, options));
+    .action(async (options: CreateRootOptions) => (await import('./commands/keys.js')).createRoot(context, options));
   command('sign', 'Sign a key document: the next version of the one that is given, or the first.', keys)
     .requiredOption('--root <path>', 'the private file of the root key')
     .option('--document <path>', 'the key document in force')
@@ -217,20 +210,28 @@ function addKeyCommands(
     .option('--version <number>', 'its version where the document in force is not at hand')
     .addOption(passphrase())
     .requiredOption('-o, --output <path>', 'the file to write')
-    .action((options: SignKeysOptions) => signKeys(context, options));
+    .action(async (options: SignKeysOptions) => (await import('./commands/keys.js')).signKeys(context, options));
   command('show <document>', 'Show what a key document says.', keys)
     .requiredOption('--root <path>', 'the public file of the root key')
-    .action((path: string, options: ShowKeyDocumentOptions) => showKeyDocument(context, path, options));
+    .action(async (path: string, options: ShowKeyDocumentOptions) =>
+      (await import('./commands/keys.js')).showKeyDocument(context, path, options),
+    );
   command('list', "List the Admin API's statement keys.", keys)
     .addOption(api())
-    .action((options: { api?: string }) => listStatementKeys(context, options));
+    .action(async (options: { api?: string }) =>
+      (await import('./commands/keys.js')).listStatementKeys(context, options),
+    );
   command('new', 'Let the Admin API make another statement key. It signs once a key document names it.', keys)
     .addOption(api())
     .option('-o, --output <path>', 'the file to write it to, for "azaion keys sign --add"')
-    .action((options: { api?: string; output?: string }) => makeStatementKey(context, options));
+    .action(async (options: { api?: string; output?: string }) =>
+      (await import('./commands/keys.js')).makeStatementKey(context, options),
+    );
   command('publish <document>', 'Hand a signed key document to the Admin API: it is in force from then on.', keys)
     .addOption(api())
-    .action((path: string, options: { api?: string }) => publishKeyDocument(context, path, options));
+    .action(async (path: string, options: { api?: string }) =>
+      (await import('./commands/keys.js')).publishKeyDocument(context, path, options),
+    );
 }
 
 /** Bundles: versions carried to devices that no network reaches. */
@@ -250,15 +251,19 @@ function addBundleCommands(
     .requiredOption('-o, --output <path>', 'the directory, or the file when it ends with .tar')
     .requiredOption('--device <serial>', 'a device that shall open them; may be repeated', collected)
     .option('--days <number>', 'how long the devices may open them, 1 to 90; what the folder says when left out')
-    .action((resources: string[], options: CreateBundleOptions) => createBundle(context, resources, options));
-  command('inspect <bundle>', 'Show what a bundle holds, and until when.', bundle).action((path: string) =>
-    inspectBundle(context, path),
+    .action(async (resources: string[], options: CreateBundleOptions) =>
+      (await import('./commands/bundle.js')).createBundle(context, resources, options),
+    );
+  command('inspect <bundle>', 'Show what a bundle holds, and until when.', bundle).action(async (path: string) =>
+    (await import('./commands/bundle.js')).inspectBundle(context, path),
   );
   command('import <bundle>', 'Verify a bundle and put it where the Loader of this device takes it up.', bundle)
     .requiredOption('--to <directory>', "the Loader's LOADER_IMPORT_DIR")
-    .action((path: string, options: ImportBundleOptions) => importBundle(context, path, options));
+    .action(async (path: string, options: ImportBundleOptions) =>
+      (await import('./commands/bundle.js')).importBundle(context, path, options),
+    );
   command('verify <directory>', 'Check a pre-deployed disk or a bundle: every byte of it, without a network.').action(
-    (path: string) => verifyDisk(context, path),
+    async (path: string) => (await import('./commands/verify.js')).verifyDisk(context, path),
   );
 }
 

@@ -2,10 +2,10 @@ import { type AccessTokens, ApiClient, HttpAuthApi, type IssuedTokens } from '@a
 import { IdentityError } from '@azaion/identity';
 import { Secret } from '@azaion/kernel';
 
-import { type CliFailure } from './cli-failure.js';
+import type { CliFailure } from './cli-failure.js';
 import { failure } from './failure-table.js';
 import { withLock } from '@azaion/adapters/file-lock';
-import { type Profile, type ProfileFile, type Session } from './profile.js';
+import type { Profile, ProfileFile, Session } from './profile.js';
 
 const RENEW_BEFORE_SECONDS = 60;
 const LOCK_RETRY_MS = 50;

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 
-import { type IdentitySettings } from '@azaion/adapters/device-identity';
+import type { IdentitySettings } from '@azaion/adapters/device-identity';
 import { type DeviceConf, parseDeviceConf, parsePcrSelection, type PcrSelection } from '@azaion/identity';
 
 import { usageFailure } from './cli-failure.js';

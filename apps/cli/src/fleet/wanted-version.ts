@@ -1,4 +1,4 @@
-import { type ResourceName } from '@azaion/kernel';
+import type { ResourceName } from '@azaion/kernel';
 
 import { parseResourceReference, parseVersion } from '../resource-reference.js';
 
