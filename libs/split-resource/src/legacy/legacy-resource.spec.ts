@@ -11,6 +11,7 @@ import {
   InMemoryLegacyBigSink,
   InMemoryLegacySmallParts,
 } from '../testing/index.js';
+import { ResourceError } from '../errors.js';
 import { KnownLegacyParts } from './known-legacy-parts.js';
 import { LegacyBigSink } from './legacy-parts.js';
 import { type OpenedLegacyResource, OpenLegacyResource } from './open-legacy-resource.js';
@@ -169,6 +170,16 @@ describe('opening a resource of the older format (F2)', () => {
     clock.advance(60_000);
     await read();
     expect(cdn.lookups).toBe(2);
+  });
+
+  it('asks the CDN again at once after it refused somebody something', async () => {
+    store(encrypted(pattern(20_000)), local);
+    const find = cdn.find.bind(cdn);
+    cdn.find = () => Promise.reject(new ResourceError('cdn.missing', 'There is nothing for you.'));
+    expect((await read()).equals(pattern(20_000))).toBe(true);
+    cdn.find = find;
+    store(encrypted(pattern(30_000)), cdn);
+    expect((await read()).equals(pattern(30_000))).toBe(true);
   });
 
   it('takes the CDN when the local part is of another key or another length', async () => {

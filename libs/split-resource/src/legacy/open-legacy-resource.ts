@@ -113,7 +113,8 @@ export class OpenLegacyResource {
     } catch (error) {
       signal.throwIfAborted();
       if (!patience.aborted && !(error instanceof DomainError)) throw error;
-      known.cdnIsSilent();
+      // What is refused to one caller, or is not there, says nothing of what others ask for.
+      if (patience.aborted || isSilence(error)) known.cdnIsSilent();
       return undefined;
     }
   }
@@ -232,6 +233,10 @@ async function* readBig(
         cause: failure,
       });
   }
+}
+
+function isSilence(error: unknown): boolean {
+  return error instanceof ResourceError && (error.code === 'cdn.unavailable' || error.code === 'api.unreachable');
 }
 
 /** Lets the last piece through only when everything together has the hash. */
