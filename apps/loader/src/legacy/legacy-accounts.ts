@@ -40,6 +40,8 @@ export interface LegacyAccountsOptions {
   readonly hardwareFingerprint?: string | undefined;
   /** URL of an HTTP proxy, for the CDN. */
   readonly proxy?: string | undefined;
+  /** How often sessions that have expired are looked for, default every minute. */
+  readonly sweepMs?: number;
 }
 
 /**
@@ -58,7 +60,7 @@ export class LegacyAccounts {
     private readonly clock: Clock,
     private readonly options: LegacyAccountsOptions = {},
   ) {
-    this.sweeping = setInterval(() => this.sweep(), SWEEP_MS).unref();
+    this.sweeping = setInterval(() => this.sweep(), options.sweepMs ?? SWEEP_MS).unref();
   }
 
   /**
@@ -109,16 +111,16 @@ export class LegacyAccounts {
     this.sessions.delete(sessionId);
   }
 
-  /** Forgets the sessions that have expired. What they still read goes on to its end. */
-  sweep(): void {
-    const nowMs = this.clock.nowMs();
-    for (const [sessionId, { expiresAtMs }] of this.sessions) if (expiresAtMs <= nowMs) this.sessions.delete(sessionId);
-  }
-
   /** Forgets everybody. */
   close(): void {
     clearInterval(this.sweeping);
     for (const sessionId of [...this.sessions.keys()]) this.forget(sessionId);
+  }
+
+  /** Forgets the sessions that have expired. What they still read goes on to its end. */
+  private sweep(): void {
+    const nowMs = this.clock.nowMs();
+    for (const [sessionId, { expiresAtMs }] of this.sessions) if (expiresAtMs <= nowMs) this.sessions.delete(sessionId);
   }
 
   private makeRoom(email: string): void {

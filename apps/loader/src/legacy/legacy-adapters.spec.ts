@@ -85,6 +85,16 @@ describe('a Loader in legacy mode', () => {
       expect(admin.logins).toBe(2);
     });
 
+    it('goes on with its session until the end while it can get no other', async () => {
+      const first = await device.bearer();
+      await admin.stop();
+      clock.advance(4 * HOUR_MS - 1_000);
+      expect(await device.bearer()).toBe(first);
+      clock.advance(1_000);
+      await expect(device.bearer()).rejects.toMatchObject({ code: 'api.unreachable' });
+      await admin.start();
+    });
+
     it('logs in again when its session was ended by somebody', async () => {
       const first = await device.bearer();
       await adapters.auth.logout(first.token);

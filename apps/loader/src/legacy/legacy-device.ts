@@ -43,10 +43,13 @@ export class LegacyDevice implements LoaderDevice {
 
   /** @throws IdentityError `login.wrong-credentials` | `login.rate-limited`; ResourceError `api.*`. */
   bearer(): Promise<TokenBearer> {
-    const { session, refusal } = this;
-    if (session !== undefined && this.lifeMs > RENEW_BEFORE_MS) return Promise.resolve(session);
-    if (refusal !== undefined && this.using.clock.monotonicMs() < refusal.untilMs) return Promise.reject(refusal.error);
-    return (this.loggingIn ??= this.logIn().finally(() => (this.loggingIn = undefined)));
+    const { refusal, lifeMs } = this;
+    const living = lifeMs > 0 ? this.session : undefined;
+    if (living !== undefined && lifeMs > RENEW_BEFORE_MS) return Promise.resolve(living);
+    if (refusal !== undefined && this.using.clock.monotonicMs() < refusal.untilMs)
+      return living === undefined ? Promise.reject(refusal.error) : Promise.resolve(living);
+    this.loggingIn ??= this.logIn().finally(() => (this.loggingIn = undefined));
+    return living === undefined ? this.loggingIn : this.loggingIn.catch(() => living);
   }
 
   recipient(): Promise<Recipient> {
