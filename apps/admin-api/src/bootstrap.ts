@@ -7,12 +7,12 @@ import { AuditChain } from './audit/audit-chain.js';
 import { type Background, repeat } from './background.js';
 import { type AdminConfig, listensOnLoopback, readAdminConfig } from './config.js';
 import { createAdminApi, prepareAdminApi } from './create-admin-api.js';
-import { AdminError } from './errors.js';
 import { type Infrastructure, openInfrastructure } from './infrastructure.js';
 import { TOKEN_KEY_INTERVAL_MS, TokenKeys } from './keys/token-keys.js';
 import { maintenanceCommands } from './maintenance.js';
 import { codeOf } from './persistence/database.js';
 import { Housekeeping } from './persistence/housekeeping.js';
+import { isUnavailable } from './persistence/unavailable.js';
 import { CollectPacks } from './sealed/collect-packs.js';
 import { VerifierLoop } from './sealed/verifier-loop.js';
 import { VerifyVersions } from './sealed/verify-versions.js';
@@ -87,7 +87,7 @@ function closeAfter(app: NestFastifyApplication, infrastructure: Infrastructure,
   ];
   const verifying = new Logger('Verifier');
   const verifier = new VerifierLoop(app.get(VerifyVersions), (error) => {
-    if (!isOutage(error)) verifying.warn(`A version could not be checked: ${codeOf(error)}. It is tried again.`);
+    if (!isUnavailable(error)) verifying.warn(`A version could not be checked: ${codeOf(error)}. It is tried again.`);
   });
   if (config.verifier) verifier.start();
   app
@@ -103,13 +103,9 @@ function closeAfter(app: NestFastifyApplication, infrastructure: Infrastructure,
 function inBackground(name: string, work: () => Promise<unknown>, pauseMs: number): Background {
   const logger = new Logger(name);
   return repeat(work, pauseMs, (error) => {
-    if (!isOutage(error)) logger.warn(`A round failed: ${codeOf(error)}.`);
+    // Of an outage of the database the log tells once, not with every round.
+    if (!isUnavailable(error)) logger.warn(`A round failed: ${codeOf(error)}.`);
   });
-}
-
-/** Of an outage of the database the log tells once, not with every round. */
-function isOutage(error: unknown): boolean {
-  return error instanceof AdminError && error.code === 'database.unavailable';
 }
 
 function localUrl(app: NestFastifyApplication): string {

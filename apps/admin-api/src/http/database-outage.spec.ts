@@ -1,6 +1,6 @@
 /* eslint-disable @typescript-eslint/no-unsafe-assignment, @typescript-eslint/no-unsafe-member-access -- answers are looked into as they come */
 import { SystemClock, toBase64Url } from '@azaion/kernel';
-import { describeWith, type PostgresServer, pseudoRandomBytes, startPostgres } from '@azaion/testing';
+import { describeWith, type PostgresServer, pseudoRandomBytes, startPostgres, startTcpProxy } from '@azaion/testing';
 import { sql } from 'kysely';
 
 import { Database } from '../persistence/database.js';
@@ -115,16 +115,21 @@ describeWith('postgresql', 'an Admin API whose PostgreSQL goes away', () => {
     const told: string[] = [];
     beforeAll(() => {
       const outages = new Outages(new SystemClock(), { began: (reason) => told.push(reason), ended: () => undefined });
-      database = new Database({ connectionString: postgres.url() }, { connections: 1, connectionWaitMs: 100, outages });
+      database = new Database(
+        { connectionString: postgres.url() },
+        { connections: 1, connectionWaitMs: 2_000, outages },
+      );
     });
     afterAll(() => database.close());
 
     it('by who waits too long for a connection', async () => {
-      const waiting = database.transaction(() => database.check());
-      await expect(waiting).rejects.toMatchObject(UNAVAILABLE);
-      await expect(
-        database.transaction(() => database.prepared({ name: 'spec-one', text: 'select 1' }, [])),
-      ).rejects.toMatchObject(UNAVAILABLE);
+      await database.check();
+      await database.transaction(() =>
+        Promise.all([
+          expect(database.check()).rejects.toMatchObject(UNAVAILABLE),
+          expect(database.prepared({ name: 'spec-one', text: 'select 1' }, [])).rejects.toMatchObject(UNAVAILABLE),
+        ]),
+      );
       expect(told).toEqual(['timeout exceeded when trying to connect']);
     });
 
@@ -149,6 +154,29 @@ describeWith('postgresql', 'an Admin API whose PostgreSQL goes away', () => {
       });
       await expect(failing).rejects.toMatchObject(UNAVAILABLE);
       await database.check();
+    });
+
+    it('by who gets no answer from a server that is gone without a word, and not by who comes after it', async () => {
+      const proxy = await startTcpProxy({ port: Number(new URL(postgres.url()).port) });
+      const url = new URL(postgres.url());
+      url.port = String(proxy.port);
+      const remote = new Database({ connectionString: url.href }, { connections: 1, answerWaitMs: 500 });
+      try {
+        const statements: Readonly<Record<string, () => Promise<unknown>>> = {
+          prepared: () => remote.prepared({ name: 'spec-one', text: 'select 1' }, []),
+          'in a transaction': () => remote.transaction((on) => sql`select 1`.execute(on)),
+        };
+        for (const [name, ask] of Object.entries(statements)) {
+          await ask();
+          proxy.change({ stallAfterBytes: 0 });
+          expect([name, await ask().catch((error: unknown) => error)]).toMatchObject([name, UNAVAILABLE]);
+          proxy.change({});
+          await ask();
+        }
+      } finally {
+        await remote.close();
+        await proxy.stop();
+      }
     });
 
     it('and what a statement does wrong stays what it is', async () => {

@@ -25,7 +25,7 @@ import { referenceBootStates } from './migrations/0051-reference-boot-states.js'
 import { type Outages } from './outages.js';
 import { type Schema } from './schema.js';
 import { grantServiceRole, type SERVICE_ROLE } from './service-role.js';
-import { isOfServer, reasonOf, unavailable } from './unavailable.js';
+import { isOfServer, isUnavailable, reasonOf, unavailable } from './unavailable.js';
 
 /** The database, or one transaction on it. */
 export type Queries = Kysely<Schema> | Transaction<Schema>;
@@ -33,6 +33,8 @@ export type Queries = Kysely<Schema> | Transaction<Schema>;
 const INT8_OID = 20;
 /** What holds locks longer than this has lost its way. */
 const MAX_WAIT_MS = 120_000;
+/** By then the server itself has given a statement up. */
+const ANSWER_WAIT_MS = MAX_WAIT_MS + 10_000;
 /** PostgreSQL's `insufficient_privilege`. */
 const NOT_PERMITTED = '42501';
 const OWNERSHIP =
@@ -74,6 +76,8 @@ export interface DatabaseOptions {
   readonly connections?: number;
   /** Who finds all connections busy, or gets no new one, waits for so long and then fails; ten seconds unless given. */
   readonly connectionWaitMs?: number;
+  /** A statement whose answer has not come then fails, and its connection is given up: the server may be gone without a word. Longer than the server itself takes unless given. */
+  readonly answerWaitMs?: number;
 }
 
 const FEW_CONNECTIONS = 4;
@@ -96,13 +100,15 @@ export class Database {
 
   constructor(
     settings: ConnectionSettings,
-    { onLostConnection, outages, role, connections, connectionWaitMs }: DatabaseOptions = {},
+    { onLostConnection, outages, role, connections, connectionWaitMs, answerWaitMs }: DatabaseOptions = {},
   ) {
     const pool = new pg.Pool({
       ...settings,
       max: connections ?? FEW_CONNECTIONS,
       connectionTimeoutMillis: connectionWaitMs ?? CONNECTION_WAIT_MS,
       statement_timeout: MAX_WAIT_MS,
+      query_timeout: answerWaitMs ?? ANSWER_WAIT_MS,
+      keepAlive: true,
       idle_in_transaction_session_timeout: MAX_WAIT_MS,
       // eslint-disable-next-line @typescript-eslint/no-misused-promises -- the pool waits for it; only its types do not say so
       ...(role === undefined ? {} : { onConnect: (client) => client.query(`set role ${role}`) }),
@@ -127,10 +133,14 @@ export class Database {
     values: readonly unknown[],
   ): Promise<readonly Row[]> {
     const client = await this.connected();
+    let usable = true;
     try {
       return (await this.answered(client.query<Row & pg.QueryResultRow>({ name, text, values: [...values] }))).rows;
+    } catch (error) {
+      usable = !isUnavailable(error);
+      throw error;
     } finally {
-      client.release();
+      client.release(!usable);
     }
   }
 
@@ -207,9 +217,19 @@ export class Database {
       end: () => this.pool.end(),
       connect: async () => {
         const client = await this.connected();
+        let usable = true;
         return {
-          query: (text: string, values: readonly unknown[]) => this.answered(client.query(text, [...values])),
-          release: (destroy?: boolean) => client.release(destroy),
+          query: async (text: string, values: readonly unknown[]) => {
+            // Not even a rollback: the server does that by itself when the connection ends.
+            if (!usable) throw unavailable(undefined);
+            try {
+              return await this.answered(client.query(text, [...values]));
+            } catch (error) {
+              usable = !isUnavailable(error);
+              throw error;
+            }
+          },
+          release: (destroy = false) => client.release(destroy || !usable),
         } as unknown as PostgresPoolClient; // no answer is read through a cursor here
       },
     };

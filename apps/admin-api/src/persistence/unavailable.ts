@@ -7,7 +7,8 @@ const CLASSES: readonly string[] = ['08', '53', '57', '58'];
 /** A server that takes no writes, as after a switch to another; a transaction that it gave up because nothing happened in it. */
 const STATES: readonly string[] = ['25006', '25P03'];
 /** What `pg` says without a code when a connection is or goes away. */
-const LOST = /^(?:Connection terminated|Client has encountered a connection error|Client was closed|timeout exceeded)/;
+const LOST =
+  /^(?:Connection terminated|Client has encountered a connection error|Client was closed|timeout exceeded|Query read timeout)/;
 /** Of sockets. */
 const SYSTEM_ERROR = /^E[A-Z_]+$/;
 /** A server that was restarted is back about then. */
@@ -28,6 +29,11 @@ export function unavailable(cause: unknown): AdminError {
     'The service cannot use its database right now: try again in a few seconds.',
     { cause, details: { retryAfterSeconds: RETRY_AFTER_SECONDS } },
   );
+}
+
+/** Whether an error is what {@link unavailable} makes. */
+export function isUnavailable(error: unknown): boolean {
+  return error instanceof AdminError && error.code === 'database.unavailable';
 }
 
 /** In a word or a few why, for the log: messages that could hold values are left out. */
