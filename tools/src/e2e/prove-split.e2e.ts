@@ -90,7 +90,9 @@ describe('azaion prove-split against a running Admin API', () => {
       await database.query('insert into rate_limits (key, count, resets_at) values ($1, 1, now())', [leaked]);
       const { ok, error } = await proveSplit('--data', system.adminDataDir);
       expect([ok, error?.exitStatus]).toEqual([false, 6]);
-      expect(error?.message).toMatch(/the whole database, nothing else: RECOVERED from: .*(?:signing_keys|versions|service_secrets) /);
+      expect(error?.message).toMatch(
+        /the whole database, nothing else: RECOVERED from: .*(?:signing_keys|versions|service_secrets) /,
+      );
     } finally {
       await database.query('delete from rate_limits where key = $1', [leaked]);
       await database.end();

@@ -396,7 +396,7 @@ describeWith(
                 LOADER_IMAGE: imageOf('loader'),
                 DOCKER_GROUP_ID: group,
                 // Not the same twice: compose refuses that.
-              TSS_GROUP_ID: String(NOBODY - 1),
+                TSS_GROUP_ID: String(NOBODY - 1),
                 DEVICE_CONF: deviceConf,
                 LOADER_BINDING: 'credentials',
               });
