@@ -257,7 +257,7 @@ async function polls(bench: BenchSystem, client: Client, database: string): Prom
     method: 'GET',
     url,
     headers: (index) => {
-      const { token } = devices[index % devices.length]!;
+      const { token } = inTurn(devices, index);
       return { authorization: `Bearer ${token}`, 'if-none-match': etags.get(token) ?? '' };
     },
     expect: 304,
@@ -270,7 +270,7 @@ async function polls(bench: BenchSystem, client: Client, database: string): Prom
   const seconds = (devices.length * 2) / POLLS_PER_SECOND;
   const assertions = await Promise.all(
     Array.from({ length: Math.floor(seconds * LOGINS_PER_SECOND) }, (_, index) => {
-      const { identity, serial } = devices[index % devices.length]!;
+      const { identity, serial } = inTurn(devices, index);
       return signDeviceAssertion(identity, serial, 'azaion', new SystemClock());
     }),
   );
@@ -368,4 +368,11 @@ async function cpuSeconds(pid: number): Promise<number> {
   const text = await readFile(`/proc/${pid}/stat`, 'utf8');
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
   return (Number(fields[11]) + Number(fields[12])) / 100;
+}
+
+/** The item whose turn it is, round after round. */
+function inTurn<Item>(items: readonly Item[], index: number): Item {
+  const item = items[index % items.length];
+  if (item === undefined) throw new Error('there is nothing to take in turn');
+  return item;
 }
