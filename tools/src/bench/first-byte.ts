@@ -10,11 +10,11 @@ const { values } = parseArgs({
     packs: { type: 'string', default: '' },
     work: { type: 'string', default: '' },
     resource: { type: 'string', default: '' },
-    rounds: { type: 'string', default: '5' },
   },
 });
+const ROUNDS = 5;
 const milliseconds: number[] = [];
-for (let round = 0; round < Number(values.rounds); round++) {
+for (let round = 0; round < ROUNDS; round++) {
   // Each round anew: nothing of the recipe is in memory yet.
   const { opened, close } = await openLocally({
     apiUrl: values.api,
@@ -25,7 +25,7 @@ for (let round = 0; round < Number(values.rounds); round++) {
     sources: localPacks(values.packs),
   });
   const { totalBytes } = opened.statement;
-  const start = Math.floor((totalBytes * (round + 1)) / (Number(values.rounds) + 2));
+  const start = Math.floor((totalBytes * (round + 1)) / (ROUNDS + 2));
   const begin = performance.now();
   const reading = opened.read({ start, end: totalBytes })[Symbol.asyncIterator]();
   await reading.next();
