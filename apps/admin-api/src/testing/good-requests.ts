@@ -124,6 +124,8 @@ export class GoodRequests {
         return { path: { ...(await this.published('engines', this.deviceToken)), version: '1' } };
       case 'POST /sealed/{folder}/{name}/versions/{version}/withdraw':
         return { path: { ...(await this.published('models')), version: '1' } };
+      case 'POST /sealed/{folder}/{name}/pin':
+        return { body: { version: 1 } };
     }
     if (path.startsWith('/users/{email}')) return { path: { email: (await api.account('Operator')).email } };
     if (path.endsWith('/desired')) {
