@@ -25,8 +25,11 @@ describe('commands of the documents', () => {
         "docs/tutorial.md: needs images in a container engine; the test writes such an archive itself",
         "docs/how-to/install-the-cli.md: packed-cli.e2e.ts packs and installs it",
         "docs/how-to/publish-from-ci.md: needs images in a container engine",
+        "docs/how-to/move-from-the-older-system.md: adoption.spec.ts does it",
+        "docs/how-to/move-from-the-older-system.md: adoption.spec.ts does it",
         "docs/how-to/provision-a-jetson.md: needs the TPM of a device; suites run the same against one in software",
         "docs/how-to/provision-a-jetson.md: needs the TPM of a device",
+        "docs/how-to/backup.md: backup.spec.ts does it",
         "docs/how-to/run-in-a-cluster.md: needs a cluster; the manifests are checked by a test",
       ]
     `);
