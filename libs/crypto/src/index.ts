@@ -29,7 +29,13 @@ export {
 } from './key-document.js';
 export { KEK_BYTES, KekRing, MAX_KEKS, WRAP_OVERHEAD_BYTES, WRAP_PREFIX_BYTES } from './kek-ring.js';
 export { KEY_PURPOSES, type KeyPurpose, KeyVault } from './key-vault.js';
-export { legacyBlockDecipher, legacyDecrypt, legacyEncrypt, legacyEncryptedBytes } from './legacy/cipher.js';
+export {
+  legacyBlockDecipher,
+  legacyDecrypt,
+  legacyEncrypt,
+  legacyEncrypted,
+  legacyEncryptedBytes,
+} from './legacy/cipher.js';
 export {
   calcHash,
   LEGACY_RESOURCE_KEY,

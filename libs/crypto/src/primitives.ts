@@ -102,7 +102,10 @@ export function wipe(bytes: Uint8Array): void {
 export function gcmOpen(key: Uint8Array, nonce: Uint8Array, aad: Uint8Array, sealed: Uint8Array): Buffer {
   const plaintext = Buffer.alloc(Math.max(0, sealed.length - GCM_TAG_BYTES));
   try {
-    gcmOpenInto(key, nonce, aad, sealed, plaintext, wipe);
+    gcmOpenInto(key, nonce, aad, sealed, plaintext, (passed) => {
+      wipe(passed);
+      releaseBytes(passed);
+    });
     return plaintext;
   } catch (error) {
     wipe(plaintext);

@@ -4,7 +4,7 @@ import { concatBytes, u32be, utf8 } from '@azaion/kernel';
 
 import { KEY_BYTES } from './chunk-keys.js';
 import { CryptoError } from './errors.js';
-import { GCM_NONCE_BYTES, GCM_TAG_BYTES, gcmOpen, gcmSeal, hkdfSha256 } from './primitives.js';
+import { GCM_NONCE_BYTES, GCM_TAG_BYTES, gcmOpen, gcmSealInto, hkdfSha256 } from './primitives.js';
 
 /** The parts of a recipe, with the number each has inside the format. */
 export const SEGMENT_KINDS = { root: 0, chunks: 1, packs: 2 } as const;
@@ -44,7 +44,11 @@ export function newRecipeKey(): Buffer {
  */
 export function sealSegment(content: Uint8Array, recipeKey: Uint8Array, place: SegmentPlace): Buffer {
   const nonce = randomBytes(GCM_NONCE_BYTES);
-  return Buffer.concat([nonce, gcmSeal(segmentKey(recipeKey, place), nonce, associatedData(place), content)]);
+  const sealed = Buffer.alloc(SEGMENT_OVERHEAD_BYTES + content.length);
+  sealed.set(nonce);
+  const key = segmentKey(recipeKey, place);
+  gcmSealInto(key, nonce, associatedData(place), content, sealed.subarray(GCM_NONCE_BYTES));
+  return sealed;
 }
 
 /**

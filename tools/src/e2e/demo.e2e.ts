@@ -120,7 +120,7 @@ function assertShown(figures: DemoFigures): void {
       key.startsWith(kind) && key.endsWith('_recovered') ? [value] : [],
     );
   expect(recovered('attack_')).toEqual([0, 0, 0, 0]);
-  expect(recovered('control_')).toHaveLength(2);
+  expect(recovered('control_')).toHaveLength(3);
   for (const count of recovered('control_')) expect(count).toBeGreaterThan(0);
 }
 

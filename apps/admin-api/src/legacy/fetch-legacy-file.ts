@@ -1,6 +1,6 @@
-import { pipeline, Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 
-import { legacyAesKey, legacyApiKey, legacyEncrypt, legacyEncryptedBytes } from '@azaion/crypto';
+import { legacyAesKey, legacyApiKey, legacyEncrypted, legacyEncryptedBytes } from '@azaion/crypto';
 import { type Secret } from '@azaion/kernel';
 
 import { type AuditLog } from '../audit/audit-log.js';
@@ -50,9 +50,9 @@ export class FetchLegacyFile {
       actor: actorOf(standing),
       subject: `${folder}/${name}`,
     });
-    const encrypt = legacyEncrypt(legacyAesKey(legacyApiKey(user.email, password.reveal())));
+    const key = legacyAesKey(legacyApiKey(user.email, password.reveal()));
     // Whoever reads the result learns of a failure by its destruction.
-    const content = pipeline(Readable.from(file.content), encrypt, () => undefined);
+    const content = Readable.from(legacyEncrypted(key, file.content), { objectMode: false });
     return { sizeBytes: legacyEncryptedBytes(file.sizeBytes), content };
   }
 }

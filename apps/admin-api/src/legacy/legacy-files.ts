@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 
 import { KEY_BYTES, type KeyVault, openSegment, sealSegment, type SegmentPlace } from '@azaion/crypto';
-import { type Clock } from '@azaion/kernel';
+import { type Clock, releaseBytes } from '@azaion/kernel';
 import { HttpProblem } from '@azaion/nest-support';
 import { ResourceError } from '@azaion/split-resource';
 import { sql } from 'kysely';
@@ -113,6 +113,7 @@ export class LegacyFiles {
           await sql`set local synchronous_commit to off`.execute(on);
           await on.insertInto('legacy_pieces').values({ content_id: contentId, index, sealed }).execute();
         });
+        releaseBytes(sealed);
         index += 1;
       }
       await this.publish(file, contentId, sizeBytes, actor);
@@ -273,7 +274,7 @@ export class LegacyFiles {
   }
 }
 
-/** Pieces of one size, but for the last; one empty piece of an empty stream. */
+/** Pieces of one size, but for the last; one empty piece of an empty stream. Each is there until the next one is asked for. */
 async function* pieces(
   content: AsyncIterable<Buffer>,
   maxBytes: number,
@@ -291,10 +292,12 @@ async function* pieces(
     waiting.push(chunk);
     waitingBytes += chunk.length;
     if (waitingBytes <= PIECE_BYTES) continue; // a full piece waits: it may be the last
-    let rest = Buffer.concat(waiting);
+    const together = Buffer.concat(waiting);
+    let rest = together;
     for (; rest.length > PIECE_BYTES; rest = rest.subarray(PIECE_BYTES))
       yield { bytes: rest.subarray(0, PIECE_BYTES), last: false };
-    [waiting, waitingBytes] = [[rest], rest.length];
+    [waiting, waitingBytes] = [[Buffer.from(rest)], rest.length];
+    releaseBytes(together); // whoever was given a piece of it asks for the next one
   }
   yield { bytes: Buffer.concat(waiting), last: true };
 }

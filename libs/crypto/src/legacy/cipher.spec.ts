@@ -6,7 +6,7 @@ import { finished, pipeline } from 'node:stream/promises';
 import fc from 'fast-check';
 
 import { CryptoError } from '../errors.js';
-import { legacyDecrypt, legacyEncrypt, legacyEncryptedBytes } from './cipher.js';
+import { legacyDecrypt, legacyEncrypt, legacyEncrypted, legacyEncryptedBytes } from './cipher.js';
 
 const KEY = randomBytes(32);
 
@@ -64,6 +64,17 @@ describe('legacyEncrypt and legacyDecrypt', () => {
   it('use a fresh IV every time', async () => {
     const plaintext = Buffer.alloc(32);
     expect((await encrypted(plaintext)).equals(await encrypted(plaintext))).toBe(false);
+  });
+});
+
+describe('legacyEncrypted', () => {
+  it('gives what legacyDecrypt opens, and each piece back once it was encrypted', async () => {
+    const plaintext = randomBytes(50_000);
+    const own = [...pieces(plaintext, [16_384])].map((piece) => new Uint8Array(piece));
+    const encrypted = await buffer(Readable.from(legacyEncrypted(KEY, Readable.from(own))));
+    expect(encrypted).toHaveLength(legacyEncryptedBytes(plaintext.length));
+    expect(await drain([encrypted], legacyDecrypt(KEY))).toEqual({ output: plaintext, error: undefined });
+    expect(own.map(({ length }) => length)).toEqual(own.map(() => 0));
   });
 });
 

@@ -8,6 +8,8 @@ import {
 } from 'node:crypto';
 import { Transform, type TransformCallback } from 'node:stream';
 
+import { releaseBytes } from '@azaion/kernel';
+
 import { CryptoError } from '../errors.js';
 
 const ALGORITHM = 'aes-256-cbc';
@@ -30,6 +32,27 @@ export function legacyEncryptedBytes(plaintextBytes: number): number {
  */
 export function legacyEncrypt(aesKey: Uint8Array, iv: Uint8Array = randomBytes(IV_BYTES)): Transform {
   return new LegacyEncrypt(createCipheriv(ALGORITHM, aesKey, iv), iv);
+}
+
+/**
+ * As {@link legacyEncrypt}, of pieces that are nobody else's: each is given back as soon as it was encrypted, so that memory is bounded by one of
+ * them and not by when garbage is collected.
+ *
+ * @throws what the pieces throw.
+ */
+export async function* legacyEncrypted(
+  aesKey: Uint8Array,
+  pieces: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Buffer, void> {
+  const iv = randomBytes(IV_BYTES);
+  const cipher = createCipheriv(ALGORITHM, aesKey, iv);
+  yield iv;
+  for await (const piece of pieces) {
+    const encrypted = cipher.update(piece);
+    releaseBytes(piece);
+    yield encrypted;
+  }
+  yield cipher.final();
 }
 
 /**
