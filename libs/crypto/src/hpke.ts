@@ -6,7 +6,7 @@ import { concatBytes, utf8 } from '@azaion/kernel';
 
 import { CryptoError } from './errors.js';
 import { type EcdhP256, P256_POINT_BYTES } from './p256.js';
-import { GCM_TAG_BYTES, gcmOpenInto, gcmSeal, hkdfSha256, hmacSha256, wipe } from './primitives.js';
+import { GCM_TAG_BYTES, gcmOpenInto, gcmSeal, hkdfSha256, hmacSha256 } from './primitives.js';
 
 const INFO = utf8('azaion-grant-v2');
 const CURVE = 'prime256v1'; // OpenSSL's name of P-256
@@ -105,7 +105,7 @@ class PlatformAes256Gcm extends Aes256Gcm {
         const sealed = bytesOf(data);
         if (sealed.length < GCM_TAG_BYTES) throw new RangeError('shorter than a tag');
         const opened = new Uint8Array(sealed.length - GCM_TAG_BYTES);
-        gcmOpenInto(secret, bytesOf(iv), bytesOf(aad), sealed, opened, wipe);
+        gcmOpenInto(secret, bytesOf(iv), bytesOf(aad), sealed, opened, true);
         return Promise.resolve(opened.buffer);
       },
     };

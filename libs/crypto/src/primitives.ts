@@ -65,7 +65,7 @@ export function gcmSeal(key: Uint8Array, nonce: Uint8Array, aad: Uint8Array, pla
  *
  * @param sealed - Untrusted.
  * @param target - Exactly as long as the plaintext. It holds anything at all when this throws.
- * @param leave - What becomes of memory that plaintext passed through: given back at once, or {@link wipe} for keys.
+ * @param wiping - Whether memory that plaintext passed through is overwritten before it is given back: for keys.
  * @throws Error when the tag does not fit, or the lengths do not.
  */
 export function gcmOpenInto(
@@ -74,7 +74,7 @@ export function gcmOpenInto(
   aad: Uint8Array,
   sealed: Uint8Array,
   target: Uint8Array,
-  leave: (passed: Uint8Array) => void = releaseBytes,
+  wiping = false,
 ): void {
   const end = sealed.length - GCM_TAG_BYTES;
   if (end < 0 || target.length !== end) throw new RangeError('what is sealed has another length');
@@ -84,14 +84,10 @@ export function gcmOpenInto(
   for (let at = 0; at < end; at += STEP_BYTES) {
     const piece = decipher.update(sealed.subarray(at, Math.min(end, at + STEP_BYTES)));
     target.set(piece, at);
-    leave(piece);
+    if (wiping) piece.fill(0);
+    releaseBytes(piece);
   }
   decipher.final();
-}
-
-/** For what a key was in. */
-export function wipe(bytes: Uint8Array): void {
-  bytes.fill(0);
 }
 
 /**
@@ -102,13 +98,10 @@ export function wipe(bytes: Uint8Array): void {
 export function gcmOpen(key: Uint8Array, nonce: Uint8Array, aad: Uint8Array, sealed: Uint8Array): Buffer {
   const plaintext = Buffer.alloc(Math.max(0, sealed.length - GCM_TAG_BYTES));
   try {
-    gcmOpenInto(key, nonce, aad, sealed, plaintext, (passed) => {
-      wipe(passed);
-      releaseBytes(passed);
-    });
+    gcmOpenInto(key, nonce, aad, sealed, plaintext, true);
     return plaintext;
   } catch (error) {
-    wipe(plaintext);
+    plaintext.fill(0);
     throw error;
   }
 }

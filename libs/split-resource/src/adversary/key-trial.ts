@@ -1,5 +1,7 @@
 import { createCipheriv, createDecipheriv, hash } from 'node:crypto';
 
+import { toHex } from '@azaion/kernel';
+
 /** Something sealed with AES-256-GCM that keys are tried on. What it holds is known to the harness, so that success is noticed at once. */
 export interface SealedTarget {
   readonly where: string;
@@ -99,7 +101,7 @@ interface TargetGroup {
 function groupByDerivation(targets: readonly SealedTarget[]): TargetGroup[] {
   const groups = new Map<string, SealedTarget[]>();
   for (const target of targets) {
-    const name = target.derivation === undefined ? '' : `${target.derivation.by} ${hex(target.derivation.input)}`;
+    const name = target.derivation === undefined ? '' : `${target.derivation.by} ${toHex(target.derivation.input)}`;
     const group = groups.get(name) ?? [];
     group.push(target);
     groups.set(name, group);
@@ -119,8 +121,4 @@ function startsAsKnown({ nonce, ciphertext, knownPrefix }: SealedTarget, key: Ui
   const counter = Buffer.concat([nonce, Uint8Array.of(0, 0, 0, 2)]);
   const start = createDecipheriv('aes-256-ctr', key, counter).update(ciphertext.subarray(0, BLOCK_BYTES));
   return start.subarray(0, knownPrefix.length).equals(knownPrefix);
-}
-
-function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex');
 }

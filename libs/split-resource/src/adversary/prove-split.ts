@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
 
 import { LEGACY_RESOURCE_KEY } from '@azaion/crypto';
+import { toHex } from '@azaion/kernel';
 
 import { CandidateKeys } from './candidate-keys.js';
 import { type KeyTrial, type SealedTarget, tryKeys } from './key-trial.js';
@@ -164,8 +165,8 @@ function attack(
 /** What the database and the KEK give: the key and the hash of every chunk, with which a guess of its content is told from a wrong one, and no content. */
 function keysWithoutContent({ opened }: SplitEvidence, { bytes, hits, found }: Examined): SplitTrial {
   const chunks = opened.flatMap((version) => version.chunks);
-  const keys = new Set(chunks.map(({ key }) => hex(key))).size;
-  const hashes = new Set(chunks.map(({ h }) => hex(h)));
+  const keys = new Set(chunks.map(({ key }) => toHex(key))).size;
+  const hashes = new Set(chunks.map(({ h }) => toHex(h)));
   const confirms = (guess: Uint8Array): boolean => hashes.has(hash('sha256', guess));
   const right = chunks.every(({ plaintext }) => confirms(plaintext));
   const wrong = chunks.some(({ plaintext }) => confirms(withLastBitChanged(plaintext)));
@@ -241,7 +242,7 @@ function kekControl({ keks, wrapped }: SplitEvidence, guesses: CandidateKeys): S
 /** Versions share most of their chunks; each is attacked once. */
 function differentTargets(targets: readonly SealedTarget[]): readonly SealedTarget[] {
   return [
-    ...new Map(targets.map((target) => [`${hex(target.nonce)} ${target.derivation?.by ?? ''}`, target])).values(),
+    ...new Map(targets.map((target) => [`${toHex(target.nonce)} ${target.derivation?.by ?? ''}`, target])).values(),
   ];
 }
 
@@ -272,8 +273,4 @@ function withLastBitChanged(bytes: Uint8Array): Buffer {
   const last = changed.length - 1;
   changed.writeUInt8(changed.readUInt8(last) ^ 1, last);
   return changed;
-}
-
-function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex');
 }

@@ -1,4 +1,5 @@
 import { type KeyPurpose, WRAP_PREFIX_BYTES } from '@azaion/crypto';
+import { toHex } from '@azaion/kernel';
 
 import { hkdf, type KeyTrial, type SealedTarget, tryKeys } from './key-trial.js';
 
@@ -23,14 +24,14 @@ export interface WrappedSecret {
 export function tryKeks(keys: Iterable<Buffer>, wrapped: readonly WrappedSecret[]): KeyTrial {
   const targets = new Map<string, SealedTarget[]>();
   for (const secret of wrapped) {
-    const id = hex(secret.wrapped.subarray(1, WRAP_PREFIX_BYTES));
+    const id = toHex(secret.wrapped.subarray(1, WRAP_PREFIX_BYTES));
     targets.set(id, [...(targets.get(id) ?? []), wrappedTarget(secret)]);
   }
   const opened: string[] = [];
   let trials = 0;
   for (const key of keys) {
     trials += wrapped.length;
-    const named = targets.get(hex(hkdf(key, ID_INFO).subarray(0, WRAP_PREFIX_BYTES - 1)));
+    const named = targets.get(toHex(hkdf(key, ID_INFO).subarray(0, WRAP_PREFIX_BYTES - 1)));
     if (named !== undefined) opened.push(...tryKeys([key], named).opened);
   }
   return { trials, opened };
@@ -46,8 +47,4 @@ function wrappedTarget({ where, purpose, wrapped, secret }: WrappedSecret): Seal
     knownPrefix: secret.subarray(0, PREFIX_BYTES),
     derivation: { by: 'hkdf', input: Buffer.from(`azaion-kek-wrap-v1\0${purpose}`) },
   };
-}
-
-function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex');
 }
