@@ -10,6 +10,7 @@ export {
   type NameErrorCode,
   type ResourceName,
   resourceName,
+  resourcePath,
   UUID_PATTERN,
 } from './names.js';
 export { Secret } from './secret.js';

@@ -19,6 +19,11 @@ export interface ResourceName {
   readonly name: string;
 }
 
+/** `folder/name`: how people write the name, and what no other resource has. */
+export function resourcePath({ folder, name }: ResourceName): string {
+  return `${folder}/${name}`;
+}
+
 /** Whether a text may be used as a folder or resource name. */
 export function isValidName(text: unknown): text is string {
   return typeof text === 'string' && NAME_PATTERN.test(text);

@@ -1,4 +1,4 @@
-import { type Clock } from '@azaion/kernel';
+import { type Clock, resourcePath } from '@azaion/kernel';
 import { sql } from 'kysely';
 
 import { AdminError } from '../errors.js';
@@ -10,7 +10,6 @@ import {
   type GroupDesired,
   namedBy,
   NOTHING_DESIRED,
-  pathOf,
   type WantedVersion,
 } from './desired-state.js';
 import { newestVersions } from './newest-versions.js';
@@ -48,7 +47,7 @@ export class DesiredOfDevice {
     const latest = namedBy({ resources, images }).filter(({ version }) => version === 'latest');
     const newest = await newestVersions(this.database.queries, latest, serial);
     const tell = ({ folder, name, version }: ToldResource): ToldResource => {
-      const found = version === 'latest' ? newest.get(pathOf({ folder, name })) : undefined;
+      const found = version === 'latest' ? newest.get(resourcePath({ folder, name })) : undefined;
       return { folder, name, version, ...(found === undefined ? {} : { newest: found.version }) };
     };
     return { resources: resources.map(tell), images: images === null ? null : tell(images) };

@@ -1,6 +1,7 @@
+import { resourcePath } from '@azaion/kernel';
 import fc from 'fast-check';
 
-import { type DesiredResource, effectiveState, type GroupDesired, NOTHING_DESIRED, pathOf } from './desired-state.js';
+import { type DesiredResource, effectiveState, type GroupDesired, NOTHING_DESIRED } from './desired-state.js';
 
 const model = (version: DesiredResource['version'], name = 'detector.onnx') => ({ folder: 'models', name, version });
 const images = (version: DesiredResource['version']) => ({ folder: 'images', name: 'set', version });
@@ -53,7 +54,7 @@ describe('effectiveState', () => {
       version: fc.oneof(fc.constant('latest' as const), fc.integer({ min: 1, max: 9 })),
     });
     const desired = fc.record({
-      resources: fc.uniqueArray(wanted, { selector: pathOf }),
+      resources: fc.uniqueArray(wanted, { selector: resourcePath }),
       images: fc.option(wanted),
     });
     const groups = fc.uniqueArray(
@@ -64,10 +65,10 @@ describe('effectiveState', () => {
       fc.property(desired, groups, (own, all) => {
         const state = effectiveState(own, all);
         expect(effectiveState(own, all.toReversed())).toEqual(state);
-        const paths = state.resources.map(pathOf);
+        const paths = state.resources.map(resourcePath);
         expect(paths).toEqual([...new Set(paths)].toSorted());
         expect(new Set(paths)).toEqual(
-          new Set([own, ...all.map((each) => each.desired)].flatMap((each) => each.resources.map(pathOf))),
+          new Set([own, ...all.map((each) => each.desired)].flatMap((each) => each.resources.map(resourcePath))),
         );
       }),
     );

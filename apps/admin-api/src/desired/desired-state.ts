@@ -1,4 +1,4 @@
-import { type ResourceName } from '@azaion/kernel';
+import { type ResourceName, resourcePath } from '@azaion/kernel';
 
 /** Most resources that one device or group may be told to hold, and that one report may name. */
 export const MAX_DESIRED_RESOURCES = 256;
@@ -54,18 +54,13 @@ export function effectiveState(own: DesiredState, groups: readonly GroupDesired[
   let images: EffectiveResource | null = null;
   for (const { from, desired } of layers) {
     for (const wanted of desired.resources) {
-      const key = pathOf(wanted);
+      const key = resourcePath(wanted);
       if (!resources.has(key)) resources.set(key, { ...wanted, from });
     }
     if (desired.images !== null) images ??= { ...desired.images, from };
   }
   const inOrder = [...resources].toSorted(([one], [other]) => compareTexts(one, other));
   return { resources: inOrder.map(([, wanted]) => wanted), images };
-}
-
-/** `folder/name`: neither part holds a slash. */
-export function pathOf({ folder, name }: ResourceName): string {
-  return `${folder}/${name}`;
 }
 
 /** Every resource and archive that a state names. */

@@ -1,10 +1,10 @@
 import { type ResourceKind } from '@azaion/crypto';
-import { type ResourceName } from '@azaion/kernel';
+import { type ResourceName, resourcePath } from '@azaion/kernel';
 import { type Expression, expressionBuilder, sql, type SqlBool } from 'kysely';
 
 import { type Queries } from '../persistence/database.js';
 import { type Schema } from '../persistence/schema.js';
-import { type DesiredResource, pathOf } from './desired-state.js';
+import { type DesiredResource } from './desired-state.js';
 
 /** A version that a device could be granted. */
 export interface AvailableVersion extends ResourceName {
@@ -39,7 +39,7 @@ export async function newestVersions(
     .orderBy(sql`versions.version is not distinct from resources.pinned_version`, 'desc')
     .orderBy('versions.version', 'desc')
     .execute();
-  return new Map(rows.map((row) => [pathOf(row), row]));
+  return new Map(rows.map((row) => [resourcePath(row), row]));
 }
 
 /** Those of the named versions that may not be granted to a device, in the order given. */
@@ -51,9 +51,9 @@ export async function unavailableVersions(
   const newest = await newestVersions(on, wanted, serial);
   const numbered = wanted.filter(({ version }) => version !== 'latest');
   const found = numbered.length === 0 ? [] : await available(on, serial).where(anyOf(numbered)).execute();
-  const numbers = new Set(found.map((row) => `${pathOf(row)}@${row.version}`));
+  const numbers = new Set(found.map((row) => `${resourcePath(row)}@${row.version}`));
   return wanted.filter((each) =>
-    each.version === 'latest' ? !newest.has(pathOf(each)) : !numbers.has(`${pathOf(each)}@${each.version}`),
+    each.version === 'latest' ? !newest.has(resourcePath(each)) : !numbers.has(`${resourcePath(each)}@${each.version}`),
   );
 }
 

@@ -1,10 +1,10 @@
-import { type Clock } from '@azaion/kernel';
+import { type Clock, resourcePath } from '@azaion/kernel';
 import { sql } from 'kysely';
 
 import { type Actor, type AuditLog } from '../audit/audit-log.js';
 import { AdminError } from '../errors.js';
 import { type Database, type Queries } from '../persistence/database.js';
-import { type DesiredResource, type DesiredState, namedBy, pathOf } from './desired-state.js';
+import { type DesiredResource, type DesiredState, namedBy } from './desired-state.js';
 import { newestVersions, unavailableVersions } from './newest-versions.js';
 
 /** Wishes for a group. */
@@ -111,7 +111,7 @@ async function assertAvailable(on: Queries, desired: DesiredState, serial: strin
   if (desired.images === null) return;
   const { images } = desired;
   const newest = await newestVersions(on, [images], serial);
-  if (newest.get(pathOf(images))?.kind !== 'images')
+  if (newest.get(resourcePath(images))?.kind !== 'images')
     throw new AdminError('desired.unavailable', `${textOf(images)} is no image archive: publish it as one.`);
 }
 
@@ -120,5 +120,5 @@ function described({ resources, images }: DesiredState): Record<string, string> 
 }
 
 function textOf(wanted: DesiredResource): string {
-  return `${pathOf(wanted)}@${wanted.version}`;
+  return `${resourcePath(wanted)}@${wanted.version}`;
 }

@@ -1,4 +1,4 @@
-import { NAME_PATTERN } from '@azaion/kernel';
+import { NAME_PATTERN, resourcePath } from '@azaion/kernel';
 import { invalidRequest } from '@azaion/nest-support';
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
@@ -17,7 +17,7 @@ import {
   ValidateNested,
 } from 'class-validator';
 
-import { type DesiredState, MAX_DESIRED_RESOURCES, pathOf, type WantedVersion } from '../desired/desired-state.js';
+import { type DesiredState, MAX_DESIRED_RESOURCES, type WantedVersion } from '../desired/desired-state.js';
 import { type AnswerOf, SERIAL_PATTERN } from './dto.js';
 
 const MAX_VERSION = 0x7fff_ffff;
@@ -216,9 +216,9 @@ export class ReportBody {
 export function desiredOf({ resources, images }: DesiredBody): DesiredState {
   const seen = new Set<string>();
   for (const [index, wanted] of resources.entries()) {
-    if (seen.has(pathOf(wanted)))
+    if (seen.has(resourcePath(wanted)))
       throw invalidRequest(400, [{ field: `resources.${index}`, messages: ['names a resource a second time'] }]);
-    seen.add(pathOf(wanted));
+    seen.add(resourcePath(wanted));
   }
   return { resources: resources.map(plain), images: images === undefined || images === null ? null : plain(images) };
 }

@@ -4,7 +4,7 @@ import {
   type HttpDesiredApi,
   type WantedResource,
 } from '@azaion/adapters/resource-api';
-import { DomainError, type ResourceName } from '@azaion/kernel';
+import { DomainError, resourcePath } from '@azaion/kernel';
 import { type ArchiveVersion, isRunning, type UnlockStart, type UnlockStatus } from '@azaion/unlock';
 
 import { type TokenBearer } from '../session/caller-apis.js';
@@ -60,10 +60,10 @@ export class KeepUpToDate {
     await this.step('desired', () => this.ask(signal), signal);
     this.using.desiredImages?.settle();
     for (const resource of this.wanted.resources)
-      await this.step(pathOf(resource), () => this.fetched(resource, dueMs, signal), signal);
+      await this.step(resourcePath(resource), () => this.fetched(resource, dueMs, signal), signal);
     const { images } = this.wanted;
     if (images !== undefined)
-      await this.step(`${pathOf(images)} as images`, () => this.apply(images, dueMs, signal), signal);
+      await this.step(`${resourcePath(images)} as images`, () => this.apply(images, dueMs, signal), signal);
     await this.step('report', () => this.report(signal), signal);
   }
 
@@ -147,8 +147,4 @@ function isOver(signal: AbortSignal): boolean {
 
 function numbered({ folder, name, version }: WantedResource): readonly ArchiveVersion[] {
   return version === undefined ? [] : [{ folder, name, version }];
-}
-
-function pathOf({ folder, name }: ResourceName): string {
-  return `${folder}/${name}`;
 }

@@ -1,6 +1,6 @@
 import { setTimeout as timer } from 'node:timers/promises';
 
-import { type Clock, type ResourceName } from '@azaion/kernel';
+import { type Clock, type ResourceName, resourcePath } from '@azaion/kernel';
 import { ResourceError, type StatementTrust } from '@azaion/split-resource';
 
 import { type TokenBearer } from '../session/caller-apis.js';
@@ -124,7 +124,7 @@ export class Prefetch {
   }
 
   private begin({ resource, version }: PrefetchRequest): Progress {
-    const known = this.progress.get(pathOf(resource));
+    const known = this.progress.get(resourcePath(resource));
     if (known?.version !== version) return { version, openedBytes: 0, losses: 0 };
     if (known.endedMs === undefined) return known;
     const endedForMs = this.using.clock.monotonicMs() - known.endedMs;
@@ -138,15 +138,11 @@ export class Prefetch {
   }
 
   private remember(resource: ResourceName, progress: Progress): Progress {
-    const path = pathOf(resource);
+    const path = resourcePath(resource);
     this.progress.delete(path);
     this.progress.set(path, progress);
     const [oldest] = this.progress.keys();
     if (this.progress.size > MAX_REMEMBERED && oldest !== undefined) this.progress.delete(oldest);
     return progress;
   }
-}
-
-function pathOf({ folder, name }: ResourceName): string {
-  return `${folder}/${name}`;
 }

@@ -1,4 +1,4 @@
-import { type ResourceName } from '@azaion/kernel';
+import { type ResourceName, resourcePath } from '@azaion/kernel';
 import { type HeldLease, type HeldLeases, ResourceError, type TrustedTime } from '@azaion/split-resource';
 
 import { type TokenBearer } from '../session/caller-apis.js';
@@ -35,8 +35,8 @@ export class RenewLeases {
     let renewed = 0;
     for (const lease of await leases.all()) {
       const { folder, name } = lease.resource;
-      const isNewest = !newest.has(`${folder}/${name}`); // the highest version comes first
-      newest.add(`${folder}/${name}`);
+      const isNewest = !newest.has(resourcePath(lease.resource)); // the highest version comes first
+      newest.add(resourcePath(lease.resource));
       const isPinned = pinned.some(
         (one) => one.folder === folder && one.name === name && one.version === lease.version,
       );

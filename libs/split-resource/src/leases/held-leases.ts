@@ -6,13 +6,13 @@ import {
   verifyGrantToken,
   verifyStatement,
 } from '@azaion/crypto';
-import { type ResourceName } from '@azaion/kernel';
+import { type ResourceName, resourcePath } from '@azaion/kernel';
 
 import { ResourceError } from '../errors.js';
 import { type Recipient } from '../fetch/recipient.js';
 import { type StatementTrust } from '../fetch/statement-trust.js';
 import { type GrantAnswer } from '../ports/grant-api.js';
-import { type Lease, type LeaseName, type LeaseStore } from '../ports/lease-store.js';
+import { type Lease, type LeaseName, leasePath, type LeaseStore } from '../ports/lease-store.js';
 import { type RefusalMarkStore } from '../ports/refusal-mark-store.js';
 import { LeaseRefusals } from './lease-refusals.js';
 import { type TrustedTime } from './trusted-time.js';
@@ -183,8 +183,8 @@ export class HeldLeases {
     const { grantId, statement, sealedRecipeKey, grantToken, verified } = answer;
     await this.using.time.keepFirst();
     await this.using.store.keep({ ...name, grant: { grantId, statement, grantToken, sealedRecipeKey, verified } });
-    this.kept.set(keyOf(name), { token, verified });
-    this.lastKept.set(`${resource.folder}/${resource.name}`, name.version);
+    this.kept.set(leasePath(name), { token, verified });
+    this.lastKept.set(resourcePath(resource), name.version);
     const kept = await this.using.store.of(resource);
     for (const [place, { version }] of kept.entries())
       if (version < token.minVersion || place >= MAX_PER_RESOURCE) await this.drop({ resource, version });
@@ -203,7 +203,7 @@ export class HeldLeases {
   }
 
   private async drop(name: LeaseName): Promise<void> {
-    this.kept.delete(keyOf(name));
+    this.kept.delete(leasePath(name));
     await this.using.store.drop(name);
   }
 
@@ -216,7 +216,7 @@ export class HeldLeases {
     { issuedAt, notAfter, statementHash, minVersion, latestVersion, pinned }: GrantToken,
     verified: boolean,
   ): boolean {
-    const kept = this.kept.get(keyOf(name));
+    const kept = this.kept.get(leasePath(name));
     const before = kept?.token;
     return (
       before !== undefined &&
@@ -225,7 +225,7 @@ export class HeldLeases {
       before.minVersion === minVersion &&
       before.latestVersion === latestVersion &&
       before.pinned === pinned &&
-      this.lastKept.get(`${name.resource.folder}/${name.resource.name}`) === name.version &&
+      this.lastKept.get(resourcePath(name.resource)) === name.version &&
       before.notAfter <= notAfter && // a shortened life counts at once
       issuedAt - before.issuedAt < (before.notAfter - before.issuedAt) * REWRITE_AFTER
     );
@@ -233,7 +233,7 @@ export class HeldLeases {
 
   private async resources(): Promise<readonly ResourceName[]> {
     const names = await this.using.store.names();
-    return [...new Map(names.map(({ resource }) => [`${resource.folder}/${resource.name}`, resource])).values()];
+    return [...new Map(names.map(({ resource }) => [resourcePath(resource), resource])).values()];
   }
 
   private async everyLease(): Promise<readonly Lease[]> {
@@ -289,8 +289,4 @@ function rootHashIn(statement: string): string {
 
 function nameOf({ folder, resource, version }: Statement): LeaseName {
   return { resource: { folder, name: resource }, version };
-}
-
-function keyOf({ resource, version }: LeaseName): string {
-  return `${resource.folder}/${resource.name}/${String(version)}`;
 }

@@ -1,7 +1,7 @@
-import { type ResourceName } from '@azaion/kernel';
+import { type ResourceName, resourcePath } from '@azaion/kernel';
 
 import { ResourceError } from '../errors.js';
-import { type LeaseName } from '../ports/lease-store.js';
+import { type LeaseName, leasePath } from '../ports/lease-store.js';
 import { type RefusalMarks, type RefusalMarkStore } from '../ports/refusal-mark-store.js';
 
 /** No grant lives longer: an older mark refuses what has ended by itself. */
@@ -24,8 +24,8 @@ export class LeaseRefusals {
    * @param version - `undefined` for all of them.
    * @param nowSeconds - The trusted time.
    */
-  refused({ folder, name }: ResourceName, version: number | undefined, nowSeconds: number): Promise<void> {
-    const key = version === undefined ? `${folder}/${name}` : keyOf({ resource: { folder, name }, version });
+  refused(resource: ResourceName, version: number | undefined, nowSeconds: number): Promise<void> {
+    const key = version === undefined ? resourcePath(resource) : leasePath({ resource, version });
     return this.change(({ deviceSeconds, resources }) => {
       const marks = new Map(resources);
       marks.delete(key); // it becomes the newest
@@ -47,8 +47,7 @@ export class LeaseRefusals {
     const { deviceSeconds, resources } = await this.read();
     if (issuedAtSeconds <= deviceSeconds)
       return 'The device was revoked, or its record of refusals was changed, after this grant was made: make a new one, or bring the device into contact.';
-    const { folder, name: resource } = name.resource;
-    const last = Math.max(resources.get(`${folder}/${resource}`) ?? 0, resources.get(keyOf(name)) ?? 0);
+    const last = Math.max(resources.get(resourcePath(name.resource)) ?? 0, resources.get(leasePath(name)) ?? 0);
     return issuedAtSeconds <= last
       ? 'The Admin API has refused this version to the device after this grant was made: it was withdrawn, or the folder was closed to the device.'
       : undefined;
@@ -97,8 +96,4 @@ function bounded({ deviceSeconds, resources }: RefusalMarks, nowSeconds: number)
     deviceSeconds: beyond.reduce((latest, [, seconds]) => Math.max(latest, seconds), deviceSeconds),
     resources: new Map(needed),
   };
-}
-
-function keyOf({ resource, version }: LeaseName): string {
-  return `${resource.folder}/${resource.name}/${String(version)}`;
 }

@@ -1,4 +1,4 @@
-import { type ResourceName } from '@azaion/kernel';
+import { type ResourceName, resourcePath } from '@azaion/kernel';
 
 import { type GrantAnswer } from './grant-api.js';
 
@@ -6,6 +6,11 @@ import { type GrantAnswer } from './grant-api.js';
 export interface LeaseName {
   readonly resource: ResourceName;
   readonly version: number;
+}
+
+/** `folder/name/version`. */
+export function leasePath({ resource, version }: LeaseName): string {
+  return `${resourcePath(resource)}/${String(version)}`;
 }
 
 /** A grant kept on the device as it was received: what it holds is sealed to the device's key. Nothing in it has been verified. */

@@ -18,7 +18,7 @@ import {
   StatementKeys,
   type VerificationKey,
 } from '@azaion/crypto';
-import { type Clock, equalBytes, type ResourceName, SystemClock, toHex } from '@azaion/kernel';
+import { type Clock, equalBytes, type ResourceName, resourcePath, SystemClock, toHex } from '@azaion/kernel';
 
 import { CHUNKING, type ChunkingParameters } from '../chunker.js';
 import { ResourceError } from '../errors.js';
@@ -145,17 +145,17 @@ export class InMemoryAdminApi {
 
   /** The newest version's number, 0 for none. */
   latestVersion(name: ResourceName): number {
-    return this.resources.get(nameKey(name))?.versions.length ?? 0;
+    return this.resources.get(resourcePath(name))?.versions.length ?? 0;
   }
 
   /** Hides the newest versions, as a compromised replica or a restored backup would. */
   forgetVersionsAfter(name: ResourceName, version: number): void {
-    this.resources.get(nameKey(name))?.versions.splice(version);
+    this.resources.get(resourcePath(name))?.versions.splice(version);
   }
 
   open(name: ResourceName): OpenedUpload {
-    const resource = this.resources.get(nameKey(name)) ?? { resourceId: randomUUID(), versions: [] };
-    this.resources.set(nameKey(name), resource);
+    const resource = this.resources.get(resourcePath(name)) ?? { resourceId: randomUUID(), versions: [] };
+    this.resources.set(resourcePath(name), resource);
     const opened: OpenedUpload = {
       uploadId: randomUUID(),
       folderId: this.folderId,
@@ -245,7 +245,7 @@ export class InMemoryAdminApi {
   }
 
   async grant(request: GrantRequest): Promise<GrantAnswer> {
-    const versions = this.resources.get(nameKey(request.resource))?.versions ?? [];
+    const versions = this.resources.get(resourcePath(request.resource))?.versions ?? [];
     const version = versions.at((request.version ?? this.pinned ?? 0) - 1);
     if (version === undefined) throw new ResourceError('resource.not-found', 'There is no such resource.');
     const { statement, statementJws, recipeKey, packIds } = version;
@@ -288,7 +288,7 @@ export class InMemoryAdminApi {
 
   /** Looks at the chunk at once, as the verifier does later: what is bad is not offered again, and its version can be published anew. */
   async reportBadChunk(name: ResourceName, number: number, chunk: number): Promise<void> {
-    const version = this.resources.get(nameKey(name))?.versions[number - 1];
+    const version = this.resources.get(resourcePath(name))?.versions[number - 1];
     if (version === undefined) throw new ResourceError('resource.not-found', 'There is no such version.');
     const { folderId, resourceId, rootHash } = version.statement;
     const recipe = await Recipe.open(
@@ -325,7 +325,7 @@ export class InMemoryAdminApi {
 
   private async commitOnce(upload: Upload, request: CommitRequest): Promise<{ version: number; created: boolean }> {
     const { folderId, resourceId } = upload.opened;
-    const resource = this.resources.get(nameKey(upload.name));
+    const resource = this.resources.get(resourcePath(upload.name));
     if (resource === undefined) throw new ResourceError('upload.not-found', 'There is no such upload.');
     const draft = await Recipe.open(
       { folderId, resourceId, version: DRAFT_VERSION },
@@ -486,10 +486,6 @@ function partOf(segments: ReadonlyMap<string, Uint8Array>, kind: SegmentKind, in
   const sealed = segments.get(`${kind}/${index}`);
   if (sealed === undefined) throw new ResourceError('upload.refused', 'A part of the recipe was not handed in.');
   return sealed;
-}
-
-function nameKey({ folder, name }: ResourceName): string {
-  return `${folder}/${name}`;
 }
 
 async function newSigningKey(

@@ -1,6 +1,6 @@
 import { type ResourceName } from '@azaion/kernel';
 
-import { type Lease, type LeaseName, LeaseStore } from '../ports/lease-store.js';
+import { type Lease, type LeaseName, leasePath, LeaseStore } from '../ports/lease-store.js';
 import { type RefusalMarks, RefusalMarkStore } from '../ports/refusal-mark-store.js';
 import { type TimeMark, TimeMarkStore } from '../ports/time-mark-store.js';
 
@@ -20,12 +20,12 @@ export class InMemoryLeaseStore extends LeaseStore {
   }
 
   override keep(lease: Lease): Promise<void> {
-    this.leases.set(keyOf(lease), structuredClone(lease));
+    this.leases.set(leasePath(lease), structuredClone(lease));
     return Promise.resolve();
   }
 
   override drop(name: LeaseName): Promise<void> {
-    this.leases.delete(keyOf(name));
+    this.leases.delete(leasePath(name));
     return Promise.resolve();
   }
 }
@@ -56,8 +56,4 @@ export class InMemoryRefusalMarkStore extends RefusalMarkStore {
     this.marks = marks;
     return Promise.resolve();
   }
-}
-
-function keyOf({ resource, version }: LeaseName): string {
-  return `${resource.folder}/${resource.name}/${String(version)}`;
 }

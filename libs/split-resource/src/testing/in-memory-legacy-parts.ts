@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import { Readable } from 'node:stream';
 
-import { type ByteRange, concatBytes, type ResourceName } from '@azaion/kernel';
+import { type ByteRange, concatBytes, type ResourceName, resourcePath } from '@azaion/kernel';
 
 import { ResourceError } from '../errors.js';
 import { type FoundBigPart, LegacyBigParts, LegacyBigSink, LegacySmallParts } from '../legacy/legacy-parts.js';
@@ -11,14 +11,14 @@ export class InMemoryLegacySmallParts extends LegacySmallParts {
   readonly parts = new Map<string, Uint8Array>();
 
   override read(resource: ResourceName): Promise<Uint8Array> {
-    const part = this.parts.get(keyOf(resource));
+    const part = this.parts.get(resourcePath(resource));
     return part === undefined
       ? Promise.reject(new ResourceError('resource.not-found', 'There is no such resource.'))
       : Promise.resolve(part);
   }
 
   override write(resource: ResourceName, small: Uint8Array): Promise<void> {
-    this.parts.set(keyOf(resource), new Uint8Array(small));
+    this.parts.set(resourcePath(resource), new Uint8Array(small));
     return Promise.resolve();
   }
 }
@@ -42,7 +42,7 @@ export class InMemoryLegacyBigParts extends LegacyBigParts {
   override find(resource: ResourceName): Promise<FoundBigPart | undefined> {
     this.lookups += 1;
     if (this.isUnreachable) return Promise.reject(unreachable());
-    const key = keyOf(resource);
+    const key = resourcePath(resource);
     const part = this.parts.get(key);
     return Promise.resolve(
       part && {
@@ -87,15 +87,11 @@ export class InMemoryLegacyBigSink extends LegacyBigSink {
   override async put(resource: ResourceName, content: AsyncIterable<Uint8Array>, smallSha256: string): Promise<void> {
     const parts: Uint8Array[] = [];
     for await (const part of content) parts.push(new Uint8Array(part));
-    this.bigs.parts.set(keyOf(resource), concatBytes(...parts));
-    this.bigs.smallSha256s.set(keyOf(resource), smallSha256);
+    this.bigs.parts.set(resourcePath(resource), concatBytes(...parts));
+    this.bigs.smallSha256s.set(resourcePath(resource), smallSha256);
   }
 }
 
 function unreachable(): ResourceError {
   return new ResourceError('cdn.unavailable', 'Nothing answers.');
-}
-
-function keyOf({ folder, name }: ResourceName): string {
-  return `${folder}/${name}`;
 }
