@@ -148,12 +148,12 @@ export class RegisterDevice {
     for (;;) {
       const { rows } = await sql<{ number: number }>`select nextval('device_numbers') as number`.execute(on);
       const serial = `azj-${String(rows[0]?.number ?? 0).padStart(DIGITS, '0')}`;
-      const taken = await on
+      const holder = await on
         .selectFrom('users')
         .select('id')
         .where((where) => where(where.fn<string>('lower', ['email']), '=', emailOf(serial)))
         .executeTakeFirst();
-      if (!taken) return serial;
+      if (!holder) return serial;
     }
   }
 }

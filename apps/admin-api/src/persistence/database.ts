@@ -25,7 +25,7 @@ import { referenceBootStates } from './migrations/0051-reference-boot-states.js'
 import { type Outages } from './outages.js';
 import { type Schema } from './schema.js';
 import { grantServiceRole, type SERVICE_ROLE } from './service-role.js';
-import { isOfServer, isUnavailable, reasonOf, unavailable } from './unavailable.js';
+import { isOfServer, reasonOf, unavailable } from './unavailable.js';
 
 /** The database, or one transaction on it. */
 export type Queries = Kysely<Schema> | Transaction<Schema>;
@@ -91,6 +91,14 @@ export interface PoolState {
   readonly waiting: number;
 }
 
+/** A connection while one caller has it. */
+interface Connection {
+  /** @throws AdminError `database.unavailable`, then for every further statement; what `pg` throws of the statement itself. */
+  query(statement: string | pg.QueryConfig, values?: readonly unknown[]): Promise<pg.QueryResult>;
+  /** Gives it back. @param destroy - Ends it instead. */
+  release(destroy?: boolean): void;
+}
+
 /** The Admin API's PostgreSQL. Whatever is asked of it while it cannot be used fails with AdminError `database.unavailable`. */
 export class Database {
   readonly queries: Kysely<Schema>;
@@ -132,15 +140,11 @@ export class Database {
     { name, text }: PreparedStatement,
     values: readonly unknown[],
   ): Promise<readonly Row[]> {
-    const client = await this.connected();
-    let usable = true;
+    const connection = await this.connection();
     try {
-      return (await this.answered(client.query<Row & pg.QueryResultRow>({ name, text, values: [...values] }))).rows;
-    } catch (error) {
-      usable = !isUnavailable(error);
-      throw error;
+      return (await connection.query({ name, text, values: [...values] })).rows as Row[];
     } finally {
-      client.release(!usable);
+      connection.release();
     }
   }
 
@@ -210,45 +214,37 @@ export class Database {
     await this.queries.destroy();
   }
 
-  /** The pool as the query builder sees it: what fails because of the database, not of the statement, is told apart. */
+  /** The pool as the query builder sees it. */
   private watched(): PostgresPool {
     return {
       options: this.pool.options,
       end: () => this.pool.end(),
-      connect: async () => {
-        const client = await this.connected();
-        let usable = true;
-        return {
-          query: async (text: string, values: readonly unknown[]) => {
-            // Not even a rollback: the server does that by itself when the connection ends.
-            if (!usable) throw unavailable(undefined);
-            try {
-              return await this.answered(client.query(text, [...values]));
-            } catch (error) {
-              usable = !isUnavailable(error);
-              throw error;
-            }
-          },
-          release: (destroy = false) => client.release(destroy || !usable),
-        } as unknown as PostgresPoolClient; // no answer is read through a cursor here
-      },
+      // No answer is read through a cursor here, which is all that it lacks.
+      connect: async () => (await this.connection()) as unknown as PostgresPoolClient,
     };
   }
 
-  /** Whatever keeps a connection from being made, no statement is at fault. */
-  private connected(): Promise<pg.PoolClient> {
-    return this.pool.connect().catch((cause: unknown) => this.outage(cause));
-  }
-
-  private async answered<T>(answer: Promise<T>): Promise<T> {
-    try {
-      const result = await answer;
-      this.outages?.succeeded();
-      return result;
-    } catch (error) {
-      if (isOfServer(error)) return this.outage(error);
-      throw error;
-    }
+  /** What fails because of the database, not of the statement, is told apart, and costs the connection. */
+  private async connection(): Promise<Connection> {
+    // Whatever keeps a connection from being made, no statement is at fault.
+    const client = await this.pool.connect().catch((cause: unknown) => this.outage(cause));
+    let usable = true;
+    return {
+      query: async (statement, values) => {
+        // Not even a rollback: the server does that by itself when the connection ends.
+        if (!usable) throw unavailable(undefined);
+        try {
+          const result = await client.query(statement, values && [...values]);
+          this.outages?.succeeded();
+          return result;
+        } catch (error) {
+          if (!isOfServer(error)) throw error;
+          usable = false;
+          return this.outage(error);
+        }
+      },
+      release: (destroy = false) => client.release(destroy || !usable),
+    };
   }
 
   private outage(cause: unknown): never {

@@ -20,10 +20,8 @@ export class FolderQuota {
     const folder = await nameOf(on, folderId);
     const quotaBytes = await this.quotaOf(on, folder);
     if (quotaBytes === undefined) return;
-    const { rows } = await sql<{ used: number }>`
-      select coalesce(sum(size_bytes), 0)::bigint as used from packs
-      where folder_id = ${folderId} and state in ('uploading', 'live')`.execute(on);
-    assertWithin((rows[0]?.used ?? 0) + (await legacyBytes(on, folder)) + packBytes, quotaBytes);
+    const usedBytes = (await bytesOfPacks(on, folder, ['uploading', 'live'])) + (await legacyBytes(on, folder));
+    assertWithin(usedBytes + packBytes, quotaBytes);
   }
 
   /**
@@ -57,11 +55,8 @@ export class FolderQuota {
     const quotaBytes = await this.quotaOf(on, folder);
     if (quotaBytes === undefined) return;
     await lock(on, folder);
-    const { rows } = await sql<{ live: number }>`
-      select coalesce(sum(size_bytes), 0)::bigint as live from packs
-      join folders on folders.id = packs.folder_id
-      where folders.name = ${folder} and state = 'live'`.execute(on);
-    assertWithin((rows[0]?.live ?? 0) + (await legacyBytes(on, folder)) + fileBytes, quotaBytes);
+    const usedBytes = (await bytesOfPacks(on, folder, ['live'])) + (await legacyBytes(on, folder));
+    assertWithin(usedBytes + fileBytes, quotaBytes);
   }
 
   private async quotaOf(on: Queries, folder: string): Promise<number | undefined> {
@@ -75,6 +70,14 @@ async function nameOf(on: Queries, folderId: string): Promise<string> {
 
 async function lock(on: Queries, folder: string): Promise<void> {
   await sql`select pg_advisory_xact_lock(hashtext(${`quota ${folder}`}))`.execute(on);
+}
+
+async function bytesOfPacks(on: Queries, folder: string, states: readonly string[]): Promise<number> {
+  const { rows } = await sql<{ used: number }>`
+    select coalesce(sum(size_bytes), 0)::bigint as used from packs
+    join folders on folders.id = packs.folder_id
+    where folders.name = ${folder} and state = any(${[...states]}::text[])`.execute(on);
+  return rows[0]?.used ?? 0;
 }
 
 /** What older clients have in a folder, with what is on its way in or out. */

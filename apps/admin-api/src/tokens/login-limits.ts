@@ -3,7 +3,7 @@ import { isIPv6 } from 'node:net';
 
 import { IdentityError } from '@azaion/identity';
 import { type Clock } from '@azaion/kernel';
-import { sql } from 'kysely';
+import { type RawBuilder, sql } from 'kysely';
 
 import { type Database, type Queries } from '../persistence/database.js';
 import { Turns } from './turns.js';
@@ -93,7 +93,7 @@ export class LoginLimits {
         conflict
           .column('key')
           .doUpdateSet({
-            count: sql<number>`case when rate_limits.resets_at <= ${now} then 1 else rate_limits.count + 1 end`,
+            count: oneMore(now),
             resets_at: resetsAt,
           })
           .where((where) => where.not(locked)),
@@ -151,13 +151,18 @@ export class LoginLimits {
       .values({ key, count: 1, resets_at: resetsAt })
       .onConflict((conflict) =>
         conflict.column('key').doUpdateSet({
-          count: sql<number>`case when rate_limits.resets_at <= ${now} then 1 else rate_limits.count + 1 end`,
+          count: oneMore(now),
           resets_at: sql<Date>`case when rate_limits.resets_at <= ${now} then ${resetsAt} else rate_limits.resets_at end`,
         }),
       )
       .returning(['count', 'resets_at'])
       .executeTakeFirstOrThrow();
   }
+}
+
+/** The count after one more, which starts over when its time has run out. */
+function oneMore(now: Date): RawBuilder<number> {
+  return sql<number>`case when rate_limits.resets_at <= ${now} then 1 else rate_limits.count + 1 end`;
 }
 
 /** E-mail addresses do not stand in the table of counts. */
