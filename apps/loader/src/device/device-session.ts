@@ -12,6 +12,7 @@ import { type Recipient, ResourceError } from '@azaion/split-resource';
 
 import { type DeviceRecipient } from '../session/caller-apis.js';
 import { type DeviceTokens } from '../session/http-caller-apis.js';
+import { LoginReport } from './login-report.js';
 
 /** A token is replaced when this much of its life is left (or a quarter, if that is less), so that no call meets one that dies on the way. */
 const RENEW_BEFORE_SECONDS = 120;
@@ -73,13 +74,15 @@ export class DeviceSession implements DeviceTokens, DeviceRecipient {
   private timer: NodeJS.Timeout | undefined;
   private retryMs = FIRST_RETRY_MS;
   private stopped = false;
-  private reportedCode: string | undefined;
+  private readonly report: LoginReport;
   private refusal: { readonly error: IdentityError; readonly untilMs: number } | undefined;
 
   constructor(
     private readonly account: DeviceAccount,
     private readonly using: DeviceSessionDependencies,
-  ) {}
+  ) {
+    this.report = new LoginReport({ serial: account.serial, retried: 'in the background', log: using.log });
+  }
 
   get serial(): string {
     return this.account.serial;
@@ -177,8 +180,7 @@ export class DeviceSession implements DeviceTokens, DeviceRecipient {
       const token = await this.loginEnrollingFirst();
       this.refusal = undefined;
       this.token = token;
-      if (this.reportedCode !== '') this.using.log.log(`The device ${this.serial} is logged in.`);
-      this.reportedCode = '';
+      this.report.succeeded();
       await this.using.offline?.remember().catch((error: unknown) => {
         this.using.log.warn(
           `The device cannot log in offline: ${error instanceof DomainError ? error.message : 'its data directory cannot be written'}`,
@@ -191,12 +193,7 @@ export class DeviceSession implements DeviceTokens, DeviceRecipient {
         this.token = undefined;
         await this.using.offline?.forget(this.using.auth.serverTimeMs?.());
       }
-      const code = error instanceof DomainError ? String(error.code) : 'unknown';
-      if (this.reportedCode !== code)
-        this.using.log.warn(
-          `The device ${this.serial} cannot log in (${code}): ${error instanceof DomainError ? error.message : 'unexpected error'} It is tried again in the background.`,
-        );
-      this.reportedCode = code;
+      this.report.failed(error);
       throw error;
     }
   }

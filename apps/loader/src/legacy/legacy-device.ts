@@ -1,7 +1,8 @@
 import { type DeviceConf, IdentityError, type TokenVerifier } from '@azaion/identity';
-import { type Clock, DomainError } from '@azaion/kernel';
+import { type Clock } from '@azaion/kernel';
 import { type Recipient, ResourceError } from '@azaion/split-resource';
 
+import { LoginReport } from '../device/login-report.js';
 import { type LoaderDevice } from '../loader-adapters.js';
 import { type TokenBearer } from '../session/caller-apis.js';
 import { type LegacyAccounts } from './legacy-accounts.js';
@@ -28,13 +29,19 @@ export class LegacyDevice implements LoaderDevice {
   private loggingIn: Promise<TokenBearer> | undefined;
   private refusal: { readonly error: IdentityError; readonly untilMs: number } | undefined;
   private refusalMs = FIRST_REFUSAL_MS;
-  private reportedCode: string | undefined;
+  private readonly report: LoginReport;
 
   constructor(
     private readonly conf: DeviceConf,
     private readonly using: LegacyDeviceDependencies,
   ) {
     this.serial = conf.serial;
+    this.report = new LoginReport({
+      serial: conf.serial,
+      where: ' at the older Admin API',
+      retried: 'when it is needed',
+      log: using.log,
+    });
   }
 
   get authenticated(): boolean {
@@ -73,27 +80,21 @@ export class LegacyDevice implements LoaderDevice {
   }
 
   private async logIn(): Promise<TokenBearer> {
-    const { accounts, verifier, clock, log } = this.using;
+    const { accounts, verifier, clock } = this.using;
     try {
       const { accessToken } = await accounts.logIn(this.conf.email, this.conf.password, true);
       const token = accessToken.reveal();
       this.session = { caller: await verifier.verify(token), token };
       this.refusal = undefined;
       this.refusalMs = FIRST_REFUSAL_MS;
-      if (this.reportedCode !== '') log.log(`The device ${this.serial} is logged in at the older Admin API.`);
-      this.reportedCode = '';
+      this.report.succeeded();
       return this.session;
     } catch (error) {
       if (error instanceof IdentityError) {
         this.refusal = { error, untilMs: clock.monotonicMs() + this.refusalMs };
         this.refusalMs = Math.min(2 * this.refusalMs, LONGEST_REFUSAL_MS);
       }
-      const code = error instanceof DomainError ? String(error.code) : 'unknown';
-      if (this.reportedCode !== code)
-        log.warn(
-          `The device ${this.serial} cannot log in at the older Admin API (${code}): ${error instanceof DomainError ? error.message : 'unexpected error'} It is tried again when it is needed.`,
-        );
-      this.reportedCode = code;
+      this.report.failed(error);
       throw error;
     }
   }
