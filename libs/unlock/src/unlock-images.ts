@@ -4,6 +4,7 @@ import { orAborted, pause } from './abortable.js';
 import { UNLOCK_ERRORS, UnlockError, type UnlockErrorCode } from './errors.js';
 import { canonicalReference, type ExpectedImage } from './expected-image.js';
 import { mismatch, notAsExpected, notSignedFor, unsigned } from './image-checks.js';
+import { KeptImages } from './kept-images.js';
 import { LoadArchive, type LoadOutcome } from './load-archive.js';
 import { type ArchiveInspector } from './ports/archive-inspector.js';
 import {
@@ -18,9 +19,10 @@ import { type EngineImage, type ImageAssignment, type ImageRuntime } from './por
 import { type ServiceStack } from './ports/service-stack.js';
 import { type UnlockRecord, type UnlockRecords } from './ports/unlock-records.js';
 import { ProgressMeter, type UnlockPhase, type UnlockProgress } from './progress-meter.js';
-import { stalled, type StallLimits, StallWatch } from './stall-watch.js';
+import { type StallLimits } from './stall-watch.js';
 import { StartServices } from './start-services.js';
 import { isRunning, type UnlockState, UnlockStateMachine } from './unlock-state.js';
+import { WatchedEngine } from './watched-engine.js';
 
 /** An image that the newest archive holds, and whether the engine had it when it was last asked. */
 export interface UnlockImage {
@@ -115,14 +117,14 @@ export class UnlockImages {
   private images: readonly UnlockImage[] = [];
   private archive: ArchiveName | null;
   private expected: readonly ExpectedImage[];
-  private kept: KeptFacts;
+  private readonly kept: KeptImages;
   private report: UnlockReport | null = null;
   private starting: Promise<unknown> = Promise.resolve();
   private saving: Promise<void> = Promise.resolve();
   private run: Run | undefined;
   /** Of the run at work or about to be. */
   private active: AbortController | undefined;
-  private runtime: ImageRuntime | undefined;
+  private asked: WatchedEngine | undefined;
   private readonly stopping = new AbortController();
 
   private constructor(
@@ -135,7 +137,7 @@ export class UnlockImages {
     this.archive = archive;
     this.expected = images;
     this.images = images.map((image) => imageStatus(image, state === 'ready'));
-    this.kept = kept;
+    this.kept = new KeptImages(kept);
   }
 
   /** Takes up where the last process stopped: a run that was cut off is an error now, `unlock.interrupted`. */
@@ -156,7 +158,7 @@ export class UnlockImages {
       detail: this.error?.message ?? null,
       progress: this.run?.meter.snapshot() ?? null,
       images: this.images,
-      loaded: this.kept.loaded?.version ?? null,
+      loaded: this.kept.facts.loaded?.version ?? null,
       report: this.report,
     };
   }
@@ -222,11 +224,12 @@ export class UnlockImages {
       throw new UnlockError('unlock.interrupted', 'The Loader is stopping. Try again when it is back.');
     const abort = new AbortController();
     this.active = abort;
-    if (request.byPerson === true) this.kept = { ...this.kept, refused: null };
+    if (request.byPerson === true) this.kept.forgetRefusal();
     let work: Work | undefined;
     let first: () => FoundArchive;
     try {
-      this.runtime = await orAborted(this.using.runtime(abort.signal), abort.signal);
+      const runtime = await orAborted(this.using.runtime(abort.signal), abort.signal);
+      this.asked = new WatchedEngine(runtime, this.using.limits.stall);
       const archive = await orAborted(request.source.find(abort.signal), abort.signal);
       this.expect(archive);
       work = await this.workLeft(abort.signal);
@@ -278,7 +281,7 @@ export class UnlockImages {
       return isFirst ? first() : await orAborted(request.source.find(signal), signal);
     });
     this.expect(found);
-    if (found.identity === this.kept.refused) await this.endRollBack(run);
+    if (this.kept.isRefused(found)) await this.endRollBack(run);
     this.enter('downloading_key', meter);
     const archive = await this.withLink(request, run, () => orAborted(found.open(signal), signal));
     meter.expect(archive.totalBytes);
@@ -288,7 +291,7 @@ export class UnlockImages {
     const outcome = await this.load(archive, run);
     meter.enter('verifying');
     const images = await this.verified(outcome.images, before, signal);
-    this.kept = { ...this.kept, loaded: { ...nameOf(found), images } };
+    this.kept.areLoaded(found, images);
     await this.startServices(images, run);
     this.report = {
       archiveBytes: archive.totalBytes,
@@ -331,7 +334,7 @@ export class UnlockImages {
   private async load(archive: OpenArchive, run: Run): Promise<LoadOutcome> {
     const { inspector, gate, limits, onError } = this.using;
     return new LoadArchive({
-      runtime: this.engine,
+      runtime: this.engine.runtime,
       inspector,
       gate,
       gatePollMs: limits.gatePollMs,
@@ -355,7 +358,7 @@ export class UnlockImages {
   ): Promise<readonly EngineImage[]> {
     const surplus = notSignedFor(loaded, this.expected);
     if (surplus.length > 0) {
-      await this.assign(restoring([...surplus, ...this.expected], before), signal);
+      await this.engine.assign(restoring([...surplus, ...this.expected], before), signal);
       throw unsigned(references(surplus).join(', '));
     }
     const present = await this.present(signal);
@@ -369,7 +372,7 @@ export class UnlockImages {
         'The container engine said that it loaded the images, but they are not there. Look at its log.',
         { details: { missing: references(wrong) } },
       );
-    await this.assign(restoring(foreign, before), signal);
+    await this.engine.assign(restoring(foreign, before), signal);
     throw mismatch(references(foreign).join(', '));
   }
 
@@ -379,25 +382,23 @@ export class UnlockImages {
     const { meter } = run;
     await this.passGate(meter, run.abort.signal);
     meter.enter('starting_services');
-    this.kept = { ...this.kept, servicesDue: true };
+    this.kept.beginReplacing();
     await this.save();
     this.tell();
     run.replacing = true;
-    const { loaded, lastGood } = this.kept;
     try {
-      await this.replacing(stack, run).run(images, lastGood?.images ?? []);
+      await this.replacing(stack, run).run(images, this.kept.facts.lastGood?.images ?? []);
     } catch (error) {
-      // Without a way back nothing else says that these images are not to be tried again.
-      if (isUnhealthy(error)) this.kept = { ...this.kept, refused: this.archive?.identity ?? null };
+      this.kept.areGivenUp(this.archive, error); // without a way back nothing else says so
       throw error;
     }
-    this.kept = { ...this.kept, lastGood: loaded, servicesDue: false, rollbackDue: false, refused: null };
+    this.kept.areHealthy();
   }
 
   /** Ends what a process that stopped has begun, and says why it was begun. @throws UnlockError, always. */
   private async endRollBack(run: Run): Promise<never> {
     const { services: stack } = this.using;
-    const { lastGood, rollbackDue } = this.kept;
+    const { lastGood, rollbackDue } = this.kept.facts;
     if (rollbackDue && stack !== undefined && lastGood !== null) {
       this.passOver(run);
       run.replacing = true;
@@ -407,28 +408,23 @@ export class UnlockImages {
   }
 
   private replacing(stack: ServiceStack, run: Run): StartServices {
-    const { stopping } = this;
-    const given = this.archive?.identity ?? null;
+    const { archive, kept, stopping } = this;
     return new StartServices({
       stack,
-      runtime: { assign: (assignments, either) => this.assign(assignments, either) },
+      runtime: this.engine,
       healthTimeoutMs: this.using.limits.healthTimeoutMs,
       cancelled: run.abort.signal,
       stopping: stopping.signal,
       onHealthy: () => (this.active = undefined),
       beforeRollBack: async (reason) => {
         this.images = this.expected.map((image) => imageStatus(image, false));
-        this.kept = { ...this.kept, rollbackDue: true, ...(isUnhealthy(reason) && { refused: given }) };
+        kept.beginRollBack(archive, reason);
         await this.save();
         await this.passGate(run.meter, stopping.signal);
         run.meter.enter('rolling_back');
         this.tell();
       },
-      onRolledBack: (reason) => {
-        const settled = { loaded: this.kept.lastGood, servicesDue: false, rollbackDue: false };
-        // The others run where these could not: whatever it was, it is with them.
-        this.kept = { ...this.kept, ...settled, ...(reason.code !== 'unlock.cancelled' && { refused: given }) };
-      },
+      onRolledBack: (reason) => kept.areRolledBack(archive, reason),
     });
   }
 
@@ -445,7 +441,7 @@ export class UnlockImages {
   }
 
   private expect(archive: FoundArchive): void {
-    this.archive = nameOf(archive);
+    this.archive = { identity: archive.identity, version: archive.version };
     this.expected = archive.images;
     this.images = this.expected.map((image) => imageStatus(image, false));
   }
@@ -454,15 +450,13 @@ export class UnlockImages {
   private async workLeft(signal: AbortSignal): Promise<Work | undefined> {
     const { archive, kept } = this;
     if (archive === null || this.expected.length === 0) return undefined;
-    if (archive.identity === kept.refused) return kept.rollbackDue ? { rollBack: true } : 'refused';
+    if (kept.isRefused(archive)) return kept.facts.rollbackDue ? { rollBack: true } : 'refused';
     const images = await this.present(signal);
-    const proven = kept.loaded?.identity === archive.identity ? kept.loaded.images : [];
-    const wrong = notAsExpected(images, this.expected, proven);
+    const wrong = notAsExpected(images, this.expected, kept.proofOf(archive));
     this.images = this.expected.map((image) => imageStatus(image, !wrong.includes(image)));
     if (wrong.length > 0) return undefined;
-    this.kept = { ...this.kept, loaded: { ...archive, images } };
-    const running = !kept.servicesDue && kept.lastGood?.identity === archive.identity;
-    return this.using.services === undefined || running ? 'none' : { services: images };
+    kept.areLoaded(archive, images);
+    return this.using.services === undefined || kept.isRunning(archive) ? 'none' : { services: images };
   }
 
   /**
@@ -479,31 +473,14 @@ export class UnlockImages {
     }
   }
 
-  private get engine(): ImageRuntime {
-    if (this.runtime === undefined) throw new RangeError('an unlock asks for its runtime before anything else');
-    return this.runtime;
+  private get engine(): WatchedEngine {
+    if (this.asked === undefined) throw new RangeError('an unlock asks for its runtime before anything else');
+    return this.asked;
   }
 
   /** What of the expected images the engine has. */
   private present(signal: AbortSignal): Promise<readonly EngineImage[]> {
-    return this.askEngine(signal, (either) => this.engine.present(references(this.expected), either));
-  }
-
-  private assign(assignments: readonly ImageAssignment[], signal: AbortSignal): Promise<void> {
-    return this.askEngine(signal, (either) => this.engine.assign(assignments, either));
-  }
-
-  /** A question to an engine that does nothing for too long is given up, as a load is. */
-  private async askEngine<T>(signal: AbortSignal, ask: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const late = new AbortController();
-    const watch = new StallWatch(this.using.limits.stall, (awaited) => late.abort(stalled(awaited)));
-    watch.waitFor('engine');
-    const either = AbortSignal.any([signal, late.signal]);
-    try {
-      return await orAborted(ask(either), either);
-    } finally {
-      watch.stop();
-    }
+    return this.engine.present(references(this.expected), signal);
   }
 
   private arrive(): UnlockState {
@@ -551,14 +528,12 @@ export class UnlockImages {
       detail: this.error?.message ?? null,
       archive: this.archive,
       images: this.expected,
-      ...this.kept,
+      ...this.kept.facts,
     };
     this.saving = this.saving.then(() => this.using.records.save(record)).catch(this.using.onError);
     return this.saving;
   }
 }
-
-type KeptFacts = Pick<UnlockRecord, 'loaded' | 'lastGood' | 'servicesDue' | 'rollbackDue' | 'refused'>;
 
 /** What a wish comes to: nothing, images that are not tried again, the end of a way back that was cut off, services alone, or everything. */
 type Work =
@@ -607,14 +582,6 @@ function refused(): UnlockError {
     'unlock.services-unhealthy',
     'The services were not healthy with these images, and the device does not try them again by itself. Publish images that work, or start the unlock by hand.',
   );
-}
-
-function isUnhealthy(error: unknown): boolean {
-  return error instanceof UnlockError && error.code === 'unlock.services-unhealthy';
-}
-
-function nameOf({ identity, version }: ArchiveName): ArchiveName {
-  return { identity, version };
 }
 
 function isDomainError(error: unknown): error is DomainError {
