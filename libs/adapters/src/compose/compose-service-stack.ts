@@ -10,7 +10,7 @@ const SETTLED_MS = 5000;
 const MAX_SERVICES = 256;
 const CONTAINER_ID = /^[0-9a-f]{12,64}$/;
 const INSPECTED = '{"id":{{json .Id}},"name":{{json .Name}},"state":{{json .State}},"labels":{{json .Config.Labels}}}';
-/** What compose marks the containers of \`compose run\` with. */
+/** What compose marks the containers of `compose run` with. */
 const ONE_OFF = 'com.docker.compose.oneoff';
 
 /** A set of services and the commands that drive them. */

@@ -25,6 +25,7 @@ import {
 } from '@azaion/split-resource';
 
 import { ignoreMissing, noSpace, orNoSpace, systemCode } from './file-errors.js';
+import { JournalFlushes } from './journal-flushes.js';
 import { assertPackNames, isFolderId } from './pack-names.js';
 import { namesIn } from './read-if-there.js';
 import { JOURNAL_RECORD_BYTES, journalHeader, journalRecord, replayJournal } from './presence-journal.js';
@@ -33,9 +34,6 @@ const JOURNAL_SUFFIX = '.present';
 const DEFAULT_FREE_RESERVE_BYTES = 64 * 1024 * 1024;
 /** Reads move a pack's time of use on the disk at most this often. */
 const TOUCH_INTERVAL_MS = 60_000;
-/** Journals reach the disk together, at the latest so long or so many bytes of packs after a record: what a power cut may cost beside the ranges in flight. */
-const FLUSH_AFTER_MS = 100;
-const FLUSH_AFTER_BYTES = 16 * 1024 * 1024;
 /** A journal is rewritten when it has this many records more than it needs. */
 const MAX_SPARE_RECORDS = 256;
 
@@ -67,7 +65,7 @@ interface KeptPack {
 /**
  * Keeps packs as sparse files, each with a journal of the ranges that are there. A range enters the journal after its bytes have reached
  * the disk, so what is recorded as present is there after a `kill -9` and a power cut at any moment. The records themselves survive a `kill -9` at
- * once, and a power cut when they were flushed: {@link FLUSH_AFTER_MS} or {@link FLUSH_AFTER_BYTES} later. One process at a time uses a directory.
+ * once, and a power cut when they were flushed, see {@link JournalFlushes}. One process at a time uses a directory.
  */
 export class DirectoryPackStore extends PackStore {
   private readonly packs = new Map<string, KeptPack>();
@@ -75,13 +73,11 @@ export class DirectoryPackStore extends PackStore {
   private usedBytes = 0;
   /** Changes happen one after another, so that nothing is evicted while it is written. Reads go on beside them. */
   private lastChange: Promise<void> = Promise.resolve();
-  private readonly unflushed = new Set<KeptPack>();
-  private unflushedBytes = 0;
-  private flushTimer: NodeJS.Timeout | undefined;
-  private flushing: Promise<void> = Promise.resolve();
+  private readonly flushes: JournalFlushes;
 
   constructor(private readonly options: DirectoryPackStoreOptions) {
     super();
+    this.flushes = new JournalFlushes(options.flush);
   }
 
   override async missing(folderId: string, pack: PackRef, range: ByteRange): Promise<readonly ByteRange[]> {
@@ -135,27 +131,18 @@ export class DirectoryPackStore extends PackStore {
 
   override async reserve(bytes: number): Promise<void> {
     await this.load();
-    const { directory, freeReserveBytes = DEFAULT_FREE_RESERVE_BYTES, freeBytes = freeBytesOf } = this.options;
     const { limitBytes } = this.options;
     if (Math.min(bytes, MAX_PACK_BYTES) > limitBytes) throw noSpace();
     const keptBytes = Math.min(bytes, limitBytes);
     await this.inTurn(async () => {
       await this.makeRoom(keptBytes, undefined);
-      await mkdir(directory, { recursive: true, mode: 0o700 });
-      await this.evictWhile(async () => (await freeBytes(directory)) - keptBytes < freeReserveBytes, undefined);
+      await this.evictWhile(async () => (await this.roomBytes()) < keptBytes, undefined);
     });
   }
 
   override async capacityBytes(): Promise<number> {
     await this.load();
-    const {
-      directory,
-      limitBytes,
-      freeReserveBytes = DEFAULT_FREE_RESERVE_BYTES,
-      freeBytes = freeBytesOf,
-    } = this.options;
-    await mkdir(directory, { recursive: true, mode: 0o700 });
-    return Math.max(0, Math.min(limitBytes, this.usedBytes + (await freeBytes(directory)) - freeReserveBytes));
+    return Math.max(0, Math.min(this.options.limitBytes, this.usedBytes + (await this.roomBytes())));
   }
 
   override async usage(): Promise<{ readonly bytes: number; readonly limitBytes: number }> {
@@ -176,7 +163,7 @@ export class DirectoryPackStore extends PackStore {
       // What is recorded as present is never overwritten half: it stops being present first.
       this.forget(kept, range);
       await this.append(kept, journalRecord('remove', range));
-      await this.flush(this.journalPath(kept));
+      await this.flushes.now(this.journalPath(kept));
     }
     const file = await open(this.packPath(kept), constants.O_RDWR | constants.O_CREAT, 0o600);
     try {
@@ -191,7 +178,7 @@ export class DirectoryPackStore extends PackStore {
     await this.append(kept, journalRecord('add', range));
     kept.present.add(range);
     this.usedBytes += range.end - range.start;
-    this.flushSoon(kept, range.end - range.start);
+    this.flushes.soon(this.journalPath(kept), range.end - range.start);
   }
 
   private forget(kept: KeptPack, range: ByteRange): void {
@@ -210,34 +197,16 @@ export class DirectoryPackStore extends PackStore {
     }
     const needed = kept.present.all.map((range) => journalRecord('add', range));
     await writeFile(`${path}.tmp`, Buffer.concat([journalHeader(), ...needed, record]), { mode: 0o600 });
-    await this.flush(`${path}.tmp`); // or a power cut might leave an empty journal in the place of a whole one
+    await this.flushes.now(`${path}.tmp`); // or a power cut might leave an empty journal in the place of a whole one
     await rename(`${path}.tmp`, path);
     kept.journalRecords = needed.length + 1;
   }
 
-  private flushSoon(kept: KeptPack, bytes: number): void {
-    this.unflushed.add(kept);
-    this.unflushedBytes += bytes;
-    if (this.unflushedBytes >= FLUSH_AFTER_BYTES) this.flushNow();
-    else this.flushTimer ??= setTimeout(() => this.flushNow(), FLUSH_AFTER_MS).unref();
-  }
-
-  private flushNow(): void {
-    clearTimeout(this.flushTimer);
-    this.flushTimer = undefined;
-    const packs = [...this.unflushed];
-    this.unflushed.clear();
-    this.unflushedBytes = 0;
-    const folders = new Set(packs.map(({ folderId }) => join(this.options.directory, folderId)));
-    this.flushing = this.flushing.then(async () => {
-      // A journal that was evicted meanwhile, or a disk that fails, costs a download, never a wrong byte.
-      for (const path of [...packs.map((kept) => this.journalPath(kept)), ...folders])
-        await this.flush(path).catch(() => undefined);
-    });
-  }
-
-  private flush(path: string): Promise<void> {
-    return (this.options.flush ?? flushed)(path);
+  /** What the disk could still give; less than nothing when others have taken of the reserve. */
+  private async roomBytes(): Promise<number> {
+    const { directory, freeReserveBytes = DEFAULT_FREE_RESERVE_BYTES, freeBytes = freeBytesOf } = this.options;
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    return (await freeBytes(directory)) - freeReserveBytes;
   }
 
   private async readFile(kept: KeptPack, range: ByteRange): Promise<Buffer | undefined> {
@@ -380,15 +349,6 @@ function keyOf(folderId: string, packId: string): string {
 
 function sizeOf(ranges: readonly ByteRange[]): number {
   return ranges.reduce((sum, { start, end }) => sum + end - start, 0);
-}
-
-async function flushed(path: string): Promise<void> {
-  const file = await open(path, 'r');
-  try {
-    await file.datasync();
-  } finally {
-    await file.close();
-  }
 }
 
 async function freeBytesOf(directory: string): Promise<number> {
