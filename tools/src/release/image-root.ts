@@ -124,12 +124,8 @@ async function libraryNamed(name: string): Promise<string> {
 /** What the loader of programs would load, itself included; nothing for what was linked as a whole. */
 async function librariesOf(path: string): Promise<readonly string[]> {
   const { stdout } = await run('ldd', [path]).catch((error: unknown) => {
-    if (
-      `${(error as { stdout?: string }).stdout ?? ''}${(error as { stderr?: string }).stderr ?? ''}`.includes(
-        'not a dynamic',
-      )
-    )
-      return { stdout: '' };
+    const { stdout: said = '', stderr = '' } = error as { readonly stdout?: string; readonly stderr?: string };
+    if (/not a dynamic/.test(said + stderr)) return { stdout: '' };
     throw error;
   });
   if (stdout.includes('not found')) throw new Error(`${path} needs a library that is not installed:\n${stdout}`);
