@@ -1,8 +1,9 @@
 import { execFileSync } from 'node:child_process';
-import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { appendFile, chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 
 import {
+  type ComponentName,
   describeWith,
   type DockerDaemon,
   findProgram,
@@ -18,127 +19,182 @@ const NEVER = new AbortController().signal;
 const PATIENT_MS = 60_000;
 const IMAGES = [{ reference: 'azaion/service:1', imageId: `sha256:${'0'.repeat(64)}` }];
 
-describeWith(['docker', 'compose', 'busybox'], 'ComposeServiceStack with docker-compose', () => {
-  let docker: DockerDaemon;
-  let directory: TempDirectory;
-  let file: string;
-  beforeAll(async () => {
-    docker = await startDockerd();
-    const tar = execFileSync('tar', ['-C', '/', '-cf', '-', findProgram('busybox')!.slice(1)], { maxBuffer: 2 ** 26 });
-    for (const tag of ['1', '2'])
-      engine(['import', '--change', `ENV RELEASE=${tag}`, '-', `azaion/service:${tag}`], tar);
-  }, 90_000);
-  afterAll(() => docker.stop(), 60_000);
-  beforeEach(async () => {
-    directory = await tempDirectory('azaion-compose');
-    file = join(directory.path, 'compose.yml');
-  });
-  afterEach(async () => {
-    for (const id of engine(['ps', '--all', '--quiet']).split('\n').filter(Boolean)) engine(['rm', '--force', id]);
-    await directory.remove();
-  });
+const COMPOSES: readonly (readonly [ComponentName, string])[] = [
+  ['compose', 'docker-compose'],
+  ['composePlugin', 'docker compose'],
+];
 
-  const engine = (args: readonly string[], input?: Buffer): string =>
-    execFileSync('docker', args, { env: { ...process.env, DOCKER_HOST: docker.dockerHost }, input }).toString();
-
-  const stack = (): ComposeServiceStack =>
-    new ComposeServiceStack({
-      file,
-      compose: ['docker-compose'],
-      containerCli: 'docker',
-      env: { DOCKER_HOST: docker.dockerHost },
-      settledMs: 1500,
-      answerTimeoutMs: PATIENT_MS,
+describe.each(COMPOSES)('', (component, command) => {
+  describeWith(['docker', component, 'busybox'], `ComposeServiceStack with ${command}`, () => {
+    let docker: DockerDaemon;
+    let directory: TempDirectory;
+    let file: string;
+    beforeAll(async () => {
+      docker = await startDockerd();
+      const tar = execFileSync('tar', ['-C', '/', '-cf', '-', findProgram('busybox')!.slice(1)], {
+        maxBuffer: 2 ** 26,
+      });
+      for (const tag of ['1', '2'])
+        engine(['import', '--change', `ENV RELEASE=${tag}`, '-', `azaion/service:${tag}`], tar);
+    }, 90_000);
+    afterAll(() => docker.stop(), 60_000);
+    beforeEach(async () => {
+      directory = await tempDirectory('azaion-compose');
+      file = join(directory.path, 'compose.yml');
+    });
+    afterEach(async () => {
+      for (const id of engine(['ps', '--all', '--quiet']).split('\n').filter(Boolean)) engine(['rm', '--force', id]);
+      await directory.remove();
     });
 
-  /** A compose file with services of one image; each runs a shell script. */
-  async function services(scripts: Readonly<Record<string, string>>, more = ''): Promise<void> {
-    const text = Object.entries(scripts).map(
-      ([name, script]) => `  ${name}:
+    const engine = (args: readonly string[], input?: Buffer): string =>
+      execFileSync('docker', args, { env: { ...process.env, DOCKER_HOST: docker.dockerHost }, input }).toString();
+
+    const stack = (): ComposeServiceStack =>
+      new ComposeServiceStack({
+        file,
+        compose: command.split(' '),
+        containerCli: 'docker',
+        env: { DOCKER_HOST: docker.dockerHost },
+        settledMs: 1500,
+        answerTimeoutMs: PATIENT_MS,
+      });
+
+    /** A compose file with services of one image; each runs a shell script. */
+    async function services(scripts: Readonly<Record<string, string>>, more = '', path = file): Promise<void> {
+      const text = Object.entries(scripts).map(([name, script]) => service(name, script, more));
+      await writeFile(path, `version: '2.4'\nservices:\n${text.join('')}`);
+    }
+
+    const service = (name: string, script: string, more: string): string => `  ${name}:
     image: azaion/service:\${API_VERSION}
     network_mode: none
     stop_signal: SIGKILL
     command: ['${findProgram('busybox')!}', 'sh', '-c', '${script}']
-${more}`,
-    );
-    await writeFile(file, `version: '2.4'\nservices:\n${text.join('')}`);
-  }
+${more}`;
 
-  const healthCheck = (test: string): string => `    healthcheck:
+    /** As a person does. */
+    const compose = (...args: string[]): string => {
+      const [program = '', ...words] = command.split(' ');
+      return execFileSync(program, [...words, ...args], {
+        cwd: dirname(file),
+        env: { ...process.env, DOCKER_HOST: docker.dockerHost, API_VERSION: '1' },
+        stdio: ['ignore', 'pipe', 'pipe'],
+      }).toString();
+    };
+
+    const healthCheck = (test: string): string => `    healthcheck:
       test: ['CMD', '${findProgram('busybox')!}', 'sh', '-c', '${test}']
       interval: 300ms
       timeout: 5s
       retries: 2
 `;
 
-  const running = (): string[] => engine(['ps', '--format', '{{.Image}}']).split('\n').filter(Boolean).toSorted();
+    const running = (): string[] => engine(['ps', '--format', '{{.Image}}']).split('\n').filter(Boolean).toSorted();
 
-  it('brings services up from images of the given version, and replaces them by those of another', async () => {
-    await services({ one: 'sleep 1000', two: 'sleep 1000' });
-    await stack().up(IMAGES, PATIENT_MS, NEVER);
-    expect(running()).toEqual(['azaion/service:1', 'azaion/service:1']);
-    await stack().up([{ ...IMAGES[0]!, reference: 'azaion/service:2' }], PATIENT_MS, NEVER);
-    expect(running()).toEqual(['azaion/service:2', 'azaion/service:2']);
-  }, 120_000);
+    it('brings services up from images of the given version, and replaces them by those of another', async () => {
+      await services({ one: 'sleep 1000', two: 'sleep 1000' });
+      await stack().up(IMAGES, PATIENT_MS, NEVER);
+      expect(running()).toEqual(['azaion/service:1', 'azaion/service:1']);
+      await stack().up([{ ...IMAGES[0]!, reference: 'azaion/service:2' }], PATIENT_MS, NEVER);
+      expect(running()).toEqual(['azaion/service:2', 'azaion/service:2']);
+    }, 120_000);
 
-  it('waits until health checks pass', async () => {
-    await services({ slow: 'sleep 1; touch /healthy; sleep 1000' }, healthCheck('test -e /healthy').replace('2', '50'));
-    await stack().up(IMAGES, PATIENT_MS, NEVER);
-    const [id = ''] = engine(['ps', '--quiet']).split('\n');
-    expect(engine(['inspect', '--format', '{{.State.Health.Status}}', id]).trim()).toBe('healthy');
-  }, 120_000);
+    it('waits until health checks pass', async () => {
+      await services(
+        { slow: 'sleep 1; touch /healthy; sleep 1000' },
+        healthCheck('test -e /healthy').replace('2', '50'),
+      );
+      await stack().up(IMAGES, PATIENT_MS, NEVER);
+      const [id = ''] = engine(['ps', '--quiet']).split('\n');
+      expect(engine(['inspect', '--format', '{{.State.Health.Status}}', id]).trim()).toBe('healthy');
+    }, 120_000);
 
-  it('takes a service that ended well for healthy', async () => {
-    await services({ migration: 'exit 0', server: 'sleep 1000' });
-    await stack().up(IMAGES, PATIENT_MS, NEVER);
-  }, 120_000);
+    it('takes a service that ended well for healthy', async () => {
+      await services({ migration: 'exit 0', server: 'sleep 1000' });
+      await stack().up(IMAGES, PATIENT_MS, NEVER);
+    }, 120_000);
 
-  it.each([
-    ['is unhealthy by its check', 'sleep 1000', healthCheck('exit 1')],
-    ['ends with an error', 'exit 3', ''],
-  ])(
-    'says which service %s',
-    async (_, script, more) => {
-      await services({ sick: script }, more);
+    it.each([
+      ['is unhealthy by its check', 'sleep 1000', healthCheck('exit 1')],
+      ['ends with an error', 'exit 3', ''],
+    ])(
+      'says which service %s',
+      async (_, script, more) => {
+        await services({ sick: script }, more);
+        const refusal: unknown = await stack()
+          .up(IMAGES, PATIENT_MS, NEVER)
+          .catch((error: unknown) => error);
+        expect(refusal).toMatchObject({ code: 'unlock.services-unhealthy' });
+        expect((refusal as UnlockError).details['service']).toContain('sick');
+      },
+      120_000,
+    );
+
+    it('names the service for which compose itself gives up, because another one depends on it', async () => {
+      await services({ sick: 'exit 3' });
+      await appendFile(
+        file,
+        service('waiting', 'sleep 1000', '    depends_on: { sick: { condition: service_healthy } }\n'),
+      );
       const refusal: unknown = await stack()
         .up(IMAGES, PATIENT_MS, NEVER)
         .catch((error: unknown) => error);
       expect(refusal).toMatchObject({ code: 'unlock.services-unhealthy' });
       expect((refusal as UnlockError).details['service']).toContain('sick');
-    },
-    120_000,
-  );
+    }, 120_000);
 
-  it('gives up on a service that is started again and again', async () => {
-    await services({ crashing: 'sleep 0.3; exit 1' }, '    restart: always\n');
-    await expect(stack().up(IMAGES, 4000, NEVER)).rejects.toMatchObject({ code: 'unlock.services-unhealthy' });
-  }, 120_000);
+    it('does not look at what somebody ran once in a container of a service', async () => {
+      await services({ one: 'sleep 1000' });
+      await stack().up(IMAGES, PATIENT_MS, NEVER);
+      expect(() =>
+        compose('--project-name', 'azaion-services', 'run', '--no-deps', 'one', findProgram('busybox')!, 'false'),
+      ).toThrow();
+      await stack().up(IMAGES, PATIENT_MS, NEVER);
+    }, 120_000);
 
-  it.each([
-    ['names an image that is not there', 'services:\n  a:\n    image: azaion/missing:1\n    network_mode: none\n'],
-    ['is no compose file', 'nonsense: ['],
-    ['has no service', "version: '2.4'\nservices: {}\n"],
-  ])(
-    'says that a file cannot be brought up that %s',
-    async (_, text) => {
-      await writeFile(file, text);
-      await expect(stack().up(IMAGES, PATIENT_MS, NEVER)).rejects.toMatchObject({ code: 'unlock.services-failed' });
-    },
-    120_000,
-  );
+    it('leaves the services of another compose file alone, though its directory has the same name', async () => {
+      const other = join(directory.path, 'etc', 'services', 'compose.yml');
+      file = join(directory.path, 'opt', 'services', 'compose.yml');
+      for (const path of [other, file]) await mkdir(dirname(path), { recursive: true });
+      await services({ loader: 'sleep 1000' }, '', other);
+      compose('--file', other, 'up', '--detach');
+      await services({ one: 'sleep 1000' });
+      await stack().up(IMAGES, PATIENT_MS, NEVER);
+      expect(running()).toHaveLength(2);
+    }, 120_000);
 
-  it('stops waiting with the reason of an abort', async () => {
-    await services({ slow: 'sleep 1000' }, healthCheck('exit 1').replace('retries: 2', 'retries: 1000'));
-    const abort = new AbortController();
-    const up = stack().up(IMAGES, PATIENT_MS, abort.signal);
-    await untilRunning();
-    abort.abort(new Error('enough'));
-    await expect(up).rejects.toThrow('enough');
-  }, 120_000);
+    it('gives up on a service that is started again and again', async () => {
+      await services({ crashing: 'sleep 0.3; exit 1' }, '    restart: always\n');
+      await expect(stack().up(IMAGES, 4000, NEVER)).rejects.toMatchObject({ code: 'unlock.services-unhealthy' });
+    }, 120_000);
 
-  async function untilRunning(): Promise<void> {
-    while (running().length === 0) await new Promise((resolve) => setTimeout(resolve, 50));
-  }
+    it.each([
+      ['names an image that is not there', 'services:\n  a:\n    image: azaion/missing:1\n    network_mode: none\n'],
+      ['is no compose file', 'nonsense: ['],
+      ['has no service', "version: '2.4'\nservices: {}\n"],
+    ])(
+      'says that a file cannot be brought up that %s',
+      async (_, text) => {
+        await writeFile(file, text);
+        await expect(stack().up(IMAGES, PATIENT_MS, NEVER)).rejects.toMatchObject({ code: 'unlock.services-failed' });
+      },
+      120_000,
+    );
+
+    it('stops waiting with the reason of an abort', async () => {
+      await services({ slow: 'sleep 1000' }, healthCheck('exit 1').replace('retries: 2', 'retries: 1000'));
+      const abort = new AbortController();
+      const up = stack().up(IMAGES, PATIENT_MS, abort.signal);
+      await untilRunning();
+      abort.abort(new Error('enough'));
+      await expect(up).rejects.toThrow('enough');
+    }, 120_000);
+
+    async function untilRunning(): Promise<void> {
+      while (running().length === 0) await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  });
 });
 
 describe('ComposeServiceStack without compose', () => {
@@ -191,75 +247,6 @@ describe('ComposeServiceStack without compose', () => {
     }
   }, 60_000);
 
-  describe('whose plugin lists, as compose 2 does, only what runs unless it is asked for all', () => {
-    const [RUNNING, ENDED] = ['1'.repeat(64), '2'.repeat(64)];
-
-    /** A compose with these containers; `up` ends with this status. */
-    async function plugin(containers: Readonly<Record<string, object>>, upEndsWith = 0): Promise<ComposeServiceStack> {
-      const command = join(directory.path, 'docker');
-      for (const [id, container] of Object.entries(containers))
-        await writeFile(
-          join(directory.path, id),
-          `${JSON.stringify({ id, name: `/${id}`, labels: null, ...container })}\n`,
-        );
-      const lines = (ids: readonly string[]): string => ids.map((id) => `echo ${id}`).join('; ') || ':';
-      const running = Object.keys(containers).filter((id) => id === RUNNING);
-      await writeFile(
-        command,
-        `#!/bin/sh
-case "$*" in
-  *" up "*) exit ${upEndsWith};;
-  *" ps --all --quiet") ${lines(Object.keys(containers))};;
-  *" ps --quiet") ${lines(running)};;
-  "container inspect "*) for word; do case "$word" in *{*) ;; [12]*) cat "${directory.path}/$word";; esac; done;;
-  *) exit 9;;
-esac
-`,
-      );
-      await chmod(command, 0o755);
-      return new ComposeServiceStack({
-        file: 'x.yml',
-        compose: [command, 'compose'],
-        containerCli: command,
-        settledMs: 0,
-      });
-    }
-    const running = { state: { Status: 'running' } };
-    const failed = { state: { Status: 'exited', ExitCode: 3 } };
-
-    it.each([
-      ['while others run', { [RUNNING]: running, [ENDED]: failed }],
-      ['as all of them have', { [ENDED]: failed }],
-    ])('names a service that has ended with an error, %s', async (_, containers) => {
-      const stack = await plugin(containers);
-      await expect(stack.up(IMAGES, PATIENT_MS, NEVER)).rejects.toMatchObject({
-        code: 'unlock.services-unhealthy',
-        details: { service: ENDED },
-      });
-    });
-
-    it('is content with a service that has ended well, and does not look at what somebody ran once', async () => {
-      const once = { ...failed, labels: { 'com.docker.compose.oneoff': 'True' } };
-      await (await plugin({ [ENDED]: { state: { Status: 'exited', ExitCode: 0 } } })).up(IMAGES, PATIENT_MS, NEVER);
-      await (await plugin({ [RUNNING]: running, [ENDED]: once })).up(IMAGES, PATIENT_MS, NEVER);
-      await expect((await plugin({ [ENDED]: once })).up(IMAGES, PATIENT_MS, NEVER)).rejects.toMatchObject({
-        code: 'unlock.services-failed',
-        message: expect.stringContaining('starts no service') as string,
-      });
-    });
-
-    it('names the service for which compose itself gave up', async () => {
-      const stack = await plugin({ [RUNNING]: running, [ENDED]: failed }, 1);
-      await expect(stack.up(IMAGES, PATIENT_MS, NEVER)).rejects.toMatchObject({
-        code: 'unlock.services-unhealthy',
-        details: { service: ENDED },
-      });
-      await expect((await plugin({ [RUNNING]: running }, 1)).up(IMAGES, PATIENT_MS, NEVER)).rejects.toMatchObject({
-        code: 'unlock.services-failed',
-      });
-    });
-  });
-
   it('calls the plugin with the words that it was given, the version of the images, and the directory of the file', async () => {
     const command = join(directory.path, 'docker');
     await writeFile(command, `#!/bin/sh\necho "$API_VERSION $*" >> ${join(directory.path, 'calls')}\nexit 1\n`);
@@ -268,7 +255,7 @@ esac
     const file = join(directory.path, 'site', 'compose.yml');
     const stack = new ComposeServiceStack({ file, compose: [command, 'compose'], containerCli: command });
     await expect(stack.up(IMAGES, 1000, NEVER)).rejects.toMatchObject({ code: 'unlock.services-failed' });
-    const call = `1 compose --file ${file} --project-directory ${join(directory.path, 'site')}`;
+    const call = `1 compose --project-name azaion-services --file ${file} --project-directory ${join(directory.path, 'site')}`;
     expect(await readFile(join(directory.path, 'calls'), 'utf8')).toBe(
       `${call} up --detach --remove-orphans --no-build\n${call} ps --all --quiet\n`,
     );

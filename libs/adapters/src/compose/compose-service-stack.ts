@@ -8,6 +8,11 @@ const POLL_MS = 500;
 /** A service without a health check counts as healthy when it has run for so long. */
 const SETTLED_MS = 5000;
 const MAX_SERVICES = 256;
+/**
+ * Compose would name the project after the directory of the file. Another file in a directory of the same name, such as the Loader's own in
+ * `/etc/azaion`, would be the same project, and its containers be taken away as orphans.
+ */
+const PROJECT = 'azaion-services';
 const CONTAINER_ID = /^[0-9a-f]{12,64}$/;
 const INSPECTED = '{"id":{{json .Id}},"name":{{json .Name}},"state":{{json .State}},"labels":{{json .Config.Labels}}}';
 /** What compose marks the containers of `compose run` with. */
@@ -30,8 +35,8 @@ export interface ComposeOptions {
 }
 
 /**
- * Services of a compose file. The compose file reads the tag of its images from `API_VERSION` where they all have one. Tried with
- * docker-compose 1.29 and with compose 2.26, as a command of its own and as docker's plugin; 1.25 is the oldest that has what is asked of it.
+ * Services of a compose file, as the project `azaion-services`. The compose file reads the tag of its images from `API_VERSION` where they all
+ * have one. Tried with docker-compose 1.29 and with compose 2.26, docker's plugin; 1.25 is the oldest that has what is asked of it.
  */
 export class ComposeServiceStack extends ServiceStack {
   private readonly engine: ContainerCli;
@@ -130,7 +135,10 @@ export class ComposeServiceStack extends ServiceStack {
   private async call(compose: ContainerCli, args: readonly string[], signal: AbortSignal): Promise<CliResult> {
     const { file } = this.options;
     try {
-      return await compose.run(['--file', file, '--project-directory', dirname(file), ...args], signal);
+      return await compose.run(
+        ['--project-name', PROJECT, '--file', file, '--project-directory', dirname(file), ...args],
+        signal,
+      );
     } catch (cause) {
       if (!(cause instanceof UnlockError)) throw cause;
       throw new UnlockError(
