@@ -7,6 +7,8 @@ interface Component {
   readonly programs: readonly string[];
   readonly debianPackages: readonly string[];
   readonly needsRoot: boolean;
+  /** Debian 12 does not have the package: of 13's, this one file is enough, and is put there. */
+  readonly extracted?: { readonly path: string; readonly place: string };
   /** Only `npm run test:images` asks for it: `npm test` does without, and does not install it. */
   readonly forImages?: boolean;
 }
@@ -36,6 +38,16 @@ export const COMPONENTS = {
     programs: ['docker-compose'],
     debianPackages: ['docker-compose'],
     needsRoot: true,
+  },
+  composePlugin: {
+    purpose: 'Docker Compose 2, a plugin of the Docker CLI',
+    programs: ['cli-plugins/docker-compose'],
+    debianPackages: ['docker-compose'],
+    needsRoot: true,
+    extracted: {
+      path: 'usr/libexec/docker/cli-plugins/docker-compose',
+      place: '/usr/local/libexec/docker/cli-plugins/docker-compose',
+    },
   },
   busybox: {
     purpose: 'a small program to make images from',
@@ -89,15 +101,23 @@ export const COMPONENTS = {
     forImages: true,
   },
   kustomize: {
-    purpose: 'kubectl with kustomize 5, which Debian has since release 13',
+    purpose: 'kubectl with kustomize 5',
     programs: ['kubectl'],
     debianPackages: ['kubectl'],
     needsRoot: false,
+    extracted: { path: 'usr/bin/kubectl', place: '/usr/local/bin/kubectl' },
     forImages: true,
   },
 } as const satisfies Record<string, Component>;
 
 const POSTGRES_RELEASES = '/usr/lib/postgresql';
+/** Where the Docker CLI looks for plugins. */
+const DOCKER_DIRECTORIES = [
+  '/usr/local/lib/docker',
+  '/usr/local/libexec/docker',
+  '/usr/lib/docker',
+  '/usr/libexec/docker',
+];
 
 /** One of the real components. */
 export type ComponentName = keyof typeof COMPONENTS;
@@ -108,15 +128,21 @@ export function whyUnavailable(name: ComponentName): string | undefined {
   if (name === 'ceph' && process.env['S3_TEST_ENDPOINT'] !== undefined) return undefined;
   const missing = component.programs.filter((program) => findProgram(program) === undefined);
   if (missing.length > 0) {
-    return `${component.purpose}: ${missing.join(', ')} not found; on Debian: apt-get install ${component.debianPackages.join(' ')} (or npm run setup as root)`;
+    return `${component.purpose}: ${missing.join(', ')} not found; ${installHint(name)} (or npm run setup as root)`;
   }
   if (component.needsRoot && process.getuid?.() !== 0) return `${component.purpose}: needs root; run the tests as root`;
   return undefined;
 }
 
+/** How a component is installed, as a sentence may go on. */
+export function installHint(name: ComponentName): string {
+  const { debianPackages, extracted }: Component = COMPONENTS[name];
+  return `on Debian${extracted === undefined ? '' : ' 13'}: apt-get install ${debianPackages.join(' ')}`;
+}
+
 /**
  * The path of a program, searched in `PATH`, in the system's administration directories, which an ordinary user's
- * `PATH` may lack, and where Debian keeps the releases of PostgreSQL.
+ * `PATH` may lack, where Debian keeps the releases of PostgreSQL, and as `cli-plugins/…` where the Docker CLI has its plugins.
  */
 export function findProgram(program: string): string | undefined {
   const directories = [
@@ -124,6 +150,7 @@ export function findProgram(program: string): string | undefined {
     ...(process.env['PATH'] ?? '').split(delimiter),
     '/usr/sbin',
     '/sbin',
+    ...DOCKER_DIRECTORIES,
   ];
   return directories.map((directory) => join(directory, program)).find(isExecutable);
 }

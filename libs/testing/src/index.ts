@@ -1,11 +1,11 @@
 export { startBrowser, type TestBrowser, type WatchedPage } from './browser.js';
-export { COMPONENTS, type ComponentName, describeWith, findProgram, whyUnavailable } from './components.js';
+export { COMPONENTS, type ComponentName, describeWith, findProgram, installHint, whyUnavailable } from './components.js';
 export { type DockerDaemon, startDockerd } from './docker-daemon.js';
 export { freePort } from './free-port.js';
 export { type GeneratedImage, type GeneratedLayer, type ImageArchive, imageArchive } from './image-archive.js';
 export { type PostgresServer, startPostgres } from './postgres-server.js';
 export { type OlderAccount, OlderAdminApi } from './older-admin-api.js';
-export { forgetPeakMemory, processTreeMemory, type TreeMemory } from './process-memory.js';
+export { descendantsOf, forgetPeakMemory, processTreeMemory, type TreeMemory } from './process-memory.js';
 export { pseudoRandomBytes, pseudoRandomStream } from './pseudo-random.js';
 export { type RoundRobin, startRoundRobin } from './round-robin.js';
 export { type S3Service, startRadosGateway } from './rados-gateway.js';

@@ -18,7 +18,7 @@ export async function processTreeMemory(pid: number): Promise<TreeMemory> {
   if (status === undefined) throw new Error(`Process ${pid} is gone: its memory cannot be read.`);
   let residentBytes = kibibytes(status, 'VmRSS');
   let peakBytes = kibibytes(status, 'VmHWM');
-  for (const child of await descendants(pid)) {
+  for (const child of await descendantsOf(pid)) {
     const childStatus = await statusOf(child);
     if (childStatus === undefined) continue;
     residentBytes += kibibytes(childStatus, 'VmRSS');
@@ -32,7 +32,8 @@ export async function forgetPeakMemory(pid: number): Promise<void> {
   await writeFile(`/proc/${pid}/clear_refs`, '5');
 }
 
-async function descendants(root: number): Promise<number[]> {
+/** The processes that a process has started, and those that they have (Linux only). One whose parent has ended is not among them. */
+export async function descendantsOf(root: number): Promise<number[]> {
   const childrenOf = new Map<number, number[]>();
   for (const entry of await readdir('/proc')) {
     if (!/^\d+$/.test(entry)) continue;

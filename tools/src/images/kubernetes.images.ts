@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 
-import { runCommand } from '@azaion/testing';
+import { describeWith, runCommand } from '@azaion/testing';
 
 import { settingAndFileNames } from '../docs/workspace-configuration.js';
 import { WORKSPACE } from '../started-service.js';
@@ -40,8 +40,7 @@ interface Deployment extends KubernetesObject {
   };
 }
 
-/** Needs a `kubectl` with kustomize 5, which no stable release of Debian has. */
-describe('The Admin API on Kubernetes', () => {
+describeWith('kustomize', 'The Admin API on Kubernetes', () => {
   describe.each(OVERLAYS)('in %s', (overlay) => {
     let objects: KubernetesObject[];
     const one = (kind: string): KubernetesObject => {

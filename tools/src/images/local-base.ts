@@ -1,8 +1,9 @@
 import { cp, mkdir, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
-import { findProgram, runCommand } from '@azaion/testing';
+import { COMPONENTS, findProgram, runCommand } from '@azaion/testing';
 
+import { debianMirror, takeDebianProgram } from '../setup/debian-program.js';
 import { WORKSPACE } from '../started-service.js';
 import { type Architecture, OWN_ARCHITECTURE } from './emulation.js';
 
@@ -76,11 +77,13 @@ async function makeIn(
   await writeFile(join(root, 'root/.npmrc'), `registry=${registry}\ncafile=/${CERTIFICATES}\n`);
 
   const cli = join(directory, `cli-${architecture}`);
-  const plugin = join(cli, 'usr/local/libexec/docker/cli-plugins/docker-compose');
-  await mkdir(join(cli, 'usr/local/bin'), { recursive: true });
-  await mkdir(dirname(plugin), { recursive: true });
-  await cp(await dockerCliFor(architecture, directory, root), join(cli, 'usr/local/bin/docker'));
-  await cp(await composeFor(root, directory, architecture), plugin);
+  const { debianPackages, extracted } = COMPONENTS.composePlugin;
+  const client = { packageName: 'docker-cli', path: 'usr/bin/docker', architecture };
+  await takeDebianProgram(client, join(cli, 'usr/local/bin/docker'));
+  await takeDebianProgram(
+    { packageName: debianPackages[0], path: extracted.path, architecture },
+    join(cli, extracted.place),
+  );
   const base = {
     BASE_IMAGE: await imageOf(docker, root, `azaion-base:${architecture}`, architecture),
     DOCKER_CLI_IMAGE: await imageOf(docker, cli, `azaion-docker-cli:${architecture}`, architecture),
@@ -108,36 +111,6 @@ async function nodeFor(architecture: Architecture, directory: string): Promise<s
   return join(place, 'node_modules', name, 'bin', 'node');
 }
 
-/** This machine's Docker CLI, or Debian's for another processor. */
-async function dockerCliFor(architecture: Architecture, directory: string, root: string): Promise<string> {
-  if (architecture === OWN_ARCHITECTURE) return findProgram('docker') ?? 'docker';
-  await runCommand(
-    'chroot',
-    [root, 'sh', '-c', 'cd /tmp && apt-get -qq update && apt-get -qq download docker.io'],
-    BOOTSTRAP_TIMEOUT_MS,
-  );
-  const unpacked = join(directory, `docker-${architecture}`);
-  await runCommand('sh', ['-c', `dpkg-deb --extract ${root}/tmp/docker.io_*.deb ${unpacked}`]);
-  await runCommand('sh', [
-    '-c',
-    `rm ${root}/tmp/*.deb && rm -r ${root}/var/lib/apt/lists && mkdir ${root}/var/lib/apt/lists`,
-  ]);
-  return join(unpacked, 'usr', 'bin', 'docker');
-}
-
-/** The plugin "compose" of Debian 13, which needs nothing that Debian 12 does not have; 12 itself has only the script before it. */
-async function composeFor(root: string, directory: string, architecture: Architecture): Promise<string> {
-  const source = join(root, 'etc/apt/trixie.list');
-  await writeFile(source, `deb ${await debianMirror()} trixie main\n`);
-  const apt = '-o Dir::Etc::sourcelist=/etc/apt/trixie.list -o Dir::Etc::sourceparts=- -o Dir::State::lists=/tmp/lists';
-  const script = `mkdir -p /tmp/lists/partial && cd /tmp && apt-get -qq ${apt} update && apt-get -qq ${apt} download docker-compose`;
-  await runCommand('chroot', [root, 'sh', '-c', script], BOOTSTRAP_TIMEOUT_MS);
-  const unpacked = join(directory, `compose-${architecture}`);
-  await runCommand('sh', ['-c', `dpkg-deb --extract ${root}/tmp/docker-compose_*.deb ${unpacked}`]);
-  await runCommand('sh', ['-c', `rm -r ${root}/tmp/*.deb ${root}/tmp/lists ${source}`]);
-  return join(unpacked, 'usr/libexec/docker/cli-plugins/docker-compose');
-}
-
 /** An image of this one layer. Built and not imported, because an import takes every image for one of this machine's processor. */
 async function imageOf(
   docker: (...args: string[]) => Promise<string>,
@@ -152,10 +125,4 @@ async function imageOf(
   await docker('build', '--platform', `linux/${architecture}`, '--tag', name, context);
   await rm(context, { recursive: true });
   return name;
-}
-
-/** The mirror that this machine's own packages come from. */
-async function debianMirror(): Promise<string> {
-  const policy = await runCommand('apt-cache', ['policy', 'base-files']);
-  return /https?:\/\/\S+/.exec(policy)?.[0] ?? 'https://deb.debian.org/debian';
 }

@@ -1,7 +1,7 @@
 import { missingComponents, planSetup, type SetupSituation } from './set-up.js';
 
 const ROOT_ON_DEBIAN: SetupSituation = {
-  missingPackages: ['ceph-mon'],
+  isMissing: true,
   isDebian: true,
   isRoot: true,
   isCi: false,
@@ -11,7 +11,7 @@ const ROOT_ON_DEBIAN: SetupSituation = {
 
 describe('planSetup', () => {
   it.each<[string, Partial<SetupSituation>, ReturnType<typeof planSetup>]>([
-    ['nothing is missing', { missingPackages: [] }, 'nothing'],
+    ['nothing is missing', { isMissing: false }, 'nothing'],
     ['root on Debian at a terminal', {}, 'ask'],
     ['no terminal', { isTerminal: false }, 'install'],
     ['CI', { isCi: true }, 'install'],

@@ -2,7 +2,7 @@ import { type ComponentName, COMPONENTS, findProgram } from '@azaion/testing';
 
 /** What is known about the machine when missing components may have to be installed. */
 export interface SetupSituation {
-  readonly missingPackages: readonly string[];
+  readonly isMissing: boolean;
   /** Has `apt-get`. */
   readonly isDebian: boolean;
   readonly isRoot: boolean;
@@ -17,7 +17,7 @@ export type SetupPlan = 'ask' | 'install' | 'nothing' | 'tell';
 
 /** Decides by the rules of the README: never without leave, and without a question where nobody could answer it. */
 export function planSetup(situation: SetupSituation): SetupPlan {
-  if (situation.missingPackages.length === 0) return 'nothing';
+  if (!situation.isMissing) return 'nothing';
   if (situation.setting === 'no' || !situation.isDebian || !situation.isRoot) return 'tell';
   return situation.isCi || !situation.isTerminal ? 'install' : 'ask';
 }
