@@ -16,6 +16,9 @@ import { type PackUrls } from './pack-urls.js';
 /** Ranges being read, or read and not yet handed out, as long as the budget of all reads allows. */
 const READ_AHEAD_RANGES = 8;
 
+/** How long the first range has disk and memory for itself. What lies on the device is there by then; a request over a network only has to be on its way. */
+const HEAD_START_MS = 10;
+
 /** Running totals of one read. */
 export interface FetchProgress {
   /** Plaintext bytes handed out. */
@@ -88,6 +91,7 @@ export class OpenRange {
     const share = this.context.reader.readAhead.join();
     try {
       let ahead = await plan.next();
+      let isFirst = true;
       for (;;) {
         while (!ahead.done && coming.length < READ_AHEAD_RANGES) {
           const { range, plaintextBytes } = ahead.value;
@@ -96,6 +100,8 @@ export class OpenRange {
           const loading = this.load(ahead.value);
           loading.catch(() => undefined); // reported when its turn comes
           coming.push({ sizeBytes, loading });
+          if (isFirst) await settledOrAfter(loading, HEAD_START_MS);
+          isFirst = false;
           ahead = await plan.next();
         }
         const current = coming[0];
@@ -286,4 +292,12 @@ function restOf(planned: PlannedRange, from: number, plaintextStart: number): Pl
     plaintextStart,
     plaintextBytes: planned.plaintextStart + planned.plaintextBytes - plaintextStart,
   };
+}
+
+/** Resolves when the work is over, however it ended, and after so many milliseconds at the latest. */
+async function settledOrAfter(work: Promise<unknown>, milliseconds: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, milliseconds)));
+  await Promise.race([late, Promise.allSettled([work])]);
+  clearTimeout(timer);
 }
