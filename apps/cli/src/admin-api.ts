@@ -46,8 +46,7 @@ export async function allPages<Answer extends Page, Entry>(
     const answer = await ask(cursor);
     const page = contentOf(answer) as NonNullable<Answer['data']>;
     const found: unknown = entries(page);
-    if (!Array.isArray(found))
-      throw failure('internal', 'service.unexpected', 'The Admin API answered outside its contract.');
+    if (!Array.isArray(found)) throw failure('service.unexpected', 'The Admin API answered outside its contract.');
     all.push(...(found as Entry[]));
     if (page.cursor === undefined || page.cursor === cursor) return all;
     cursor = page.cursor;

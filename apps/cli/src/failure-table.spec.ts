@@ -6,7 +6,7 @@ import { DomainError, NameError } from '@azaion/kernel';
 import { RESOURCE_ERRORS, ResourceError, type ResourceErrorCode } from '@azaion/split-resource';
 
 import { EXIT_CODES, exitCodeTable } from './exit-codes.js';
-import { failureOf } from './failure-table.js';
+import { failureOf, refusal } from './failure-table.js';
 
 describe('failureOf', () => {
   it.each([
@@ -23,6 +23,9 @@ describe('failureOf', () => {
     [new CryptoError('chunk.unsupported-codec', 'x'), 10],
     [new NameError('name.invalid', 'x'), 2],
     [Object.assign(new Error('x'), { code: 'ENOSPC' }), 7],
+    [Object.assign(new Error('x'), { code: 'EROFS', path: '/home/x' }), 2],
+    [new Error('x', { cause: Object.assign(new Error('y'), { code: 'EACCES', path: '/home/x' }) }), 2],
+    [Object.assign(new Error('x'), { code: 'EACCES', syscall: 'connect' }), 1],
     [new Error('x', { cause: Object.assign(new Error('y'), { code: 'ENOSPC' }) }), 7],
     [new DOMException('x', 'AbortError'), 130],
     [new DomainError('someone.elses', 'x'), 1],
@@ -31,6 +34,12 @@ describe('failureOf', () => {
     [undefined, 1],
   ])('gives %s the exit status %i', (error, status) => {
     expect(EXIT_CODES[failureOf(error).exit].status).toBe(status);
+  });
+
+  it('says which file cannot be used, and why', () => {
+    const failed = failureOf(Object.assign(new Error('x'), { code: 'EROFS', path: '/home/x/profile.json' }));
+    expect(failed.message).toBe('/home/x/profile.json cannot be used: its file system is read-only.');
+    expect(failed.next).toContain('AZAION_PROFILE');
   });
 
   it('says nothing of the inside of an error that nobody foresaw', () => {
@@ -47,6 +56,30 @@ describe('failureOf', () => {
       expect(failed.next).toMatch(/^[A-Z].*\.$/);
     },
   );
+});
+
+describe('refusal', () => {
+  it.each([
+    [502, 'statement.invalid', 6],
+    [502, 'resource.unsupported-format', 10],
+    [409, 'resource.rollback-refused', 8],
+    [422, 'keys.wrong-passphrase', 3],
+  ])('ends an answer of %i with the code %s as the same fault found here: %i', (status, code, exit) => {
+    expect(EXIT_CODES[refusal(status, code, 'x').exit].status).toBe(exit);
+  });
+
+  it.each([
+    [400, 2],
+    [401, 3],
+    [404, 4],
+    [418, 8],
+    [429, 8],
+    [500, 1],
+    [503, 5],
+    [507, 7],
+  ])('ends an answer of %i with a code that nobody knows with %i', (status, exit) => {
+    expect(EXIT_CODES[refusal(status, 'someone.elses', 'x').exit].status).toBe(exit);
+  });
 });
 
 describe('exitCodeTable', () => {

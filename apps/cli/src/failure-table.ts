@@ -6,9 +6,13 @@ import type { UnlockErrorCode } from '@azaion/unlock';
 
 import { CliFailure } from './cli-failure.js';
 import type { ExitName } from './exit-codes.js';
+import { remedyFor } from './remedies.js';
 
 /** Codes of the domain that reach this command. */
 export type KnownErrorCode = ResourceErrorCode | CryptoErrorCode | IdentityErrorCode | NameErrorCode | UnlockErrorCode;
+
+/** Codes that have a row here. */
+export type ErrorCode = KnownErrorCode | keyof typeof OWN_EXITS;
 
 /** What each way to end means and what helps, unless a code says it better. */
 const ADVICE: Readonly<Record<ExitName, { meaning: string; next: string }>> = {
@@ -43,7 +47,7 @@ const ADVICE: Readonly<Record<ExitName, { meaning: string; next: string }>> = {
   },
   refused: {
     meaning: 'The request was understood and turned down; nothing was changed.',
-    next: 'See the reason above.',
+    next: 'Change what the reason names, then run the command again.',
   },
   'unlock-failed': {
     meaning: 'The images were not loaded completely and are not to be used.',
@@ -171,28 +175,80 @@ const EXITS = {
   'unlock.failed': 'unlock-failed',
 } as const satisfies Record<KnownErrorCode, ExitName>;
 
-const NEXT: Partial<Record<KnownErrorCode, string>> = {
-  'keys.wrong-passphrase': 'Check the passphrase; if the file was changed, take another copy of it.',
-  'resource.rollback-refused': 'Name the older version with --version if you really want it.',
-  'upload.pack-gone': 'Run the same command again: what is missing is sealed and sent anew.',
-  'upload.quota-exceeded': 'Withdraw versions that nobody needs, or ask an administrator for a larger quota.',
-  'upload.too-many-drafts':
-    'Let other publishes of this account finish first, or wait: what was given up is forgotten within a day. An administrator can raise DRAFT_MAX_UPLOADS and DRAFT_MAX_BYTES.',
-  'upload.not-found': 'Run the same command again: it opens a new upload and reuses what was sent.',
-  'key-document.expired': 'The operator must sign a new key document with the root key.',
-  'login.wrong-credentials':
-    'Check e-mail address and password. After many failures an account is locked for 15 minutes.',
-  'login.rate-limited': 'Wait a few minutes and try again.',
-  'unlock.archive-invalid': 'Make the archive with "docker save -o FILE IMAGE…" and publish that, uncompressed.',
-  'statement.scope': 'An administrator must promote this version for the fleet first.',
+/** What only this command says. */
+const OWN_EXITS = {
+  'cli.usage': 'usage', // the command line is not valid; nothing was done
+  'cli.not-logged-in': 'forbidden', // nobody has logged in, or the login has expired
+  'cli.interrupted': 'interrupted', // stopped by Ctrl-C or SIGTERM
+  'cli.internal': 'internal', // something that nobody foresaw
+  'file.unusable': 'usage', // a file or directory cannot be read or written: not there, not permitted, read-only
+  'file.no-space': 'no-space', // the disk, or the quota on it, is full
+  'profile.exposed': 'forbidden', // other users of the machine can read the tokens
+  'profile.invalid': 'usage', // the profile is damaged
+  'service.unreachable': 'network', // nothing listens there, the name is not known, the certificate is not trusted, or no answer comes
+  'service.unexpected': 'internal', // an answer outside the contract: perhaps another kind of service
+  'service.cut-off': 'network', // the service ended a transfer early
+  'trust.no-root': 'integrity', // it is not known whose signatures to trust
+  'trust.root-invalid': 'usage', // the file holds no public root key
+  'keys.exposed': 'forbidden', // other users of the machine can read the private key
+  'audit.broken': 'integrity', // the chain of the audit log was changed
+  'group.exists': 'refused', // there is a group of this name
+  'desired.not-set': 'not-found', // what is to be taken back was not wished for
+  'device.no-conf': 'not-found', // there is no device.conf
+  'device.conf-unreadable': 'forbidden', // this user may not read device.conf
+  'device.bad-conf': 'usage', // device.conf is not valid
+  'doctor.fails': 'refused', // at least one check of "azaion doctor" fails
+  'provision.other-device': 'refused', // the directory has the device.conf of another device
+  'provision.unknown-device': 'refused', // device.conf names a device that this Admin API does not know
+  'provision.enrolled': 'refused', // the device has enrolled: a password would open nothing
+  'provision.revoked': 'refused', // the device was revoked
+  'provision.conf-damaged': 'refused', // device.conf is there and is not valid
+  'prove-split.no-database': 'network', // the database of the Admin API does not answer
+  'prove-split.failed': 'integrity', // an attack recovered something, or a control found nothing
+} as const satisfies Record<string, ExitName>;
+
+/** How a refusal ends whose code has no row, by its HTTP status. What is not here: `refused` below 500, `internal` from there. */
+const EXITS_BY_HTTP_STATUS: Readonly<Record<number, ExitName>> = {
+  400: 'usage',
+  422: 'usage',
+  401: 'forbidden',
+  403: 'forbidden',
+  404: 'not-found',
+  410: 'not-found',
+  502: 'network',
+  503: 'network',
+  504: 'network',
+  507: 'no-space',
 };
 
-/** Ends a command in this way with the general advice for it. */
-export function failure(exit: ExitName, code: string, message: string, next?: string, cause?: unknown): CliFailure {
+/** What a failure has beside its code and sentence. */
+interface FailureOptions {
+  /** What to do next, where the case says more than the code. */
+  readonly next?: string | undefined;
+  readonly cause?: unknown;
+}
+
+/** Ends a command with a code; what helps is what the table says unless it is given. */
+export function failure(code: ErrorCode, message: string, options: FailureOptions = {}): CliFailure {
+  return endedWith({ ...OWN_EXITS, ...EXITS }[code], code, message, options);
+}
+
+/** Ends a command with what a service refused it for. @param code - May be unknown here: then the status counts. */
+export function refusal(status: number, code: string, message: string, next?: string): CliFailure {
+  if (isKnown(code)) return failure(code, message, { next });
+  return endedWith(EXITS_BY_HTTP_STATUS[status] ?? (status < 500 ? 'refused' : 'internal'), code, message, { next });
+}
+
+/** Ends a command with an unlock that has failed, whatever its code. */
+export function unlockFailure(code: string, message: string): CliFailure {
+  return endedWith('unlock-failed', code, message, {});
+}
+
+function endedWith(exit: ExitName, code: string, message: string, { next, cause }: FailureOptions): CliFailure {
   const advice = ADVICE[exit];
   return new CliFailure(
     exit,
-    { code, message, meaning: advice.meaning, next: next ?? advice.next },
+    { code, message, meaning: advice.meaning, next: next ?? remedyFor(code) ?? advice.next },
     cause === undefined ? {} : { cause },
   );
 }
@@ -202,13 +258,15 @@ export function failureOf(error: unknown): CliFailure {
   if (error instanceof CliFailure) return error;
   if (error instanceof DomainError) {
     const code: unknown = error.code;
-    if (isKnown(code)) return failure(EXITS[code], code, error.message, nextFor(error.details) ?? NEXT[code], error);
+    if (isKnown(code)) return failure(code, error.message, { next: nextFor(error.details), cause: error });
   }
   const system = systemErrorCode(error);
   if (system === 'ENOSPC' || system === 'EDQUOT')
-    return failure('no-space', 'file.no-space', 'The disk is full.', undefined, error);
-  if (isAbort(error)) return failure('interrupted', 'cli.interrupted', 'Stopped.', undefined, error);
-  return failure('internal', 'cli.internal', 'Something went wrong that should not.', undefined, error);
+    return failure('file.no-space', 'The disk is full.', { cause: error });
+  if (isAbort(error)) return failure('cli.interrupted', 'Stopped.', { cause: error });
+  const unusable = unusableFile(error);
+  if (unusable !== undefined) return failure('file.unusable', unusable, { cause: error });
+  return failure('cli.internal', 'Something went wrong that should not.', { cause: error });
 }
 
 /** What the service itself said about when to come back, or what its operator finds the fault by. */
@@ -219,6 +277,32 @@ function nextFor({ retryAfterSeconds, requestId }: Readonly<Record<string, unkno
     return `Try again; if it stays, give the operator of the service this request id: ${requestId}`;
   return undefined;
 }
+
+/** Why a file cannot be used, in words; `undefined` for what is no error of the operating system about a file. */
+function unusableFile(error: unknown): string | undefined {
+  let at = error;
+  for (let depth = 0; depth < 8 && typeof at === 'object' && at !== null; depth += 1) {
+    const { code, path, cause } = at as { code?: unknown; path?: unknown; cause?: unknown };
+    const why = typeof code === 'string' ? UNUSABLE[code] : undefined;
+    if (why !== undefined && typeof path === 'string') return `${path} cannot be used: ${why}.`;
+    at = cause;
+  }
+  return undefined;
+}
+
+const UNUSABLE: Readonly<Partial<Record<string, string>>> = {
+  EACCES: 'this user may not',
+  EPERM: 'this user may not',
+  EROFS: 'its file system is read-only',
+  ENOENT: 'there is no such file or directory',
+  EISDIR: 'it is a directory',
+  ENOTDIR: 'a part of the path is no directory',
+  ENAMETOOLONG: 'the name is too long',
+  ELOOP: 'its links lead in a circle',
+  EMFILE: 'too many files are open',
+  EBUSY: 'it is in use',
+  EIO: 'the disk reports an error',
+};
 
 /** The `code` of an operating-system error somewhere in the chain of causes, for instance `ECONNREFUSED`. */
 export function systemErrorCode(error: unknown): string | undefined {

@@ -1,6 +1,6 @@
-import { failure, failureOf, systemErrorCode } from './failure-table.js';
+import { remedyFor } from './remedies.js';
+import { failure, failureOf, refusal, systemErrorCode } from './failure-table.js';
 import type { CliFailure } from './cli-failure.js';
-import type { ExitName } from './exit-codes.js';
 
 const MAX_PROBLEM_BYTES = 64 * 1024;
 const ANSWER_TIMEOUT_MS = 60_000;
@@ -38,7 +38,7 @@ export function callsWith(
 /** The content of an answer that a typed client got. @throws CliFailure exit `internal` when it is none. */
 export function contentOf<T>({ data, response }: { readonly data?: T; readonly response: Response }): T {
   if (typeof data === 'object' && data !== null && !Array.isArray(data)) return data;
-  throw failure('internal', 'service.unexpected', `${origin(response.url)} answered outside its contract.`);
+  throw failure('service.unexpected', `${origin(response.url)} answered outside its contract.`);
 }
 
 async function answered(
@@ -75,7 +75,7 @@ export function unreachable(url: string, cause: unknown): CliFailure {
         : code !== undefined && code.includes('CERT')
           ? 'its certificate is not trusted'
           : 'it does not answer';
-  return failure('network', 'service.unreachable', `${origin(url)} cannot be reached: ${why}.`, undefined, cause);
+  return failure('service.unreachable', `${origin(url)} cannot be reached: ${why}.`, { cause });
 }
 
 /** Reads a problem document (RFC 9457). Its `detail` is a plain sentence made for callers. */
@@ -83,43 +83,20 @@ export async function problemFailure(url: string, response: Response): Promise<C
   const problem = await readProblem(response);
   const code = text(problem['code']) ?? `http.${String(response.status)}`;
   const detail = text(problem['detail']) ?? text(problem['Message']) ?? text(problem['title']) ?? 'It gave no reason.';
-  return failure(
-    exitForStatus(response.status, code),
+  return refusal(
+    response.status,
     code,
     `${origin(url)} answered ${String(response.status)}: ${detail}`,
-    response.status === 429 ? retryAfter(response) : response.status >= 500 ? reportable(problem) : undefined,
+    response.status === 429 ? retryAfter(response) : (remedyFor(code) ?? reportable(response.status, problem)),
   );
 }
 
 /** What the operator of the service finds the fault by. */
-function reportable(problem: Readonly<Record<string, unknown>>): string | undefined {
+function reportable(status: number, problem: Readonly<Record<string, unknown>>): string | undefined {
   const id = text(problem['requestId']);
-  return id === undefined
+  return status < 500 || id === undefined
     ? undefined
     : `Try again; if it stays, give the operator of the service this request id: ${id}`;
-}
-
-function exitForStatus(status: number, code: string): ExitName {
-  if (code === 'resource.integrity') return 'integrity';
-  switch (status) {
-    case 400:
-    case 422:
-      return 'usage';
-    case 401:
-    case 403:
-      return 'forbidden';
-    case 404:
-    case 410:
-      return 'not-found';
-    case 502:
-    case 503:
-    case 504:
-      return 'network';
-    case 507:
-      return 'no-space';
-    default:
-      return status < 500 ? 'refused' : 'internal';
-  }
 }
 
 function retryAfter(response: Response): string {

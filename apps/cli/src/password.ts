@@ -81,7 +81,7 @@ async function promptHidden(input: PasswordInput, prompt: TextSink): Promise<str
     let typed = '';
     for await (const part of input.iterator({ destroyOnReturn: false })) {
       for (const character of String(part)) {
-        if (character === CTRL_C) throw failure('interrupted', 'cli.interrupted', 'Stopped.');
+        if (character === CTRL_C) throw failure('cli.interrupted', 'Stopped.');
         if (ENDS.includes(character)) return typed;
         typed = BACKSPACES.includes(character) ? typed.slice(0, -1) : typed + character;
       }

@@ -60,12 +60,7 @@ export async function pinnedKeys(context: CommandContext): Promise<(document: st
 }
 
 function noRoot(): CliFailure {
-  return failure(
-    'integrity',
-    'trust.no-root',
-    'It is not known whose signatures to trust.',
-    'Set STATEMENT_ROOT_KEY_FILE to the public root key that your operator gave you.',
-  );
+  return failure('trust.no-root', 'It is not known whose signatures to trust.');
 }
 
 function trustDirectory({ profile }: CommandContext, api: string): string {
@@ -76,12 +71,6 @@ async function readRoot(path: string): Promise<RootKey> {
   try {
     return await parseRootKey(await readFile(path, 'utf8'));
   } catch (cause) {
-    throw failure(
-      'usage',
-      'trust.root-invalid',
-      'STATEMENT_ROOT_KEY_FILE does not hold a public key.',
-      'It must be a file with a JSON Web Key on P-256: kty, crv, x, y and kid.',
-      cause,
-    );
+    throw failure('trust.root-invalid', 'STATEMENT_ROOT_KEY_FILE does not hold a public key.', { cause });
   }
 }

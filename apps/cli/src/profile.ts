@@ -52,25 +52,14 @@ export class ProfileFile {
     try {
       const { mode } = await stat(this.path);
       if (process.platform !== 'win32' && (mode & READABLE_BY_OTHERS) !== 0)
-        throw failure(
-          'forbidden',
-          'profile.exposed',
-          `Other users of this machine can read the profile ${this.path}.`,
-          `Run: chmod 600 ${this.path}. Then log in again, because somebody may have seen the tokens.`,
-        );
+        throw failure('profile.exposed', `Other users of this machine can read the profile ${this.path}.`);
       text = await readFile(this.path, 'utf8');
     } catch (error) {
       if (systemErrorCode(error) === 'ENOENT') return {};
       throw error;
     }
     const profile = parseProfile(text);
-    if (profile === undefined)
-      throw failure(
-        'usage',
-        'profile.invalid',
-        `The profile ${this.path} is damaged.`,
-        `Delete it and run "azaion login" again.`,
-      );
+    if (profile === undefined) throw failure('profile.invalid', `The profile ${this.path} is damaged.`);
     return profile;
   }
 

@@ -273,7 +273,7 @@ describe('runCommandLine', () => {
       };
       expect(await run(['unlock', '--loader', url])).toBe(9);
       expect(stderr).toContain('The unlock failed: unlock.no-space (The disk is full.)');
-      expect(stderr).toContain('Whoever looks after the device has to act');
+      expect(stderr).toContain('Next: Free space on the device');
     });
 
     it('tells what an unlock waits for, a stall, and what the engine had already', async () => {

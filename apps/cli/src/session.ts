@@ -105,7 +105,7 @@ export function describeToken(token: string): { readonly role: string | undefine
 }
 
 function notLoggedIn(message: string): CliFailure {
-  return failure('forbidden', 'cli.not-logged-in', message, 'Run "azaion login --api URL --email YOU".');
+  return failure('cli.not-logged-in', message);
 }
 
 function sessionFrom(service: string, issued: IssuedTokens, nowSeconds: number): Session {

@@ -55,24 +55,16 @@ export async function readDeviceConf(path: string): Promise<DeviceConf> {
   } catch (error) {
     const isMissing = systemErrorCode(error) === 'ENOENT';
     throw failure(
-      isMissing ? 'not-found' : 'forbidden',
-      'device.no-conf',
+      isMissing ? 'device.no-conf' : 'device.conf-unreadable',
       isMissing ? `There is no ${path}: this machine is no device.` : `${path} cannot be read.`,
-      isMissing
-        ? 'Provision it with "azaion device provision", or set DEVICE_CONF.'
-        : 'Run this as the user of the Loader, or as root.',
-      error,
+      { cause: error },
     );
   }
   try {
     return parseDeviceConf(text);
   } catch (error) {
-    throw failure(
-      'usage',
-      'device.bad-conf',
-      error instanceof Error ? error.message : 'device.conf is not valid.',
-      `Mend ${path}.`,
-      error,
-    );
+    throw failure('device.bad-conf', `${path} is not valid: ${error instanceof Error ? error.message : ''}`, {
+      cause: error,
+    });
   }
 }

@@ -1,4 +1,4 @@
-import { UNLOCK_ERRORS, UNLOCK_STATES, type UnlockState } from '@azaion/unlock';
+import { UNLOCK_STATES, type UnlockState } from '@azaion/unlock';
 
 import { failure } from './failure-table.js';
 import { formatBytes, formatSeconds } from './format.js';
@@ -40,7 +40,7 @@ export interface ReportedProgress {
 export function parseUnlockStatus(body: Readonly<Record<string, unknown>>): ReportedUnlock {
   const state = UNLOCK_STATES.find((known) => known === body['state']);
   if (state === undefined)
-    throw failure('internal', 'service.unexpected', 'The Loader reported an unlock state that is not known.');
+    throw failure('service.unexpected', 'The Loader reported an unlock state that is not known.');
   const { error, detail, images } = body;
   return {
     state,
@@ -67,20 +67,6 @@ export function describeReport(report: ReportedLoad): string {
       : ` of ${formatBytes(archiveBytes)}; the engine had the other layers, ${formatBytes(reusedBytes)}, already`;
   return `Loaded ${formatBytes(loadedBytes)}${spared}. ${formatBytes(downloadedBytes)} came over the network, in ${formatSeconds(durationMs / 1000)}.`;
 }
-
-/** What to do about the error that ended a run: `undefined` when there is nothing better than the general advice. */
-export function nextAfterUnlock(error: string | null): string | undefined {
-  const culprit = Object.entries(UNLOCK_ERRORS).find(([code]) => code === error)?.[1];
-  return culprit === undefined ? undefined : NEXT_BY_CULPRIT[culprit];
-}
-
-const NEXT_BY_CULPRIT = {
-  caller: 'This is yours to act on: do what the message says, then run "azaion unlock" again.',
-  operator: 'Whoever looks after the device has to act: see the message, then run "azaion unlock" again.',
-  publisher: 'Whoever published the images has to act: the same archive will fail again.',
-  upstream: 'The Admin API, the CDN or the link is not available: run "azaion unlock" again when it is.',
-  attacker: 'Somebody may have changed the archive: do not run it. Tell your security contact, and publish it anew.',
-} as const;
 
 const PHASES: Readonly<Record<string, string>> = {
   waiting_for_link: 'waits for the network: the Admin API cannot be reached',

@@ -88,10 +88,8 @@ function headOf({ sequence, hash }: AuditVerifyOptions): Head | undefined {
 
 function broken(fault: { readonly kind: string; readonly sequence: number } | undefined): CliFailure {
   return failure(
-    'integrity',
     'audit.broken',
     `The chain of the audit log breaks: ${fault?.kind ?? 'unknown'} at ${String(fault?.sequence ?? '?')}.`,
-    'Compare with what was exported, and find out who can write to the database.',
   );
 }
 

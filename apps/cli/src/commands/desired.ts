@@ -89,7 +89,7 @@ export async function unsetDesired(
   await change(context, options, (wishes) => {
     const missing = unwanted.find((each) => !names(wishes.resources, each));
     if (missing !== undefined)
-      throw failure('not-found', 'desired.not-set', `${missing.folder}/${missing.name} is not wished for here.`);
+      throw failure('desired.not-set', `${missing.folder}/${missing.name} is not wished for here.`);
     return {
       ...wishes,
       resources: wishes.resources.filter((each) => !names(unwanted, each)),

@@ -55,10 +55,8 @@ export async function provisionDevice(context: CommandContext, root: string, opt
   const known = await readConf(target);
   if (known !== undefined && options.serial !== undefined && options.serial !== known.serial)
     throw failure(
-      'refused',
       'provision.other-device',
       `${target} belongs to the device ${known.serial}, not to ${options.serial}.`,
-      'Take another staging directory, or remove the file if that device is to be forgotten.',
     );
   const status = await readyToEnrol(fleet, known?.serial ?? options.serial, known !== undefined, options);
   const conf = known ?? (await create(fleet, staging, target, options.serial, owner));
@@ -121,10 +119,8 @@ async function readyToEnrol(
   if (status === undefined) {
     if (written)
       throw failure(
-        'refused',
         'provision.unknown-device',
         `${fleet.url} does not know the device ${serial ?? ''} of this device.conf.`,
-        'It was made at another Admin API: give that with --api, or remove the file to make a new device.',
       );
     return 'registered';
   }
@@ -133,16 +129,14 @@ async function readyToEnrol(
   if (status === 'enrolled' && written && options.reset !== true) return status;
   if (options.reset !== true || serial === undefined)
     throw failure(
-      'refused',
       `provision.${status}`,
       `The device ${serial ?? ''} is ${status}: a password would open nothing for it.`,
-      'Add --reset to let it enrol again with new keys; what it held must be granted to it anew.',
     );
   await fleet.routes.POST('/devices/{serial}/reset', { params: { path: { serial } } });
   return 'registered';
 }
 
-async function statusOf(fleet: AdminApi, serial: string): Promise<string | undefined> {
+async function statusOf(fleet: AdminApi, serial: string): Promise<'enrolled' | 'registered' | 'revoked' | undefined> {
   try {
     return contentOf(await fleet.routes.GET('/devices/{serial}', { params: { path: { serial } } })).status;
   } catch (error) {
@@ -171,13 +165,10 @@ async function surroundingsOf(
     );
     return { apiUrl, statementRoot: JSON.stringify({ ...key, kid }) };
   } catch (cause) {
-    throw failure(
-      'integrity',
-      'trust.no-root',
-      'It is not known whose signatures the device shall trust.',
-      'Give the public root key with --root-key FILE, or set STATEMENT_ROOT_KEY_FILE.',
+    throw failure('trust.no-root', 'It is not known whose signatures the device shall trust.', {
+      next: 'Give the public root key with --root-key FILE, or set STATEMENT_ROOT_KEY_FILE.',
       cause,
-    );
+    });
   } finally {
     await client.close();
   }
@@ -187,13 +178,7 @@ async function readRootKey(path: string) {
   try {
     return await parseRootKey(await readFile(path, 'utf8'));
   } catch (cause) {
-    throw failure(
-      'usage',
-      'trust.root-invalid',
-      `${path} does not hold a public key.`,
-      'It must be a file with a JSON Web Key on P-256: kty, crv, x, y and kid.',
-      cause,
-    );
+    throw failure('trust.root-invalid', `${path} does not hold a public key.`, { cause });
   }
 }
 
@@ -204,11 +189,9 @@ async function readConf(path: string): Promise<DeviceConf | undefined> {
     return parseDeviceConf(text);
   } catch (cause) {
     throw failure(
-      'refused',
       'provision.conf-damaged',
       `${path} is there, but cannot be read: ${cause instanceof Error ? cause.message : ''}`,
-      'Remove it, and run the same command again.',
-      cause,
+      { cause },
     );
   }
 }

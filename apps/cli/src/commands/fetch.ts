@@ -133,10 +133,10 @@ async function* wholeBody(response: Response, totalBytes: number, signal: AbortS
     }
   } catch (error) {
     if (signal.aborted) throw failureOf(signal.reason);
-    throw failure('network', 'service.cut-off', 'The Loader ended the transfer early.', undefined, error);
+    throw failure('service.cut-off', 'The Loader ended the transfer early.', { cause: error });
   }
   if (!Number.isNaN(totalBytes) && seenBytes !== totalBytes)
-    throw failure('network', 'service.cut-off', 'The Loader ended the transfer early.');
+    throw failure('service.cut-off', 'The Loader ended the transfer early.');
 }
 
 function report(

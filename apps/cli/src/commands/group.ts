@@ -48,7 +48,7 @@ export async function createGroup(
     });
   } catch (error) {
     if (!(error instanceof CliFailure) || error.code !== 'request.precondition-failed') throw error;
-    throw failure('refused', 'group.exists', `There is a group "${name}" already.`, 'Use it, or take another name.');
+    throw failure('group.exists', `There is a group "${name}" already.`);
   }
   context.output.result({ name, priority }, [`Created the group ${name}. Say what it shall hold: azaion desired set.`]);
 }

@@ -148,8 +148,7 @@ export async function makeStatementKey(
 ): Promise<void> {
   const { routes } = await AdminApi.open(context, options.api);
   const made = parseStatementKey(contentOf(await routes.POST('/statement-keys')));
-  if (made === undefined)
-    throw failure('internal', 'service.unexpected', 'The Admin API answered outside its contract.');
+  if (made === undefined) throw failure('service.unexpected', 'The Admin API answered outside its contract.');
   const text = JSON.stringify(made);
   if (options.output !== undefined) await writeNew(options.output, `${text}\n`, 0o644);
   context.output.result({ ...made }, [
@@ -192,19 +191,14 @@ export async function readPrivateKeyFile(
   if (needsPassphrase(text)) return readPrivateKey(text, await passphraseOf(context, passphraseFile));
   const { mode } = await stat(path);
   if (process.platform !== 'win32' && (mode & OTHERS_MAY) !== 0)
-    throw failure(
-      'forbidden',
-      'keys.exposed',
-      `Other users of this machine can read the private key ${path}.`,
-      `Run: chmod 600 ${path}. If somebody may have read it, make a new key and provision the devices anew.`,
-    );
+    throw failure('keys.exposed', `Other users of this machine can read the private key ${path}.`);
   return readPrivateKey(text, undefined);
 }
 
 async function readPublicRoot(path: string): Promise<RootKey> {
   const text = await readText(path);
   return parseRootKey(text).catch((cause: unknown) => {
-    throw failure('usage', 'trust.root-invalid', `${path} does not hold a public root key.`, undefined, cause);
+    throw failure('trust.root-invalid', `${path} does not hold a public root key.`, { cause });
   });
 }
 

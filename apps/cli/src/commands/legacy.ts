@@ -106,7 +106,7 @@ async function openWith(
         const plaintext = hashed(opened.read(undefined, signal), hashing, (digest) => {
           sha256 = digest;
           if (expected !== undefined && sha256 !== expected)
-            throw failure('integrity', 'legacy.invalid', 'The content does not have the SHA-256 that was given.');
+            throw failure('legacy.invalid', 'The content does not have the SHA-256 that was given.');
         });
         await writeWholeFile(options.output, plaintext, onBytes, { durable: options.fast !== true });
       } finally {

@@ -59,13 +59,7 @@ export async function proveSplitOf(context: CommandContext, options: ProveSplitO
   const databaseUrl = await setting(context, 'DATABASE_URL');
   const connecting = databaseUrl === undefined ? connectToEmbeddedDatabase(data) : connectToDatabase(databaseUrl);
   const client = await connecting.catch((cause: unknown) => {
-    throw failure(
-      'network',
-      'prove-split.no-database',
-      'The database does not answer.',
-      'Start the Admin API (its embedded database runs with it), or check DATABASE_URL.',
-      cause,
-    );
+    throw failure('prove-split.no-database', 'The database does not answer.', { cause });
   });
   let heldBytes = 0;
   let proof: SplitProof;
@@ -94,13 +88,11 @@ export async function proveSplitOf(context: CommandContext, options: ProveSplitO
   };
   if (!proof.ok)
     throw failure(
-      'integrity',
       'prove-split.failed',
       `The proof failed: ${proof.trials
         .filter(({ ok }) => !ok)
         .map(({ name, detail }) => `${name}: ${detail}`)
         .join('; ')}.`,
-      'Take the installation out of use until it is known why.',
     );
   context.output.result(facts, [...table(proof), '', 'The split holds: neither store alone gives anything away.']);
 }

@@ -5,14 +5,13 @@ import { type UnlockState } from '@azaion/unlock';
 
 import { type CommandContext, serviceUrl } from '../command-context.js';
 import { CliFailure } from '../cli-failure.js';
-import { failure } from '../failure-table.js';
+import { failure, unlockFailure } from '../failure-table.js';
 import { call, callsWith, contentOf } from '../http.js';
 import { serverEvents } from '../server-events.js';
 import {
   describePhase,
   describeReport,
   describeUnlockError,
-  nextAfterUnlock,
   parseUnlockStatus,
   type ReportedUnlock,
 } from '../unlock-status.js';
@@ -64,14 +63,9 @@ export async function unlock(context: CommandContext, options: UnlockOptions): P
   } finally {
     progress.stop();
   }
-  if (last === undefined) throw failure('network', 'service.unreachable', `${loader} stopped answering.`);
+  if (last === undefined) throw failure('service.unreachable', `${loader} stopped answering.`);
   if (last.state === 'error')
-    throw failure(
-      'unlock-failed',
-      last.error ?? 'unlock.failed',
-      `The unlock failed: ${describeUnlockError(last)}`,
-      nextAfterUnlock(last.error),
-    );
+    throw unlockFailure(last.error ?? 'unlock.failed', `The unlock failed: ${describeUnlockError(last)}`);
   const loaded = last.state === 'ready' && states.length > 1 ? last.report : null;
   output.result({ state: last.state, states, images: last.images, report: loaded }, [
     last.state === 'ready' ? `Ready: ${String(last.images.length)} images.` : `The unlock runs: ${last.state}.`,
