@@ -9,10 +9,10 @@ export const ADMIN_ERRORS = {
   'user.not-found': 'caller',
   'user.disabled': 'operator',
   'user.last-administrator': 'caller',
-  'user.of-device': 'caller', // a device's account follows the device
-  'login.no-such-account': 'caller', // these three only where older clients are to be told apart
-  'login.wrong-password': 'caller',
-  'login.account-disabled': 'caller',
+  'user.of-device': 'caller', // it follows the device
+  'login.no-such-account': 'caller', // where older clients are to be told apart
+  'login.wrong-password': 'caller', // where older clients are to be told apart
+  'login.account-disabled': 'caller', // where older clients are to be told apart
   'device.exists': 'caller',
   'device.not-found': 'caller',
   'group.not-found': 'caller',

@@ -12,24 +12,24 @@ export const IDENTITY_ERRORS = {
   'login.rate-limited': 'caller',
   'device.not-enrolled': 'operator',
   'device.already-enrolled': 'operator', // an administrator must reset it
-  'device.proof-invalid': 'attacker',
+  'device.proof-invalid': 'attacker', // it does not hold the keys that it shows, or they are another device's
   'device.revoked': 'operator',
   'device.key-store': 'operator', // the device's own keys cannot be read
-  'device.hardware-changed': 'operator', // more than one part
-  'device.hardware-unknown': 'operator', // too few parts
+  'device.hardware-changed': 'operator', // more than one part of the machine is another
+  'device.hardware-unknown': 'operator', // too few parts of the machine can be told
   'device.tpm-absent': 'operator', // no TPM, no tools, or no permission
-  'device.tpm-busy': 'operator', // later
-  'device.tpm-lockout': 'operator',
+  'device.tpm-busy': 'operator', // another program holds the TPM
+  'device.tpm-lockout': 'operator', // the TPM was locked by wrong passwords
   'device.tpm-policy': 'operator', // another boot state than was signed
   'device.tpm-foreign': 'operator', // keys of another TPM
-  'device.tpm-failed': 'operator',
-  'attestation.malformed': 'attacker',
+  'device.tpm-failed': 'operator', // the TPM answered with an error that has no code here
+  'attestation.malformed': 'attacker', // it cannot be read
   'attestation.ek-untrusted': 'operator', // no maker that is trusted
-  'attestation.ek-expired': 'operator',
-  'attestation.key-attributes': 'attacker',
-  'attestation.foreign-key': 'attacker',
-  'attestation.wrong-nonce': 'attacker',
-  'attestation.pcr-refused': 'operator',
+  'attestation.ek-expired': 'operator', // the certificate of the TPM is out of date
+  'attestation.key-attributes': 'attacker', // the keys could leave the TPM, or are of the wrong kind
+  'attestation.foreign-key': 'attacker', // the keys were not made in this TPM
+  'attestation.wrong-nonce': 'attacker', // it was made for another enrolment
+  'attestation.pcr-refused': 'operator', // the boot state is none that may enrol
   'attestation.replayed': 'attacker', // the nonce was used before
   'attestation.activation-failed': 'attacker', // the TPM does not hold what it spoke for
   'attestation.tpm-taken': 'operator', // the TPM stands for another device

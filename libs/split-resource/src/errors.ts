@@ -4,33 +4,33 @@ import { type Culprit, DomainError } from '@azaion/kernel';
 export const RESOURCE_ERRORS = {
   'resource.not-found': 'caller',
   'resource.forbidden': 'caller',
-  'resource.rollback-refused': 'caller', // an older version needs an explicit request
+  'resource.rollback-refused': 'caller', // it must be asked for by number
   'resource.integrity': 'publisher', // bytes are not what was signed
-  'resource.unsupported-format': 'operator', // a newer release is needed
+  'resource.unsupported-format': 'operator', // made by a newer one
   'resource.no-space': 'operator',
   'resource.range-invalid': 'caller',
   'resource.too-large': 'caller',
   'bundle.invalid': 'publisher', // not a bundle, or parts that do not belong together
-  'bundle.unsupported-format': 'operator', // a newer release is needed
-  'bundle.not-for-device': 'operator', // it was made for others
-  'recipe.invalid': 'publisher',
-  'pack.not-found': 'upstream',
-  'pack.forbidden': 'upstream', // renew the URL
-  'pack.unavailable': 'upstream', // try again later
-  'pack.exists': 'caller', // written once: compare the size
-  'cdn.missing': 'upstream',
+  'bundle.unsupported-format': 'operator', // made by a newer release
+  'bundle.not-for-device': 'operator', // it holds no grant for this device
+  'recipe.invalid': 'publisher', // the recipe is not what was signed
+  'pack.not-found': 'upstream', // the CDN does not have a pack
+  'pack.forbidden': 'upstream', // the signed URL is no longer good
+  'pack.unavailable': 'upstream', // the CDN cannot be reached, or does not answer as it must
+  'pack.exists': 'caller', // a pack is written once
+  'cdn.missing': 'upstream', // the object store does not have an object
   'cdn.unavailable': 'upstream',
   'api.unauthorized': 'caller', // the token is not accepted
   'api.forbidden': 'caller',
-  'api.unreachable': 'upstream',
-  'api.unexpected': 'upstream', // an answer outside the contract
-  'api.grant-gone': 'upstream', // ask for a new grant
-  'upload.not-found': 'caller',
-  'upload.conflict': 'caller',
-  'upload.pack-gone': 'caller', // seal the named packs again
+  'api.unreachable': 'upstream', // no answer, or none that is good for anything
+  'api.unexpected': 'upstream', // outside the contract
+  'api.grant-gone': 'upstream', // it was used up, or withdrawn in the middle
+  'upload.not-found': 'caller', // it was given up, or is somebody else's
+  'upload.conflict': 'caller', // it has been completed, or changed meanwhile
+  'upload.pack-gone': 'caller', // what it was to reuse was deleted meanwhile
   'upload.refused': 'publisher', // a commit check failed
-  'upload.quota-exceeded': 'operator', // the folder is full
-  'upload.too-many-drafts': 'caller', // finish other uploads first
+  'upload.quota-exceeded': 'operator', // the quota of the folder or device
+  'upload.too-many-drafts': 'caller', // of this account
 } as const satisfies Record<string, Culprit>;
 
 /** Codes of the split-resource lib. */
