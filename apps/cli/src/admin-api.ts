@@ -24,6 +24,13 @@ export class AdminApi {
   }
 }
 
+/** Which page of a list. */
+interface PageQuery {
+  readonly limit: number;
+  /** What the page before has named; none for the first. */
+  readonly cursor?: string;
+}
+
 /** A page of a list. */
 interface Page {
   readonly data?: { readonly cursor?: string };
@@ -33,17 +40,17 @@ interface Page {
 /**
  * A whole list, page by page.
  *
- * @param ask - Asks for the page that begins at a cursor.
+ * @param ask - Asks for one page.
  * @param entries - The entries of a page.
  */
 export async function allPages<Answer extends Page, Entry>(
-  ask: (cursor: string | undefined) => Promise<Answer>,
+  ask: (page: PageQuery) => Promise<Answer>,
   entries: (page: NonNullable<Answer['data']>) => readonly Entry[],
 ): Promise<Entry[]> {
   const all: Entry[] = [];
   let cursor: string | undefined;
   for (;;) {
-    const answer = await ask(cursor);
+    const answer = await ask({ limit: PAGE_ENTRIES, ...(cursor === undefined ? {} : { cursor }) });
     const page = contentOf(answer) as NonNullable<Answer['data']>;
     const found: unknown = entries(page);
     if (!Array.isArray(found)) throw failure('service.unexpected', 'The Admin API answered outside its contract.');

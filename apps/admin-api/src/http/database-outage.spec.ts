@@ -51,6 +51,7 @@ describeWith('postgresql', 'an Admin API whose PostgreSQL goes away', () => {
       }),
     'the desired state': () => api.call('GET', '/devices/me/desired', { token: deviceToken }),
     'a new upload': () => api.call('POST', '/sealed/models/other.bin/uploads', { token: person.token, body: {} }),
+    'an older client’s list': () => api.call('GET', '/resources/list', { token: person.token }),
     'keys of tokens': () => api.call('GET', '/.well-known/jwks.json'),
   };
   const isGood = ({ status }: Answer): boolean => status >= 200 && status < 300;

@@ -158,9 +158,11 @@ class FolderEntryAnswer {
 class FoldersAnswer {
   @ApiProperty({ type: [FolderEntryAnswer] })
   readonly folders!: readonly AnswerOf<FolderEntryAnswer>[];
+  @ApiPropertyOptional({ description: 'Where there are more: asks for the next page' })
+  readonly cursor?: string;
 }
 
-class FolderQuery {
+class PageLimit {
   @ApiPropertyOptional({ minimum: 1, maximum: MOST_RESOURCES, default: MOST_RESOURCES })
   @IsOptional()
   @Type(() => Number)
@@ -168,10 +170,19 @@ class FolderQuery {
   @Min(1)
   @Max(MOST_RESOURCES)
   readonly limit: number = MOST_RESOURCES;
+}
 
+class NamesQuery extends PageLimit {
   @ApiPropertyOptional({ description: 'The `cursor` of the page before' })
   @IsOptional()
   @Matches(NAME_PATTERN)
+  readonly cursor?: string;
+}
+
+class VersionsQuery extends PageLimit {
+  @ApiPropertyOptional({ description: 'The `cursor` of the page before' })
+  @IsOptional()
+  @Matches(/^[1-9]\d{0,9}$/)
   readonly cursor?: string;
 }
 
@@ -216,6 +227,8 @@ class VersionsAnswer {
   readonly pinnedVersion!: number | null;
   @ApiProperty({ type: [ListedVersionAnswer] })
   readonly versions!: readonly AnswerOf<ListedVersionAnswer>[];
+  @ApiPropertyOptional({ description: 'Where there are more: asks for the next page' })
+  readonly cursor?: string;
 }
 
 class UrlsBody {
@@ -243,9 +256,10 @@ export class GrantsController {
   @Get()
   @ApiOperation({ summary: 'The folders that the caller may read' })
   @ApiOkResponse({ type: FoldersAnswer })
-  @ProblemResponses(401, 403)
-  async list(@CallerStanding() standing: Standing): Promise<AnswerOf<FoldersAnswer>> {
-    return { folders: await this.catalogue.list(standing) };
+  @ProblemResponses(400, 401, 403)
+  async list(@Query() query: NamesQuery, @CallerStanding() standing: Standing): Promise<AnswerOf<FoldersAnswer>> {
+    const { folders, cursor } = await this.catalogue.list(query, standing);
+    return { folders, ...(cursor === undefined ? {} : { cursor }) };
   }
 
   @Get(':folder')
@@ -255,7 +269,7 @@ export class GrantsController {
   @FolderPath()
   async folder(
     @Param('folder') folder: string,
-    @Query() query: FolderQuery,
+    @Query() query: NamesQuery,
     @CallerStanding() standing: Standing,
   ): Promise<AnswerOf<FolderAnswer>> {
     if (!isValidName(folder))
@@ -272,29 +286,30 @@ export class GrantsController {
   @Get(':folder/:name')
   @ApiOperation({ summary: 'The versions of a resource, newest first' })
   @ApiOkResponse({ type: VersionsAnswer, description: 'Versions, sizes, publishers' })
-  @ProblemResponses(401, 403, 404, 422)
+  @ProblemResponses(400, 401, 403, 404, 422)
   @ResourcePath()
   async resource(
     @Param('folder') folder: string,
     @Param('name') name: string,
+    @Query() { limit, cursor: after }: VersionsQuery,
     @CallerStanding() standing: Standing,
   ): Promise<AnswerOf<VersionsAnswer>> {
-    const { pinnedVersion, versions } = await this.catalogue.versions(resourceName(folder, name), standing);
+    const page = { limit, cursor: after === undefined ? undefined : Number(after) };
+    const { kind, pinnedVersion, versions, cursor } = await this.catalogue.versions(
+      resourceName(folder, name),
+      page,
+      standing,
+    );
     return {
       name,
-      kind: versions[0]?.kind ?? 'file',
+      kind,
       pinnedVersion,
       versions: versions.map((entry) => ({
-        version: entry.version,
-        totalBytes: entry.totalBytes,
-        recipeBytes: entry.recipeBytes,
-        publisher: entry.publisher,
-        scope: entry.scope,
-        state: entry.state,
+        ...entry,
         verified: entry.verification === 'verified',
-        verification: entry.verification,
         committedAt: entry.committedAt.toISOString(),
       })),
+      ...(cursor === undefined ? {} : { cursor: String(cursor) }),
     };
   }
 

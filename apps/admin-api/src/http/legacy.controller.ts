@@ -1,4 +1,5 @@
-import { type Readable } from 'node:stream';
+import { once } from 'node:events';
+import { Readable } from 'node:stream';
 
 import { type Caller } from '@azaion/identity';
 import { isValidName, NAME_PATTERN, NameError, resourceName, Secret } from '@azaion/kernel';
@@ -157,8 +158,12 @@ export class LegacyResourcesController {
   @ApiOperation({ summary: 'Names of files outside of any folder' })
   @ApiOkResponse({ type: [String] })
   @ProblemResponses(400, 401, 403)
-  list(@Query() { search }: SearchQuery, @CallerStanding() standing: Standing): Promise<readonly string[]> {
-    return this.listOf(ROOT, search, standing);
+  list(
+    @Query() { search }: SearchQuery,
+    @CallerStanding() standing: Standing,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
+    return this.listOf(ROOT, search, standing, reply);
   }
 
   @Get('list/:dataFolder')
@@ -169,8 +174,9 @@ export class LegacyResourcesController {
     @Param() { dataFolder }: DataFolderParams,
     @Query() { search }: SearchQuery,
     @CallerStanding() standing: Standing,
-  ): Promise<readonly string[]> {
-    return this.listOf(dataFolder, search, standing);
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
+    return this.listOf(dataFolder, search, standing, reply);
   }
 
   @Post('clear')
@@ -263,9 +269,16 @@ export class LegacyResourcesController {
       .send(file.content);
   }
 
-  private async listOf(folder: string, search: string | undefined, standing: Standing): Promise<readonly string[]> {
+  private async listOf(
+    folder: string,
+    search: string | undefined,
+    standing: Standing,
+    reply: FastifyReply,
+  ): Promise<void> {
     await this.folders.assertMayRead(folder, standing);
-    return this.files.names(folder, search, deviceOf(standing));
+    const list = Readable.from(jsonArray(this.files.names(folder, search, deviceOf(standing))));
+    await once(list, 'readable'); // what fails before the first byte has an answer of its own
+    await reply.type('application/json; charset=utf-8').send(list);
   }
 }
 
@@ -333,6 +346,16 @@ function membersInAnyCase(body: unknown): { readonly password: string; readonly 
   if (refused.length > 0 || typeof password !== 'string' || typeof fileName !== 'string')
     throw invalidRequest(400, refused);
   return { password, fileName };
+}
+
+/** One array, however long, as text in pieces: older clients know no pages. */
+async function* jsonArray(parts: AsyncIterable<readonly string[]>): AsyncGenerator<string> {
+  let before = '[';
+  for await (const names of parts) {
+    if (names.length > 0) yield before + JSON.stringify(names).slice(1, -1);
+    if (names.length > 0) before = ',';
+  }
+  yield before === '[' ? '[]' : ']';
 }
 
 /** The length of the body, some of which frames the file; `undefined` where the client does not say. */

@@ -219,6 +219,18 @@ describe('older clients', () => {
     expect((await list('/nothing-here')).json).toEqual([]);
   });
 
+  it('are told all names of a folder, however many, in one list', async () => {
+    await store('crowded/0', randomBytes(1));
+    await sql`insert into legacy_files (folder, name, owner, content_id, updated_at)
+      select folder, number::text, owner, content_id, updated_at from legacy_files, generate_series(1, 20000) as number
+      where folder = 'crowded'`.execute(api.infrastructure.database.queries);
+    const { headers, json } = await list('/crowded');
+    expect(headers.get('content-type')).toBe('application/json; charset=utf-8');
+    expect(new Set(json as string[])).toEqual(new Set(Array.from({ length: 20_001 }, (_, number) => String(number))));
+    expect(json).toHaveLength(20_001);
+    expect((await list('/crowded?search=1999')).json).toHaveLength(12); // 1999, 11999, and 19990 to 19999
+  });
+
   it('replace a file all at once: who reads the one before reads it to its end', async () => {
     const files = api.app.get(LegacyFiles);
     const [before, after] = [randomBytes(3 * PIECE_BYTES), randomBytes(3 * PIECE_BYTES)];

@@ -186,24 +186,56 @@ describe('sealed resources over HTTP', () => {
       expect(await publish(other.token, 'shared', 'equal', content)).toMatchObject({ version: 2, created: true });
     });
 
+    /** A list page by page; each page as the names or numbers in it. */
+    const pages = async (path: string, list: string, member: string, limit: number): Promise<unknown[][]> => {
+      const found: unknown[][] = [];
+      for (let cursor: string | undefined = ''; cursor !== undefined;) {
+        const { status, json } = await api.call('GET', `${path}?limit=${limit}${cursor}`, { token: reader.token });
+        expect(status).toBe(200);
+        found.push((json[list] as Record<string, unknown>[]).map((entry) => entry[member]));
+        cursor = json.cursor === undefined ? undefined : `&cursor=${String(json.cursor)}`;
+      }
+      return found;
+    };
+
     it('is of what a folder lists page by page, each name once, in their order', async () => {
       for (const name of ['c', 'a', 'b']) await publish(publisher.token, 'paged', name, Buffer.from(name));
-      const names: string[] = [];
-      const sizes: number[] = [];
-      for (let path = '/sealed/paged?limit=2'; path !== '';) {
-        const { status, json } = await api.call('GET', path, { token: reader.token });
-        expect(status).toBe(200);
-        const page = (json.resources as { name: string }[]).map(({ name }) => name);
-        names.push(...page);
-        sizes.push(page.length);
-        path = json.cursor === undefined ? '' : `/sealed/paged?limit=2&cursor=${String(json.cursor)}`;
+      expect(await pages('/sealed/paged', 'resources', 'name', 2)).toEqual([['a', 'b'], ['c']]);
+    });
+
+    it('is of what a resource lists page by page, the newest first; the resource stays the same on every page', async () => {
+      for (const content of ['1', '2', '3']) await publish(publisher.token, 'paged', 'many', Buffer.from(content));
+      expect(await pages('/sealed/paged/many', 'versions', 'version', 2)).toEqual([[3, 2], [1]]);
+      expect(await pages('/sealed/paged/many', 'versions', 'version', 3)).toEqual([[3, 2, 1]]);
+      const { json } = await api.call('GET', '/sealed/paged/many?cursor=1', { token: reader.token });
+      expect(json).toEqual({ name: 'many', kind: 'file', pinnedVersion: null, versions: [] });
+    });
+
+    it('lies in a folder that is listed page by page, whoever else’s lie between', async () => {
+      for (const folder of ['p1', 'p2', 'p3', 'p4', 'p5'])
+        await publish(publisher.token, folder, 'x', Buffer.from('x'));
+      for (const folder of ['p2', 'p3', 'p5'])
+        await api.call('PUT', `/folders/${folder}`, { token: api.administrator.token, body: { read: ['ApiAdmin'] } });
+      const all = (await pages('/sealed', 'folders', 'name', 10_000)).flat();
+      expect(all.filter((name) => /^p\d$/.test(String(name)))).toEqual(['p1', 'p4']);
+      for (const limit of [1, 2, all.length - 1, all.length]) {
+        const found = await pages('/sealed', 'folders', 'name', limit);
+        expect(found.flat()).toEqual(all);
+        expect(found.map(({ length }) => length).slice(0, -1)).toEqual(found.slice(0, -1).map(() => limit));
+        expect(found.at(-1)).not.toEqual([]);
       }
-      expect([names, sizes]).toEqual([
-        ['a', 'b', 'c'],
-        [2, 1],
-      ]);
-      for (const query of ['limit=0', 'limit=10001', 'limit=x', 'cursor=../a', 'page=2'])
-        expect((await api.call('GET', `/sealed/paged?${query}`, { token: reader.token })).status).toBe(400);
+    });
+
+    it.each(['/sealed', '/sealed/paged', '/sealed/paged/many'])(
+      'is in no list %s of a page that cannot be',
+      async (path) => {
+        for (const query of ['limit=0', 'limit=10001', 'limit=x', 'cursor=../a', 'page=2'])
+          expect((await api.call('GET', `${path}?${query}`, { token: reader.token })).status).toBe(400);
+      },
+    );
+
+    it.each(['cursor=0', 'cursor=a', 'cursor=99999999999', 'cursor=-1'])('has no versions behind %s', async (query) => {
+      expect((await api.call('GET', `/sealed/paged/many?${query}`, { token: reader.token })).status).toBe(400);
     });
 
     it('of a folder that nobody has used is 404, the folder itself empty', async () => {

@@ -13,8 +13,7 @@ import { type FolderQuota } from '../sealed/folder-quota.js';
 
 /** Largest file that older clients may store. */
 export const MAX_LEGACY_FILE_BYTES = 200 * 1024 * 1024;
-/** Most names that a list holds. */
-const MOST_NAMES = 10_000;
+const NAMES_AT_ONCE = 10_000;
 const PIECE_BYTES = 1024 * 1024;
 /** What a device's file counts at least: each is some rows, however few bytes it has. */
 const LEAST_DEVICE_FILE_BYTES = 64 * 1024;
@@ -144,22 +143,27 @@ export class LegacyFiles {
   }
 
   /**
-   * Names in a folder, in their order; none of a folder that does not exist.
+   * All names in a folder, in their order, some at a time; none of a folder that does not exist.
    *
    * @param search - A part of the name, in any case.
    * @param reader - As in {@link open}.
    */
-  async names(folder: string, search: string | undefined, reader = EVERYBODY): Promise<readonly string[]> {
-    let selection = this.database.queries
+  async *names(folder: string, search: string | undefined, reader = EVERYBODY): AsyncGenerator<readonly string[]> {
+    let matching = this.database.queries
       .selectFrom('legacy_files')
       .select('name')
       .distinct()
       .where('folder', '=', folder)
       .where('owner', 'in', [EVERYBODY, reader])
       .orderBy('name')
-      .limit(MOST_NAMES);
-    if (search !== undefined) selection = selection.where('name', 'ilike', `%${search.replace(/[\\%_]/g, '\\$&')}%`);
-    return (await selection.execute()).map(({ name }) => name);
+      .limit(NAMES_AT_ONCE);
+    if (search !== undefined) matching = matching.where('name', 'ilike', `%${search.replace(/[\\%_]/g, '\\$&')}%`);
+    for (let last: string | undefined; ;) {
+      const rows = await (last === undefined ? matching : matching.where('name', '>', last)).execute();
+      yield rows.map(({ name }) => name);
+      if (rows.length < NAMES_AT_ONCE) return;
+      last = rows.at(-1)?.name;
+    }
   }
 
   /** Deletes the files of one folder, those of devices too. */

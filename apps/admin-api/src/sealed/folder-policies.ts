@@ -1,5 +1,6 @@
 import { defaultFolderPolicy, type FolderPolicy, parseRole, type Role } from '@azaion/identity';
 import { type Clock } from '@azaion/kernel';
+import { sql } from 'kysely';
 
 import { type Actor, type AuditLog } from '../audit/audit-log.js';
 import { type Database, type Queries } from '../persistence/database.js';
@@ -17,6 +18,17 @@ export class FolderPolicies {
   async of(folder: string, on: Queries = this.database.queries): Promise<FolderPolicy> {
     const row = await on.selectFrom('folder_policies').selectAll().where('folder', '=', folder).executeTakeFirst();
     return row === undefined ? defaultFolderPolicy(folder) : storedPolicy(row);
+  }
+
+  /** What holds for each of these folders right now. */
+  async ofEach(folders: readonly string[]): Promise<ReadonlyMap<string, FolderPolicy>> {
+    const rows = await this.database.queries
+      .selectFrom('folder_policies')
+      .selectAll()
+      .where('folder', '=', sql<string>`any(${folders})`)
+      .execute();
+    const stored = new Map(rows.map((row) => [row.folder, storedPolicy(row)]));
+    return new Map(folders.map((folder) => [folder, stored.get(folder) ?? defaultFolderPolicy(folder)]));
   }
 
   /** Replaces a folder's rules; they hold from the next request on. @param policy - Already within its bounds. */

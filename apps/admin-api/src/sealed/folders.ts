@@ -50,14 +50,18 @@ export class Folders {
     return policy;
   }
 
-  /** As {@link assertMayRead}. */
-  mayRead(folder: string, standing: Standing): Promise<boolean> {
-    return isPermitted(this.assertMayRead(folder, standing));
+  /** Those of the folders of which the caller may see what they hold. */
+  async readable(folders: readonly string[], standing: Standing): Promise<ReadonlySet<string>> {
+    const policies = await this.policies.ofEach(folders);
+    return new Set(
+      [...policies].filter(([, policy]) => permits(() => assertReads(policy, standing))).map(([name]) => name),
+    );
   }
 
   /** As {@link assertMayOpen}. */
-  mayOpen(folder: string, standing: Standing): Promise<boolean> {
-    return isPermitted(this.assertMayOpen(folder, standing));
+  async mayOpen(folder: string, standing: Standing): Promise<boolean> {
+    const policy = await this.policies.of(folder);
+    return permits(() => assertOpens(policy, standing));
   }
 
   /** @throws IdentityError `folder.forbidden` | `folder.attestation-required`, the latter to devices only. */
@@ -222,9 +226,9 @@ export function assertOpens(policy: FolderPolicy, standing: Standing): void {
   if (!mayOpenAttested(policy, readerOf(standing))) throw attestationRequired();
 }
 
-async function isPermitted(assertion: Promise<unknown>): Promise<boolean> {
+function permits(assertion: () => void): boolean {
   try {
-    await assertion;
+    assertion();
     return true;
   } catch (error) {
     if (error instanceof IdentityError) return false;

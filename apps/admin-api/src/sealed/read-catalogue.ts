@@ -10,6 +10,14 @@ import { type Folders } from './folders.js';
 /** Most entries of one answer. */
 export const MOST_RESOURCES = 10_000;
 
+/** Which part of a list. */
+export interface CataloguePage<Cursor = string> {
+  /** At most {@link MOST_RESOURCES}. */
+  readonly limit: number;
+  /** The last entry of the page before. */
+  readonly cursor?: Cursor | undefined;
+}
+
 /** A resource as a folder lists it. */
 export interface CatalogueEntry {
   readonly name: string;
@@ -30,17 +38,20 @@ export interface FolderEntry {
 /** How far the verifier is with a version. */
 export type Verification = 'pending' | 'verified' | 'bad';
 
-/** The versions of a resource. */
+/** A resource with one page of its versions. */
 export interface ResourceEntry {
+  /** Of the newest version that the caller may see. */
+  readonly kind: ResourceKind;
   /** What requests without a version get instead of the newest; `null` for none. */
   readonly pinnedVersion: number | null;
   readonly versions: readonly VersionEntry[];
+  /** Where there are more. */
+  readonly cursor: number | undefined;
 }
 
 /** A version as its resource lists it. */
 export interface VersionEntry {
   readonly version: number;
-  readonly kind: ResourceKind;
   readonly totalBytes: number;
   readonly recipeBytes: number;
   readonly publisher: string;
@@ -57,25 +68,28 @@ export class ReadCatalogue {
     private readonly folders: Folders,
   ) {}
 
-  /** The folders that the caller may read, by name. */
-  async list(standing: Standing): Promise<readonly FolderEntry[]> {
-    const rows = await this.database.queries
-      .selectFrom('folders')
-      .leftJoin('resources', 'resources.folder_id', 'folders.id')
-      .leftJoin('versions', (join) =>
-        join
-          .onRef('versions.resource_id', '=', 'resources.id')
-          .on('versions.state', '=', 'live')
-          .on(visibleTo(standing)),
-      )
-      .select(['folders.name', (select) => select.fn.count<number>('versions.resource_id').distinct().as('resources')])
-      .groupBy('folders.name')
-      .orderBy('folders.name')
-      .limit(MOST_RESOURCES)
-      .execute();
+  /**
+   * One page of the folders that the caller may read, in the order of their names.
+   *
+   * @param page - `cursor` is the last name of the page before.
+   * @returns With a cursor where there are more.
+   */
+  async list(
+    page: CataloguePage,
+    standing: Standing,
+  ): Promise<{ readonly folders: readonly FolderEntry[]; readonly cursor: string | undefined }> {
     const readable: FolderEntry[] = [];
-    for (const row of rows) if (await this.folders.mayRead(row.name, standing)) readable.push(row);
-    return readable;
+    const asked = page.limit + 1;
+    for (let { cursor } = page; readable.length < asked;) {
+      const rows = await this.foldersBehind(cursor, asked, standing);
+      const names = rows.map(({ name }) => name);
+      const open = await this.folders.readable(names, standing);
+      readable.push(...rows.filter(({ name }) => open.has(name)));
+      if (rows.length < asked) break;
+      cursor = names.at(-1);
+    }
+    const folders = readable.slice(0, page.limit);
+    return { folders, cursor: readable.length > page.limit ? folders.at(-1)?.name : undefined };
   }
 
   /**
@@ -87,7 +101,7 @@ export class ReadCatalogue {
    */
   async resources(
     folder: string,
-    page: { readonly limit: number; readonly cursor?: string | undefined },
+    page: CataloguePage,
     standing: Standing,
   ): Promise<{ readonly resources: readonly CatalogueEntry[]; readonly cursor: string | undefined }> {
     await this.folders.assertMayRead(folder, standing);
@@ -117,17 +131,32 @@ export class ReadCatalogue {
     return { resources, cursor: rows.length > page.limit ? resources.at(-1)?.name : undefined };
   }
 
-  /** The versions of a resource, newest first. @throws ResourceError `resource.not-found`; IdentityError `folder.forbidden`. */
-  async versions({ folder, name }: ResourceName, standing: Standing): Promise<ResourceEntry> {
+  /**
+   * A resource with one page of its versions, newest first.
+   *
+   * @param page - `cursor` is the last version of the page before.
+   * @throws ResourceError `resource.not-found`; IdentityError `folder.forbidden`.
+   */
+  async versions(
+    { folder, name }: ResourceName,
+    page: CataloguePage<number>,
+    standing: Standing,
+  ): Promise<ResourceEntry> {
     await this.folders.assertMayRead(folder, standing);
-    const rows = await this.database.queries
+    const visible = this.database.queries
       .selectFrom('versions')
       .innerJoin('resources', 'resources.id', 'versions.resource_id')
       .innerJoin('folders', 'folders.id', 'resources.folder_id')
+      .where('folders.name', '=', folder)
+      .where('resources.name', '=', name)
+      .where(visibleTo(standing))
+      .orderBy('versions.version', 'desc');
+    const newest = await visible.select(['versions.kind', 'resources.pinned_version']).limit(1).executeTakeFirst();
+    if (!newest) throw new ResourceError('resource.not-found', 'There is no such resource.');
+    let selection = visible
       .leftJoin('users', 'users.id', 'versions.publisher_id')
       .select([
         'versions.version',
-        'versions.kind',
         'versions.total_bytes',
         'versions.recipe_bytes',
         'versions.scope',
@@ -136,18 +165,13 @@ export class ReadCatalogue {
         'versions.committed_at',
         'versions.publisher_id',
         'users.email',
-        'resources.pinned_version',
       ])
-      .where('folders.name', '=', folder)
-      .where('resources.name', '=', name)
-      .where(visibleTo(standing))
-      .orderBy('versions.version', 'desc')
-      .limit(MOST_RESOURCES)
-      .execute();
-    if (rows.length === 0) throw new ResourceError('resource.not-found', 'There is no such resource.');
-    const versions = rows.map((row) => ({
+      .limit(page.limit + 1);
+    if (page.cursor !== undefined)
+      selection = selection.where('versions.version', '<', sql<number>`${page.cursor}::bigint`);
+    const rows = await selection.execute();
+    const versions = rows.slice(0, page.limit).map((row) => ({
       version: row.version,
-      kind: row.kind,
       totalBytes: row.total_bytes,
       recipeBytes: row.recipe_bytes,
       publisher: row.email ?? row.publisher_id,
@@ -156,7 +180,43 @@ export class ReadCatalogue {
       verification: row.verification,
       committedAt: row.committed_at,
     }));
-    return { pinnedVersion: rows[0]?.pinned_version ?? null, versions };
+    return {
+      kind: newest.kind,
+      pinnedVersion: newest.pinned_version,
+      versions,
+      cursor: rows.length > page.limit ? versions.at(-1)?.version : undefined,
+    };
+  }
+
+  /** In the order of their names, whether the caller may read them or not. */
+  private async foldersBehind(
+    cursor: string | undefined,
+    limit: number,
+    standing: Standing,
+  ): Promise<readonly FolderEntry[]> {
+    let selection = this.database.queries
+      .selectFrom('folders')
+      .select('folders.name')
+      .select((from) =>
+        from
+          .selectFrom('resources')
+          .whereRef('resources.folder_id', '=', 'folders.id')
+          .where(({ exists, selectFrom }) =>
+            exists(
+              selectFrom('versions')
+                .whereRef('versions.resource_id', '=', 'resources.id')
+                .where('versions.state', '=', 'live')
+                .where(visibleTo(standing)),
+            ),
+          )
+          .select(({ fn }) => fn.countAll<number>().as('count'))
+          .as('resources'),
+      )
+      .orderBy('folders.name')
+      .limit(limit);
+    if (cursor !== undefined) selection = selection.where('folders.name', '>', cursor);
+    const rows = await selection.execute();
+    return rows.map(({ name, resources }) => ({ name, resources: resources ?? 0 }));
   }
 }
 

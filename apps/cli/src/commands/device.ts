@@ -1,5 +1,5 @@
 import { type CommandContext } from '../command-context.js';
-import { AdminApi, allPages, PAGE_ENTRIES } from '../admin-api.js';
+import { AdminApi, allPages } from '../admin-api.js';
 import { contentOf } from '../http.js';
 import { columns, shown } from '../table.js';
 import { wantedVersions, wantedVersionText } from '../fleet/wanted-version.js';
@@ -25,10 +25,7 @@ export async function listDevices(context: CommandContext, { api, status, group 
   const { routes } = await AdminApi.open(context, api);
   const filters = { ...(status === undefined ? {} : { status }), ...(group === undefined ? {} : { group }) };
   const devices = await allPages(
-    (cursor) =>
-      routes.GET('/devices', {
-        params: { query: { limit: PAGE_ENTRIES, ...filters, ...(cursor === undefined ? {} : { cursor }) } },
-      }),
+    (query) => routes.GET('/devices', { params: { query: { ...filters, ...query } } }),
     (page) => page.devices,
   );
   const rows = devices.map(({ serial, status: state, lastSeenAt, report, groups }) => [

@@ -1,6 +1,6 @@
 import { type CommandContext } from '../command-context.js';
 import { failure } from '../failure-table.js';
-import { AdminApi, allPages, PAGE_ENTRIES } from '../admin-api.js';
+import { AdminApi, allPages } from '../admin-api.js';
 import { columns, shown } from '../table.js';
 import { CliFailure } from '../cli-failure.js';
 
@@ -18,10 +18,7 @@ export interface GroupCreateOptions extends GroupOptions {
 export async function listGroups(context: CommandContext, { api }: GroupOptions): Promise<void> {
   const { routes } = await AdminApi.open(context, api);
   const groups = await allPages(
-    (cursor) =>
-      routes.GET('/groups', {
-        params: { query: { limit: PAGE_ENTRIES, ...(cursor === undefined ? {} : { cursor }) } },
-      }),
+    (query) => routes.GET('/groups', { params: { query } }),
     (page) => page.groups,
   );
   const rows = groups.map((group) => [

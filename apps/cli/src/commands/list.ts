@@ -2,9 +2,8 @@ import { type ResourceName } from '@azaion/kernel';
 
 import { parseResourceReference } from '../resource-reference.js';
 import { type CommandContext } from '../command-context.js';
-import { AdminApi, allPages, PAGE_ENTRIES } from '../admin-api.js';
+import { AdminApi, allPages } from '../admin-api.js';
 import { formatBytes } from '../format.js';
-import { contentOf } from '../http.js';
 import { columns, shown } from '../table.js';
 
 /** Options of `azaion list`. */
@@ -22,17 +21,17 @@ export async function list(context: CommandContext, what: string | undefined, { 
 }
 
 async function folders({ output }: CommandContext, { routes }: AdminApi): Promise<void> {
-  const { folders: found } = contentOf(await routes.GET('/sealed'));
+  const found = await allPages(
+    (query) => routes.GET('/sealed', { params: { query } }),
+    (page) => page.folders,
+  );
   const rows = found.map(({ name, resources: count }) => [shown(name), shown(count)]);
   output.result({ folders: found }, columns(['FOLDER', 'RESOURCES'], rows));
 }
 
 async function resources({ output }: CommandContext, { routes }: AdminApi, folder: string): Promise<void> {
   const found = await allPages(
-    (cursor) =>
-      routes.GET('/sealed/{folder}', {
-        params: { path: { folder }, query: { limit: PAGE_ENTRIES, ...(cursor === undefined ? {} : { cursor }) } },
-      }),
+    (query) => routes.GET('/sealed/{folder}', { params: { path: { folder }, query } }),
     (page) => page.resources,
   );
   const rows = found.map(({ name, kind, latestVersion, totalBytes, verification, updatedAt }) => [
@@ -50,10 +49,17 @@ async function resources({ output }: CommandContext, { routes }: AdminApi, folde
 }
 
 async function versions({ output }: CommandContext, { routes }: AdminApi, resource: ResourceName): Promise<void> {
-  const { folder, name } = resource;
-  const facts = contentOf(await routes.GET('/sealed/{folder}/{name}', { params: { path: { folder, name } } }));
-  const rows = facts.versions.map((entry) => [
-    shown(entry.version) + (facts.pinnedVersion === entry.version ? ' (pinned)' : ''),
+  let pinnedVersion: number | null = null;
+  let kind = '';
+  const found = await allPages(
+    (query) => routes.GET('/sealed/{folder}/{name}', { params: { path: resource, query } }),
+    (page) => {
+      ({ kind, pinnedVersion } = page);
+      return page.versions;
+    },
+  );
+  const rows = found.map((entry) => [
+    shown(entry.version) + (pinnedVersion === entry.version ? ' (pinned)' : ''),
     formatBytes(entry.totalBytes),
     formatBytes(entry.recipeBytes),
     shown(entry.state),
@@ -63,7 +69,7 @@ async function versions({ output }: CommandContext, { routes }: AdminApi, resour
     shown(entry.committedAt),
   ]);
   output.result(
-    { ...facts, folder },
+    { ...resource, kind, pinnedVersion, versions: found },
     columns(['VERSION', 'SIZE', 'RECIPE', 'STATE', 'VERIFIED', 'FOR', 'PUBLISHER', 'PUBLISHED'], rows),
   );
 }

@@ -1,7 +1,7 @@
 import { type Role } from '@azaion/identity';
 import { type Secret } from '@azaion/kernel';
 
-import { AdminApi, allPages, PAGE_ENTRIES } from '../admin-api.js';
+import { AdminApi, allPages } from '../admin-api.js';
 import { type CommandContext } from '../command-context.js';
 import { contentOf } from '../http.js';
 import { readPassword } from '../password.js';
@@ -36,10 +36,7 @@ export async function listUsers(context: CommandContext, { api, role, search }: 
     ...(search === undefined ? {} : { searchEmail: search }),
   };
   const users = await allPages(
-    (cursor) =>
-      routes.GET('/users', {
-        params: { query: { limit: PAGE_ENTRIES, ...filters, ...(cursor === undefined ? {} : { cursor }) } },
-      }),
+    (query) => routes.GET('/users', { params: { query: { ...filters, ...query } } }),
     (page) => page.users,
   );
   const rows = users.map((user) => [

@@ -1708,6 +1708,8 @@ export interface components {
     };
     FoldersAnswer: {
       folders: components['schemas']['FolderEntryAnswer'][];
+      /** @description Where there are more: asks for the next page */
+      cursor?: string;
     };
     ResourceAnswer: {
       /** @example ocr-recognition.onnx */
@@ -1765,6 +1767,8 @@ export interface components {
       /** @description What requests without a version get instead of the newest */
       pinnedVersion: number | null;
       versions: components['schemas']['ListedVersionAnswer'][];
+      /** @description Where there are more: asks for the next page */
+      cursor?: string;
     };
     GrantBody: {
       /**
@@ -6135,7 +6139,11 @@ export interface operations {
   };
   GrantsController_list: {
     parameters: {
-      query?: never;
+      query?: {
+        limit?: number;
+        /** @description The `cursor` of the page before */
+        cursor?: string;
+      };
       header?: {
         /** @description The access token of the enrolled device whose Loader carries the call: both callers must be in good standing */
         'Azaion-Device'?: string;
@@ -6294,7 +6302,11 @@ export interface operations {
   };
   GrantsController_resource: {
     parameters: {
-      query?: never;
+      query?: {
+        limit?: number;
+        /** @description The `cursor` of the page before */
+        cursor?: string;
+      };
       header?: {
         /** @description The access token of the enrolled device whose Loader carries the call: both callers must be in good standing */
         'Azaion-Device'?: string;
