@@ -97,6 +97,7 @@ export {
   type PackedChunk,
   UploadApi,
 } from './ports/upload-api.js';
+export { encodeChunkTable, MAX_CHUNK_TABLE_BYTES, parseChunkTable } from './publish/chunk-table.js';
 export {
   type PublishOptions,
   type PublishProgress,

@@ -5,6 +5,7 @@ import { zstdCompressSync } from 'node:zlib';
 import { inspectImageArchive } from '@azaion/adapters/image-archive';
 import { parseRootKey } from '@azaion/adapters/trust-store';
 import {
+  CHUNK_ID_BYTES,
   DRAFT_VERSION,
   generateP256KeyPair,
   importSigningKey,
@@ -34,10 +35,12 @@ import {
   CHUNK_RECORD_BYTES,
   ChunkSegment,
   CHUNKING,
+  encodeChunkTable,
   encodeGrantFile,
   encodeManifest,
   PACK_RECORD_BYTES,
   PackSegment,
+  parseChunkTable,
   parseGrantFile,
   parseManifest,
   Recipe,
@@ -62,6 +65,7 @@ export interface FuzzTarget {
 
 const UUID = 'd955a364-7317-42c7-8a48-fed77b31f69f';
 const HEX = '0f'.repeat(32);
+const TABLE_PACK_BYTES = 4000;
 const PLACE = { folderId: UUID, resourceId: UUID, version: DRAFT_VERSION };
 const ID = Buffer.from(UUID.replaceAll('-', ''), 'hex');
 const ROOT_PLACE = {
@@ -111,6 +115,18 @@ async function recipes(): Promise<FuzzTarget[]> {
       seeds: [packRecord(1), Buffer.concat([packRecord(1), packRecord(2)])],
       read: (bytes) => PackSegment.parse(bytes, Math.max(1, Math.floor(bytes.length / PACK_RECORD_BYTES))),
     },
+    {
+      name: 'chunk-table',
+      seeds: [tableOf(1), tableOf(3)],
+      read: (bytes) => {
+        let end = 0;
+        for (const { id, offset, sealedBytes } of parseChunkTable(bytes, TABLE_PACK_BYTES)) {
+          if (id.length !== CHUNK_ID_BYTES || offset < end) throw new Error('a chunk that lies over another');
+          end = offset + sealedBytes;
+        }
+        if (end === 0 || end > TABLE_PACK_BYTES) throw new Error('a chunk outside of the pack');
+      },
+    },
   ];
 }
 
@@ -143,6 +159,15 @@ function chunkRecord(): Buffer {
   // domain(2) packIndex(4) offset(4) sealedLength(4) plaintextLength(4)
   Buffer.from('0000000000000000000000000081' + '00000064', 'hex').copy(record, 64);
   return record;
+}
+
+function tableOf(chunks: number): Buffer {
+  const packed = Array.from({ length: chunks }, (_, index) => ({
+    id: new Uint8Array(CHUNK_ID_BYTES).fill(index),
+    offset: 1000 * index,
+    sealedBytes: 1000,
+  }));
+  return encodeChunkTable(packed);
 }
 
 function packRecord(id: number): Buffer {

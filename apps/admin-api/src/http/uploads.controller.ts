@@ -13,6 +13,7 @@ import {
 import {
   type CommitRequest,
   MAX_CHUNK_SEGMENTS,
+  MAX_CHUNK_TABLE_BYTES,
   MAX_KNOWN_CHUNK_IDS,
   MAX_PACK_BYTES,
   MAX_PACK_SEGMENTS,
@@ -51,7 +52,7 @@ import { type FastifyReply } from 'fastify';
 
 import { CommitUpload } from '../sealed/commit-upload.js';
 import { type Standing } from '../sealed/current-standing.js';
-import { MAX_CHUNK_TABLE_BYTES, Packs } from '../sealed/packs.js';
+import { Packs } from '../sealed/packs.js';
 import { Uploads } from '../sealed/uploads.js';
 import { type AnswerOf, bytesOf, IdParams, IsBase64UrlBytes, PackParams, SegmentParams } from './dto.js';
 import { EmptyBody } from './empty-body.js';

@@ -1,16 +1,14 @@
 import { randomBytes } from 'node:crypto';
 
-import { CHUNK_ID_BYTES, CHUNK_OVERHEAD_BYTES } from '@azaion/crypto';
 import { type Clock, toHex } from '@azaion/kernel';
 import {
   type KnownChunk,
-  MAX_CHUNKS_PER_PACK,
-  MAX_PACK_BYTES,
   type NewPack,
   type ObjectStore,
   type PackId,
   packObjectKey,
   type PackTarget,
+  parseChunkTable,
   ResourceError,
 } from '@azaion/split-resource';
 import { type Selectable, sql } from 'kysely';
@@ -23,10 +21,6 @@ import { type FolderQuota } from './folder-quota.js';
 import { type Folders } from './folders.js';
 import { type Uploads } from './uploads.js';
 
-/** `chunkId(16) offset(4) sealedLength(4)`. */
-const TABLE_RECORD_BYTES = CHUNK_ID_BYTES + 8;
-/** Longest chunk table. */
-export const MAX_CHUNK_TABLE_BYTES = MAX_CHUNKS_PER_PACK * TABLE_RECORD_BYTES;
 const MAX_PACKS_PER_UPLOAD = 262_144;
 const PUT_SECONDS = 15 * 60;
 const ROWS_AT_ONCE = 4096;
@@ -110,7 +104,12 @@ export class Packs {
       if (!pack) throw new ResourceError('upload.not-found', 'The upload has no such pack.');
       if (pack.state !== 'uploading')
         throw new ResourceError('upload.conflict', 'This pack is in use: it does not change.');
-      const rows = readTable(table, packId, pack.size_bytes);
+      const rows = parseChunkTable(table, pack.size_bytes).map(({ id, offset, sealedBytes }) => ({
+        pack_id: packId,
+        start_byte: offset,
+        sealed_bytes: sealedBytes,
+        chunk_id: Buffer.from(id),
+      }));
       await this.limits.assertRoomForTable(on, upload.owner_id, packId, rows.length);
       await on.deleteFrom('pack_chunks').where('pack_id', '=', packId).execute();
       for (let at = 0; at < rows.length; at += ROWS_AT_ONCE)
@@ -288,38 +287,6 @@ export class Packs {
 
 function anyOf(ids: Iterable<PackId>) {
   return sql<string>`any(${[...ids]}::text[])`;
-}
-
-/** One row of a chunk table. */
-interface ChunkRow {
-  readonly pack_id: string;
-  readonly start_byte: number;
-  readonly sealed_bytes: number;
-  readonly chunk_id: Buffer;
-}
-
-function readTable(table: Buffer, packId: PackId, packBytes: number): ChunkRow[] {
-  if (table.length === 0 || table.length % TABLE_RECORD_BYTES !== 0) throw refused('The chunk table has a bad length.');
-  const rows: ChunkRow[] = [];
-  let end = 0;
-  const ids = new Set<string>();
-  for (let at = 0; at < table.length; at += TABLE_RECORD_BYTES) {
-    const start = table.readUInt32BE(at + CHUNK_ID_BYTES);
-    const sealedBytes = table.readUInt32BE(at + CHUNK_ID_BYTES + 4);
-    if (start < end || sealedBytes <= CHUNK_OVERHEAD_BYTES || start + sealedBytes > Math.min(packBytes, MAX_PACK_BYTES))
-      throw refused('The chunk table has entries that overlap or lie outside of the pack.');
-    end = start + sealedBytes;
-    const chunkId = table.subarray(at, at + CHUNK_ID_BYTES);
-    ids.add(toHex(chunkId));
-    rows.push({
-      pack_id: packId,
-      start_byte: start,
-      sealed_bytes: sealedBytes,
-      chunk_id: chunkId,
-    });
-  }
-  if (ids.size !== rows.length) throw refused('The chunk table names a chunk twice.');
-  return rows;
 }
 
 function refused(message: string): ResourceError {

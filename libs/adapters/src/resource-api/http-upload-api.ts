@@ -1,6 +1,7 @@
 import {
   CHUNKING,
   type CommitRequest,
+  encodeChunkTable,
   type KnownChunk,
   MAX_KNOWN_CHUNK_IDS,
   MAX_PACK_BYTES,
@@ -14,15 +15,7 @@ import {
   UploadApi,
 } from '@azaion/split-resource';
 import { CHUNK_ID_BYTES, type SegmentKind } from '@azaion/crypto';
-import {
-  concatBytes,
-  type DomainError,
-  type ResourceName,
-  toBase64Url,
-  toHex,
-  u32be,
-  UUID_PATTERN,
-} from '@azaion/kernel';
+import { type DomainError, type ResourceName, toBase64Url, toHex, UUID_PATTERN } from '@azaion/kernel';
 
 import { type AccessTokens } from './access-tokens.js';
 import { AnswerShapeError, answerList, ApiAnswer } from './api-answer.js';
@@ -121,8 +114,7 @@ export class HttpUploadApi extends UploadApi {
   }
 
   override async putChunkTable(uploadId: string, packId: PackId, chunks: readonly PackedChunk[]): Promise<void> {
-    const records = chunks.map((chunk) => concatBytes(chunk.id, u32be(chunk.offset), u32be(chunk.sealedBytes)));
-    await this.put(apiPath('sealed', 'uploads', uploadId, 'packs', packId, 'chunks'), concatBytes(...records));
+    await this.put(apiPath('sealed', 'uploads', uploadId, 'packs', packId, 'chunks'), encodeChunkTable(chunks));
   }
 
   override async putSegment(uploadId: string, kind: SegmentKind, index: number, sealed: Uint8Array): Promise<void> {
