@@ -7,6 +7,9 @@ import { type FuzzJob, type FuzzReport } from './fuzz-job.js';
 import { fuzzTarget } from './fuzz.js';
 import { fuzzTargets } from './targets.js';
 
+/** Left to itself, the heap takes hundreds of MiB of garbage before it is collected, and the process gives little of that back: this would look like growth. */
+const COLLECTED_EVERY = 1000;
+
 /** A thread of its own: reads the cases of one target and reports. */
 setFlagsFromString('--expose_gc');
 const collect = runInNewContext('gc') as () => void;
@@ -17,6 +20,7 @@ const log = new CaseLog(memory);
 let warmBytes = 0;
 const finding = await fuzzTarget(target, cases, seed, (bytes) => {
   log.begin(bytes);
+  if (log.count % COLLECTED_EVERY === 0) collect();
   if (log.count === Math.ceil(cases / 10)) warmBytes = heldBytes();
 });
 const report: FuzzReport = {

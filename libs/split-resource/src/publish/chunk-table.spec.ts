@@ -48,7 +48,7 @@ describe('a chunk table', () => {
     ['one id twice', tableOf(chunk(1, 0, 100), chunk(1, 100, 100)), 'twice'],
   ])('is refused with %s', (_what, table, why) => {
     expect(() => parseChunkTable(table, 1000)).toThrow(
-      expect.objectContaining({ code: 'upload.refused', message: expect.stringContaining(why) as string }),
+      expect.objectContaining({ code: 'upload.refused', message: expect.stringContaining(why) as string }) as Error,
     );
   });
 
