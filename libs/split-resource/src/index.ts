@@ -67,6 +67,16 @@ export {
   packObjectKey,
   type PackRef,
 } from './pack.js';
+export {
+  areExtents,
+  bytesInPack,
+  type CompactedPack,
+  extentsOf,
+  MAX_PACK_EXTENTS,
+  type PackExtents,
+  rangeInObject,
+} from './pack-extents.js';
+export { type PackObject, readPack } from './pack-object.js';
 export { type GrantAnswer, GrantApi, type GrantRequest, MAX_PACK_URLS, type PackUrl } from './ports/grant-api.js';
 export { KnownLegacyParts } from './legacy/known-legacy-parts.js';
 export { type FoundBigPart, LegacyBigParts, LegacyBigSink, LegacySmallParts } from './legacy/legacy-parts.js';

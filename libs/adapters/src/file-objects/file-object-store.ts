@@ -1,4 +1,5 @@
-import { type Readable } from 'node:stream';
+import { createHash, hash } from 'node:crypto';
+import { Readable } from 'node:stream';
 
 import { type ByteRange, type Clock } from '@azaion/kernel';
 import { ObjectStore, type PackTarget, ResourceError, type SignedPut } from '@azaion/split-resource';
@@ -63,6 +64,16 @@ export class FileObjectStore extends ObjectStore {
       throw new ResourceError('pack.not-found', 'The object has no such bytes.');
     }
     return file.createReadStream({ start: range.start, end: range.end - 1 });
+  }
+
+  override async write(key: string, bytes: Uint8Array): Promise<void> {
+    const content = {
+      sizeBytes: bytes.length,
+      sha256: hash('sha256', bytes, 'hex'),
+      md5: createHash('md5').update(bytes).digest('base64'),
+    };
+    if ((await this.files.create(key, content, Readable.from([bytes]))) !== 'created')
+      throw new ResourceError('pack.exists', 'The object is there already.');
   }
 
   override delete(key: string): Promise<void> {

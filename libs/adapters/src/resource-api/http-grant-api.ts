@@ -1,9 +1,12 @@
 import { MAX_SIGNED_DOCUMENT_CHARS, P256_POINT_BYTES, type SegmentKind } from '@azaion/crypto';
 import { type DomainError, type ResourceName, toBase64Url, UUID_PATTERN } from '@azaion/kernel';
 import {
+  areExtents,
   type GrantAnswer,
   GrantApi,
   type GrantRequest,
+  MAX_PACK_BYTES,
+  MAX_PACK_EXTENTS,
   MAX_PACK_URLS,
   PACK_ID_PATTERN,
   type PackId,
@@ -124,8 +127,17 @@ export class HttpGrantApi extends GrantApi {
   }
 }
 
+/** A compacted pack has its URL in another place: who does not know of extents must not take its object for the pack. */
 function readPackUrl(answer: ApiAnswer): PackUrl {
-  return { packId: answer.text('packId', 32, PACK_ID_PATTERN), url: answer.url('url') };
+  const packId = answer.text('packId', 32, PACK_ID_PATTERN);
+  if (!answer.has('compacted')) return { packId, url: answer.url('url') };
+  const compacted = answer.object('compacted');
+  const extents = compacted.list('extents', MAX_PACK_EXTENTS).map((extent) => ({
+    start: extent.count('start', 0, MAX_PACK_BYTES),
+    end: extent.count('end', 1, MAX_PACK_BYTES),
+  }));
+  if (!areExtents(extents)) throw new AnswerShapeError('extents');
+  return { packId, url: compacted.url('url'), compacted: { extents, sha256: compacted.bytes('sha256', 32) } };
 }
 
 function grantRefusal(problem: ApiProblem): DomainError | undefined {

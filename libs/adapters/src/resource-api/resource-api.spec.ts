@@ -272,6 +272,62 @@ describe('HttpGrantApi', () => {
     });
   });
 
+  const compacted = {
+    url: 'https://cdn.example/2',
+    sha256: toBase64Url(new Uint8Array(32)),
+    extents: [
+      { start: 0, end: 10 },
+      { start: 11, end: 20 },
+    ],
+  };
+
+  it('reads which parts are left of a compacted pack', async () => {
+    server.reply = () => ({ status: 200, json: [{ packId: PACK, compacted }] });
+    const { url, extents } = compacted;
+    expect(await new HttpGrantApi(client, fixedToken('person')).packUrls(UUID, [PACK])).toEqual([
+      { packId: PACK, url, compacted: { extents, sha256: new Uint8Array(32) } },
+    ]);
+  });
+
+  it.each([
+    ['without a URL', { packId: PACK }],
+    ['whose parts have no URL', { packId: PACK, url: compacted.url, compacted: { ...compacted, url: undefined } }],
+    ['without parts', { packId: PACK, compacted: { ...compacted, extents: [] } }],
+    [
+      'with parts that touch',
+      {
+        packId: PACK,
+        compacted: {
+          ...compacted,
+          extents: [
+            { start: 0, end: 5 },
+            { start: 5, end: 9 },
+          ],
+        },
+      },
+    ],
+    [
+      'with a part that ends beyond any pack',
+      { packId: PACK, compacted: { ...compacted, extents: [{ start: 0, end: 2 ** 26 }] } },
+    ],
+    [
+      'with too many parts',
+      {
+        packId: PACK,
+        compacted: {
+          ...compacted,
+          extents: Array.from({ length: 257 }, (_, at) => ({ start: 2 * at, end: 2 * at + 1 })),
+        },
+      },
+    ],
+    ['with half a hash', { packId: PACK, compacted: { ...compacted, sha256: toBase64Url(new Uint8Array(16)) } }],
+  ])('refuses a pack %s', async (_, answered) => {
+    server.reply = () => ({ status: 200, json: [answered] });
+    await expect(new HttpGrantApi(client, fixedToken('person')).packUrls(UUID, [PACK])).rejects.toMatchObject({
+      code: 'api.unexpected',
+    });
+  });
+
   it('reads a segment up to its limit and not one byte more', async () => {
     const grants = new HttpGrantApi(client, fixedToken('person'));
     server.reply = () => ({ status: 200, bytes: new Uint8Array(10) });

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 
 import {
@@ -93,6 +94,25 @@ export class S3ObjectStore extends ObjectStore {
     } catch (error) {
       if (isMissing(error) || statusOf(error) === 416)
         throw new ResourceError('pack.not-found', 'There is no such object.', { cause: error });
+      throw unavailable(error);
+    }
+  }
+
+  override async write(key: string, bytes: Uint8Array): Promise<void> {
+    try {
+      await this.client.send(
+        new PutObjectCommand({
+          Bucket: this.bucket,
+          Key: key,
+          Body: bytes,
+          ContentLength: bytes.length,
+          ContentMD5: createHash('md5').update(bytes).digest('base64'),
+          IfNoneMatch: '*',
+        }),
+      );
+    } catch (error) {
+      if (statusOf(error) === 412)
+        throw new ResourceError('pack.exists', 'The object is there already.', { cause: error });
       throw unavailable(error);
     }
   }

@@ -4,7 +4,7 @@ import { type HeldGrant } from './held-grant.js';
 
 /** The signed URLs of one grant's packs; asked for in batches, renewed when the CDN no longer accepts them. */
 export class PackUrls {
-  private readonly urls = new Map<PackId, string>();
+  private readonly urls = new Map<PackId, PackUrl>();
   private readonly asked = new Map<PackId, Promise<void>>();
 
   constructor(
@@ -21,10 +21,10 @@ export class PackUrls {
    * @param refused - A URL that the CDN did not accept: never returned again.
    * @returns `undefined` when the Admin API gives none.
    */
-  async of(packId: PackId, upcoming: readonly PackId[], refused?: string): Promise<string | undefined> {
-    const url = this.urls.get(packId);
-    if (url !== undefined && url !== refused) return url;
-    if (url !== undefined) this.urls.delete(packId);
+  async of(packId: PackId, upcoming: readonly PackId[], refused?: string): Promise<PackUrl | undefined> {
+    const known = this.urls.get(packId);
+    if (known !== undefined && known.url !== refused) return known;
+    if (known !== undefined) this.urls.delete(packId);
     let asking = this.asked.get(packId);
     if (asking === undefined) {
       const batch = [packId, ...upcoming.filter((other) => other !== packId && !this.urls.has(other))].slice(
@@ -43,6 +43,6 @@ export class PackUrls {
   }
 
   private remember(urls: readonly PackUrl[]): void {
-    for (const { packId, url } of urls) this.urls.set(packId, url);
+    for (const url of urls) this.urls.set(url.packId, url);
   }
 }

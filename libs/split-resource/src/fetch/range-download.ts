@@ -4,6 +4,7 @@ import { type ByteRange } from '@azaion/kernel';
 
 import { pauseBeforeRetry, retryAfterMs, type RetryPolicy, sleep } from '../backoff.js';
 import { ResourceError } from '../errors.js';
+import { bytesInPack, rangeInObject } from '../pack-extents.js';
 import { type PackId, type PackRef } from '../pack.js';
 import { MAX_RANGE_BYTES, type PackLocation, type PackSource } from '../ports/pack-source.js';
 import { type DownloadSlots } from './download-slots.js';
@@ -41,23 +42,25 @@ export class RangeDownload {
   ) {}
 
   /**
-   * Goes on after the last byte that arrived when a connection breaks or stalls, and renews the URL once when it is refused.
+   * Goes on after the last byte that arrived when a connection breaks or stalls, and renews the URL once when it is refused. Of a compacted
+   * pack it asks for what is left of the range.
    *
-   * @returns Exactly the range. Unverified.
+   * @returns Exactly the range, with zeros for what nobody needs any more. Unverified.
    * @throws ResourceError `pack.not-found` | `pack.forbidden` | `pack.unavailable` once every attempt failed; the signal's reason.
    */
   async run(wanted: WantedRange): Promise<Buffer> {
     const { folderId, pack, range, urls, upcoming, signal } = wanted;
     const { remote } = this.source;
-    let url = remote ? await urls.of(pack.packId, upcoming) : undefined;
+    let found = remote ? await urls.of(pack.packId, upcoming) : undefined;
     let renewed = false;
-    const coming = new ComingBytes(range.end - range.start);
+    let stored = rangeInObject(found?.compacted?.extents, range);
+    let coming = new ComingBytes(stored.end - stored.start);
     for (let failures = 0; ;) {
       signal.throwIfAborted();
-      const start = range.start + coming.receivedBytes;
-      if (start >= range.end) return coming.bytes;
-      const rest = { start, end: Math.min(range.end, start + MAX_RANGE_BYTES) };
-      const location = { folderId, pack, url };
+      const start = stored.start + coming.receivedBytes;
+      if (start >= stored.end) return bytesInPack(found?.compacted?.extents, range, coming.bytes);
+      const rest = { start, end: Math.min(stored.end, start + MAX_RANGE_BYTES) };
+      const location = { folderId, pack, url: found?.url };
       try {
         if (remote) await this.overNetwork(location, rest, coming, signal);
         else await this.pull(location, rest, signal, (part) => coming.add(part));
@@ -66,10 +69,15 @@ export class RangeDownload {
         if (!(error instanceof ResourceError)) throw error;
         if (error.code === 'pack.forbidden' && remote && !renewed) {
           renewed = true;
-          url = await urls.of(pack.packId, upcoming, url);
+          const before = found;
+          found = await urls.of(pack.packId, upcoming, before?.url);
+          if (before?.compacted === undefined && found?.compacted === undefined) continue;
+          // The object may be another one by now.
+          stored = rangeInObject(found?.compacted?.extents, range);
+          coming = new ComingBytes(stored.end - stored.start);
           continue;
         }
-        if (range.start + coming.receivedBytes > start) failures = 0; // it brought something
+        if (stored.start + coming.receivedBytes > start) failures = 0; // it brought something
         failures++;
         if (error.code !== 'pack.unavailable' || failures >= this.policy.retry.attempts) throw error;
         await pauseBeforeRetry(this.policy.retry, failures, retryAfterMs(error), signal);

@@ -1,6 +1,7 @@
 import { type HpkeSealed, type SegmentKind } from '@azaion/crypto';
 import { type ResourceName } from '@azaion/kernel';
 
+import { type CompactedPack } from '../pack-extents.js';
 import { type PackId } from '../pack.js';
 
 /** What a reader asks for. */
@@ -22,7 +23,7 @@ export interface GrantAnswer {
   /** Compact JWS. */
   readonly grantToken: string;
   readonly sealedRecipeKey: HpkeSealed;
-  /** Signed URLs of the first packs. */
+  /** Signed URLs of the first packs; compacted ones are asked for. */
   readonly urls: readonly PackUrl[];
   /** Whether the Admin API's verifier has opened the whole version and found the hash that its publisher asserted. */
   readonly verified: boolean;
@@ -32,6 +33,8 @@ export interface GrantAnswer {
 export interface PackUrl {
   readonly packId: PackId;
   readonly url: string;
+  /** Where only a part of the pack is left. */
+  readonly compacted?: CompactedPack;
 }
 
 /** Most packs one call of {@link GrantApi.packUrls} may name. */

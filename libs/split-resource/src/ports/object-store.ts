@@ -13,7 +13,7 @@ export interface SignedPut {
   readonly md5: string;
 }
 
-/** The Admin API's side of the big parts: it signs, looks and deletes; publishers and devices carry the bytes. */
+/** The Admin API's side of the big parts: it signs, looks, compacts and deletes; publishers and devices carry the bytes. */
 export abstract class ObjectStore {
   /** A URL that reads one object with any `Range` until it expires. The object need not exist. */
   abstract signGet(key: string, expiresInSeconds: number): Promise<string>;
@@ -26,6 +26,9 @@ export abstract class ObjectStore {
 
   /** Reads a range for the verifier. Unverified bytes. @throws ResourceError `pack.not-found` | `cdn.unavailable`. */
   abstract read(key: string, range: ByteRange): Promise<Readable>;
+
+  /** Creates an object that the service itself has made. An existing one is never overwritten. @throws ResourceError `pack.exists` | `cdn.unavailable`. */
+  abstract write(key: string, bytes: Uint8Array): Promise<void>;
 
   /** Deletes an object; deleting what is not there succeeds. @throws ResourceError `cdn.unavailable`. */
   abstract delete(key: string): Promise<void>;

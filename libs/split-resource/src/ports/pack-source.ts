@@ -8,7 +8,7 @@ import { type PackRef } from '../pack.js';
 export interface PackLocation {
   readonly folderId: string;
   readonly pack: PackRef;
-  /** A signed URL, short-lived; `undefined` where packs lie on a disk. */
+  /** A signed URL of the pack's object, short-lived; `undefined` where packs lie on a disk. */
   readonly url: string | undefined;
 }
 
@@ -23,7 +23,7 @@ export abstract class PackSource {
   /**
    * Opens one range of a pack (F2).
    *
-   * @param range - Bytes `[start, end)` of the pack, not empty, at most {@link MAX_RANGE_BYTES}.
+   * @param range - Bytes `[start, end)` of the pack, or, where there is a URL, of the object there; not empty, at most {@link MAX_RANGE_BYTES}.
    * @param deadlineMs - Time until the first byte; later stalls are the caller's to watch.
    * @param signal - Ends the waiting early.
    * @returns Exactly the bytes of the range, in order; the stream fails with `pack.unavailable` when it ends early. Unverified: a chunk counts only once it has been opened.

@@ -73,6 +73,16 @@ export function describeObjectStore(name: string, make: () => Promise<ObjectStor
       expect(digestOf(await collected(await harness.store.read(key, range)))).toBe(digestOf(sliceOf(bytes, range)));
     });
 
+    it('takes an object that the service has made, and never in place of another', async () => {
+      const key = newKey();
+      await harness.store.write(key, bytes);
+      expect(await harness.store.head(key)).toEqual({ sizeBytes: bytes.length });
+      const url = await harness.store.signGet(key, 60);
+      expect(digestOf(await get(url, 0, bytes.length))).toBe(digestOf(bytes));
+      await expect(harness.store.write(key, bytes.subarray(1))).rejects.toMatchObject({ code: 'pack.exists' });
+      expect(await harness.store.head(key)).toEqual({ sizeBytes: bytes.length });
+    });
+
     it('never overwrites an object', async () => {
       const key = newKey();
       await put(key);

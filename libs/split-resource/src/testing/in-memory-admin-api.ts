@@ -1,4 +1,4 @@
-import { randomBytes, randomUUID, webcrypto } from 'node:crypto';
+import { hash, randomBytes, randomUUID, webcrypto } from 'node:crypto';
 
 import {
   deriveChunkId,
@@ -18,11 +18,20 @@ import {
   StatementKeys,
   type VerificationKey,
 } from '@azaion/crypto';
-import { type Clock, equalBytes, type ResourceName, resourcePath, SystemClock, toHex } from '@azaion/kernel';
+import {
+  type ByteRange,
+  type Clock,
+  concatBytes,
+  equalBytes,
+  type ResourceName,
+  resourcePath,
+  SystemClock,
+  toHex,
+} from '@azaion/kernel';
 
 import { CHUNKING, type ChunkingParameters } from '../chunker.js';
 import { ResourceError } from '../errors.js';
-import { MAX_CHUNKS_PER_PACK, PACK_TARGET_BYTES, type PackId, packObjectKey } from '../pack.js';
+import { MAX_CHUNKS_PER_PACK, PACK_TARGET_BYTES, type PackId, packObjectKey, type PackRef } from '../pack.js';
 import { type GrantAnswer, GrantApi, type GrantRequest, MAX_PACK_URLS, type PackUrl } from '../ports/grant-api.js';
 import { type PackTarget } from '../ports/pack-sink.js';
 import {
@@ -36,6 +45,8 @@ import {
 } from '../ports/upload-api.js';
 import { Recipe, verifyRecipe } from '../recipe/recipe.js';
 import { resealRecipe } from '../recipe/reseal-recipe.js';
+import { type CompactedPack, extentsOf } from '../pack-extents.js';
+import { type PackObject, readPack } from '../pack-object.js';
 import { CheckContent } from '../verify/check-content.js';
 import { type InMemoryObjectStore } from './in-memory-object-store.js';
 
@@ -91,6 +102,7 @@ export class InMemoryAdminApi {
   /** Newest first. */
   private readonly known = new Map<string, KnownChunk[]>();
   private readonly grants = new Map<string, Version>();
+  private readonly compacted = new Map<PackId, CompactedPack & { readonly key: string }>();
   private readonly namedKeys: KeyDocument['keys'][number][] = [];
 
   private constructor(
@@ -125,6 +137,17 @@ export class InMemoryAdminApi {
     const key = { kty, crv, x, y } as PublicJwk;
     this.namedKeys.push({ kid: this.statementKey.signing.kid, alg: 'ES256', key });
     await this.signKeyDocument(version);
+  }
+
+  /** Leaves nothing of a pack but these ranges, in an object of another name. The older object stays. */
+  async compactPack(pack: Pick<PackRef, 'packId' | 'sizeBytes'>, kept: Iterable<ByteRange>): Promise<void> {
+    const extents = extentsOf(kept);
+    const parts: Uint8Array[] = [];
+    for (const extent of extents) parts.push(await readPack(this.objects, this.objectOf(pack.packId), extent));
+    const bytes = concatBytes(...parts);
+    const key = packObjectKey(this.folderId, toHex(randomBytes(16)));
+    await this.objects.write(key, bytes);
+    this.compacted.set(pack.packId, { key, extents, sha256: hash('sha256', bytes, 'buffer') });
   }
 
   /** Takes all statement keys but the newest out of the key document: what they signed is no longer trusted. */
@@ -274,7 +297,10 @@ export class InMemoryAdminApi {
       statement: statementJws,
       grantToken,
       sealedRecipeKey: await sealRecipeKey(recipeKey, rootHash, request.recipientPoint, grantToken),
-      urls: await this.packUrls(grantId, packIds.slice(0, 2)),
+      urls: await this.packUrls(
+        grantId,
+        packIds.slice(0, 2).filter((packId) => !this.compacted.has(packId)),
+      ),
       verified: this.verified,
     };
   }
@@ -297,7 +323,10 @@ export class InMemoryAdminApi {
       (kind, index) => Promise.resolve(partOf(version.segments, kind, index)),
       rootHash,
     );
-    const checked = await new CheckContent(this.objects).chunk(recipe, chunk);
+    const checked = await new CheckContent(this.objects, (_, packId) => Promise.resolve(this.objectOf(packId))).chunk(
+      recipe,
+      chunk,
+    );
     if (checked === undefined || checked.good) return;
     version.bad = true;
     this.forget(({ packId, offset }) => packId === checked.packId && offset === checked.offset);
@@ -308,11 +337,16 @@ export class InMemoryAdminApi {
     if (packIds.length > MAX_PACK_URLS || packIds.some((packId) => !allowed.includes(packId)))
       throw new ResourceError('api.forbidden', 'These packs do not belong to the grant.');
     return Promise.all(
-      packIds.map(async (packId) => ({
-        packId,
-        url: await this.objects.signGet(packObjectKey(this.folderId, packId), URL_SECONDS),
-      })),
+      packIds.map(async (packId) => {
+        const url = await this.objects.signGet(this.objectOf(packId).key, URL_SECONDS);
+        const compacted = this.compacted.get(packId);
+        return { packId, url, ...(compacted && { compacted }) };
+      }),
     );
+  }
+
+  private objectOf(packId: PackId): PackObject {
+    return this.compacted.get(packId) ?? { key: packObjectKey(this.folderId, packId) };
   }
 
   private forget(gone: (chunk: KnownChunk) => boolean): void {

@@ -45,6 +45,12 @@ export class InMemoryObjectStore extends ObjectStore {
     return Promise.resolve(Readable.from([Buffer.from(object.subarray(range.start, range.end))]));
   }
 
+  override write(key: string, bytes: Uint8Array): Promise<void> {
+    if (this.objects.has(key)) return Promise.reject(new ResourceError('pack.exists', 'The object is there already.'));
+    this.objects.set(key, Uint8Array.from(bytes));
+    return Promise.resolve();
+  }
+
   override delete(key: string): Promise<void> {
     this.objects.delete(key);
     return Promise.resolve();

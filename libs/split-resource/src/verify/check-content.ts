@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { type Readable } from 'node:stream';
 
 import { CryptoError, openChunk } from '@azaion/crypto';
 import { type ByteRange, equalBytes, releaseBytes } from '@azaion/kernel';
@@ -7,6 +6,7 @@ import { type ByteRange, equalBytes, releaseBytes } from '@azaion/kernel';
 import { ResourceError } from '../errors.js';
 import { type PlannedRange, planRanges } from '../fetch/fetch-plan.js';
 import { type PackId, packObjectKey } from '../pack.js';
+import { type PackObject, readPack } from '../pack-object.js';
 import { type ObjectStore } from '../ports/object-store.js';
 import { RECORDS_PER_SEGMENT } from '../recipe/limits.js';
 import { type PackSegment } from '../recipe/pack-segment.js';
@@ -31,7 +31,12 @@ export interface CheckVisitor {
 
 /** Opens what was published from the object store, as every reader will: the work of the verifier. Source: docs/formats/sealed-resource.md, "Verifier". */
 export class CheckContent {
-  constructor(private readonly store: ObjectStore) {}
+  /** @param locate - Where a pack lies right now: an object of its own name unless given. */
+  constructor(
+    private readonly store: ObjectStore,
+    private readonly locate: (folderId: string, packId: PackId) => Promise<PackObject> = (folderId, packId) =>
+      Promise.resolve({ key: packObjectKey(folderId, packId) }),
+  ) {}
 
   /**
    * Opens every chunk of a version and compares the whole with the hash that its publisher asserted. Holds one range of 3 MiB, one chunk
@@ -108,8 +113,7 @@ export class CheckContent {
   /** @returns `undefined` when the store has no such bytes. */
   private async read(recipe: Recipe, packId: PackId, range: ByteRange): Promise<Buffer | undefined> {
     try {
-      const stream = await this.store.read(packObjectKey(recipe.place.folderId, packId), range);
-      return await collect(stream, range.end - range.start);
+      return await readPack(this.store, await this.locate(recipe.place.folderId, packId), range);
     } catch (error) {
       if (error instanceof ResourceError && error.code === 'pack.not-found') return undefined;
       throw error;
@@ -137,26 +141,4 @@ function rangeOf(segment: PlannedRange['segment'], index: number): ByteRange {
 
 function entry({ segment }: Pick<PlannedRange, 'segment'>, packId: PackId, index: number): Omit<CheckedChunk, 'good'> {
   return { packId, offset: segment.offset(index), sealedBytes: segment.sealedBytes(index) };
-}
-
-async function collect(stream: Readable, expectedBytes: number): Promise<Buffer> {
-  const bytes = Buffer.allocUnsafeSlow(expectedBytes);
-  let filledBytes = 0;
-  try {
-    for await (const part of stream as AsyncIterable<Uint8Array>) {
-      if (filledBytes + part.length > expectedBytes) throw interrupted();
-      bytes.set(part, filledBytes);
-      filledBytes += part.length;
-    }
-  } catch (cause) {
-    throw cause instanceof ResourceError ? cause : interrupted(cause);
-  } finally {
-    stream.destroy();
-  }
-  if (filledBytes < expectedBytes) throw interrupted();
-  return bytes;
-}
-
-function interrupted(cause?: unknown): ResourceError {
-  return new ResourceError('cdn.unavailable', 'The object store did not send what was asked for.', { cause });
 }
