@@ -44,6 +44,7 @@ import { LegacyFiles, MAX_LEGACY_FILE_BYTES } from './legacy/legacy-files.js';
 import { Housekeeping } from './persistence/housekeeping.js';
 import { Database } from './persistence/database.js';
 import { CollectPacks } from './sealed/collect-packs.js';
+import { CompactPacks } from './sealed/compact-packs.js';
 import { CommitUpload } from './sealed/commit-upload.js';
 import { CurrentStanding } from './sealed/current-standing.js';
 import { DraftLimits } from './sealed/draft-limits.js';
@@ -261,6 +262,7 @@ function useCases(config: AdminConfig): Provider[] {
     made(ManageVersions, [Database, StatementAuthority, TrustedStatements, AuditLog]),
     made(ReportBadChunk, [Database, Folders, Clock]),
     made(CollectPacks, [Database, ObjectStore, Clock]),
+    made(CompactPacks, [Database, ObjectStore, KeyVault, Clock]),
     made(VerifyVersions, [Database, ObjectStore, KeyVault, AuditLog, Clock]),
     {
       provide: LegacyFiles,

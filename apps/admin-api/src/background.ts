@@ -9,13 +9,17 @@ export interface Background {
  *
  * @param onFailure - Told what ended a round; the next one begins all the same.
  */
-export function repeat(work: () => Promise<unknown>, pauseMs: number, onFailure: (error: unknown) => void): Background {
-  let stopped = false;
+export function repeat(
+  work: (stopped: AbortSignal) => Promise<unknown>,
+  pauseMs: number,
+  onFailure: (error: unknown) => void,
+): Background {
+  const stopped = new AbortController();
   let running: Promise<void> = Promise.resolve();
   let timer: NodeJS.Timeout;
   const round = async (): Promise<void> => {
-    await work().then(undefined, onFailure);
-    if (!stopped) plan();
+    await work(stopped.signal).then(undefined, onFailure);
+    if (!stopped.signal.aborted) plan();
   };
   const plan = (): void => {
     timer = setTimeout(() => {
@@ -25,7 +29,7 @@ export function repeat(work: () => Promise<unknown>, pauseMs: number, onFailure:
   plan();
   return {
     stop: async () => {
-      stopped = true;
+      stopped.abort();
       clearTimeout(timer);
       await running;
     },

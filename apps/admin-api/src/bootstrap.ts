@@ -14,6 +14,7 @@ import { codeOf } from './persistence/database.js';
 import { Housekeeping } from './persistence/housekeeping.js';
 import { isUnavailable } from './persistence/unavailable.js';
 import { CollectPacks } from './sealed/collect-packs.js';
+import { CompactPacks } from './sealed/compact-packs.js';
 import { VerifierLoop } from './sealed/verifier-loop.js';
 import { VerifyVersions } from './sealed/verify-versions.js';
 
@@ -89,7 +90,13 @@ function closeAfter(app: NestFastifyApplication, infrastructure: Infrastructure,
   const verifier = new VerifierLoop(app.get(VerifyVersions), (error) => {
     if (!isUnavailable(error)) verifying.warn(`A version could not be checked: ${codeOf(error)}. It is tried again.`);
   });
-  if (config.verifier) verifier.start();
+  if (config.verifier) {
+    verifier.start();
+    // It reads content, too.
+    background.push(
+      inBackground('CompactPacks', (stopped) => app.get(CompactPacks).run(stopped), HOUSEKEEPING_INTERVAL_MS),
+    );
+  }
   app
     .getHttpAdapter()
     .getInstance()
@@ -100,7 +107,7 @@ function closeAfter(app: NestFastifyApplication, infrastructure: Infrastructure,
     });
 }
 
-function inBackground(name: string, work: () => Promise<unknown>, pauseMs: number): Background {
+function inBackground(name: string, work: (stopped: AbortSignal) => Promise<unknown>, pauseMs: number): Background {
   const logger = new Logger(name);
   return repeat(work, pauseMs, (error) => {
     // Of an outage of the database the log tells once, not with every round.

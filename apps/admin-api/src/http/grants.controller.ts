@@ -1,7 +1,7 @@
 import { MAX_LEASE_SECONDS, MIN_LEASE_SECONDS } from '@azaion/identity';
 import { isValidName, NAME_PATTERN, NameError, resourceName, toBase64Url } from '@azaion/kernel';
 import { AllowRoles, AnyRole, BINARY_MEDIA_TYPE, ProblemResponses } from '@azaion/nest-support';
-import { MAX_PACK_URLS, PACK_ID_PATTERN } from '@azaion/split-resource';
+import { MAX_PACK_EXTENTS, MAX_PACK_URLS, PACK_ID_PATTERN, type PackUrl } from '@azaion/split-resource';
 import { Body, Controller, Get, HttpCode, Param, Post, Query, Res, UseGuards } from '@nestjs/common';
 import {
   ApiCreatedResponse,
@@ -58,11 +58,33 @@ class GrantBody {
   readonly nonce!: string;
 }
 
+class ExtentAnswer {
+  @ApiProperty({ description: 'First byte in the pack', example: 0 })
+  readonly start!: number;
+  @ApiProperty({ description: 'Byte after the last', example: 131101 })
+  readonly end!: number;
+}
+
+class CompactedPackAnswer {
+  @ApiProperty()
+  readonly url!: string;
+  @ApiProperty({ description: 'Of the object at the URL, base64url' })
+  readonly sha256!: string;
+  @ApiProperty({
+    type: [ExtentAnswer],
+    maxItems: MAX_PACK_EXTENTS,
+    description: 'What of the pack the object holds, one after the other',
+  })
+  readonly extents!: readonly AnswerOf<ExtentAnswer>[];
+}
+
 class PackUrlAnswer {
   @ApiProperty()
   readonly packId!: string;
-  @ApiProperty()
-  readonly url!: string;
+  @ApiPropertyOptional({ description: 'Of the whole pack' })
+  readonly url?: string;
+  @ApiPropertyOptional({ type: CompactedPackAnswer, description: 'Instead of `url` where only a part is left' })
+  readonly compacted?: AnswerOf<CompactedPackAnswer>;
 }
 
 class SealedKeyAnswer {
@@ -82,7 +104,7 @@ class GrantAnswerBody {
   @ApiProperty({ type: SealedKeyAnswer })
   readonly sealedRecipeKey!: AnswerOf<SealedKeyAnswer>;
   @ApiProperty({ type: [PackUrlAnswer] })
-  readonly urls!: readonly PackUrlAnswer[];
+  readonly urls!: readonly AnswerOf<PackUrlAnswer>[];
   @ApiProperty({ description: 'Whether the verifier has passed this version' })
   readonly verified!: boolean;
 }
@@ -336,6 +358,7 @@ export class GrantsController {
     void reply.header('cache-control', 'no-store');
     return {
       ...grant,
+      urls: grant.urls.map(packUrlAnswer),
       sealedRecipeKey: {
         enc: toBase64Url(grant.sealedRecipeKey.enc),
         ciphertext: toBase64Url(grant.sealedRecipeKey.ciphertext),
@@ -400,7 +423,13 @@ export class GrantsController {
     @Param() { id }: IdParams,
     @Body() { packIds }: UrlsBody,
     @CallerStanding() standing: Standing,
-  ): Promise<readonly PackUrlAnswer[]> {
-    return this.grants.urls(id, packIds, standing);
+  ): Promise<readonly AnswerOf<PackUrlAnswer>[]> {
+    return (await this.grants.urls(id, packIds, standing)).map(packUrlAnswer);
   }
+}
+
+/** A compacted pack has no `url`: who does not know of extents must not take its object for the pack. */
+function packUrlAnswer({ packId, url, compacted }: PackUrl): AnswerOf<PackUrlAnswer> {
+  if (compacted === undefined) return { packId, url };
+  return { packId, compacted: { url, extents: compacted.extents, sha256: toBase64Url(compacted.sha256) } };
 }

@@ -11,6 +11,7 @@ import { sparsePacks } from './migrations/0012-sparse-packs.js';
 import { draftLimits } from './migrations/0013-draft-limits.js';
 import { packCounts } from './migrations/0014-pack-counts.js';
 import { draftIndex } from './migrations/0015-draft-index.js';
+import { compactedPacks } from './migrations/0016-compacted-packs.js';
 import { folderPolicies } from './migrations/0020-folder-policies.js';
 import { audit } from './migrations/0021-audit.js';
 import { keySchedule } from './migrations/0022-key-schedule.js';
@@ -175,6 +176,7 @@ export class Database {
             '0013-draft-limits': draftLimits,
             '0014-pack-counts': packCounts,
             '0015-draft-index': draftIndex,
+            '0016-compacted-packs': compactedPacks,
             '0020-folder-policies': folderPolicies,
             '0021-audit': audit,
             '0022-key-schedule': keySchedule,

@@ -1,6 +1,7 @@
-import { type Generated, type JSONColumnType } from 'kysely';
+import { type Generated, type GeneratedAlways, type JSONColumnType } from 'kysely';
 
 import { type PublicJwk, type ResourceKind, type SegmentKind } from '@azaion/crypto';
+import { type PackExtents } from '@azaion/split-resource';
 
 import { type DesiredState } from '../desired/desired-state.js';
 import { type DeviceReport } from '../desired/record-report.js';
@@ -254,6 +255,23 @@ export interface PacksTable {
   table_chunks: Generated<number>;
   /** When the object of a deleted pack was seen to be gone. */
   purged_at: Date | null;
+  /** Name of the object where the pack was compacted; else it is the pack's own. */
+  object_id: string | null;
+  /** What of the pack that object holds, its length and its hash; `null` for a whole pack. */
+  extents: JSONColumnType<PackExtents> | null;
+  compacted_bytes: number | null;
+  compacted_sha256: Buffer | null;
+  /** What it takes in the object store. */
+  stored_bytes: GeneratedAlways<number>;
+  /** Before that nobody looks how much of it is needed. */
+  examine_after: Date | null;
+}
+
+/** Objects that a pack had before it was compacted, or that no pack has taken yet: deleted after that time. */
+export interface StaleObjectsTable {
+  object_id: string;
+  folder_id: string;
+  delete_after: Date;
 }
 
 /** Packs that open uploads may name in their commit: known-chunks has offered them. */
@@ -425,6 +443,7 @@ export interface Schema {
   uploads: UploadsTable;
   upload_segments: UploadSegmentsTable;
   packs: PacksTable;
+  stale_objects: StaleObjectsTable;
   pack_chunks: PackChunksTable;
   pack_pins: PackPinsTable;
   chunk_reports: ChunkReportsTable;

@@ -1,8 +1,9 @@
 import { type Clock } from '@azaion/kernel';
-import { type ObjectStore, type PackId, packObjectKey } from '@azaion/split-resource';
-import { sql } from 'kysely';
+import { type ObjectStore, type PackId } from '@azaion/split-resource';
+import { type RawBuilder, sql } from 'kysely';
 
 import { type Database, type Queries } from '../persistence/database.js';
+import { packObject } from './pack-objects.js';
 import { UPLOAD_LIFE_SECONDS } from './uploads.js';
 
 /** How long a pack is condemned before it is deleted: longer than any upload that might still name it. */
@@ -10,8 +11,8 @@ export const CONDEMNED_SECONDS = UPLOAD_LIFE_SECONDS + 24 * 3600;
 const PACKS_AT_ONCE = 200;
 /** So many deletions failed one after another: the store is away, and every further one would wait for it. */
 const MOST_FAILURES = 8;
-/** A pack of which live versions need less is sparse: a recipe is signed and names its packs for ever, so that a pack empties only as versions end. */
-const SPARSE_PERCENT = 30;
+/** A pack of which live versions need less is sparse: offered to no further version, and compacted. */
+export const SPARSE_PERCENT = 30;
 
 /** What one round of the collection did. */
 export interface Collected {
@@ -53,19 +54,24 @@ export class CollectPacks {
     );
   }
 
-  /** Which live packs hold little that a live version needs: known-chunks offers them no more, so that they end with the versions that need them. */
+  /**
+   * Which live packs hold little that a live version needs: known-chunks offers them no more. What versions need is added up here, so that what
+   * several need counts more than once: whether a pack between the two bounds is sparse, its compaction finds out.
+   */
   private async noteSparse(on: Queries): Promise<number> {
     const { numAffectedRows } = await sql`
       with used as (
-        select pack_id, sum(used_bytes) as bytes, bool_and(used_bytes is not null) as counted
+        select pack_id, max(used_bytes) as least, coalesce(sum(used_bytes) filter (where used_bytes is not null), 0) as most,
+          bool_and(used_bytes is not null) as counted
         from version_packs
         join versions on versions.resource_id = version_packs.resource_id and versions.version = version_packs.version
         where versions.state = 'live'
         group by pack_id
       ), changed as (
-        select packs.id, counted and bytes * 100 < size_bytes::bigint * ${SPARSE_PERCENT} as sparse
+        select packs.id, not packs.sparse as sparse
         from packs join used on used.pack_id = packs.id
-        where packs.state = 'live' and packs.sparse <> (counted and bytes * 100 < size_bytes::bigint * ${SPARSE_PERCENT})
+        where packs.state = 'live' and case when packs.sparse then least * 100 >= stored_bytes::bigint * ${SPARSE_PERCENT}
+          else counted and most * 100 < stored_bytes::bigint * ${SPARSE_PERCENT} end
         order by packs.id limit ${PACKS_AT_ONCE} for update of packs skip locked
       )
       update packs set sparse = changed.sparse from changed where packs.id = changed.id`.execute(on);
@@ -107,16 +113,16 @@ export class CollectPacks {
     for (let count = PACKS_AT_ONCE; count === PACKS_AT_ONCE;) {
       const rows = await this.database.queries
         .selectFrom('packs')
-        .select(['id', 'folder_id'])
+        .select(['id', 'folder_id', 'object_id', 'extents'])
         .where('state', '=', 'deleted')
         .where('purged_at', 'is', null)
         .where('id', '>', after)
         .orderBy('id')
         .limit(PACKS_AT_ONCE)
         .execute();
-      for (const { id, folder_id: folderId } of rows) {
+      for (const pack of rows) {
         try {
-          await this.store.delete(packObjectKey(folderId, id));
+          await this.store.delete(packObject(pack).key);
         } catch (error) {
           failures.push(error);
           failedInARow += 1;
@@ -125,7 +131,11 @@ export class CollectPacks {
         }
         failedInARow = 0;
         purged += 1;
-        await this.database.queries.updateTable('packs').set({ purged_at: this.now() }).where('id', '=', id).execute();
+        await this.database.queries
+          .updateTable('packs')
+          .set({ purged_at: this.now() })
+          .where('id', '=', pack.id)
+          .execute();
       }
       after = rows.at(-1)?.id ?? after;
       count = rows.length;
@@ -141,9 +151,7 @@ export class CollectPacks {
         select from version_packs
         join versions on versions.resource_id = version_packs.resource_id and versions.version = version_packs.version
         where version_packs.pack_id = packs.id and versions.state = 'live')
-      and not exists (
-        select from pack_pins join uploads on uploads.id = pack_pins.upload_id
-        where pack_pins.pack_id = packs.id and uploads.state = 'open' and uploads.expires_at > ${this.now()})`;
+      and not ${isPinned(this.now())}`;
   }
 
   /** Short transactions: a commit waits for none of them long. */
@@ -159,4 +167,12 @@ export class CollectPacks {
   private now(): Date {
     return new Date(this.clock.nowMs());
   }
+}
+
+/** Whether an upload that can still be committed was offered chunks of the pack. */
+export function isPinned(now: Date): RawBuilder<boolean> {
+  return sql<boolean>`
+    exists (
+      select from pack_pins join uploads on uploads.id = pack_pins.upload_id
+      where pack_pins.pack_id = packs.id and uploads.state = 'open' and uploads.expires_at > ${now})`;
 }

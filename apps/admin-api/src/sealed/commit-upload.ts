@@ -377,15 +377,17 @@ export class CommitUpload {
       lengths.push(segment.sealedBytes(index));
       chunkIds.push(deriveChunkId(domain.key, h).subarray(0, CHUNK_ID_BYTES));
     }
-    const { rows } = await sql<{ matching: number; bad: string[] | null }>`
-      select count(*) filter (where good is not false and (packs.owner_id = ${upload.owner_id} or ${others} and good)) as matching,
-        array_agg(distinct pack_id) filter (where not good) as bad
+    const { rows } = await sql<{ matching: number; gone: string[] | null }>`
+      select count(pack_chunks.pack_id)
+          filter (where good is not false and (packs.owner_id = ${upload.owner_id} or ${others} and good)) as matching,
+        array_agg(distinct packs.id) filter (where not good or pack_chunks.pack_id is null and packs.object_id is not null) as gone
       from unnest(${packs}::text[], ${starts}::int[], ${lengths}::int[], ${chunkIds}::bytea[])
         as named (pack_id, start_byte, sealed_bytes, chunk_id)
-      join pack_chunks using (pack_id, start_byte, sealed_bytes, chunk_id)
-      join packs on packs.id = pack_id`.execute(on);
-    const bad = rows[0]?.bad ?? [];
-    if (bad.length > 0) throw packsGone(bad); // known-chunks offered them before a reader and the verifier found them damaged
+      join packs on packs.id = named.pack_id
+      left join pack_chunks using (pack_id, start_byte, sealed_bytes, chunk_id)`.execute(on);
+    const gone = rows[0]?.gone ?? [];
+    // known-chunks offered them before a reader and the verifier found them damaged; or compaction has left out what nobody needed.
+    if (gone.length > 0) throw packsGone(gone);
     if (rows[0]?.matching !== segment.count)
       throw refused('The recipe names a place in a pack where its table has no such chunk.');
   }
@@ -475,7 +477,7 @@ function isThere(row: Selectable<PacksTable>, written: ReadonlySet<PackId>): boo
 function packsGone(packIds: readonly PackId[]): ResourceError {
   return new ResourceError(
     'upload.pack-gone',
-    'Packs of this upload are not in the object store, or damaged there: publish again.',
+    'Packs of this upload are not in the object store, damaged there, or no longer hold what is named: publish again.',
     { details: { packIds } },
   );
 }

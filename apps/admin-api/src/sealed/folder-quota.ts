@@ -36,8 +36,8 @@ export class FolderQuota {
     if (quotaBytes === undefined) return;
     await lock(on, folder);
     const { rows } = await sql<{ live: number; added: number }>`
-      select coalesce(sum(size_bytes) filter (where state = 'live'), 0)::bigint as live,
-        coalesce(sum(size_bytes) filter (where state <> 'live' and id = any(${[...packIds]}::text[])), 0)::bigint as added
+      select coalesce(sum(stored_bytes) filter (where state = 'live'), 0)::bigint as live,
+        coalesce(sum(stored_bytes) filter (where state <> 'live' and id = any(${[...packIds]}::text[])), 0)::bigint as added
       from packs where folder_id = ${folderId}`.execute(on);
     const { live = 0, added = 0 } = rows[0] ?? {};
     if (added > 0) assertWithin(live + (await legacyBytes(on, folder)) + added, quotaBytes);
@@ -74,7 +74,7 @@ async function lock(on: Queries, folder: string): Promise<void> {
 
 async function bytesOfPacks(on: Queries, folder: string, states: readonly string[]): Promise<number> {
   const { rows } = await sql<{ used: number }>`
-    select coalesce(sum(size_bytes), 0)::bigint as used from packs
+    select coalesce(sum(stored_bytes), 0)::bigint as used from packs
     join folders on folders.id = packs.folder_id
     where folders.name = ${folder} and state = any(${[...states]}::text[])`.execute(on);
   return rows[0]?.used ?? 0;

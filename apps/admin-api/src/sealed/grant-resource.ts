@@ -17,7 +17,6 @@ import {
   MAX_PACK_URLS,
   type ObjectStore,
   type PackId,
-  packObjectKey,
   type PackUrl,
   ResourceError,
 } from '@azaion/split-resource';
@@ -33,6 +32,7 @@ import { recipeRow } from './commit-upload.js';
 import { actorOf, type Standing } from './current-standing.js';
 import { storedPolicy } from './folder-policies.js';
 import { assertOpens, type Folders } from './folders.js';
+import { packObject, type StoredPack } from './pack-objects.js';
 
 const PERSON_GRANT_SECONDS = 15 * 60;
 const URL_SECONDS = 15 * 60;
@@ -55,8 +55,9 @@ const WANTED = {
           where kept.resource_id = versions.resource_id and kept.state = 'live'
         ) as lowest_version,
         array(
-          select pack_id from version_packs
+          select pack_id from version_packs join packs on packs.id = pack_id
           where version_packs.resource_id = versions.resource_id and version_packs.version = versions.version
+            and packs.object_id is null
           order by position limit ${MAX_PACK_URLS}
         ) as pack_ids
       from folders
@@ -90,7 +91,7 @@ type Version = StatedVersion &
     readonly latest_version: number | null;
     /** The oldest of all that have not been withdrawn, whoever may use it: it never falls, so no grant contradicts an earlier one. */
     readonly lowest_version: number;
-    /** The first ones. */
+    /** The first ones; those that are compacted are asked for. */
     readonly pack_ids: readonly PackId[];
   };
 
@@ -165,7 +166,9 @@ export class GrantResource {
       recipeKey.fill(0),
     );
     await this.record(grantId, request, version, { standing, actor }, nowSeconds, notAfter);
-    const urls = await Promise.all(version.pack_ids.map((packId) => this.url(version.folder_id, packId)));
+    const urls = await Promise.all(
+      version.pack_ids.map((id) => this.url({ id, folder_id: version.folder_id, object_id: null, extents: null })),
+    );
     const verified = version.verification === 'verified';
     return { grantId, statement, grantToken, sealedRecipeKey, urls, verified };
   }
@@ -191,15 +194,21 @@ export class GrantResource {
     const rows = await this.database.queries
       .selectFrom('version_packs')
       .innerJoin('packs', 'packs.id', 'version_packs.pack_id')
-      .select(['packs.id', 'packs.folder_id'])
-      .distinct()
+      .distinctOn('packs.id')
+      .select(['packs.id', 'packs.folder_id', 'packs.object_id', 'packs.extents', 'packs.compacted_sha256'])
       .where('resource_id', '=', grant.resource_id)
       .where('version', '=', grant.version)
       .where('pack_id', 'in', [...packIds])
       .execute();
     if (rows.length !== new Set(packIds).size)
       throw new ResourceError('resource.not-found', 'The version has no such pack.');
-    return Promise.all(rows.map((row) => this.url(row.folder_id, row.id)));
+    return Promise.all(
+      rows.map(async (row) => {
+        const { extents, compacted_sha256: sha256 } = row;
+        const url = await this.url(row);
+        return extents === null || sha256 === null ? url : { ...url, compacted: { extents, sha256 } };
+      }),
+    );
   }
 
   /** What is asked for, when the caller may have it under that key. */
@@ -263,8 +272,8 @@ export class GrantResource {
     ]);
   }
 
-  private async url(folderId: string, packId: PackId): Promise<PackUrl> {
-    return { packId, url: await this.store.signGet(packObjectKey(folderId, packId), URL_SECONDS) };
+  private async url(pack: StoredPack): Promise<PackUrl> {
+    return { packId: pack.id, url: await this.store.signGet(packObject(pack).key, URL_SECONDS) };
   }
 
   /** Somebody else's grant does not exist. */

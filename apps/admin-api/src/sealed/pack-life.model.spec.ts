@@ -7,6 +7,7 @@ import fc from 'fast-check';
 import { type DraftPack, DraftUpload } from '../testing/draft-upload.js';
 import { type Account, type Answer, type StartedApi, startApi } from '../testing/started-api.js';
 import { CollectPacks, CONDEMNED_SECONDS } from './collect-packs.js';
+import { CompactPacks } from './compact-packs.js';
 import { VerifyVersions } from './verify-versions.js';
 
 /** Contents that versions are made of: few, so that they share chunks all the time. None is smaller than the cutter makes them. */
@@ -47,6 +48,8 @@ interface Model {
   readonly live: Set<string>;
   /** How many there ever were. */
   committed: number;
+  /** Packs that were. */
+  compacted: number;
 }
 
 /** The real thing: everything goes over HTTP into PostgreSQL; several things happen at a time. */
@@ -194,12 +197,23 @@ const collect: Act = {
   },
 };
 
+const compact: Act = {
+  label: 'compact',
+  run: async (model, { api }) => {
+    model.compacted += (await api.app.get(CompactPacks).run()).compacted;
+  },
+};
+
 const letTimePass: Act = {
-  label: 'let time pass', // condemned packs have waited long enough
+  label: 'let time pass', // condemned packs and replaced objects have waited long enough
   run: async (_model, { api }) => {
     const on = api.infrastructure.database.queries;
     const long = new Date(Date.now() - CONDEMNED_SECONDS * 1000);
     await on.updateTable('packs').set({ condemned_at: long }).where('state', '=', 'condemned').execute();
+    await on.updateTable('packs').set({ examine_after: long }).execute();
+    // What packs had before they were compacted; what nobody has taken yet is younger.
+    const replaced = on.selectFrom('packs').select('id').where('object_id', 'is not', null);
+    await on.updateTable('stale_objects').set({ delete_after: long }).where('object_id', 'in', replaced).execute();
   },
 };
 
@@ -232,7 +246,7 @@ async function assertNothingLost(model: Model, { api, folder }: Real): Promise<v
   expect(found.sort()).toEqual([...model.live].map((version) => `${version} verified`).sort());
 }
 
-describe('publish, withdraw, collect, verify and commit in any order and at the same time', () => {
+describe('publish, withdraw, collect, compact, verify and commit in any order and at the same time', () => {
   let api: StartedApi;
   let publishers: readonly Account[];
   beforeAll(async () => {
@@ -254,16 +268,22 @@ describe('publish, withdraw, collect, verify and commit in any order and at the 
       { weight: 3, arbitrary: some.map(withdraw) },
       { weight: 1, arbitrary: some.map(expire) },
       { weight: 3, arbitrary: fc.constant(collect) },
+      { weight: 3, arbitrary: fc.constant(compact) },
       { weight: 3, arbitrary: fc.constant(letTimePass) },
       { weight: 1, arbitrary: fc.constant(verify) },
     );
     // An act is waited for, with all that were begun before, or runs beside what follows.
     const step = fc.record({ act: acts, beside: fc.boolean() });
     const steps = fc.array(step, { minLength: 20, maxLength: 40, size: 'max' });
+    // Chance may never leave little of a pack: this does.
+    const sparse = [publish(0, 0, [0, 1, 2, 3]), publish(0, 0, [0]), withdraw(0), compact, publish(1, 1, [0, 1])].map(
+      (act) => ({ act, beside: false }),
+    );
     let committed = 0;
+    let compacted = 0;
     await fc.assert(
       fc.asyncProperty(steps, async (taken) => {
-        const model: Model = { live: new Set(), committed: 0 };
+        const model: Model = { live: new Set(), committed: 0, compacted: 0 };
         const real: Real = { api, publishers, folder: `model-${randomUUID()}`, uploads: [] };
         let underWay: Promise<void>[] = [];
         for (const { act, beside } of taken) {
@@ -275,9 +295,12 @@ describe('publish, withdraw, collect, verify and commit in any order and at the 
         await Promise.all(underWay);
         await assertNothingLost(model, real);
         committed += model.committed;
+        compacted += model.compacted;
       }),
-      { numRuns: RUNS, endOnFailure: true },
+      { numRuns: RUNS, endOnFailure: true, examples: [[sparse]] },
     );
-    expect(committed).toBeGreaterThan(RUNS); // it was about something
+    // It was about something.
+    expect(committed).toBeGreaterThan(RUNS);
+    expect(compacted).toBeGreaterThan(0);
   }, 3_600_000);
 });

@@ -19,6 +19,7 @@ import { type Standing } from './current-standing.js';
 import { type DraftLimits } from './draft-limits.js';
 import { type FolderQuota } from './folder-quota.js';
 import { type Folders } from './folders.js';
+import { packObject, type StoredPack } from './pack-objects.js';
 import { type Uploads } from './uploads.js';
 
 const MAX_PACKS_PER_UPLOAD = 262_144;
@@ -27,7 +28,10 @@ const ROWS_AT_ONCE = 4096;
 const PACKS_ASKED_PER_CHUNK = 4;
 const HEADS_AT_ONCE = 8;
 
-type KnownRow = PackChunksTable & Pick<PacksTable, 'id' | 'folder_id' | 'size_bytes' | 'sha256' | 'seen_written'>;
+type KnownRow = PackChunksTable & WrittenPack & Pick<PacksTable, 'sha256' | 'size_bytes' | 'seen_written'>;
+
+/** What is asked of the object store. */
+type WrittenPack = StoredPack & Pick<Selectable<PacksTable>, 'stored_bytes'>;
 
 /** Whose chunks an upload may reuse. */
 export interface Reach {
@@ -154,7 +158,7 @@ export class Packs {
       select found.*
       from unnest(${wanted}::bytea[]) as wanted (chunk_id)
       cross join lateral (
-        select chunk_id, start_byte, sealed_bytes, id, folder_id, size_bytes, sha256, seen_written
+        select chunk_id, start_byte, sealed_bytes, id, folder_id, size_bytes, sha256, seen_written, stored_bytes, object_id, extents
         from pack_chunks
         join packs on packs.id = pack_chunks.pack_id
         where pack_chunks.chunk_id = wanted.chunk_id
@@ -183,22 +187,30 @@ export class Packs {
         sealedBytes: row.sealed_bytes,
       });
     }
-    const pinned = await this.pin(uploadId, new Set([...known.values()].map(({ packId }) => packId)));
+    const named = new Set([...known.values()].map(({ packId }) => packId));
+    const pinned = await this.pin(
+      uploadId,
+      new Map(rows.filter(({ id }) => named.has(id)).map((row) => [row.id, row.object_id])),
+    );
     return [...known.values()].filter(({ packId }) => pinned.has(packId));
   }
 
-  /** Keeps packs until the upload expires. @returns Those that have not been deleted meanwhile. */
-  private async pin(uploadId: string, packIds: ReadonlySet<PackId>): Promise<ReadonlySet<PackId>> {
-    if (packIds.size === 0) return packIds;
+  /** Keeps packs until the upload expires. @param packs - With the objects that were found. @returns Those that have not been deleted or compacted meanwhile. */
+  private async pin(
+    uploadId: string,
+    packs: ReadonlyMap<PackId, PacksTable['object_id']>,
+  ): Promise<ReadonlySet<PackId>> {
+    if (packs.size === 0) return new Set();
     return this.database.transaction(async (on) => {
-      const rows = await on
+      const found = await on
         .selectFrom('packs')
-        .select('id')
-        .where('id', '=', anyOf(packIds))
+        .select(['id', 'object_id'])
+        .where('id', '=', anyOf(packs.keys()))
         .where('state', '<>', 'deleted')
         .orderBy('id')
-        .forKeyShare() // against the collection, which locks for update
+        .forKeyShare() // against collection and compaction, which lock for update
         .execute();
+      const rows = found.filter(({ id, object_id: objectId }) => objectId === packs.get(id));
       if (rows.length > 0)
         await on
           .insertInto('pack_pins')
@@ -228,23 +240,21 @@ export class Packs {
 
   /** Which of these packs are in the object store; what was seen once is not asked for again. */
   private async present(
-    packs: readonly Pick<PacksTable, 'id' | 'folder_id' | 'size_bytes' | 'seen_written'>[],
+    packs: readonly (WrittenPack & Pick<PacksTable, 'seen_written'>)[],
   ): Promise<ReadonlySet<PackId>> {
     const written = await this.written(packs.filter((pack) => !pack.seen_written));
     await this.noteSeen(written, true);
     return new Set([...written, ...packs.filter((pack) => pack.seen_written).map(({ id }) => id)]);
   }
 
-  /** Which of these packs the object store has with their announced size. */
-  private async written(
-    packs: readonly Pick<PacksTable, 'id' | 'folder_id' | 'size_bytes'>[],
-  ): Promise<ReadonlySet<PackId>> {
+  /** Which of these packs the object store has with the size that is known. */
+  private async written(packs: readonly WrittenPack[]): Promise<ReadonlySet<PackId>> {
     const written = new Set<PackId>();
     const pending = [...new Map(packs.map((pack) => [pack.id, pack])).values()];
     const lane = async (): Promise<void> => {
       for (let pack = pending.pop(); pack; pack = pending.pop()) {
-        const found = await this.store.head(packObjectKey(pack.folder_id, pack.id));
-        if (found?.sizeBytes === pack.size_bytes) written.add(pack.id);
+        const found = await this.store.head(packObject(pack).key);
+        if (found?.sizeBytes === pack.stored_bytes) written.add(pack.id);
       }
     };
     await Promise.all(Array.from({ length: HEADS_AT_ONCE }, lane));

@@ -6,6 +6,7 @@ import { type Selectable, sql } from 'kysely';
 import { type AuditLog } from '../audit/audit-log.js';
 import { type Database, type Queries } from '../persistence/database.js';
 import { type ChunkReportsTable, type VersionsTable } from '../persistence/schema.js';
+import { locatePack } from './pack-objects.js';
 import { type RecipeVersion, StoredRecipes } from './stored-recipes.js';
 
 /** How long a replica may be silent before another takes its version over. */
@@ -49,7 +50,7 @@ export class VerifyVersions {
     private readonly audit: AuditLog,
     private readonly clock: Clock,
   ) {
-    this.content = new CheckContent(store);
+    this.content = new CheckContent(store, (folderId, packId) => locatePack(database, folderId, packId));
     this.recipes = new StoredRecipes(vault);
   }
 

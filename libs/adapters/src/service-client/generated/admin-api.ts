@@ -1793,9 +1793,31 @@ export interface components {
       /** @description base64url */
       ciphertext: string;
     };
+    ExtentAnswer: {
+      /**
+       * @description First byte in the pack
+       * @example 0
+       */
+      start: number;
+      /**
+       * @description Byte after the last
+       * @example 131101
+       */
+      end: number;
+    };
+    CompactedPackAnswer: {
+      url: string;
+      /** @description Of the object at the URL, base64url */
+      sha256: string;
+      /** @description What of the pack the object holds, one after the other */
+      extents: components['schemas']['ExtentAnswer'][];
+    };
     PackUrlAnswer: {
       packId: string;
-      url: string;
+      /** @description Of the whole pack */
+      url?: string;
+      /** @description Instead of `url` where only a part is left */
+      compacted?: components['schemas']['CompactedPackAnswer'];
     };
     GrantAnswerBody: {
       /** Format: uuid */
