@@ -201,9 +201,10 @@ export class ReadCatalogue {
         from
           .selectFrom('resources')
           .whereRef('resources.folder_id', '=', 'folders.id')
-          .where(({ exists, selectFrom }) =>
-            exists(
-              selectFrom('versions')
+          .where((resource) =>
+            resource.exists(
+              resource
+                .selectFrom('versions')
                 .whereRef('versions.resource_id', '=', 'resources.id')
                 .where('versions.state', '=', 'live')
                 .where(visibleTo(standing)),
