@@ -3,7 +3,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 
 import { usageFailure } from './cli-failure.js';
 import type { CommandContext } from './command-context.js';
-import type { AuditListOptions, AuditOptions, AuditVerifyOptions } from './commands/audit.js';
+import type { AuditExportOptions, AuditListOptions, AuditOptions, AuditVerifyOptions } from './commands/audit.js';
 import type { FolderOptions, FolderSetOptions, WorkingRole } from './commands/folder.js';
 import type { NewPasswordOptions, UserCreateOptions, UserListOptions, UserOptions } from './commands/user.js';
 import type { VersionOptions } from './commands/versions.js';
@@ -88,10 +88,15 @@ export function addAuditCommands(audit: Command, make: CommandMaker, context: Co
   command('head', 'Print the end of the chain, to be kept elsewhere.').action(async (options: AuditOptions) =>
     (await import('./commands/audit.js')).showAuditHead(context, options),
   );
+  command('export', 'Write the chain into a file, as JSON lines.')
+    .requiredOption('-o, --output <path>', 'the file to write')
+    .option('--after <number>', 'the number of the last event that an earlier export holds', atLeastOne, 0)
+    .action(async (options: AuditExportOptions) => (await import('./commands/audit.js')).exportAudit(context, options));
   command('verify', 'Check the whole chain, and that it still holds a head that was kept elsewhere.')
     .option('--sequence <number>', 'the number of that head', atLeastOne)
     .option('--hash <hex>', 'its hash')
     .option('--newer', 'believe that head, and check what came after it only')
+    .addOption(new Option('--file <path>', 'check an export instead, without any service').conflicts(['api', 'newer']))
     .action(async (options: AuditVerifyOptions) => (await import('./commands/audit.js')).verifyAudit(context, options));
 }
 

@@ -41,6 +41,27 @@ export function contentOf<T>({ data, response }: { readonly data?: T; readonly r
   throw failure('service.unexpected', `${origin(response.url)} answered outside its contract.`);
 }
 
+/**
+ * The body of an answer that is a stream.
+ *
+ * @throws CliFailure exit `network` at an end that comes too early: never a short file.
+ */
+export async function* wholeBody(response: Response, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  const cutOff = (cause?: unknown): CliFailure =>
+    failure('service.cut-off', `${origin(response.url)} ended the transfer early.`, { cause });
+  const announced = response.headers.get('content-length');
+  let seenBytes = 0;
+  try {
+    for await (const bytes of (response.body ?? []) as AsyncIterable<Uint8Array>) {
+      seenBytes += bytes.length;
+      yield bytes;
+    }
+  } catch (error) {
+    throw signal.aborted ? failureOf(signal.reason) : cutOff(error);
+  }
+  if (announced !== null && seenBytes !== Number(announced)) throw cutOff();
+}
+
 async function answered(
   request: Request,
   signal: AbortSignal | undefined,

@@ -1,4 +1,12 @@
-export { AUDIT_GENESIS, type AuditedEvent, auditLinkHash } from './audit-link.js';
+export { type AuditExportVerdict, verifyAuditExport } from './audit-export.js';
+export {
+  AUDIT_START,
+  type AuditedEvent,
+  type AuditFault,
+  type AuditHead,
+  auditLinkHash,
+  AuditWalk,
+} from './audit-link.js';
 export { type ChunkIdentity, identifyChunk } from './chunk-identity.js';
 export {
   CHUNK_ID_BYTES,

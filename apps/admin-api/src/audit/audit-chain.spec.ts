@@ -1,12 +1,13 @@
 import { createHash } from 'node:crypto';
 
+import { type AuditHead } from '@azaion/crypto';
 import { ManualClock } from '@azaion/kernel';
 import { sql } from 'kysely';
 
 import { Database } from '../persistence/database.js';
 import { type Account, type Answer } from '../testing/started-api.js';
 import { type StartedReplicas, startReplicas } from '../testing/started-replicas.js';
-import { AuditChain, type ChainHead, type ChainVerdict } from './audit-chain.js';
+import { AuditChain, type ChainVerdict } from './audit-chain.js';
 import { AuditLog } from './audit-log.js';
 
 interface Line {
@@ -22,7 +23,7 @@ interface Line {
 }
 
 /** Computes a chain the way an auditor would, from the description alone. */
-function headOf(lines: readonly Line[]): ChainHead {
+function headOf(lines: readonly Line[]): AuditHead {
   let hash = '0'.repeat(64);
   for (const line of lines) {
     const details = Object.fromEntries(
@@ -333,7 +334,7 @@ describe('the audit chain', () => {
 
   describe('over HTTP', () => {
     it('names its head', async () => {
-      const head = (await get('/audit/head')).json as ChainHead;
+      const head = (await get('/audit/head')).json as AuditHead;
       expect(head).toEqual((await verify()).head);
       expect((await verify(`?sequence=${String(head.sequence)}&hash=${head.hash}`)).intact).toBe(true);
     });

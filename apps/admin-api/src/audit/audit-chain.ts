@@ -1,4 +1,11 @@
-import { AUDIT_GENESIS, auditLinkHash } from '@azaion/crypto';
+import {
+  AUDIT_START,
+  type AuditedEvent,
+  type AuditFault,
+  type AuditHead,
+  auditLinkHash,
+  AuditWalk,
+} from '@azaion/crypto';
 import { toHex } from '@azaion/kernel';
 import { sql } from 'kysely';
 
@@ -8,8 +15,6 @@ const LINKED_AT_ONCE = 1_000;
 const READ_AT_ONCE = 2_000;
 /** Events whose places are looked up at once. */
 const LOOKED_UP_AT_ONCE = 20_000;
-/** Before the first event. */
-const NOTHING_YET: ChainHead = { sequence: 0, hash: AUDIT_GENESIS };
 
 /** An event as the log holds it. */
 export interface RecordedEvent {
@@ -23,37 +28,17 @@ export interface RecordedEvent {
 }
 
 /** An event with its place in the chain. */
-export interface LinkedEvent extends RecordedEvent {
-  readonly sequence: number;
-  /** Hexadecimal SHA-256, see {@link auditLinkHash}. */
-  readonly hash: string;
-}
+export type LinkedEvent = RecordedEvent & AuditHead;
 
-/** The end of the chain; keep it elsewhere to notice a log that was cut off. */
-export interface ChainHead {
-  readonly sequence: number;
-  readonly hash: string;
-}
-
-/** What is wrong with a chain. */
-export type ChainFault =
-  /** An event was changed, or events changed places. */
-  | 'hash-mismatch'
-  /** A link's event is gone. */
-  | 'event-missing'
-  /** Links are gone from the middle. */
-  | 'sequence-gap'
-  /** The log has an event that nobody recorded: written past the service. */
-  | 'event-unlinked'
-  /** The chain does not hold the head that was kept elsewhere: it was cut off or written anew. */
-  | 'head-mismatch';
+/** What is wrong with a chain: beside it there may be an event that nobody recorded, written past the service. */
+export type ChainFault = AuditFault | 'event-unlinked';
 
 /** What to verify. */
 export interface ChainQuestion {
   /** A head that was kept elsewhere: the chain must still hold it. */
-  readonly known?: ChainHead | undefined;
+  readonly known?: AuditHead | undefined;
   /** A head that is known to be good: only what came after it is looked at. The first event unless given. */
-  readonly after?: ChainHead | undefined;
+  readonly after?: AuditHead | undefined;
   /** Events to look at, at most: where a log is long, the next call goes on after the head of this one. */
   readonly mostEvents: number;
 }
@@ -66,7 +51,7 @@ export interface ChainVerdict {
   /** Events that this call found good. */
   readonly verified: number;
   /** The last good link. */
-  readonly head: ChainHead;
+  readonly head: AuditHead;
   readonly fault?: { readonly kind: ChainFault; readonly sequence: number };
 }
 
@@ -101,7 +86,7 @@ export class AuditChain {
   }
 
   /** The newest link. */
-  async head(): Promise<ChainHead> {
+  async head(): Promise<AuditHead> {
     await this.settle();
     return headOf(this.database.queries);
   }
@@ -113,11 +98,11 @@ export class AuditChain {
    * the first and the last event that it reads, and the last one among all that are higher. Ids do not follow the order of the chain strictly,
    * but the ranges of such calls join from the first id to the last.
    */
-  async verify({ known, after = NOTHING_YET, mostEvents }: ChainQuestion): Promise<ChainVerdict> {
+  async verify({ known, after = AUDIT_START, mostEvents }: ChainQuestion): Promise<ChainVerdict> {
     await this.settle();
-    let head = after;
+    const walk = new AuditWalk(after, known);
     let verified = 0;
-    const verdict = (complete: boolean): ChainVerdict => ({ intact: true, complete, verified, head });
+    const verdict = (complete: boolean): ChainVerdict => ({ intact: true, complete, verified, head: walk.at });
     const broken = (kind: ChainFault, sequence: number): ChainVerdict => ({
       ...verdict(false),
       intact: false,
@@ -132,22 +117,18 @@ export class AuditChain {
     const afterId = before?.eventId ?? Number.MIN_SAFE_INTEGER;
     let lastId = afterId;
     let complete = true;
-    for await (const { sequence, hash, event } of this.links(after.sequence)) {
-      const next = head.sequence + 1;
-      if (sequence !== next) return broken('sequence-gap', next);
-      if (event === undefined) return broken('event-missing', next);
-      if (hashOf(head.hash, next, event) !== hash) return broken('hash-mismatch', next);
-      if (known?.sequence === next && known.hash !== hash) return broken('head-mismatch', next);
-      head = { sequence, hash };
-      lastId = event.id;
+    for await (const { event, ...link } of this.links(after.sequence)) {
+      const fault = walk.follow(link, event && exported(event));
+      if (fault !== undefined) return broken(fault, walk.at.sequence + 1);
+      lastId = event?.id ?? lastId;
       verified += 1;
       complete = verified < mostEvents;
       if (!complete) break;
     }
-    if (complete && known !== undefined && known.sequence > head.sequence)
-      return broken('head-mismatch', head.sequence);
+    const fault = complete ? walk.end() : undefined;
+    if (fault !== undefined) return broken(fault, walk.at.sequence);
     const strangers = await this.hasStrangers(afterId, complete ? Number.MAX_SAFE_INTEGER : lastId);
-    if (strangers || (complete && (await this.hasGhosts()))) return broken('event-unlinked', head.sequence);
+    if (strangers || (complete && (await this.hasGhosts()))) return broken('event-unlinked', walk.at.sequence);
     return verdict(complete);
   }
 
@@ -215,18 +196,19 @@ export class AuditChain {
   }
 }
 
-function hashOf(before: string, sequence: number, { at, ...event }: RecordedEvent): string {
-  return auditLinkHash(before, sequence, { ...event, at: at.toISOString() });
+/** As it is hashed and handed out. */
+function exported({ at, ...event }: RecordedEvent): AuditedEvent {
+  return { ...event, at: at.toISOString() };
 }
 
-async function headOf(on: Queries): Promise<ChainHead> {
+async function headOf(on: Queries): Promise<AuditHead> {
   const row = await on
     .selectFrom('audit_chain')
     .select(['sequence', 'hash'])
     .orderBy('sequence', 'desc')
     .limit(1)
     .executeTakeFirst();
-  return row ? { sequence: row.sequence, hash: toHex(row.hash) } : NOTHING_YET;
+  return row ? { sequence: row.sequence, hash: toHex(row.hash) } : AUDIT_START;
 }
 
 /** Under the lock. Events become visible when their transactions end: a lower number may come after a higher one. */
@@ -242,7 +224,7 @@ async function linkBatch(on: Queries): Promise<number> {
   let head = await headOf(on);
   const links = events.map((event) => {
     const sequence = head.sequence + 1;
-    head = { sequence, hash: hashOf(head.hash, sequence, event) };
+    head = { sequence, hash: auditLinkHash(head.hash, sequence, exported(event)) };
     return { sequence, event_id: event.id, hash: Buffer.from(head.hash, 'hex') };
   });
   await on.insertInto('audit_chain').values(links).execute();

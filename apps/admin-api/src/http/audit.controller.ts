@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
 
+import { type AuditHead } from '@azaion/crypto';
 import { type Caller } from '@azaion/identity';
 import { AllowRoles, CurrentCaller, invalidRequest, ProblemResponses } from '@azaion/nest-support';
 import { Controller, Get, Ip, Query, Res } from '@nestjs/common';
@@ -8,7 +9,7 @@ import { Type } from 'class-transformer';
 import { IsInt, IsISO8601, IsOptional, IsString, Matches, Max, MaxLength, Min } from 'class-validator';
 import { type FastifyReply } from 'fastify';
 
-import { AuditChain, type ChainFault, type ChainHead, type LinkedEvent } from '../audit/audit-chain.js';
+import { AuditChain, type ChainFault, type LinkedEvent } from '../audit/audit-chain.js';
 import { AuditLog } from '../audit/audit-log.js';
 import { type AuditEntry, ReadAudit } from '../audit/read-audit.js';
 import { Database } from '../persistence/database.js';
@@ -257,7 +258,7 @@ function headOf(
   sequence: number | undefined,
   hashField: string,
   hash: string | undefined,
-): ChainHead | undefined {
+): AuditHead | undefined {
   if (sequence !== undefined && hash !== undefined) return { sequence, hash };
   if (sequence === undefined && hash === undefined) return undefined;
   const field = sequence === undefined ? sequenceField : hashField;

@@ -12,9 +12,8 @@ import { type FetchProgress, FetchResource, ForgetRecipes, PackReader } from '@a
 import { claimDirectory } from '../claimed-directory.js';
 import { usageFailure } from '../cli-failure.js';
 import { type CommandContext, serviceUrl } from '../command-context.js';
-import { failure, failureOf } from '../failure-table.js';
 import { formatBytes } from '../format.js';
-import { call } from '../http.js';
+import { call, wholeBody } from '../http.js';
 import { profileTrust } from '../profile-trust.js';
 import { parseResourceReference, parseVersion } from '../resource-reference.js';
 import { fillWholeFile, writeWholeFile } from '../whole-file.js';
@@ -113,7 +112,7 @@ async function throughLoader(
   const got = Number(response.headers.get('x-resource-version'));
   const progress = output.progress(`fetch ${resource.folder}/${resource.name}`, totalBytes);
   try {
-    const bytes = await writeWholeFile(path, wholeBody(response, totalBytes, signal), (writtenBytes) =>
+    const bytes = await writeWholeFile(path, wholeBody(response, signal), (writtenBytes) =>
       progress.update(writtenBytes, totalBytes),
     );
     progress.stop();
@@ -121,22 +120,6 @@ async function throughLoader(
   } finally {
     progress.stop();
   }
-}
-
-/** The body of an answer; an end that comes too early is an error, never a short file. */
-async function* wholeBody(response: Response, totalBytes: number, signal: AbortSignal): AsyncGenerator<Uint8Array> {
-  let seenBytes = 0;
-  try {
-    for await (const bytes of (response.body ?? []) as AsyncIterable<Uint8Array>) {
-      seenBytes += bytes.length;
-      yield bytes;
-    }
-  } catch (error) {
-    if (signal.aborted) throw failureOf(signal.reason);
-    throw failure('service.cut-off', 'The Loader ended the transfer early.', { cause: error });
-  }
-  if (!Number.isNaN(totalBytes) && seenBytes !== totalBytes)
-    throw failure('service.cut-off', 'The Loader ended the transfer early.');
 }
 
 function report(
