@@ -122,6 +122,12 @@ const DOCKER_DIRECTORIES = [
 /** One of the real components. */
 export type ComponentName = keyof typeof COMPONENTS;
 
+/** The two kinds of compose: the words that call each, and the component. */
+export const COMPOSES = [
+  ['docker-compose', 'compose'],
+  ['docker compose', 'composePlugin'],
+] as const satisfies readonly (readonly [string, ComponentName])[];
+
 /** Why a component cannot be used here and how that is mended, in one sentence; `undefined` when it can be used. */
 export function whyUnavailable(name: ComponentName): string | undefined {
   const component: Component = COMPONENTS[name];

@@ -1,5 +1,13 @@
 export { startBrowser, type TestBrowser, type WatchedPage } from './browser.js';
-export { COMPONENTS, type ComponentName, describeWith, findProgram, installHint, whyUnavailable } from './components.js';
+export {
+  COMPONENTS,
+  COMPOSES,
+  type ComponentName,
+  describeWith,
+  findProgram,
+  installHint,
+  whyUnavailable,
+} from './components.js';
 export { type DockerDaemon, startDockerd } from './docker-daemon.js';
 export { freePort } from './free-port.js';
 export { type GeneratedImage, type GeneratedLayer, type ImageArchive, imageArchive } from './image-archive.js';

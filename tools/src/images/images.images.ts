@@ -357,9 +357,18 @@ describeWith(
         });
 
         if (architecture === OWN_ARCHITECTURE) {
-          it('come up on a device from its compose file, and unlock there', async () => {
-            const opt = join(home, 'opt');
+          it('come up on a device from its compose file, unlock there, and start the services from the images', async () => {
+            const [opt, run] = [join(home, 'opt'), join(home, 'run')];
             await mkdir(opt);
+            await mkdir(join(run, 'azaion'), { recursive: true });
+            await writeFile(
+              join(opt, 'services.yaml'),
+              JSON.stringify({
+                services: {
+                  detections: { image: REFERENCE, network_mode: 'none', command: ['/bin/busybox', 'sleep', '1000000'] },
+                },
+              }),
+            );
             const port = await freePort();
             // What every device has at the same place lies apart here; there is no TPM, and the Admin API is on this machine's loopback.
             const file = join(home, 'device.json');
@@ -388,12 +397,14 @@ describeWith(
             const text = JSON.stringify(changed)
               .replaceAll('/var/run/docker.sock:/', `${socket}:/`)
               .replaceAll('"/opt/azaion:', `"${opt}:`)
-              .replaceAll('"/run/azaion:', `"${opt}:`);
+              .replaceAll('"/run:', `"${run}:`);
             await writeFile(file, text);
             const group = String((await stat(socket)).gid);
             const composed = (...args: string[]): Promise<string> =>
-              compose(file, 'device', args, {
+              // As in a directory of this name.
+              compose(file, 'azaion', args, {
                 LOADER_IMAGE: imageOf('loader'),
+                UNLOCK_COMPOSE_FILE: '/opt/azaion/services.yaml',
                 DOCKER_GROUP_ID: group,
                 // Not the same twice: compose refuses that.
                 TSS_GROUP_ID: String(NOBODY - 1),
@@ -406,10 +417,16 @@ describeWith(
             await until(answersHttp(`${url}/health/live`), () => composed('logs', '--no-color'));
             // By itself: the file says UNLOCK_ON_START.
             await until(
-              async () => (await docker('image', 'ls', '--quiet', REFERENCE)).trim() !== '',
+              async () => {
+                const { state } = (await (await fetch(`${url}/unlock/status`)).json()) as { readonly state: string };
+                return state === 'ready';
+              },
               () => composed('logs', '--no-color'),
             );
+            const service = (await docker('ps', '--quiet', '--filter', `ancestor=${REFERENCE}`)).trim();
+            expect(service).toMatch(/^[0-9a-f]+$/);
             await composed('down', '--volumes');
+            await docker('rm', '--force', service);
           });
 
           it('run under systemd on a device, in its sandbox, unlock there, and come back after a crash', async () => {

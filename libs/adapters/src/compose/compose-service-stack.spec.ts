@@ -3,7 +3,7 @@ import { appendFile, chmod, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path';
 
 import {
-  type ComponentName,
+  COMPOSES,
   describeWith,
   type DockerDaemon,
   findProgram,
@@ -19,13 +19,8 @@ const NEVER = new AbortController().signal;
 const PATIENT_MS = 60_000;
 const IMAGES = [{ reference: 'azaion/service:1', imageId: `sha256:${'0'.repeat(64)}` }];
 
-const COMPOSES: readonly (readonly [ComponentName, string])[] = [
-  ['compose', 'docker-compose'],
-  ['composePlugin', 'docker compose'],
-];
-
-describe.each(COMPOSES)('', (component, command) => {
-  describeWith(['docker', component, 'busybox'], `ComposeServiceStack with ${command}`, () => {
+describe.each(COMPOSES)('With %s', (command, component) => {
+  describeWith(['docker', component, 'busybox'], 'ComposeServiceStack', () => {
     let docker: DockerDaemon;
     let directory: TempDirectory;
     let file: string;
