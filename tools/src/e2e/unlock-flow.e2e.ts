@@ -8,6 +8,7 @@ import {
   describeWith,
   type DockerDaemon,
   findProgram,
+  type ImageArchive,
   imageArchive,
   startDockerd,
   type TempDirectory,
@@ -20,10 +21,15 @@ interface UnlockStatus {
   readonly state: string;
   readonly error: string | null;
   readonly images: readonly unknown[];
+  readonly report: {
+    readonly reusedBytes: number;
+    readonly loadedBytes: number;
+    readonly downloadedBytes: number;
+  } | null;
 }
 
-/** Publishes an archive as `images/azaion-latest` and moves its packs from the CDN to where a device finds them, as a factory would. */
-async function publishAndPreDeploy(system: StartedSystem, archive: Buffer): Promise<void> {
+/** Publishes an archive as `images/azaion-latest`. */
+async function publish(system: StartedSystem, archive: Buffer): Promise<void> {
   const token = await system.login(await system.createPerson('ApiAdmin'));
   const response = await fetch(`${system.loaderUrl}/upload/azaion-latest?folder=images&kind=images`, {
     method: 'POST',
@@ -31,19 +37,29 @@ async function publishAndPreDeploy(system: StartedSystem, archive: Buffer): Prom
     body: new Uint8Array(archive),
   });
   if (!response.ok) throw new Error(`publish: ${response.status} ${await response.text()}`);
+}
+
+/** The same, and moves its packs from the CDN to where a device finds them, as a factory would. */
+async function publishAndPreDeploy(system: StartedSystem, archive: Buffer): Promise<void> {
+  await publish(system, archive);
   await rename(join(system.adminDataDir, 'objects', 'packs'), join(system.imagesDir, 'packs'));
+}
+
+async function unlockStatus(system: StartedSystem): Promise<UnlockStatus> {
+  return (await (await fetch(`${system.loaderUrl}/unlock/status`)).json()) as UnlockStatus;
 }
 
 async function unlock(system: StartedSystem): Promise<{ readonly first: UnlockStatus; readonly last: UnlockStatus }> {
   const first = await postJson<UnlockStatus>(`${system.loaderUrl}/unlock`, await system.createPerson('Operator'));
   for (;;) {
-    const last = (await (await fetch(`${system.loaderUrl}/unlock/status`)).json()) as UnlockStatus;
+    const last = await unlockStatus(system);
     if (last.state === 'ready' || last.state === 'error') return { first, last };
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
 
 const MAX_ARCHIVE_BYTES = 64 * 1024 * 1024;
+const LAYER_BYTES = 4_000_000;
 
 async function smallArchive(): Promise<Buffer> {
   const archive = await imageArchive([
@@ -155,6 +171,28 @@ describeWith(['docker', 'busybox'], 'F4 with a Docker engine', () => {
       const { last } = await unlock(system);
       expect(last).toMatchObject({ state: 'ready', error: null });
       expect(imageId(reference)).toBe(id);
+
+      // Two versions that differ in one of two layers: the second costs that layer, of the network and of the engine.
+      const of = (seed: string): Promise<ImageArchive> =>
+        imageArchive([
+          {
+            name: reference,
+            layers: [
+              { seed: 'base', sizeBytes: LAYER_BYTES },
+              { seed, sizeBytes: LAYER_BYTES / 10 },
+            ],
+          },
+        ]);
+      for (const seed of ['one', 'two']) {
+        const generated = await of(seed);
+        await publish(system, await buffer(generated.open()));
+        expect((await unlock(system)).last).toMatchObject({ state: 'ready', error: null });
+        expect(imageId(reference)).toBe(generated.imageIds[0]);
+      }
+      const { report } = await unlockStatus(system);
+      expect(report?.reusedBytes).toBeGreaterThan(LAYER_BYTES);
+      expect(report?.loadedBytes).toBeLessThan(LAYER_BYTES / 5);
+      expect(report?.downloadedBytes).toBeLessThan(LAYER_BYTES / 5);
     } finally {
       await system.stop();
     }

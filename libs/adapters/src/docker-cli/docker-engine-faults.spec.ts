@@ -1,10 +1,19 @@
+import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 
 import { SystemClock } from '@azaion/kernel';
-import { describeWith, type DockerDaemon, type GeneratedLayer, imageArchive, startDockerd } from '@azaion/testing';
+import {
+  describeWith,
+  type DockerDaemon,
+  type GeneratedLayer,
+  imageArchive,
+  startDockerd,
+  tempDirectory,
+} from '@azaion/testing';
 import {
   type ExpectedImage,
   type FoundArchive,
+  type ImageRuntime,
   type OpenArchive,
   UnlockImages,
   type UnlockRequest,
@@ -33,9 +42,15 @@ async function archiveOf(...layers: readonly GeneratedLayer[]): Promise<Archive>
 
 const base: GeneratedLayer = { seed: 'base', sizeBytes: 4 * MB };
 
-/** An unlock of this engine, with the real inspector of archives. */
-async function unlockOf(docker: DockerDaemon, engineLimitMs = 60_000): Promise<UnlockImages> {
-  const runtime = new DockerCliImageRuntime({ command: 'docker', env: { DOCKER_HOST: docker.dockerHost } });
+function unlockOf(docker: DockerDaemon, engineLimitMs?: number): Promise<UnlockImages> {
+  return unlockInto(
+    new DockerCliImageRuntime({ command: 'docker', env: { DOCKER_HOST: docker.dockerHost } }),
+    engineLimitMs,
+  );
+}
+
+/** An unlock with the real inspector of archives. */
+function unlockInto(runtime: ImageRuntime, engineLimitMs = 60_000): Promise<UnlockImages> {
   return UnlockImages.restore({
     runtime: () => Promise.resolve(runtime),
     inspector: new TarArchiveInspector(),
@@ -174,6 +189,27 @@ describeWith('docker', 'F4 with a Docker engine', () => {
     ).toMatchObject({ error: 'unlock.cancelled' });
     expect(await run(unlock, request(archive))).toMatchObject({ state: 'ready' });
   });
+});
+
+describeWith('podman', 'F4 with podman', () => {
+  it('gives it the whole archive, for it takes no other, and says so', async () => {
+    const directory = await tempDirectory('azaion-podman');
+    const places = ['--root', join(directory.path, 'root'), '--runroot', join(directory.path, 'run')];
+    const globalArguments = [...places, '--storage-driver', 'vfs'];
+    const runtime = new DockerCliImageRuntime({ command: 'podman', globalArguments });
+    const unlock = await unlockInto(runtime);
+    for (const seed of ['one', 'two']) {
+      const archive = await archiveOf(base, { seed, sizeBytes: MB });
+      expect(await run(unlock, request(archive))).toMatchObject({
+        state: 'ready',
+        report: { loadedBytes: archive.bytes.length, reusedBytes: 0 },
+      });
+      expect(await runtime.present([REFERENCE], NEVER)).toEqual([
+        { reference: REFERENCE, imageId: archive.images[0]!.configDigest },
+      ]);
+    }
+    await directory.remove();
+  }, 90_000);
 });
 
 describeWith('docker', 'F4 with a Docker engine whose disk is too small', () => {
