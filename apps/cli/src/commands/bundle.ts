@@ -74,12 +74,8 @@ export async function createBundle(
       for (const [serial, grant] of made) await writer.grant(serial, statement.rootHash, grant);
       await writer.statement(statement.rootHash, [...made.values()][0]?.statement ?? found.statementJws);
       for (const pack of found.packs) {
-        const locate = async () => ({
-          folderId: statement.folderId,
-          pack,
-          url: (await grants.packUrls(found.grantId, [pack.packId]))[0]?.url,
-        });
-        downloadedBytes += await writer.pack(source, locate, signal);
+        const locate = async () => (await grants.packUrls(found.grantId, [pack.packId]))[0];
+        downloadedBytes += await writer.pack(source, statement.folderId, pack, locate, signal);
         progress.update(downloadedBytes);
       }
       resources.push(bundled(found));

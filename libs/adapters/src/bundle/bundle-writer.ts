@@ -1,11 +1,14 @@
 import { createHash } from 'node:crypto';
 import { mkdir, open, rename, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
 
 import { type SegmentKind } from '@azaion/crypto';
+import { equalBytes, toHex } from '@azaion/kernel';
 import {
   type BundledFile,
   type BundledResource,
+  type CompactedPack,
   encodeGrantFile,
   encodeManifest,
   type ExportTarget,
@@ -16,7 +19,10 @@ import {
   MAX_RANGE_BYTES,
   packPath,
   type PackLocation,
+  type PackRef,
   type PackSource,
+  type PackUrl,
+  rangeInObject,
   ResourceError,
   segmentPath,
   statementPath,
@@ -54,60 +60,49 @@ export class BundleWriter implements ExportTarget {
   }
 
   /**
-   * Fetches a pack, whole, and compares it with its hash.
+   * Fetches all that is left of a pack and compares it with its hash; of a compacted one, with that of its object. It lies in the bundle at its
+   * offsets; what is left out takes no room on a disk.
    *
    * @param locate - Where it is right now; asked again when the URL is refused.
    * @returns Bytes that came over the network.
    * @throws ResourceError `resource.integrity` | `cdn.missing` | `pack.*`.
    */
-  async pack(source: PackSource, locate: () => Promise<PackLocation>, signal: AbortSignal): Promise<number> {
-    let location = await locate();
-    const { packId, sizeBytes, sha256 } = location.pack;
-    const path = packPath(location.folderId, packId);
-    const expected = Buffer.from(sha256).toString('hex');
-    const known = { path, sizeBytes, sha256: expected };
+  async pack(
+    source: PackSource,
+    folderId: string,
+    pack: PackRef,
+    locate: () => Promise<PackUrl | undefined>,
+    signal: AbortSignal,
+  ): Promise<number> {
+    const { packId, sizeBytes, sha256 } = pack;
+    const path = packPath(folderId, packId);
     if (this.files.has(path)) return 0;
     const before = await this.there.digest(path);
-    if (before?.sizeBytes === sizeBytes && before.sha256 === expected) {
-      this.files.set(path, known);
+    if (before?.sizeBytes === sizeBytes && before.sha256 === toHex(sha256)) {
+      this.files.set(path, { path, ...before });
       return 0;
     }
+    const { bytes, compacted } = await fetchObject(source, { folderId, pack }, locate, signal);
+    if (!equalBytes(createHash('sha256').update(bytes).digest(), compacted?.sha256 ?? sha256))
+      throw new ResourceError('resource.integrity', 'A pack in the CDN is not the one that was published.', {
+        details: { packId },
+      });
     const target = join(this.directory, path);
     await mkdir(dirname(target), { recursive: true, mode: 0o755 });
     const file = await open(`${target}.partial`, 'w', 0o644);
-    const digest = createHash('sha256');
     try {
-      for (let start = 0; start < sizeBytes; start += MAX_RANGE_BYTES) {
-        const range = { start, end: Math.min(sizeBytes, start + MAX_RANGE_BYTES) };
-        for (let attempt = 1; ; attempt += 1) {
-          try {
-            const parts: Buffer[] = [];
-            const stream = await source.open(location, range, FIRST_BYTE_MS, signal);
-            for await (const part of stream as AsyncIterable<Buffer>) parts.push(part);
-            const bytes = Buffer.concat(parts);
-            digest.update(bytes);
-            await file.writeFile(bytes);
-            break;
-          } catch (error) {
-            signal.throwIfAborted();
-            if (!(error instanceof ResourceError) || attempt === ATTEMPTS) throw error;
-            if (error.code === 'pack.not-found')
-              throw new ResourceError('cdn.missing', 'A pack is not in the CDN.', { cause: error });
-            location = await locate();
-          }
-        }
-      }
+      let at = 0;
+      for (const { start, end } of compacted?.extents ?? [{ start: 0, end: sizeBytes }])
+        at += (await file.write(bytes, at, end - start, start)).bytesWritten;
+      await file.truncate(sizeBytes);
       await file.sync();
     } finally {
       await file.close();
     }
-    if (digest.digest('hex') !== expected)
-      throw new ResourceError('resource.integrity', 'A pack in the CDN is not the one that was published.', {
-        details: { packId },
-      });
     await rename(`${target}.partial`, target);
-    this.files.set(path, known);
-    return sizeBytes;
+    const written = compacted && (await this.there.digest(path));
+    this.files.set(path, { path, sizeBytes, sha256: written?.sha256 ?? toHex(sha256) });
+    return bytes.length;
   }
 
   /** Writes the manifest: from now on it is a bundle. */
@@ -127,5 +122,35 @@ export class BundleWriter implements ExportTarget {
     await replaceDurably(target, bytes);
     const { size } = await stat(target);
     this.files.set(path, { path, sizeBytes: size, sha256: createHash('sha256').update(bytes).digest('hex') });
+  }
+}
+
+/** All bytes of a pack's object. */
+async function fetchObject(
+  source: PackSource,
+  { folderId, pack }: Omit<PackLocation, 'url'>,
+  locate: () => Promise<PackUrl | undefined>,
+  signal: AbortSignal,
+): Promise<{ readonly bytes: Buffer; readonly compacted: CompactedPack | undefined }> {
+  let found = await locate();
+  let parts: Buffer[] = [];
+  let receivedBytes = 0;
+  for (let failures = 0; ;) {
+    const { end } = rangeInObject(found?.compacted?.extents, { start: 0, end: pack.sizeBytes });
+    if (receivedBytes >= end) return { bytes: Buffer.concat(parts), compacted: found?.compacted };
+    const range = { start: receivedBytes, end: Math.min(end, receivedBytes + MAX_RANGE_BYTES) };
+    try {
+      const bytes = await buffer(await source.open({ folderId, pack, url: found?.url }, range, FIRST_BYTE_MS, signal));
+      parts.push(bytes);
+      receivedBytes += bytes.length;
+      if (found?.compacted === undefined) failures = 0;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof ResourceError) || ++failures === ATTEMPTS) throw error;
+      if (error.code === 'pack.not-found')
+        throw new ResourceError('cdn.missing', 'A pack is not in the CDN.', { cause: error });
+      found = await locate();
+      if (found?.compacted !== undefined) [parts, receivedBytes] = [[], 0]; // its object may be another one by now
+    }
   }
 }

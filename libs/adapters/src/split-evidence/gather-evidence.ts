@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 
 import { type KeyPurpose, type KeyVault, type SegmentKind, type Statement, WRAP_PREFIX_BYTES } from '@azaion/crypto';
 import { fromBase64Url, toHex } from '@azaion/kernel';
-import { packObjectKey } from '@azaion/split-resource';
+import { bytesInPack, type PackExtents, type PackId, packObjectKey } from '@azaion/split-resource';
 import {
   type KnownPlaintext,
   type OpenedVersion,
@@ -99,7 +99,7 @@ async function gather(
           recipeKey,
           segment,
         },
-        (packId) => objects.read(packObjectKey(row.folder_id, packId)),
+        (packId) => readWholePack(client, objects, row.folder_id, packId),
       ),
     );
   }
@@ -122,6 +122,22 @@ async function gather(
     wrapped,
     keks: await readKeks(kek),
   };
+}
+
+/** A pack as it was published, with zeros where compaction has left something out. */
+async function readWholePack(
+  client: Client,
+  objects: StoredObjects,
+  folderId: string,
+  packId: PackId,
+): Promise<Buffer> {
+  const { rows } = await client.query<{ size_bytes: number; object_id: string | null; extents: PackExtents | null }>(
+    'select size_bytes, object_id, extents from packs where id = $1',
+    [packId],
+  );
+  const [row] = rows;
+  const bytes = await objects.read(packObjectKey(folderId, row?.object_id ?? packId));
+  return bytesInPack(row?.extents ?? undefined, { start: 0, end: row?.size_bytes ?? bytes.length }, bytes);
 }
 
 /** Every column of wrapped secrets, as `where`, `purpose`, the row id of its associated data, and the value. */
