@@ -35,11 +35,15 @@ describe('the metrics of the Admin API', () => {
     expect(await valueOf(series)).toBe(before + 1);
   });
 
-  it('show what waits for its check, and how busy the database is', async () => {
+  it('show what waits for its check, what packs take, and how busy the database is', async () => {
     expect(await valueOf('azaion_versions_unverified{state="pending"}')).toBe(0);
     const publisher = await api.account('ResourceUploader');
     const upload = await DraftUpload.open(api, publisher, 'models/counted');
-    expect((await upload.commit(upload.draft(await upload.pack(randomBytes(1000))))).status).toBeLessThan(300);
+    const pack = await upload.pack(randomBytes(1000));
+    expect(await valueOf('azaion_pack_bytes{state="stored"}')).toBe(0); // no version needs it
+    expect((await upload.commit(upload.draft(pack))).status).toBeLessThan(300);
+    expect(await valueOf('azaion_pack_bytes{state="stored"}')).toBe(pack.sizeBytes);
+    expect(await valueOf('azaion_pack_bytes{state="saved"}')).toBe(0);
     expect(await valueOf('azaion_versions_unverified{state="pending"}')).toBe(1);
     expect(await valueOf('azaion_versions_unverified{state="bad"}')).toBe(0);
     expect(await valueOf('azaion_database_connections{state="idle"}')).toBeGreaterThan(0);

@@ -1,4 +1,5 @@
 import { type Metrics } from '@azaion/nest-support';
+import { sql } from 'kysely';
 
 import { type Database } from './persistence/database.js';
 
@@ -42,6 +43,25 @@ export function watchAdminApi(metrics: Metrics, database: Database): void {
         .execute();
       for (const state of UNVERIFIED)
         gauge.set({ state }, rows.find(({ verification }) => verification === state)?.count ?? 0);
+    },
+  );
+  metrics.gauge(
+    {
+      name: 'azaion_pack_bytes',
+      help: 'Bytes of packs that live versions need: in the object store (stored), and left out of it by compaction (saved).',
+      labels: ['state'],
+    },
+    async (gauge) => {
+      const { stored, whole } = await database.queries
+        .selectFrom('packs')
+        .select(({ fn }) => [
+          fn.coalesce(fn.sum<number>('stored_bytes'), sql<number>`0`).as('stored'),
+          fn.coalesce(fn.sum<number>('size_bytes'), sql<number>`0`).as('whole'),
+        ])
+        .where('state', '=', 'live')
+        .executeTakeFirstOrThrow();
+      gauge.set({ state: 'stored' }, stored);
+      gauge.set({ state: 'saved' }, whole - stored);
     },
   );
 }

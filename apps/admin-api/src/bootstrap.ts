@@ -93,9 +93,13 @@ function closeAfter(app: NestFastifyApplication, infrastructure: Infrastructure,
   if (config.verifier) {
     verifier.start();
     // It reads content, too.
-    background.push(
-      inBackground('CompactPacks', (stopped) => app.get(CompactPacks).run(stopped), HOUSEKEEPING_INTERVAL_MS),
-    );
+    const compacting = new Logger('CompactPacks');
+    const compact = async (stopped: AbortSignal): Promise<void> => {
+      const { compacted, freedBytes, left } = await app.get(CompactPacks).run(stopped);
+      if (compacted + left > 0)
+        compacting.log(`Compacted ${compacted} packs, ${freedBytes} bytes less; ${left} are left as they are.`);
+    };
+    background.push(inBackground('CompactPacks', compact, HOUSEKEEPING_INTERVAL_MS));
   }
   app
     .getHttpAdapter()

@@ -47,7 +47,7 @@ class TwoObjects extends PackSource {
       this.before(++this.opens);
       return Promise.resolve(Readable.from([(this.objects[url ?? ''] as Buffer).subarray(start, end)]));
     } catch (error) {
-      return Promise.reject(error as Error);
+      return Promise.reject(error);
     }
   }
 }
