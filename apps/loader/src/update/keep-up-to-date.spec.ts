@@ -32,6 +32,8 @@ class Field {
   readonly asked: (string | undefined)[] = [];
   readonly fetched: string[] = [];
   readonly pinned: string[] = [];
+  /** Whose leases make no room for others. */
+  keeps: readonly string[] | undefined;
   readonly applied: string[] = [];
   readonly reports: DeviceReport[] = [];
   readonly messages: string[] = [];
@@ -58,6 +60,9 @@ class Field {
         for (const { name, version } of pinned) this.pinned.push(`${name}@${String(version)}`);
         return Promise.resolve(0);
       },
+    },
+    leases: {
+      want: (versions) => void (this.keeps = versions.map(({ name, version }) => `${name}@${String(version)}`)),
     },
     prefetch: {
       run: async ({ resource, version, latest, dueMs }) => {
@@ -129,6 +134,21 @@ describe('KeepUpToDate', () => {
     await field.run();
     await field.round.renew(new AbortController().signal);
     expect(field.pinned).toEqual(['a.onnx@2']);
+  });
+
+  it('says which leases make no room for others before it fetches anything, and not before it was told itself', async () => {
+    field.failure = new ResourceError('api.unreachable', 'down');
+    await field.run();
+    expect(field.keeps).toBeUndefined();
+    field.failure = undefined;
+    field.link = Promise.reject(new Error('nothing may be needed of it'));
+    field.link.catch(() => undefined);
+    field.want(
+      { resources: [{ ...MODEL, version: 2, latest: false }], images: { ...IMAGES, version: 5, latest: true } },
+      '"a"',
+    );
+    await field.run();
+    expect(field.keeps).toEqual(['a.onnx@2', 'field@5']);
   });
 
   it('renews also while a fetch is under way', async () => {

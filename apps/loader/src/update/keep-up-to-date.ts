@@ -5,6 +5,7 @@ import {
   type WantedResource,
 } from '@azaion/adapters/resource-api';
 import { DomainError, resourcePath } from '@azaion/kernel';
+import { type HeldLeases } from '@azaion/split-resource';
 import { type ArchiveVersion, isRunning, type UnlockStart, type UnlockStatus } from '@azaion/unlock';
 
 import { type TokenBearer } from '../session/caller-apis.js';
@@ -28,6 +29,8 @@ export interface KeepUpToDateDependencies {
   readonly api: Pick<HttpDesiredApi, 'desired' | 'report'>;
   readonly bearer: () => Promise<TokenBearer>;
   readonly renewal: Pick<RenewLeases, 'run'>;
+  /** Told of every answer: what is wanted keeps its lease. */
+  readonly leases: Pick<HeldLeases, 'want'>;
   readonly prefetch: Pick<Prefetch, 'run'>;
   readonly open: Pick<OpenForCaller, 'completeVersions'>;
   readonly images: ImageUpdates;
@@ -69,8 +72,12 @@ export class KeepUpToDate {
 
   /** Renews leases, also while a round is at work: fetching takes hours where a short lease lasts one. Never rejects. */
   async renew(signal: AbortSignal): Promise<void> {
-    const pinned = [...this.wanted.resources, ...(this.wanted.images ? [this.wanted.images] : [])].flatMap(numbered);
-    await this.step('leases', () => this.using.renewal.run(pinned, signal), signal);
+    await this.step('leases', () => this.using.renewal.run(this.wantedVersions(), signal), signal);
+  }
+
+  private wantedVersions(): readonly ArchiveVersion[] {
+    const { resources, images } = this.wanted;
+    return [...resources, ...(images ? [images] : [])].flatMap(numbered);
   }
 
   private async ask(signal: AbortSignal): Promise<void> {
@@ -80,6 +87,7 @@ export class KeepUpToDate {
     if (answer === undefined) return;
     this.etag = answer.etag;
     this.wanted = answer.state;
+    this.using.leases.want(this.wantedVersions());
     await this.using.desiredImages?.tell(answer.state.images);
   }
 

@@ -67,6 +67,7 @@ function updates(
     api: desired,
     bearer,
     renewal: new RenewLeases({ leases, open, time, bearer, jitter: Math.random() }),
+    leases,
     prefetch: new Prefetch({ open, trust, policy, clock, bearer }),
     open,
     images: {
@@ -78,6 +79,7 @@ function updates(
     log: new Logger('Update'),
   });
   const { updateIntervalSeconds } = config;
+  if (updateIntervalSeconds === 0) leases.want([]); // nobody asks
   const renewalSeconds = Math.min(
     updateIntervalSeconds === 0 ? Infinity : updateIntervalSeconds,
     LONGEST_RENEWAL_SECONDS,

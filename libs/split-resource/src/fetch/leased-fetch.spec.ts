@@ -69,8 +69,8 @@ class Device {
     readonly link: Link,
   ) {}
 
-  /** Starts, as after a power cut: what is not on the disk is gone. */
-  async start(): Promise<void> {
+  /** Starts, as after a power cut: what is not on the disk is gone. @param wanted - Versions that are wanted by their number, where somebody says. */
+  async start(wanted: readonly number[] | 'unsaid' = []): Promise<void> {
     const expectsMark = (await this.store.names()).length > 0;
     this.time = await TrustedTime.open(this.marks, this.clock, { expectsMark });
     const { store, refusals, time, recipient } = this;
@@ -81,6 +81,7 @@ class Device {
       time,
       recipient: () => Promise.resolve(recipient),
     });
+    if (wanted !== 'unsaid') this.leases.want(wanted.map((version) => ({ ...RESOURCE, version })));
   }
 
   async fetch(request: Partial<FetchRequest> = {}): Promise<Buffer> {
@@ -200,11 +201,49 @@ describe('FetchResource with leases', () => {
     await expect(device.fetch({ version: 1 })).rejects.toMatchObject(UNREACHABLE);
   });
 
-  it('keeps the newest eight versions', async () => {
-    for (let version = 1; version <= 10; version += 1) await held();
-    expect((await device.store.names()).map(({ version }) => version).sort((a, b) => a - b)).toEqual([
-      3, 4, 5, 6, 7, 8, 9, 10,
-    ]);
+  describe('more versions than are kept', () => {
+    const kept = async (): Promise<readonly number[]> =>
+      (await device.store.of(RESOURCE)).map(({ version }) => version).toReversed();
+    const publishAll = async (count: number): Promise<void> => {
+      for (let version = 1; version <= count; version += 1) await world.publish(content());
+    };
+    const fetchAll = async (versions: readonly number[]): Promise<void> => {
+      for (const version of versions) await device.fetch({ version });
+    };
+
+    it('leave the newest eight', async () => {
+      await publishAll(10);
+      await fetchAll([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+      expect(await kept()).toEqual([3, 4, 5, 6, 7, 8, 9, 10]);
+    });
+
+    it('leave what is wanted by its number, whenever it came', async () => {
+      await publishAll(11);
+      await device.start([1, 2]);
+      await fetchAll([1, 3, 4, 5, 6, 7, 8, 9, 10, 2, 11]);
+      expect(await kept()).toEqual([1, 2, 6, 7, 8, 9, 10, 11]);
+    });
+
+    it('leave what was pinned last, and what was asked for last', async () => {
+      await publishAll(11);
+      world.admin.pinned = 2;
+      await fetchAll([2]);
+      apiClock.advance(1000);
+      clock.advance(1000);
+      world.admin.pinned = 1;
+      await fetchAll([1]);
+      await fetchAll([4, 5, 6, 7, 8, 9, 10, 11]);
+      expect(await kept()).toEqual([1, 5, 6, 7, 8, 9, 10, 11]);
+      await fetchAll([3]);
+      expect(await kept()).toEqual([1, 3, 6, 7, 8, 9, 10, 11]);
+    });
+
+    it('stay, all of them, as long as nobody has said what is wanted', async () => {
+      await publishAll(10);
+      await device.start('unsaid');
+      await fetchAll([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+      expect(await kept()).toHaveLength(10);
+    });
   });
 
   describe('times', () => {

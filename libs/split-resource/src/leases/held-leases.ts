@@ -17,7 +17,7 @@ import { type RefusalMarkStore } from '../ports/refusal-mark-store.js';
 import { LeaseRefusals } from './lease-refusals.js';
 import { type TrustedTime } from './trusted-time.js';
 
-/** Leases kept for one resource; the lowest versions go first. */
+/** Leases kept for one resource, beside what is wanted or pinned; the lowest versions go first. */
 const MAX_PER_RESOURCE = 8;
 /** How long a grant is waited for when a lease is at hand. */
 const PATIENCE_MS = 5_000;
@@ -54,6 +54,9 @@ export class HeldLeases {
 
   /** Which version of a resource was kept last: the order of leases says what is pinned. */
   private readonly lastKept = new Map<string, number>();
+
+  /** What an operator wants on this device by its number; `undefined` as long as nobody has said so. */
+  private wanted: readonly (ResourceName & { readonly version: number })[] | undefined;
 
   private readonly refusals: LeaseRefusals;
 
@@ -127,7 +130,8 @@ export class HeldLeases {
     const held = await this.current(name.resource);
     if (isWithdrawn(name.version, token.issuedAt, held))
       throw new ResourceError('resource.forbidden', 'This version was withdrawn: a later grant on the device says so.');
-    if (held.filter(({ version }) => version > name.version).length >= MAX_PER_RESOURCE)
+    const later = held.filter(({ version }) => version > name.version);
+    if (later.length >= MAX_PER_RESOURCE && !isAmong(this.wanted ?? [], name))
       throw new ResourceError('resource.forbidden', 'The device holds enough later versions of the resource.');
     const same = held.find(({ version }) => version === name.version);
     if (same !== undefined && same.token.issuedAt >= token.issuedAt) return;
@@ -168,6 +172,11 @@ export class HeldLeases {
     for (const name of await this.using.store.names()) await this.drop(name);
   }
 
+  /** Says which versions are wanted by their number: their leases make room for no others. Until it was said, none makes room. */
+  want(versions: readonly (ResourceName & { readonly version: number })[]): void {
+    this.wanted = versions;
+  }
+
   /** How long a grant is worth waiting for. */
   patienceMs(): number {
     return this.using.time.monotonicMs() < this.doubtUntilMs ? 0 : PATIENCE_MS;
@@ -185,9 +194,32 @@ export class HeldLeases {
     await this.using.store.keep({ ...name, grant: { grantId, statement, grantToken, sealedRecipeKey, verified } });
     this.kept.set(leasePath(name), { token, verified });
     this.lastKept.set(resourcePath(resource), name.version);
-    const kept = await this.using.store.of(resource);
-    for (const [place, { version }] of kept.entries())
-      if (version < token.minVersion || place >= MAX_PER_RESOURCE) await this.drop({ resource, version });
+    for (const { version } of await this.using.store.of(resource))
+      if (version < token.minVersion) await this.drop({ resource, version });
+    await this.makeRoom(name);
+  }
+
+  /** @param last - What was kept just now. */
+  private async makeRoom(last: LeaseName): Promise<void> {
+    const { wanted } = this;
+    const kept = await this.using.store.of(last.resource);
+    if (wanted === undefined || kept.length <= MAX_PER_RESOURCE) return;
+    const pinned = await this.lastPinned(kept);
+    const spare = kept.filter(
+      ({ version }) => version !== last.version && version !== pinned && !isAmong(wanted, { ...last, version }),
+    );
+    const surplus = kept.length - MAX_PER_RESOURCE;
+    for (const lease of spare.slice(Math.max(0, spare.length - surplus))) await this.drop(lease);
+  }
+
+  /** The version that was pinned when a grant last said so. */
+  private async lastPinned(leases: readonly Lease[]): Promise<number | undefined> {
+    let last: HeldLease | undefined;
+    for (const lease of leases) {
+      const held = await this.verified(lease, 0);
+      if (held?.token.pinned === true && held.token.issuedAt >= (last?.token.issuedAt ?? 0)) last = held;
+    }
+    return last?.version;
   }
 
   /** What the newest version that the device may use says of those after it, which were granted before: they are withdrawn. */
@@ -274,6 +306,13 @@ export class HeldLeases {
 function isWithdrawn(version: number, issuedAt: number, held: readonly HeldLease[]): boolean {
   return held.some(
     ({ token }) => version < token.minVersion || (version > token.latestVersion && issuedAt < token.issuedAt),
+  );
+}
+
+function isAmong(versions: readonly (ResourceName & { readonly version: number })[], name: LeaseName): boolean {
+  return versions.some(
+    ({ folder, name: ownName, version }) =>
+      folder === name.resource.folder && ownName === name.resource.name && version === name.version,
   );
 }
 
