@@ -290,7 +290,35 @@ describe('JwksTokenVerifier', () => {
       source.failure = new Error('down');
       clock.advance(JWKS_MAX_AGE_MS + 1);
       await expect(verifier.verify(await issuer.issue(CLAIMS))).resolves.toBeDefined();
-      await expect(verifier.verify(await forged({}, { kid: 'forged' }))).rejects.toMatchObject(INVALID);
+    });
+
+    it('says of an unknown key that it cannot be looked up while the source is down, once for all in the cooldown', async () => {
+      await verifier.verify(await issuer.issue(CLAIMS));
+      source.failure = new Error('down');
+      key = await source.publish();
+      clock.advance(JWKS_COOLDOWN_MS);
+      const renewed = await issuer.issue(CLAIMS);
+      for (let call = 0; call < 50; call += 1) await expect(verifier.verify(renewed)).rejects.toThrow('down');
+      expect(source.fetches).toBe(2);
+      source.failure = undefined;
+      clock.advance(JWKS_COOLDOWN_MS);
+      await expect(verifier.verify(renewed)).resolves.toBeDefined();
+    });
+
+    it('goes by a copy of earlier keys until the source has answered, which is asked again soon', async () => {
+      const token = await issuer.issue(CLAIMS);
+      const copy = await source.currentKeys();
+      source.keptKeys = () => Promise.resolve(copy);
+      source.failure = new Error('down');
+      await expect(verifier.verify(token)).resolves.toBeDefined();
+      await expect(verifier.verify(await forged({}, { kid: 'forged' }))).rejects.toThrow('down');
+      source.failure = undefined;
+      source.withdraw(key.kid);
+      await source.publish();
+      clock.advance(JWKS_COOLDOWN_MS);
+      await verifier.verify(token); // starts the refresh in the background
+      await new Promise(setImmediate);
+      await expect(verifier.verify(token)).rejects.toMatchObject(INVALID);
     });
 
     it("passes the source's error on while it has no keys at all, and tries again soon, not at once", async () => {

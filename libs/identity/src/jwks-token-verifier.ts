@@ -29,10 +29,10 @@ export interface TokenExpectation {
   readonly type?: string;
 }
 
-/** Verifies tokens against a JWK set that is kept in memory and follows rotations. Nothing in a token decides how it is verified (RFC 8725 §3). */
+/** Verifies tokens against a JWK set that is kept in memory and follows rotations; a copy of an earlier set serves until the first is fetched. Nothing in a token decides how it is verified (RFC 8725 §3). */
 export class JwksTokenVerifier extends TokenVerifier {
   private keys: readonly JwksKey[] | undefined;
-  private fetchedAtMs = 0;
+  private fetchedAtMs = -Infinity;
   private failure: { readonly error: unknown; readonly atMs: number } | undefined;
   private fetching: Promise<void> | undefined;
 
@@ -51,14 +51,13 @@ export class JwksTokenVerifier extends TokenVerifier {
       if (this.ageMs() > JWKS_MAX_AGE_MS) void this.refresh(JWKS_COOLDOWN_MS).catch(() => undefined);
       return known.publicKey;
     }
-    try {
-      await this.refresh(JWKS_COOLDOWN_MS);
-    } catch (error) {
-      if (this.keys === undefined) throw error;
-    }
+    let failure: { readonly error: unknown } | undefined;
+    await this.refresh(JWKS_COOLDOWN_MS).catch((error: unknown) => (failure = { error }));
     const found = this.find(kid);
-    if (found === undefined) throw invalid('The access token was signed with an unknown key.');
-    return found.publicKey;
+    if (found !== undefined) return found.publicKey;
+    // Nobody knows then whether the key is new or forged: no reason to send somebody with a good token to the login.
+    if (failure !== undefined) throw failure.error;
+    throw invalid('The access token was signed with an unknown key.');
   }
 
   override async verify(token: string): Promise<Caller> {
@@ -158,6 +157,7 @@ export class JwksTokenVerifier extends TokenVerifier {
       this.fetchedAtMs = this.clock.monotonicMs();
       this.failure = undefined;
     } catch (error) {
+      this.keys ??= parseJwks(await this.source.keptKeys());
       this.failure = { error, atMs: this.clock.monotonicMs() };
       throw error;
     }

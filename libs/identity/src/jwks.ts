@@ -6,7 +6,7 @@ export interface JwksKey {
   readonly publicKey: KeyObject;
 }
 
-/** Where the keys come from that sign access tokens: the Admin API's `/.well-known/jwks.json`, a copy of it, or the Admin API's own store. */
+/** Where the keys come from that sign access tokens: the Admin API's `/.well-known/jwks.json`, or the Admin API's own store. */
 export abstract class JwksSource {
   /**
    * Fetches the current set.
@@ -15,6 +15,11 @@ export abstract class JwksSource {
    * @throws Any error of the source's own, such as `api.unreachable`.
    */
   abstract currentKeys(): Promise<unknown>;
+
+  /** A copy of an earlier answer, unchecked likewise, for as long as no current set is to be had; `undefined` where none is kept. */
+  keptKeys(): Promise<unknown> {
+    return Promise.resolve(undefined);
+  }
 }
 
 /** Largest number of keys read from one set; a rotation needs two or three. */

@@ -1,4 +1,5 @@
 import { type DeviceStateKey, JwksSource, parseJwks } from '@azaion/identity';
+import { ResourceError } from '@azaion/split-resource';
 
 import { readTextIfThere, replaceDurably } from '../file-store/index.js';
 
@@ -22,33 +23,33 @@ export class CachedJwksSource extends JwksSource {
   override async currentKeys(): Promise<unknown> {
     const fetching = this.fetch();
     fetching.catch(() => undefined); // reported below, once it is known whether there is a copy
-    const kept = await this.kept();
-    if (kept === undefined) return fetching;
+    if ((await this.keptKeys()) === undefined) return fetching;
     let timer: NodeJS.Timeout | undefined;
-    const waited = new Promise<unknown>((resolve) => {
-      timer = setTimeout(() => resolve(kept), this.patienceMs);
+    const late = new Promise<never>((_, reject) => {
+      const error = new ResourceError('api.unreachable', 'The Admin API did not answer in time.');
+      timer = setTimeout(() => reject(error), this.patienceMs);
     });
     try {
-      return await Promise.race([fetching.catch(() => kept), waited]);
+      return await Promise.race([fetching, late]);
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  override async keptKeys(): Promise<unknown> {
+    const text = await readTextIfThere(this.path);
+    if (text === undefined) return undefined;
+    const authentic = this.key.authentic('jwks', text);
+    return authentic === undefined ? undefined : (JSON.parse(authentic) as unknown);
   }
 
   private async fetch(): Promise<unknown> {
     const keys = await this.source.currentKeys();
     if (parseJwks(keys) === undefined) return keys; // the verifier says what is wrong with it
     const text = JSON.stringify(keys);
-    if (text !== JSON.stringify(await this.kept()))
+    if (text !== JSON.stringify(await this.keptKeys()))
       // A full disk is no reason to refuse good keys.
       await replaceDurably(this.path, this.key.authenticate('jwks', text)).catch(() => undefined);
     return keys;
-  }
-
-  private async kept(): Promise<unknown> {
-    const text = await readTextIfThere(this.path);
-    if (text === undefined) return undefined;
-    const authentic = this.key.authentic('jwks', text);
-    return authentic === undefined ? undefined : (JSON.parse(authentic) as unknown);
   }
 }
