@@ -132,7 +132,7 @@ export class LoaderConfig {
   @Min(64 * 1024 ** 2)
   readonly cacheLimitBytes: number = 50 * GIB;
 
-  /** Threads beside the main one that open and seal chunks; each costs about 50 MiB. 0: the main thread does it. */
+  /** Threads beside the main one that open and seal chunks; each costs about 50 MiB. 0: the main thread does it, and the platform's pool hashes for it. */
   @EnvInteger('LOADER_THREADS')
   @IsInt()
   @Min(0)

@@ -74,7 +74,14 @@ export {
 } from './p256.js';
 export { type NamedPrivateKey, needsPassphrase, readPrivateKey, writePrivateKey } from './private-key-file.js';
 export { type SealedPlace } from './chunk-run.js';
-export { CHUNK_OVERHEAD_BYTES, type ChunkSecrets, MAX_CHUNK_BYTES, openChunk, sealChunk } from './sealed-chunk.js';
+export {
+  CHUNK_OVERHEAD_BYTES,
+  type ChunkSecrets,
+  MAX_CHUNK_BYTES,
+  openChunk,
+  openChunkInPool,
+  sealChunk,
+} from './sealed-chunk.js';
 export {
   DRAFT_VERSION,
   newRecipeKey,

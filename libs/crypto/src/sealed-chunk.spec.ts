@@ -6,7 +6,14 @@ import fc from 'fast-check';
 import { u32be } from '@azaion/kernel';
 
 import { chunkHash, deriveChunkKey } from './chunk-keys.js';
-import { CHUNK_OVERHEAD_BYTES, type ChunkSecrets, MAX_CHUNK_BYTES, openChunk, sealChunk } from './sealed-chunk.js';
+import {
+  CHUNK_OVERHEAD_BYTES,
+  type ChunkSecrets,
+  MAX_CHUNK_BYTES,
+  openChunk,
+  openChunkInPool,
+  sealChunk,
+} from './sealed-chunk.js';
 
 const MIN = 32 * 1024;
 const AVERAGE = 128 * 1024;
@@ -157,6 +164,37 @@ describe('openChunk of bytes forged by a co-reader, who holds the key', () => {
     expect(() => openChunk(forge(codec, plaintext, secrets), secrets)).toThrow(
       expect.objectContaining({ code: 'chunk.unsupported-codec', details: { codec } }) as Error,
     );
+  });
+});
+
+describe('openChunkInPool', () => {
+  it.each([1, MIN - 1, MIN, AVERAGE, MAX])('opens %i bytes, many at a time', async (sizeBytes) => {
+    const plaintexts = Array.from({ length: 8 }, (_, index) =>
+      index % 2 === 0 ? randomBytes(sizeBytes) : Buffer.alloc(sizeBytes, index),
+    );
+    const opening = plaintexts.map((plaintext) => {
+      const secrets = secretsOf(plaintext);
+      return openChunkInPool(sealChunk(plaintext, secrets), secrets);
+    });
+    expect((await Promise.all(opening)).every((opened, index) => opened.equals(plaintexts[index]!))).toBe(true);
+  });
+
+  it('releases nothing when any single bit is flipped, of another length, or of what a co-reader forged', async () => {
+    const plaintext = randomBytes(40);
+    const secrets = secretsOf(plaintext);
+    const sealed = sealChunk(plaintext, secrets);
+    for (let bit = 0; bit < 8 * sealed.length; bit += 1) {
+      const changed = Buffer.from(sealed);
+      changed[bit >> 3]! ^= 1 << (bit & 7);
+      await expect(openChunkInPool(changed, secrets)).rejects.toEqual(INVALID);
+    }
+    for (const plaintextBytes of [-1, 0, 39, 41, Number.NaN, MAX + 1])
+      await expect(openChunkInPool(sealed, { ...secrets, plaintextBytes })).rejects.toEqual(INVALID);
+    // The tag is right: only the hash refuses it.
+    await expect(openChunkInPool(forge(0, Buffer.alloc(40, 9), secrets), secrets)).rejects.toEqual(INVALID);
+    await expect(openChunkInPool(forge(7, plaintext, secrets), secrets)).rejects.toMatchObject({
+      code: 'chunk.unsupported-codec',
+    });
   });
 });
 

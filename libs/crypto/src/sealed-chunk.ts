@@ -1,4 +1,4 @@
-import { hash, randomBytes } from 'node:crypto';
+import { hash, randomBytes, subtle } from 'node:crypto';
 import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 
 import { equalBytes, releaseBytes, u32be, utf8 } from '@azaion/kernel';
@@ -72,6 +72,19 @@ export function openChunk(sealed: Uint8Array, secrets: ChunkSecrets): Buffer {
   if (!isChunkLength(secrets.plaintextBytes)) throw invalidChunk();
   const plaintext = Buffer.allocUnsafeSlow(secrets.plaintextBytes);
   openChunkInto(sealed, secrets, plaintext);
+  return plaintext;
+}
+
+/**
+ * As {@link openChunk}; the hash, which is most of the work, is computed on a thread of the platform's pool, and the calling thread is free meanwhile.
+ *
+ * @throws as {@link openChunk}.
+ */
+export async function openChunkInPool(sealed: Uint8Array, secrets: ChunkSecrets): Promise<Buffer> {
+  if (!isChunkLength(secrets.plaintextBytes)) throw invalidChunk();
+  const plaintext = Buffer.allocUnsafeSlow(secrets.plaintextBytes);
+  decrypt(sealed, secrets, plaintext);
+  if (!equalBytes(new Uint8Array(await subtle.digest('SHA-256', plaintext)), secrets.h)) throw invalidChunk();
   return plaintext;
 }
 

@@ -4,12 +4,13 @@ import {
   type ChunkIdentity,
   type ChunkSecrets,
   identifyChunk,
-  openChunk,
+  openChunkInPool,
   type SealedPlace,
   sealChunk,
 } from '@azaion/crypto';
 import { type ByteRange, releaseBytes } from '@azaion/kernel';
 
+import { inOrder } from './in-order.js';
 import { type PlaintextFile } from './ports/plaintext-file.js';
 import { TURN_BYTES, Turns } from './turns.js';
 
@@ -185,21 +186,35 @@ class InlineHash extends RunningHash {
 
 const NOTHING = Buffer.alloc(0);
 
-/** Opens on the calling thread, each chunk when its turn comes. */
+/** Chunks of a run that are hashed at once: as many as the platform's pool has threads. */
+const CHUNKS_AT_ONCE = 4;
+
+/** Decrypts on the calling thread and hashes in the platform's pool, a few chunks ahead of the one whose turn it is. */
 export class InlineChunkOpener extends ChunkOpener {
   override async *open({ bytes, chunks, into }: SealedRun): AsyncGenerator<OpenedChunks, void> {
+    const opening = inOrder(chunks, CHUNKS_AT_ONCE, ({ at, sealedBytes, secrets }) =>
+      openChunkInPool(bytes.subarray(at, at + sealedBytes), secrets),
+    );
     let position = into?.position ?? 0;
-    for (const { at, sealedBytes, secrets } of chunks) {
-      const plaintext = openChunk(bytes.subarray(at, at + sealedBytes), secrets);
-      const { plaintextBytes } = secrets;
-      if (into !== undefined) {
-        const writing = into.file.write(plaintext, position);
-        into.file.usedBy(writing);
-        await writing;
-        releaseBytes(plaintext);
-        position += plaintextBytes;
-      }
+    for (;;) {
+      const opened = opening.next();
+      const writing = into && written(opened, { ...into, position });
+      if (writing !== undefined) into?.file.usedBy(writing);
+      await writing;
+      const { value: plaintext } = await opened;
+      if (plaintext === undefined) return;
+      const plaintextBytes = plaintext.length;
+      position += plaintextBytes;
+      if (into !== undefined) releaseBytes(plaintext);
       yield { plaintext: into === undefined ? plaintext : NOTHING, plaintextBytes, count: 1 };
     }
   }
+}
+
+async function written(
+  opened: Promise<IteratorResult<Buffer, void>>,
+  { file, position }: PlaintextPlace,
+): Promise<void> {
+  const { value: plaintext } = await opened;
+  if (plaintext !== undefined) await file.write(plaintext, position);
 }
