@@ -124,23 +124,6 @@ describe('runCommandLine', () => {
     expect(stdout).not.toContain('{');
   });
 
-  it.each([
-    ['', 'de', 'device'],
-    ['device', 'l', 'list'],
-    ['fetch', '--fo', '--force'],
-    ['fetch models/x', '--vers', '--version'],
-  ])('completes "azaion %s %s" in bash', async (path, begun, whole) => {
-    expect(await run(['completion', 'bash'])).toBe(0);
-    const words = ['azaion', ...path.split(' ').filter((word) => word !== ''), begun];
-    const asked = `COMP_WORDS=(${words.join(' ')}); COMP_CWORD=${String(words.length - 1)}; _azaion; echo "\${COMPREPLY[@]}"`;
-    expect(execFileSync('bash', ['-c', `${stdout}\n${asked}`], { encoding: 'utf8' }).split(/\s+/)).toContain(whole);
-  });
-
-  it('knows no other shell than those it names', async () => {
-    expect(await run(['completion', 'tcsh'])).toBe(2);
-    expect(stderr).toContain('bash, zsh, fish');
-  });
-
   it('takes "fetch --version 2" for a version of the resource', async () => {
     expect(await run(['fetch', 'models/x', '--version', '2', '--api', url])).toBe(3);
     expect(stderr).toContain('cli.not-logged-in');

@@ -1,10 +1,10 @@
-import { Command, CommanderError, Option } from 'commander';
+import { Argument, Command, CommanderError, Option } from 'commander';
 
 import { addAuditCommands, addFolderCommands, addUserCommands } from './administration-commands.js';
 import { usageFailure } from './cli-failure.js';
 import type { CommandContext } from './command-context.js';
 import type { CreateBundleOptions, ImportBundleOptions } from './commands/bundle.js';
-import { shellNamed } from './commands/completion.js';
+import { type Shell, SHELLS } from './commands/completion.js';
 import type { FetchOptions } from './commands/fetch.js';
 import type { LegacyArchiveOptions, LegacyOpenOptions } from './commands/legacy.js';
 import type { CreateRootOptions, ShowKeyDocumentOptions, SignKeysOptions } from './commands/keys.js';
@@ -140,9 +140,9 @@ function commandTree(context: CommandContext, world: CommandWorld): Command {
   command('status', 'Show what a Loader does.')
     .addOption(loader())
     .action(async (options: StatusOptions) => (await import('./commands/status.js')).status(context, options));
-  command('completion <shell>', 'Print a completion script: bash, zsh or fish.').action(async (shell: string) =>
-    (await import('./commands/completion.js')).completion(context, tree, shellNamed(shell)),
-  );
+  command('completion', 'Print a completion script for a shell.')
+    .addArgument(new Argument('<shell>', 'the shell').choices(SHELLS))
+    .action(async (shell: Shell) => (await import('./commands/completion.js')).completion(context, tree, shell));
   const family = (name: string, description: string): Command => tree.command(name).description(description);
   const device = family('device', 'Provision devices, look at them, revoke them.');
   addDeviceCommands(device, command, context);

@@ -73,6 +73,12 @@ export const COMPONENTS = {
     debianPackages: ['chromium'],
     needsRoot: false,
   },
+  shells: {
+    purpose: 'the shells zsh and fish',
+    programs: ['zsh', 'fish'],
+    debianPackages: ['zsh', 'fish'],
+    needsRoot: false,
+  },
   systemd: {
     purpose: 'the analysis of systemd units',
     programs: ['systemd-analyze'],
