@@ -1,33 +1,80 @@
-import { readFileSync } from 'node:fs';
+import { globSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { PassThrough } from 'node:stream';
 
 import { EXIT_CODES } from './exit-codes.js';
 import { runCommandLine } from './program.js';
 
-const reference = readFileSync(new URL('../../../docs/reference/cli.md', import.meta.url), 'utf8');
+const WORKSPACE = fileURLToPath(new URL('../../../', import.meta.url));
+const reference = readFileSync(`${WORKSPACE}docs/reference/cli.md`, 'utf8');
+
+/** A command or a family of them, and what its help says. */
+interface Help {
+  readonly options: readonly string[];
+  readonly children: readonly string[];
+}
+
+/** Every command by its words, found by asking for help. */
+async function commandTree(path = '', known = new Map<string, Help>()): Promise<Map<string, Help>> {
+  const help = await helpOf(path);
+  const [list = ''] = /^Commands:\n(?: .*\n)+/m.exec(help) ?? [];
+  const [options = ''] = /^Options:\n(?: .*\n)+/m.exec(help) ?? [];
+  const children = [...list.matchAll(/^ {2}([a-z-]+)/gm)]
+    .map(([, name = '']) => name)
+    .filter((name) => name !== 'help');
+  known.set(path, {
+    options: [...options.matchAll(/^ +(?:(-\w), )?(--[a-z0-9-]+)/gm)].flatMap(([, short, long = '']) =>
+      short === undefined ? [long] : [short, long],
+    ),
+    children,
+  });
+  for (const name of children) await commandTree(`${path} ${name}`.trim(), known);
+  return known;
+}
+
+async function helpOf(path: string): Promise<string> {
+  let text = '';
+  const stdout = { write: (part: string) => (text += part) };
+  const world = { stdout, stderr: stdout, stdin: new PassThrough().end(), env: {}, version: '1.2.3' };
+  const words = path === '' ? [] : path.split(' ');
+  await runCommandLine([...words, '--help'], { ...world, signal: new AbortController().signal });
+  return text;
+}
+
+/** The command lines of `azaion` in a page: in its shell blocks, and where its sentences quote one. */
+function commandLines(page: string): readonly string[] {
+  const joined = page.replaceAll(/\\\n\s*/g, ' ');
+  const blocks = [...joined.matchAll(/^ *```(?:sh|console)\n([^]*?)^ *```/gm)].map(([, text = '']) => text);
+  const quoted = [...joined.replaceAll(/^ *```[^]*?^ *```/gm, '').matchAll(/`((?:npx )?azaion [^`\n]*)`/g)];
+  return [...blocks, ...quoted.map(([, text = '']) => text)].flatMap((text) =>
+    [...text.matchAll(/(?:^|(?<!--[a-z]+)[\s(;|&])azaion +([a-z-][^|;&>#)\n]*)/gm)].map(([, line = '']) => line.trim()),
+  );
+}
+
+/** What is wrong with a command line, in words. */
+function faultOf(line: string, tree: ReadonlyMap<string, Help>): string | undefined {
+  const words = line.replaceAll(/[[\]"']/g, ' ').split(/\s+/);
+  let path = '';
+  for (const word of words) {
+    const longer = `${path} ${word}`.trim();
+    if (!tree.has(longer)) break;
+    path = longer;
+  }
+  const { options, children } = tree.get(path) ?? { options: [], children: [] };
+  const next = words[path === '' ? 0 : path.split(' ').length];
+  if (children.length > 0 && next !== undefined && !next.startsWith('-') && next !== 'COMMAND')
+    return `no command ${next}`;
+  const unknown = words.filter((word) => /^--?[a-z]/.test(word) && !options.includes(word.split('=')[0] ?? ''));
+  return unknown.length === 0 ? undefined : `no option ${unknown.join(', ')}`;
+}
+
+let tree: ReadonlyMap<string, Help>;
+beforeAll(async () => (tree = await commandTree()));
 
 describe('docs/reference/cli.md', () => {
-  async function helpOf(command: string): Promise<string> {
-    let text = '';
-    const stdout = { write: (part: string) => (text += part) };
-    const world = { stdout, stderr: stdout, stdin: new PassThrough().end(), env: {}, version: '1.2.3' };
-    await runCommandLine([...command.split(' '), '--help'], { ...world, signal: new AbortController().signal });
-    return text;
-  }
-
-  /** Every command that does something, found by asking for help. */
-  async function commands(parent = ''): Promise<readonly string[]> {
-    const [list = ''] = /^Commands:\n(?: .*\n)+/m.exec(await helpOf(`${parent} `.trimStart() + '--help')) ?? [];
-    const names = [...list.matchAll(/^ {2}([a-z-]+)/gm)].map(([, name]) => `${parent} ${name ?? ''}`.trim());
-    const found = names.filter((name) => !/(?:^| )help$/.test(name)).map((name) => commands(name));
-    return found.length === 0 ? [parent] : (await Promise.all(found)).flat();
-  }
-
-  it('knows every option of the commands, and no others', async () => {
-    const known = (await Promise.all((await commands()).map(helpOf))).flatMap((help) => {
-      const [options = ''] = /^Options:\n(?: .*\n)+/m.exec(help) ?? [];
-      return [...options.matchAll(/^ +(?:-\w, )?(--[a-z0-9-]+)/gm)].map(([, name]) => name);
-    });
+  it('knows every option of the commands, and no others', () => {
+    const leaves = [...tree.values()].filter(({ children }) => children.length === 0);
+    const known = leaves.flatMap(({ options }) => options.filter((option) => option.startsWith('--')));
     const told = [...reference.matchAll(/[`[ ](--[a-z0-9-]+)/g)].map(([, name]) => name);
     expect([...new Set(told)].toSorted()).toEqual([...new Set(known)].toSorted());
   });
@@ -40,9 +87,47 @@ describe('docs/reference/cli.md', () => {
     expect(rows).toEqual(Object.values(EXIT_CODES).map(({ status, meaning }) => [status, meaning]));
   });
 
-  it('knows every command', async () => {
-    const known = await commands();
+  it('knows every command', () => {
+    const known = [...tree].flatMap(([path, { children }]) => (children.length === 0 ? [path] : []));
     expect(known).toEqual(expect.arrayContaining(['login', 'device provision', 'legacy open-archive']));
     for (const name of known) expect(reference).toContain(`\`azaion ${name}`);
+  });
+});
+
+describe('every command line of the documents', () => {
+  const pages = ['README.md', 'CONTRIBUTING.md', 'SECURITY.md', ...globSync('docs/**/*.md', { cwd: WORKSPACE })];
+  const lines = pages.flatMap((page) =>
+    commandLines(readFileSync(`${WORKSPACE}${page}`, 'utf8')).map((line) => ({ page, line })),
+  );
+
+  it('names a command that there is, with options that it has', () => {
+    expect(lines.length).toBeGreaterThan(150);
+    const faults = lines.flatMap(({ page, line }) => {
+      const fault = faultOf(line, tree);
+      return fault === undefined ? [] : [`${page}: azaion ${line}: ${fault}`];
+    });
+    expect(faults).toEqual([]);
+  });
+
+  it.each([
+    ['device lsit', 'no command lsit'],
+    ['nonsense', 'no command nonsense'],
+    ['keys root make -o x', 'no command make'],
+    ['fetch models/x --output-file y', 'no option --output-file'],
+    ['publish x --force', 'no option --force'],
+    ['device list -o x', 'no option -o'],
+  ])('would be found out: azaion %s', (line, fault) => {
+    expect(faultOf(line, tree)).toBe(fault);
+  });
+});
+
+describe('every remedy', () => {
+  it('names commands that there are, with options that they have', () => {
+    const sources = globSync('apps/cli/src/**/*.ts', { cwd: WORKSPACE }).filter((path) => !path.includes('.spec.'));
+    const quoted = sources.flatMap((path) =>
+      [...readFileSync(`${WORKSPACE}${path}`, 'utf8').matchAll(/"azaion ([a-z][^"$]*)"/g)].map(([, line = '']) => line),
+    );
+    expect(quoted.length).toBeGreaterThan(30);
+    expect(quoted.flatMap((line) => faultOf(line, tree) ?? [])).toEqual([]);
   });
 });
