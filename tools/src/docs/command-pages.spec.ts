@@ -1,8 +1,10 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
+import { runCommand } from '@azaion/testing';
+
 import { COMMAND_PAGES } from './command-pages.js';
-import { type ShellBlock, shellBlocks } from './shell-blocks.js';
+import { type ShellBlock, shellBlocks, transcriptEntries } from './shell-blocks.js';
 
 const WORKSPACE = join(import.meta.dirname, '..', '..', '..');
 
@@ -33,6 +35,15 @@ describe('commands of the documents', () => {
         "docs/how-to/run-in-a-cluster.md: needs a cluster; the manifests are checked by a test",
       ]
     `);
+  });
+
+  it('are what bash can read, also those that are not run', async () => {
+    for (const page of COMMAND_PAGES) {
+      const blocks = shellBlocks(await readFile(join(WORKSPACE, page), 'utf8')).map(({ kind, text }) =>
+        kind === 'console' ? transcriptEntries(text).map(({ command }) => command) : [text],
+      );
+      await expect(runCommand('bash', ['-nc', blocks.flat().join('\n')])).resolves.toBeDefined();
+    }
   });
 
   it('are excepted, with a reason, on every page that is not listed', async () => {
