@@ -11,6 +11,11 @@ export function formatBytes(bytes: number): string {
   return `${unit === 0 ? String(Math.round(value)) : value.toFixed(value < 10 ? 2 : 1)} ${UNITS[unit] ?? ''}`;
 }
 
+/** So many of something: `1 device`, `2 devices`. */
+export function counted(count: number, noun: string): string {
+  return `${String(count)} ${noun}${count === 1 ? '' : 's'}`;
+}
+
 /** A duration for people: `8 s`, `3 min 20 s`, `2 h 5 min`. */
 export function formatSeconds(seconds: number): string {
   const whole = Math.round(seconds);

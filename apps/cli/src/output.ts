@@ -90,7 +90,10 @@ class BarProgress implements Progress {
   private readonly bar: SingleBar;
   private readonly rate = new RateMeter(() => performance.now());
 
-  constructor(label: string, totalBytes: number | undefined) {
+  constructor(
+    label: string,
+    private totalBytes: number | undefined,
+  ) {
     this.bar = new SingleBar({
       format: `${label} [{bar}] {percentage}% | {size} | {speed} | {left} {note}`,
       hideCursor: true,
@@ -98,17 +101,19 @@ class BarProgress implements Progress {
       stream: process.stderr,
       gracefulExit: false,
     });
-    this.bar.start(Math.max(1, totalBytes ?? 1), 0, { size: '', speed: '', left: '', note: '' });
+    this.bar.start(totalBytes ?? 0, 0, { size: '', speed: '', left: '', note: '' });
   }
 
   update(doneBytes: number, totalBytes?: number, note = ''): void {
-    if (totalBytes !== undefined && totalBytes > 0) this.bar.setTotal(totalBytes);
-    const total = this.bar.getTotal();
+    this.totalBytes = totalBytes || this.totalBytes;
+    const total = this.totalBytes;
     const rate = this.rate.measure(doneBytes);
-    this.bar.update(Math.min(doneBytes, total), {
-      size: `${formatBytes(doneBytes)}/${formatBytes(total)}`,
+    // While the whole is not known the bar stays empty.
+    this.bar.setTotal(total ?? 0);
+    this.bar.update(total === undefined ? 0 : Math.min(doneBytes, total), {
+      size: total === undefined ? formatBytes(doneBytes) : `${formatBytes(doneBytes)}/${formatBytes(total)}`,
       speed: `${formatBytes(rate)}/s`,
-      left: rate > 0 ? `${formatSeconds(Math.max(0, total - doneBytes) / rate)} left` : '',
+      left: timeLeft(doneBytes, total, rate),
       note,
     });
   }
@@ -116,6 +121,12 @@ class BarProgress implements Progress {
   stop(): void {
     this.bar.stop();
   }
+}
+
+/** Empty where it cannot be told, and at the end. */
+function timeLeft(doneBytes: number, totalBytes: number | undefined, bytesPerSecond: number): string {
+  if (totalBytes === undefined || doneBytes >= totalBytes || bytesPerSecond === 0) return '';
+  return `${formatSeconds((totalBytes - doneBytes) / bytesPerSecond)} left`;
 }
 
 class LineProgress implements Progress {
@@ -142,8 +153,11 @@ class LineProgress implements Progress {
         ? formatBytes(doneBytes)
         : `${formatBytes(doneBytes)} of ${formatBytes(total)} (${String(Math.floor((doneBytes * 100) / total))}%)`;
     const seconds = (this.nowMs() - this.startedMs) / 1000;
-    const speed = seconds > 0 ? `${formatBytes(doneBytes / seconds)}/s` : '';
-    this.last = [`${this.label}: ${size}`, speed, note].filter((part) => part !== undefined && part !== '').join(', ');
+    const rate = seconds > 0 ? doneBytes / seconds : 0;
+    const speed = rate > 0 ? `${formatBytes(rate)}/s` : '';
+    this.last = [`${this.label}: ${size}`, speed, timeLeft(doneBytes, total, rate), note]
+      .filter((part) => part !== undefined && part !== '')
+      .join(', ');
     if (this.nowMs() - this.lastLineMs >= PLAIN_LINE_EVERY_MS) this.print();
   }
 

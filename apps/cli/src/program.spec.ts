@@ -200,6 +200,27 @@ describe('runCommandLine', () => {
     expect(await run(['status', '--loader', url], {}, stopping.signal)).toBe(130);
   });
 
+  it('gives a login up that gets no answer', async () => {
+    const stopping = new AbortController();
+    handler = (request, response) => {
+      if (request.url === '/login') stopping.abort();
+      else response.writeHead(404, { 'content-type': 'application/json' }).end('{}');
+    };
+    const args = ['login', '--api', url, '--email', 'a@b.example'];
+    expect(await run(args, { AZAION_PASSWORD: PASSWORD }, stopping.signal)).toBe(130);
+    expect(stderr).toContain('Stopped. [cli.interrupted]');
+  });
+
+  it('says what to do where the profile cannot be written', async () => {
+    const file = join(directory.path, 'file');
+    await writeFile(file, '');
+    answer(200, { access_token: 'a.b.c', token_type: 'Bearer', expires_in: 900 });
+    const env = { AZAION_PASSWORD: PASSWORD, AZAION_PROFILE: join(file, 'profile.json') };
+    expect(await run(['login', '--loader', url, '--email', 'a@b.example'], env)).toBe(2);
+    expect(stderr).toMatch(/cannot be used: .*\[file\.unusable\]/);
+    expect(stderr).toContain('AZAION_PROFILE');
+  });
+
   describe('with a session', () => {
     beforeEach(() =>
       new ProfileFile(profile).write({

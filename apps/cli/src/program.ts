@@ -56,7 +56,7 @@ export async function runCommandLine(args: readonly string[], world: CommandWorl
   const context: CommandContext = {
     output,
     profile,
-    session: new SessionKeeper(profile, world.env['ALLOW_INSECURE_API'] === 'true'),
+    session: new SessionKeeper(profile, world.env['ALLOW_INSECURE_API'] === 'true', world.signal),
     env: world.env,
     input: world.stdin,
     prompt: world.stderr,

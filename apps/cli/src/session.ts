@@ -17,6 +17,8 @@ export class SessionKeeper {
   constructor(
     private readonly file: ProfileFile,
     private readonly allowInsecure: boolean,
+    /** Gives calls up. */
+    private readonly signal: AbortSignal,
     private readonly nowSeconds: () => number = () => Date.now() / 1000,
   ) {}
 
@@ -63,9 +65,12 @@ export class SessionKeeper {
 
   private async at<T>(service: string, work: (api: HttpAuthApi) => Promise<T>): Promise<T> {
     const client = new ApiClient({ baseUrl: service, allowInsecure: this.allowInsecure });
+    const giveUp = (): void => void client.close();
+    this.signal.addEventListener('abort', giveUp);
     try {
       return await work(new HttpAuthApi(client));
     } finally {
+      this.signal.removeEventListener('abort', giveUp);
       await client.close();
     }
   }

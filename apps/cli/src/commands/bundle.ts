@@ -1,6 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { mkdir, mkdtemp, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
+import { Readable } from 'node:stream';
 
 import { BundleWriter, copyBundle, DirectoryBundle, packBundle, unpackBundle } from '@azaion/adapters/bundle';
 import { HttpPackSource } from '@azaion/adapters/http-packs';
@@ -8,6 +9,7 @@ import { ApiClient, HttpDeviceGrants, HttpGrantApi, HttpWellKnown } from '@azaio
 import { ephemeralRecipient } from '@azaion/crypto';
 import { SystemClock } from '@azaion/kernel';
 import {
+  type BundleChecks,
   type BundledResource,
   type ExportedResource,
   ExportResource,
@@ -18,7 +20,7 @@ import {
 import { usageFailure } from '../cli-failure.js';
 import { type CommandContext, serviceUrl } from '../command-context.js';
 import { systemErrorCode } from '../failure-table.js';
-import { formatBytes } from '../format.js';
+import { counted, formatBytes } from '../format.js';
 import { profileTrust, pinnedKeys } from '../profile-trust.js';
 import { parseResourceReference, parseVersion } from '../resource-reference.js';
 
@@ -59,7 +61,7 @@ export async function createBundle(
   const source = new HttpPackSource();
   const progress = output.progress('bundle');
   const writer = new BundleWriter(directory);
-  let downloadedBytes = 0;
+  let [doneBytes, totalBytes, downloadedBytes] = [0, 0, 0];
   try {
     const grants = new HttpGrantApi(client, session.tokens, undefined, signal);
     const forDevices = new HttpDeviceGrants(client, session.tokens, signal);
@@ -73,17 +75,19 @@ export async function createBundle(
       const made = await forDevices.of(resource, statement.version, serials, leaseSeconds);
       for (const [serial, grant] of made) await writer.grant(serial, statement.rootHash, grant);
       await writer.statement(statement.rootHash, [...made.values()][0]?.statement ?? found.statementJws);
+      totalBytes += found.packs.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
       for (const pack of found.packs) {
         const locate = async () => (await grants.packUrls(found.grantId, [pack.packId]))[0];
         downloadedBytes += await writer.pack(source, statement.folderId, pack, locate, signal);
-        progress.update(downloadedBytes);
+        doneBytes += pack.sizeBytes;
+        progress.update(doneBytes, totalBytes, `${formatBytes(downloadedBytes)} downloaded`);
       }
       resources.push(bundled(found));
     }
     await writer.keyDocument(await new HttpWellKnown(client).statementKeys());
     await writer.finish(Math.floor(Date.now() / 1000), resources, serials);
     if (isTar) {
-      await packBundle(directory, options.output);
+      await packBundle(directory, options.output, signal);
       await rm(directory, { recursive: true });
     }
     progress.stop();
@@ -100,18 +104,13 @@ export async function createBundle(
 
 /** Shows what a bundle says it holds, after its signatures were verified. */
 export async function inspectBundle(context: CommandContext, path: string): Promise<void> {
-  const found = await withDirectory(path, (directory) => checked(context, directory, false));
+  const found = await withDirectory(context, path, (directory) => checked(context, directory, { files: false }));
   context.output.result(factsOf(found), linesOf(found));
 }
 
 /** Verifies all of a bundle that can be verified without a device's key, every byte of it included. */
 export async function verifyBundleAt(context: CommandContext, path: string): Promise<VerifiedBundle> {
-  const progress = context.output.progress(`verify ${path}`);
-  try {
-    return await withDirectory(path, (directory) => checked(context, directory, true, progress.update.bind(progress)));
-  } finally {
-    progress.stop();
-  }
+  return withDirectory(context, path, (directory) => checkedWhole(context, directory));
 }
 
 /** Verifies a bundle and puts it where a Loader takes it up: the place appears whole or not at all. */
@@ -121,10 +120,9 @@ export async function importBundle(context: CommandContext, path: string, option
   await mkdir(dirname(target), { recursive: true });
   const draft = await mkdtemp(`${target}.new-`);
   try {
-    const tar = await asTar(path);
-    if (tar) await unpackBundle(createReadStream(path), draft);
-    else await copyBundle(path, draft);
-    const found = await checked(context, draft, true);
+    if (await asTar(path)) await unpack(context, path, draft);
+    else await copyBundle(path, draft, context.signal);
+    const found = await checkedWhole(context, draft);
     await rename(draft, target);
     context.output.result({ ...factsOf(found), path: target }, [
       ...linesOf(found),
@@ -136,22 +134,56 @@ export async function importBundle(context: CommandContext, path: string, option
   }
 }
 
+/** Every byte of a bundle's directory, while somebody watches. */
+async function checkedWhole(context: CommandContext, directory: string): Promise<VerifiedBundle> {
+  const progress = context.output.progress('verify');
+  try {
+    return await checked(context, directory, {
+      onBytes: (checkedBytes, totalBytes) => {
+        context.signal.throwIfAborted();
+        progress.update(checkedBytes, totalBytes);
+      },
+    });
+  } finally {
+    progress.stop();
+  }
+}
+
 async function checked(
   context: CommandContext,
   directory: string,
-  files: boolean,
-  onBytes?: (done: number, total: number) => void,
+  checks: Omit<BundleChecks, 'keys'>,
 ): Promise<VerifiedBundle> {
-  const keys = await pinnedKeys(context);
-  return verifyBundle(new DirectoryBundle(directory), { keys, files, ...(onBytes === undefined ? {} : { onBytes }) });
+  return verifyBundle(new DirectoryBundle(directory), { keys: await pinnedKeys(context), ...checks });
+}
+
+async function unpack({ output, signal }: CommandContext, path: string, directory: string): Promise<void> {
+  const { size: totalBytes } = await stat(path);
+  const progress = output.progress('unpack', totalBytes);
+  async function* watched(): AsyncGenerator<Buffer> {
+    let readBytes = 0;
+    for await (const part of createReadStream(path, { signal }) as AsyncIterable<Buffer>) {
+      progress.update((readBytes += part.length), totalBytes);
+      yield part;
+    }
+  }
+  try {
+    await unpackBundle(Readable.from(watched()), directory);
+  } finally {
+    progress.stop();
+  }
 }
 
 /** A tar file is taken apart beside itself for the time of the work. */
-async function withDirectory<T>(path: string, work: (directory: string) => Promise<T>): Promise<T> {
+async function withDirectory<T>(
+  context: CommandContext,
+  path: string,
+  work: (directory: string) => Promise<T>,
+): Promise<T> {
   if (!(await asTar(path))) return work(path);
   const directory = await mkdtemp(`${resolve(path)}.parts-`);
   try {
-    await unpackBundle(createReadStream(path), directory);
+    await unpack(context, path, directory);
     return await work(directory);
   } finally {
     await rm(directory, { recursive: true, force: true });
@@ -226,8 +258,4 @@ export function linesOf({ manifest, keys, resources, checkedBytes }: VerifiedBun
     ]),
     ...(checkedBytes > 0 ? [`${formatBytes(checkedBytes)} read and compared: nothing is missing or changed.`] : []),
   ];
-}
-
-function counted(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }

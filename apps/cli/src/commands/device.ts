@@ -1,5 +1,6 @@
 import { type CommandContext } from '../command-context.js';
 import { AdminApi, allPages } from '../admin-api.js';
+import { counted } from '../format.js';
 import { contentOf } from '../http.js';
 import { columns, shown } from '../table.js';
 import { wantedVersions, wantedVersionText } from '../fleet/wanted-version.js';
@@ -38,7 +39,7 @@ export async function listDevices(context: CommandContext, { api, status, group 
   ]);
   context.output.result({ devices }, [
     ...columns(['SERIAL', 'STATUS', 'LAST SEEN', 'LOADER', 'BINDING', 'GROUPS'], rows),
-    `${String(devices.length)} devices.`,
+    `${counted(devices.length, 'device')}.`,
   ]);
 }
 

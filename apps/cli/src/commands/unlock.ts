@@ -5,6 +5,7 @@ import { type UnlockState } from '@azaion/unlock';
 
 import { type CommandContext, serviceUrl } from '../command-context.js';
 import { CliFailure } from '../cli-failure.js';
+import { counted } from '../format.js';
 import { failure, unlockFailure } from '../failure-table.js';
 import { call, callsWith, contentOf } from '../http.js';
 import { serverEvents } from '../server-events.js';
@@ -68,7 +69,7 @@ export async function unlock(context: CommandContext, options: UnlockOptions): P
     throw unlockFailure(last.error ?? 'unlock.failed', `The unlock failed: ${describeUnlockError(last)}`);
   const loaded = last.state === 'ready' && states.length > 1 ? last.report : null;
   output.result({ state: last.state, states, images: last.images, report: loaded }, [
-    last.state === 'ready' ? `Ready: ${String(last.images.length)} images.` : `The unlock runs: ${last.state}.`,
+    last.state === 'ready' ? `Ready: ${counted(last.images.length, 'image')}.` : `The unlock runs: ${last.state}.`,
     ...(loaded === null ? [] : [describeReport(loaded)]),
     ...last.images.map((image) => `  ${image}`),
   ]);

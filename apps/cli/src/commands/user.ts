@@ -3,6 +3,7 @@ import { type Secret } from '@azaion/kernel';
 
 import { AdminApi, allPages } from '../admin-api.js';
 import { type CommandContext } from '../command-context.js';
+import { counted } from '../format.js';
 import { contentOf } from '../http.js';
 import { readPassword } from '../password.js';
 import { columns, shown } from '../table.js';
@@ -47,7 +48,7 @@ export async function listUsers(context: CommandContext, { api, role, search }: 
   ]);
   context.output.result({ users }, [
     ...columns(['ACCOUNT', 'ROLE', 'STATE', 'LAST LOGIN'], rows),
-    `${String(users.length)} accounts.`,
+    `${counted(users.length, 'account')}.`,
   ]);
 }
 

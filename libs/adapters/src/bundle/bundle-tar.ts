@@ -14,7 +14,7 @@ import { MAX_BUNDLED_FILE_BYTES } from './directory-bundle.js';
  *
  * @param path - Must not exist; removed when this fails.
  */
-export async function packBundle(directory: string, path: string): Promise<void> {
+export async function packBundle(directory: string, path: string, signal?: AbortSignal): Promise<void> {
   const file = await open(path, 'wx', 0o644);
   await file.close();
   try {
@@ -26,7 +26,7 @@ export async function packBundle(directory: string, path: string): Promise<void>
       for (const name of paths) {
         const { size } = await stat(join(directory, name));
         const entry = tar.entry({ name, size, mode: 0o644, mtime: new Date(0) });
-        await pipeline(createReadStream(join(directory, name)), entry);
+        await pipeline(createReadStream(join(directory, name)), entry, { signal });
       }
       tar.finalize();
     };

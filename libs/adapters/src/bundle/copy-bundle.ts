@@ -14,7 +14,7 @@ import { DirectoryBundle } from './directory-bundle.js';
  * @param to - What was written stays when this fails.
  * @throws ResourceError `bundle.invalid` | `bundle.unsupported-format` | `resource.integrity` when a file is missing; Error of the file system.
  */
-export async function copyBundle(from: string, to: string): Promise<void> {
+export async function copyBundle(from: string, to: string, signal?: AbortSignal): Promise<void> {
   const bundle = new DirectoryBundle(from);
   const { files } = parseManifest((await bundle.read(MANIFEST_PATH, MAX_MANIFEST_BYTES)).toString('utf8'));
   for (const path of [MANIFEST_PATH, ...files.map((each) => each.path)]) {
@@ -29,6 +29,8 @@ export async function copyBundle(from: string, to: string): Promise<void> {
       );
     await mkdir(dirname(join(to, path)), { recursive: true, mode: 0o755 });
     // The stream closes the file, also after an error.
-    await pipeline(file.createReadStream(), createWriteStream(join(to, path), { flags: 'wx', mode: 0o644 }));
+    await pipeline(file.createReadStream(), createWriteStream(join(to, path), { flags: 'wx', mode: 0o644 }), {
+      signal,
+    });
   }
 }
