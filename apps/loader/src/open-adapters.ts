@@ -276,7 +276,7 @@ async function trustedTime(
   });
   if (!clock.isCertain)
     warn(
-      'The record of the trusted time is missing, or was changed: leases open nothing until this device has reached the Admin API.',
+      'The record of the trusted time is missing, was changed, or cannot be written to a full disk: leases open nothing until this device has reached the Admin API.',
     );
   const failed = (): void => warn('The trusted time cannot be written down: check the data directory.');
   const timer = setInterval(() => void clock.keep().catch(failed), MARK_INTERVAL_MS).unref();

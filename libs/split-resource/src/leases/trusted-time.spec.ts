@@ -1,6 +1,7 @@
 import { ManualClock } from '@azaion/kernel';
 import fc from 'fast-check';
 
+import { ResourceError } from '../errors.js';
 import { ManualRunningClock } from '../testing/manual-running-clock.js';
 import { InMemoryTimeMarkStore } from '../testing/in-memory-lease-store.js';
 import { MARK_INTERVAL_MS, TrustedTime } from './trusted-time.js';
@@ -174,6 +175,23 @@ describe('TrustedTime', () => {
       running.isLasting = true;
       expect((await open()).isCertain).toBe(false);
       expect((await open(false)).isCertain).toBe(true); // nothing depends on it yet
+    });
+  });
+
+  describe('that cannot write down a start, for the disk is full', () => {
+    it('is uncertain until the Admin API has signed a time: starting again and again stops no clock', async () => {
+      await marks.write({ signedSeconds: SIGNED, runningMs: 0 });
+      marks.write = () => Promise.reject(new ResourceError('resource.no-space', 'full'));
+      const time = await TrustedTime.open(marks, clock);
+      expect(time.isCertain).toBe(false);
+      time.confirm(SIGNED);
+      expect(time.isCertain).toBe(true);
+    });
+
+    it('fails for any other reason', async () => {
+      await marks.write({ signedSeconds: SIGNED, runningMs: 0 });
+      marks.write = () => Promise.reject(new Error('input/output error'));
+      await expect(TrustedTime.open(marks, clock)).rejects.toThrow('input/output error');
     });
   });
 

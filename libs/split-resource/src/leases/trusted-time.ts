@@ -1,5 +1,6 @@
 import { Clock } from '@azaion/kernel';
 
+import { ResourceError } from '../errors.js';
 import { type ClockReading, NoRunningClock, type RunningClock } from '../ports/running-clock.js';
 import { type TimeMark, type TimeMarkStore } from '../ports/time-mark-store.js';
 
@@ -42,7 +43,7 @@ export class TrustedTime extends Clock {
     private readonly running: RunningClock,
     private readonly uptimeMs: () => number,
     kept: TimeMark | undefined,
-    /** Whether somebody has removed or changed the mark, so that nobody knows how much time has passed. */
+    /** Whether somebody has removed or changed the mark, or it cannot be written, so that nobody knows how much time has passed. */
     private isUncertain: boolean,
   ) {
     super();
@@ -52,7 +53,7 @@ export class TrustedTime extends Clock {
   }
 
   /**
-   * Reads the kept mark and counts this start.
+   * Reads the kept mark and counts this start. Where the disk is full, it is not known any more how much time has passed.
    *
    * @throws As the store and the running clock.
    */
@@ -65,7 +66,7 @@ export class TrustedTime extends Clock {
     const isForeign = running.isLasting && kept.clock === undefined;
     const counted = { signedSeconds: kept.signedSeconds, runningMs: runningMs + since };
     const time = new TrustedTime(store, machine, running, uptimeMs, counted, isForeign && expectsMark);
-    if (time.isCertain) await time.write();
+    if (time.isCertain) await time.writeStart();
     return time;
   }
 
@@ -148,6 +149,16 @@ export class TrustedTime extends Clock {
     });
     this.writing = written.catch(() => undefined);
     await written;
+  }
+
+  /** A start that a full disk lets nobody write down would not count: who fills it could stop the time by starting again and again. */
+  private async writeStart(): Promise<void> {
+    try {
+      await this.write();
+    } catch (error) {
+      if (!(error instanceof ResourceError) || error.code !== 'resource.no-space') throw error;
+      this.isUncertain = true;
+    }
   }
 
   private runningMs(): number {
