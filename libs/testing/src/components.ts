@@ -79,6 +79,18 @@ export const COMPONENTS = {
     debianPackages: ['zsh', 'fish'],
     needsRoot: false,
   },
+  faketime: {
+    purpose: 'a wrong clock for one process',
+    programs: ['faketime'],
+    debianPackages: ['faketime'],
+    needsRoot: false,
+  },
+  disk: {
+    purpose: 'a small disk, in memory',
+    programs: ['mount', 'umount'],
+    debianPackages: ['mount'],
+    needsRoot: true,
+  },
   systemd: {
     purpose: 'the analysis of systemd units',
     programs: ['systemd-analyze'],

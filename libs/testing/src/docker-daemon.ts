@@ -3,6 +3,7 @@ import { request } from 'node:http';
 import { join } from 'node:path';
 import { runCommand } from './run-command.js';
 import { type RunningProcess, startProcess } from './running-process.js';
+import { mountSmallDisk } from './small-disk.js';
 import { tempDirectory } from './temp-directory.js';
 
 /** A Docker engine with no images, apart from any other on the machine. */
@@ -62,8 +63,7 @@ export async function startDockerd({ storageBytes }: DockerDaemonOptions = {}): 
       stopTimeoutMs: 20_000,
     });
   try {
-    if (storageBytes !== undefined)
-      await runCommand('mount', ['-t', 'tmpfs', '-o', `size=${storageBytes}`, 'tmpfs', dataRoot]);
+    if (storageBytes !== undefined) await mountSmallDisk(dataRoot, storageBytes);
     let daemon = await start();
     return {
       dockerHost: `unix://${socket}`,

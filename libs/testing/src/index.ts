@@ -9,10 +9,12 @@ export {
   whyUnavailable,
 } from './components.js';
 export { type DockerDaemon, startDockerd } from './docker-daemon.js';
+export { type CdnFault, type FaultyCdn, startFaultyCdn } from './faulty-cdn.js';
 export { freePort } from './free-port.js';
 export { type GeneratedImage, type GeneratedLayer, type ImageArchive, imageArchive } from './image-archive.js';
 export { type PostgresServer, startPostgres } from './postgres-server.js';
 export { type OlderAccount, OlderAdminApi } from './older-admin-api.js';
+export { type ProcessClock, processClock } from './process-clock.js';
 export { descendantsOf, forgetPeakMemory, processTreeMemory, type TreeMemory } from './process-memory.js';
 export { pseudoRandomBytes, pseudoRandomStream } from './pseudo-random.js';
 export { type RoundRobin, startRoundRobin } from './round-robin.js';
@@ -29,6 +31,7 @@ export {
 export { type GeneratedModel, safetensorsModel, safetensorsModelBytes } from './safetensors-model.js';
 export { selfSignedCertificate, type TestCertificate } from './self-signed-certificate.js';
 export { type S3Credentials, signedS3Request } from './signed-s3-request.js';
+export { smallDisk } from './small-disk.js';
 export {
   type SoftwareTpm,
   type SoftwareTpmOptions,
