@@ -24,6 +24,8 @@ export interface Infrastructure {
   readonly clock: Clock;
   /** `undefined` in development: then the API makes its root key by itself. */
   readonly offlineRoot: OfflineRoot | undefined;
+  /** Connects as the owner of the tables, for one piece of work: an operator's command alone needs it. */
+  asOwner<T>(work: (owner: Database) => Promise<T>): Promise<T>;
   /** Tells the file store where it is reached, once that is known. */
   reachedAt(url: string): void;
   close(): Promise<void>;
@@ -74,8 +76,10 @@ export async function openInfrastructure(
     await embedded?.stop();
     if (objects instanceof S3ObjectStore) objects.close();
   };
+  const asOwner = <T>(work: (owner: Database) => Promise<T>): Promise<T> =>
+    connected(owner === undefined ? connection : { connectionString: owner.reveal() }, work);
   try {
-    await migrate(owner === undefined ? connection : { connectionString: owner.reveal() });
+    await asOwner((database) => database.migrate());
   } catch (error) {
     await close();
     throw error;
@@ -86,6 +90,7 @@ export async function openInfrastructure(
     objects,
     clock,
     offlineRoot,
+    asOwner,
     reachedAt: (url) => {
       publicUrl ??= url;
     },
@@ -93,13 +98,12 @@ export async function openInfrastructure(
   };
 }
 
-/** The schema's owner connects for this alone. */
-async function migrate(settings: ConnectionSettings): Promise<void> {
-  const owner = new Database(settings);
+async function connected<T>(settings: ConnectionSettings, work: (database: Database) => Promise<T>): Promise<T> {
+  const database = new Database(settings);
   try {
-    await owner.migrate();
+    return await work(database);
   } finally {
-    await owner.close();
+    await database.close();
   }
 }
 

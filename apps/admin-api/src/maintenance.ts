@@ -4,6 +4,7 @@ import { SystemClock } from '@azaion/kernel';
 import { type ServiceCommand } from '@azaion/nest-support';
 
 import { AuditLog } from './audit/audit-log.js';
+import { TrimAudit } from './audit/trim-audit.js';
 import { type AdminConfig } from './config.js';
 import { type Infrastructure, kekFileOf, openInfrastructure } from './infrastructure.js';
 import { RotateKek } from './keys/rotate-kek.js';
@@ -19,10 +20,17 @@ interface MaintenanceCommand {
   /** Before anything is opened. */
   readonly before?: (config: AdminConfig) => Promise<void>;
   /** @returns The exit status. */
-  readonly run: (infrastructure: Infrastructure, tell: Tell, config: AdminConfig) => Promise<number>;
+  readonly run: (
+    infrastructure: Infrastructure,
+    tell: Tell,
+    config: AdminConfig,
+    input: () => CommandInput,
+  ) => Promise<number>;
 }
 
 type Tell = (text: string) => void;
+/** Bytes that a command is given. */
+type CommandInput = AsyncIterable<Uint8Array> & { readonly isTTY?: boolean };
 
 const COMMANDS: readonly MaintenanceCommand[] = [
   {
@@ -68,14 +76,32 @@ const COMMANDS: readonly MaintenanceCommand[] = [
       return 0;
     },
   },
+  {
+    words: ['trim-audit'],
+    help: 'take the events of an export, given on standard input, out of the audit log, once both were checked',
+    run: async (infrastructure, tell, _config, open) => {
+      const input = open();
+      if (input.isTTY === true) throw new Error('Give the export on standard input: trim-audit < FILE');
+      const { clock } = infrastructure;
+      const { events, through } = await infrastructure.asOwner((owner) =>
+        new TrimAudit(owner, new AuditLog(clock), clock).run(input),
+      );
+      tell(`${events} events were taken out of the log, up to ${through.sequence} ${through.hash}.`);
+      tell('Keep the export: without it nobody can tell what they were.');
+      return 0;
+    },
+  },
 ];
 
-/** The commands as the program knows them. @param out - Where they say what they did. */
-export function maintenanceCommands(out: { write(text: string): unknown }): readonly ServiceCommand<AdminConfig>[] {
+/** The commands as the program knows them. @param out - Where they say what they did. @param input - What some of them read. */
+export function maintenanceCommands(
+  out: { write(text: string): unknown },
+  input: () => CommandInput = () => process.stdin,
+): readonly ServiceCommand<AdminConfig>[] {
   return COMMANDS.map((command) => ({
     words: command.words.join(' '),
     summary: command.help,
-    run: (config) => maintain(config, command, out),
+    run: (config) => maintain(config, command, out, input),
   }));
 }
 
@@ -88,13 +114,14 @@ async function maintain(
   config: AdminConfig,
   command: MaintenanceCommand,
   out: { write(text: string): unknown },
+  input: () => CommandInput,
 ): Promise<number> {
   let infrastructure: Infrastructure | undefined;
   const tell = (text: string): void => void out.write(`${text}\n`);
   try {
     await command.before?.(config);
     infrastructure = await openInfrastructure(config, new SystemClock(), true);
-    return await command.run(infrastructure, tell, config);
+    return await command.run(infrastructure, tell, config, input);
   } catch (error) {
     tell(`Not done: ${error instanceof Error ? error.message : 'unknown reason'}`);
     return 1;

@@ -1,9 +1,12 @@
 import { createHash } from 'node:crypto';
+import { Readable } from 'node:stream';
 
-import { type AuditHead } from '@azaion/crypto';
-import { ManualClock } from '@azaion/kernel';
+import { AUDIT_START, type AuditedEvent, type AuditHead, auditLinkHash } from '@azaion/crypto';
+import { ManualClock, utf8 } from '@azaion/kernel';
 import { sql } from 'kysely';
 
+import { AdminConfig } from '../config.js';
+import { maintenanceCommands } from '../maintenance.js';
 import { Database } from '../persistence/database.js';
 import { type Account, type Answer } from '../testing/started-api.js';
 import { type StartedReplicas, startReplicas } from '../testing/started-replicas.js';
@@ -97,7 +100,7 @@ describe('the audit chain', () => {
     const late = { event: 'spec.late', actor: { id: 'x', address: '' }, subject: 'late' };
     const { database } = replicas.one.infrastructure;
     const chain = new AuditChain(database);
-    await database.transaction(async (on) => {
+    await owner.transaction(async (on) => {
       await log.record(on, late);
       await record(3, 'meanwhile');
       await new AuditChain(replicas.other.infrastructure.database).settle();
@@ -181,6 +184,16 @@ describe('the audit chain', () => {
 
     it.each(CHANGES.slice(0, 6))('by the owner of the tables in passing: %s', async (statement) => {
       expect(await refusal(owner, statement)).toBe('42501');
+    });
+
+    it.each([
+      ['delete from audit_chain'],
+      ['delete from audit_events'],
+      ["insert into audit_checkpoints values (1, '', now())"],
+      ['delete from audit_checkpoints'],
+    ])('by the service that says it trims the log: %s', async (statement) => {
+      const { database } = replicas.one.infrastructure;
+      expect(await refusal(database, "set local azaion.audit_trim to 'on'", statement)).toBe('42501');
     });
 
     it('nor by a login of the service that gives up its role, when the owner is another', async () => {
@@ -389,5 +402,102 @@ describe('the audit chain', () => {
         expect((await get(path, (await replicas.one.account('Admin')).token)).status).toBe(403);
       },
     );
+  });
+
+  describe('trimmed at the end of an export', () => {
+    const exported = async (query = ''): Promise<string> => (await get(`/audit/export${query}`)).text;
+    const textOf = (all: readonly Line[]): string => all.map((line) => `${JSON.stringify(line)}\n`).join('');
+    /** The operator's command. */
+    const trim = async (text: string): Promise<{ readonly status: number; readonly said: string }> => {
+      let said = '';
+      const command = maintenanceCommands({ write: (line: string) => (said += line) }, () =>
+        Readable.from([utf8(text)]),
+      );
+      const trimAudit = command.find(({ words }) => words === 'trim-audit');
+      return { status: (await trimAudit?.run(replicas.one.app.get(AdminConfig))) ?? -1, said };
+    };
+    const links = async (): Promise<number> =>
+      (await owner.queries.selectFrom('audit_chain').select('sequence').execute()).length;
+
+    it('is left as it is when the export is not whole, or of another log', async () => {
+      const all = await lines();
+      const before = await links();
+      const forged = all.map((line) => ({ ...line, actor: 'nobody' }));
+      for (const [index, line] of forged.entries())
+        line.hash = auditLinkHash(forged[index - 1]?.hash ?? AUDIT_START.hash, line.sequence, line as AuditedEvent);
+      for (const text of [
+        '',
+        textOf(all.slice(1)),
+        textOf(all.toSpliced(2, 1)),
+        textOf(all).slice(0, -9),
+        textOf(forged),
+      ]) {
+        const { status, said } = await trim(text);
+        expect([status, said]).toEqual([1, expect.stringMatching(/^Not done: The (?:export|log) /)]);
+      }
+      expect(await links()).toBeGreaterThanOrEqual(before);
+      expect((await verify()).intact).toBe(true);
+    });
+
+    it('is left as it is when somebody has changed it past the service: what shows that stays', async () => {
+      const text = await exported();
+      const change = (to: string) =>
+        owner.transaction(async (on) => {
+          await sql`set local session_replication_role = replica`.execute(on);
+          await sql
+            .raw(`update audit_events set subject = ${to} where id = (select min(id) from audit_events)`)
+            .execute(on);
+        });
+      await change(`subject || 'x'`);
+      expect((await trim(text)).said).toContain('hash-mismatch');
+      await change('left(subject, -1)');
+      expect((await verify()).intact).toBe(true);
+    });
+
+    it('goes on behind the cut, is verified from there, and is one chain with what was exported', async () => {
+      const kept = (await get('/audit/head')).json as AuditHead;
+      await record(5);
+      const first = await exported();
+      const end = JSON.parse(first.trimEnd().split('\n').at(-1)!) as Line;
+      expect((await trim(first)).status).toBe(0);
+      const rest = await verify();
+      expect(rest).toMatchObject({ intact: true, complete: true });
+      expect(rest.verified).toBe(rest.head.sequence - end.sequence);
+      expect(await links()).toBe(rest.verified);
+      const at = (head: AuditHead): string => `sequence=${String(head.sequence)}&hash=${head.hash}`;
+      expect((await verify(`?${at(end)}`)).intact).toBe(true);
+      expect((await verify(`?${at({ ...end, hash: kept.hash })}`)).fault?.kind).toBe('head-mismatch');
+      // Nobody can tell from what is left whether an earlier head was held: the export can.
+      expect((await verify(`?${at(kept)}`)).fault).toEqual({ kind: 'head-trimmed', sequence: end.sequence });
+
+      const second = await exported();
+      expect(second).toBe(
+        await exported(`?after=${String(end.sequence)}`).then((text) => text.slice(0, second.length)),
+      );
+      const events = (first + second)
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line) as Line);
+      expect(headOf(events).hash).toBe(events.at(-1)?.hash);
+      expect(events[end.sequence]).toMatchObject({
+        event: 'audit.trimmed',
+        actor: 'system',
+        details: { through: end.sequence, hash: end.hash, events: end.sequence },
+      });
+      expect((await trim(first)).status).toBe(1);
+      expect((await trim(first + second)).status).toBe(0); // holds the cut before
+      expect((await trim(await exported())).status).toBe(0);
+      expect((await verify()).intact).toBe(true);
+    });
+
+    it('shows what somebody changes who could, as before', async () => {
+      await record(3);
+      const { head } = await verify();
+      await owner.transaction(async (on) => {
+        await sql`set local session_replication_role = replica`.execute(on);
+        await sql`delete from audit_chain where sequence = ${head.sequence - 1}`.execute(on);
+      });
+      expect((await verify()).fault).toEqual({ kind: 'sequence-gap', sequence: head.sequence - 1 });
+    });
   });
 });

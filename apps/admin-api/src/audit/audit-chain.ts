@@ -30,14 +30,19 @@ export interface RecordedEvent {
 /** An event with its place in the chain. */
 export type LinkedEvent = RecordedEvent & AuditHead;
 
-/** What is wrong with a chain: beside it there may be an event that nobody recorded, written past the service. */
-export type ChainFault = AuditFault | 'event-unlinked';
+/** What is wrong with the log. */
+export type ChainFault =
+  | AuditFault
+  /** The log has an event that nobody recorded: written past the service. */
+  | 'event-unlinked'
+  /** The head lies before what is still here: whether it was held, the export knows that the log was trimmed by. */
+  | 'head-trimmed';
 
 /** What to verify. */
 export interface ChainQuestion {
   /** A head that was kept elsewhere: the chain must still hold it. */
   readonly known?: AuditHead | undefined;
-  /** A head that is known to be good: only what came after it is looked at. The first event unless given. */
+  /** A head that is known to be good: only what came after it is looked at. All that is there unless given. */
   readonly after?: AuditHead | undefined;
   /** Events to look at, at most: where a log is long, the next call goes on after the head of this one. */
   readonly mostEvents: number;
@@ -85,6 +90,11 @@ export class AuditChain {
       });
   }
 
+  /** What the chain begins behind: the last event that was trimmed. */
+  start(): Promise<AuditHead> {
+    return startOf(this.database.queries);
+  }
+
   /** The newest link. */
   async head(): Promise<AuditHead> {
     await this.settle();
@@ -98,9 +108,11 @@ export class AuditChain {
    * the first and the last event that it reads, and the last one among all that are higher. Ids do not follow the order of the chain strictly,
    * but the ranges of such calls join from the first id to the last.
    */
-  async verify({ known, after = AUDIT_START, mostEvents }: ChainQuestion): Promise<ChainVerdict> {
+  async verify({ known, after, mostEvents }: ChainQuestion): Promise<ChainVerdict> {
     await this.settle();
-    const walk = new AuditWalk(after, known);
+    const start = await this.start();
+    const from = after ?? start;
+    const walk = new AuditWalk(from, known);
     let verified = 0;
     const verdict = (complete: boolean): ChainVerdict => ({ intact: true, complete, verified, head: walk.at });
     const broken = (kind: ChainFault, sequence: number): ChainVerdict => ({
@@ -108,16 +120,17 @@ export class AuditChain {
       intact: false,
       fault: { kind, sequence },
     });
-    const before = after.sequence === 0 ? undefined : await this.linkAt(after.sequence);
-    if (after.sequence > 0 && before?.hash !== after.hash) return broken('head-mismatch', after.sequence);
-    if (known !== undefined && known.sequence <= after.sequence) {
-      const link = await this.linkAt(known.sequence);
-      if (link?.hash !== known.hash) return broken('head-mismatch', known.sequence);
+    const before = await this.linkAt(from.sequence);
+    for (const head of [from, known ?? from]) {
+      if (head.sequence > from.sequence) continue; // the walk comes by it
+      if (head.sequence < start.sequence) return broken('head-trimmed', start.sequence);
+      const held = head.sequence === start.sequence ? start : await this.linkAt(head.sequence);
+      if (held?.hash !== head.hash) return broken('head-mismatch', head.sequence);
     }
     const afterId = before?.eventId ?? Number.MIN_SAFE_INTEGER;
     let lastId = afterId;
     let complete = true;
-    for await (const { event, ...link } of this.links(after.sequence)) {
+    for await (const { event, ...link } of this.links(from.sequence)) {
       const fault = walk.follow(link, event && exported(event));
       if (fault !== undefined) return broken(fault, walk.at.sequence + 1);
       lastId = event?.id ?? lastId;
@@ -201,14 +214,22 @@ function exported({ at, ...event }: RecordedEvent): AuditedEvent {
   return { ...event, at: at.toISOString() };
 }
 
+async function startOf(on: Queries): Promise<AuditHead> {
+  return (await newest(on, 'audit_checkpoints')) ?? AUDIT_START;
+}
+
 async function headOf(on: Queries): Promise<AuditHead> {
+  return (await newest(on, 'audit_chain')) ?? startOf(on);
+}
+
+async function newest(on: Queries, table: 'audit_chain' | 'audit_checkpoints'): Promise<AuditHead | undefined> {
   const row = await on
-    .selectFrom('audit_chain')
+    .selectFrom(table)
     .select(['sequence', 'hash'])
     .orderBy('sequence', 'desc')
     .limit(1)
     .executeTakeFirst();
-  return row ? { sequence: row.sequence, hash: toHex(row.hash) } : AUDIT_START;
+  return row && { sequence: row.sequence, hash: toHex(row.hash) };
 }
 
 /** Under the lock. Events become visible when their transactions end: a lower number may come after a higher one. */

@@ -157,7 +157,9 @@ class HeadAnswer {
 }
 
 class FaultAnswer {
-  @ApiProperty({ enum: ['hash-mismatch', 'event-missing', 'sequence-gap', 'event-unlinked', 'head-mismatch'] })
+  @ApiProperty({
+    enum: ['hash-mismatch', 'event-missing', 'sequence-gap', 'event-unlinked', 'head-mismatch', 'head-trimmed'],
+  })
   readonly kind!: ChainFault;
   @ApiProperty({ description: 'Where it was found' })
   readonly sequence!: number;

@@ -186,15 +186,11 @@ describe('desired state and reports over HTTP', () => {
     });
 
     it('makes a group for one of two who both want to make it before either has', async () => {
-      const { database } = api.infrastructure;
-      const waiting = async (): Promise<number> =>
-        (
-          await sql<{ count: number }>`select count(*) as count from pg_locks where not granted`.execute(
-            database.queries,
-          )
-        ).rows[0]!.count;
       let answers: Promise<readonly Answer[]> | undefined;
-      await database.transaction(async (on) => {
+      await api.infrastructure.database.transaction(async (on) => {
+        const waiting = async (): Promise<number> =>
+          (await sql<{ count: number }>`select count(*) as count from pg_locks where not granted`.execute(on)).rows[0]!
+            .count;
         await sql`lock table groups in share mode`.execute(on); // readers look, and nobody writes
         answers = Promise.all(
           [1, 2].map(() =>

@@ -19,6 +19,7 @@ import { legacyResources } from './migrations/0023-legacy-resources.js';
 import { legacyOwners } from './migrations/0024-legacy-owners.js';
 import { legacyQuota } from './migrations/0025-legacy-quota.js';
 import { adoptedColumns } from './migrations/0026-adopted-columns.js';
+import { auditCheckpoints } from './migrations/0027-audit-checkpoints.js';
 import { fleet } from './migrations/0030-fleet.js';
 import { recordedLogins } from './migrations/0031-recorded-logins.js';
 import { attestation } from './migrations/0050-attestation.js';
@@ -184,6 +185,7 @@ export class Database {
             '0024-legacy-owners': legacyOwners,
             '0025-legacy-quota': legacyQuota,
             '0026-adopted-columns': adoptedColumns,
+            '0027-audit-checkpoints': auditCheckpoints,
             '0030-fleet': fleet,
             '0031-recorded-logins': recordedLogins,
             '0050-attestation': attestation,

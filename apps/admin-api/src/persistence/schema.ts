@@ -377,6 +377,13 @@ export interface AuditChainTable {
   hash: Buffer;
 }
 
+/** The last event of each part of the audit log that was cut off. */
+export interface AuditCheckpointsTable {
+  sequence: number;
+  hash: Buffer;
+  trimmed_at: Date;
+}
+
 /** Contents of older clients' files; without a size while they arrive, released once no file has them any more. */
 export interface LegacyContentsTable {
   id: string;
@@ -458,4 +465,5 @@ export interface Schema {
   audit_events: AuditEventsTable;
   audit_pending: AuditPendingTable;
   audit_chain: AuditChainTable;
+  audit_checkpoints: AuditCheckpointsTable;
 }

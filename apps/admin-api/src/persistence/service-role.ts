@@ -10,6 +10,8 @@ export const SERVICE_ROLE = 'azaion_admin_api';
 
 /** What can be added to and never changed. */
 const APPEND_ONLY = ['audit_events', 'audit_chain'];
+/** What only the owner's command adds to. */
+const READ_ONLY = ['audit_checkpoints'];
 /** What only migrations touch. */
 const MIGRATIONS = ['kysely_migration', 'kysely_migration_lock'];
 
@@ -24,12 +26,13 @@ export async function grantServiceRole(on: Queries): Promise<void> {
   const { rows } = await sql<{ name: string }>`
     select tablename as name from pg_tables where schemaname = current_schema()`.execute(on);
   const rowsOf = rows.map(({ name }) => name).filter((name) => !MIGRATIONS.includes(name));
-  const changeable = rowsOf.filter((name) => !APPEND_ONLY.includes(name));
+  const changeable = rowsOf.filter((name) => ![...APPEND_ONLY, ...READ_ONLY].includes(name));
   const role = sql.id(SERVICE_ROLE);
   await sql`grant usage on schema ${sql.id(await schemaName(on))} to ${role}`.execute(on);
   await sql`grant select, insert, update, delete on ${tables(changeable)} to ${role}`.execute(on);
-  await sql`revoke all on ${tables(APPEND_ONLY)} from ${role}`.execute(on);
+  await sql`revoke all on ${tables([...APPEND_ONLY, ...READ_ONLY])} from ${role}`.execute(on);
   await sql`grant select, insert on ${tables(APPEND_ONLY)} to ${role}`.execute(on);
+  await sql`grant select on ${tables(READ_ONLY)} to ${role}`.execute(on);
   await sql`grant usage, select on all sequences in schema ${sql.id(await schemaName(on))} to ${role}`.execute(on);
 }
 

@@ -143,6 +143,9 @@ function broken(fault: { readonly kind: string; readonly sequence: number } | un
   return failure(
     'audit.broken',
     `The chain of the audit log breaks: ${fault?.kind ?? 'unknown'} at ${String(fault?.sequence ?? '?')}.`,
+    fault?.kind === 'head-trimmed'
+      ? { next: 'The log was trimmed behind that head: check the export that holds it, with --file.' }
+      : {},
   );
 }
 

@@ -1969,7 +1969,7 @@ export interface components {
     };
     FaultAnswer: {
       /** @enum {string} */
-      kind: 'hash-mismatch' | 'event-missing' | 'sequence-gap' | 'event-unlinked' | 'head-mismatch';
+      kind: 'hash-mismatch' | 'event-missing' | 'sequence-gap' | 'event-unlinked' | 'head-mismatch' | 'head-trimmed';
       /** @description Where it was found */
       sequence: number;
     };
