@@ -45,6 +45,15 @@ async function answers(): Promise<FuzzTarget[]> {
     },
   });
   const packUrl = { packId: PACK_ID, url: 'https://cdn.example/pack?sig=1' };
+  const left = {
+    url: packUrl.url,
+    sha256: base64url(32),
+    extents: [
+      { start: 0, end: 9 },
+      { start: 100, end: 200 },
+    ],
+  };
+  const compacted = { packId: PACK_ID, compacted: left };
   const grant = {
     grantId: UUID,
     statement: 'a.b.c',
@@ -67,7 +76,9 @@ async function answers(): Promise<FuzzTarget[]> {
     target('answer-grant', [httpAnswer(201, [], grant), httpAnswer(429, ['Retry-After: 5'], { status: 429 })], () =>
       grants.grant({ resource: RESOURCE, version: 1, recipientPoint: new Uint8Array(65), nonce: 'n' }),
     ),
-    target('answer-pack-urls', [httpAnswer(200, [], [packUrl])], () => grants.packUrls(UUID, [PACK_ID])),
+    target('answer-pack-urls', [httpAnswer(200, [], [packUrl]), httpAnswer(200, [], [compacted])], () =>
+      grants.packUrls(UUID, [PACK_ID]),
+    ),
     target('answer-known-chunks', [httpAnswer(200, [], [chunk]), httpAnswer(409, [], problem)], () =>
       uploads.knownChunks(UUID, ['00'.repeat(16)]),
     ),

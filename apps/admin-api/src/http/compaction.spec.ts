@@ -5,8 +5,15 @@ import { BundleWriter } from '@azaion/adapters/bundle';
 import { DirectoryPackSource, DirectoryPackStore, DirectorySegmentStore } from '@azaion/adapters/file-store';
 import { HttpPackSink, HttpPackSource } from '@azaion/adapters/http-packs';
 import { ApiClient, fixedToken, HttpGrantApi, HttpUploadApi, HttpWellKnown } from '@azaion/adapters/resource-api';
+import {
+  connectToEmbeddedDatabase,
+  directoryObjects,
+  gatherEvidence,
+  s3Objects,
+  type StoredObjects,
+} from '@azaion/adapters/split-evidence';
 import { FileStatementTrust } from '@azaion/adapters/trust-store';
-import { SystemClock } from '@azaion/kernel';
+import { Secret, SystemClock } from '@azaion/kernel';
 import {
   FetchResource,
   type OpenedResource,
@@ -19,6 +26,7 @@ import {
 import { softwareRecipient } from '@azaion/split-resource/testing';
 import { describeWith, pseudoRandomBytes, startRadosGateway, type TempDirectory, tempDirectory } from '@azaion/testing';
 
+import { CollectPacks } from '../sealed/collect-packs.js';
 import { CompactPacks } from '../sealed/compact-packs.js';
 import { VerifyVersions } from '../sealed/verify-versions.js';
 import { type Account, type StartedApi, startApi } from '../testing/started-api.js';
@@ -46,12 +54,17 @@ class Interrupted extends PackSource {
 
 /** Three versions over HTTP, of which the later ones have little of the first, in a store of this kind. */
 function describeCompaction(
-  store: () => Promise<{ readonly env: Readonly<Record<string, string>>; readonly stop: () => Promise<void> }>,
+  store: () => Promise<{
+    readonly env: Readonly<Record<string, string>>;
+    readonly objects: (directory: string) => Promise<StoredObjects>;
+    readonly stop: () => Promise<void>;
+  }>,
 ): void {
   const first = Buffer.from(pseudoRandomBytes('compacted over HTTP', 8 * MIB));
   const second = Buffer.concat([first.subarray(0, MIB), pseudoRandomBytes('second', MIB / 2)]);
   const third = Buffer.concat([pseudoRandomBytes('third', MIB / 4), first.subarray(first.length - MIB / 2)]);
   let stopStore: () => Promise<void>;
+  let objectsIn: (directory: string) => Promise<StoredObjects>;
   let api: StartedApi;
   let publisher: Account;
   let client: ApiClient;
@@ -61,8 +74,8 @@ function describeCompaction(
   let devices = 0;
 
   beforeAll(async () => {
-    const { env, stop } = await store();
-    stopStore = stop;
+    const { env, stop, objects } = await store();
+    [stopStore, objectsIn] = [stop, objects];
     api = await startApi(env);
     publisher = await api.account('ResourceUploader');
     client = new ApiClient({ baseUrl: api.url });
@@ -122,8 +135,11 @@ function describeCompaction(
     return bytes;
   };
   const removeReplaced = async (): Promise<void> => {
-    await api.infrastructure.database.queries.updateTable('stale_objects').set({ delete_after: new Date() }).execute();
-    await api.app.get(CompactPacks).run();
+    await api.infrastructure.database.queries
+      .updateTable('stale_objects')
+      .set({ delete_after: new Date(0) })
+      .execute();
+    await api.app.get(CollectPacks).run();
   };
 
   it('gives the bytes of ended versions back, and every device still opens what it may', async () => {
@@ -159,6 +175,18 @@ function describeCompaction(
     }
     while (await api.app.get(VerifyVersions).next());
 
+    // Both stores and the key together still give everything.
+    const connection = await connectToEmbeddedDatabase(api.directory);
+    const stores = {
+      client: connection,
+      objects: await objectsIn(api.directory),
+      kek: join(api.directory, 'keys', 'kek'),
+    };
+    const evidence = await gatherEvidence(stores, () => true).finally(() => connection.end());
+    expect(evidence.opened.map(({ plaintext }) => plaintext.length).sort()).toEqual(
+      [second.length, third.length].sort(),
+    );
+
     // And where no network reaches.
     const writer = new BundleWriter(join(place.path, 'bundle'));
     const packs = await api.infrastructure.database.queries
@@ -183,11 +211,18 @@ function describeCompaction(
 }
 
 describe('compaction over HTTP with the file store', () => {
-  describeCompaction(() => Promise.resolve({ env: {}, stop: () => Promise.resolve() }));
+  describeCompaction(() =>
+    Promise.resolve({
+      env: {},
+      objects: (directory) => Promise.resolve(directoryObjects(join(directory, 'objects'))),
+      stop: () => Promise.resolve(),
+    }),
+  );
 });
 describeWith('ceph', 'compaction over HTTP with S3 (RADOS gateway)', () => {
   describeCompaction(async () => {
     const s3 = await startRadosGateway();
+    let close = (): void => undefined;
     return {
       env: {
         S3_ENDPOINT: s3.endpoint,
@@ -196,7 +231,20 @@ describeWith('ceph', 'compaction over HTTP with S3 (RADOS gateway)', () => {
         S3_ACCESS_KEY_ID: s3.accessKeyId,
         S3_SECRET_ACCESS_KEY: s3.secretAccessKey,
       },
-      stop: () => s3.stop(),
+      objects: async () => {
+        const { region, accessKeyId, secretAccessKey, endpoint, bucket } = s3;
+        const objects = await s3Objects(
+          { region, accessKeyId, secretAccessKey: new Secret(secretAccessKey) },
+          endpoint,
+          bucket,
+        );
+        close = () => objects.close();
+        return objects;
+      },
+      stop: async () => {
+        close();
+        await s3.stop();
+      },
     };
   });
 });

@@ -1,5 +1,5 @@
 import { type Clock } from '@azaion/kernel';
-import { type ObjectStore, type PackId } from '@azaion/split-resource';
+import { type ObjectStore, type PackId, packObjectKey } from '@azaion/split-resource';
 import { type RawBuilder, sql } from 'kysely';
 
 import { type Database, type Queries } from '../persistence/database.js';
@@ -109,39 +109,49 @@ export class CollectPacks {
     let purged = 0;
     const failures: unknown[] = [];
     let failedInARow = 0;
-    let after = '';
-    for (let count = PACKS_AT_ONCE; count === PACKS_AT_ONCE;) {
-      const rows = await this.database.queries
-        .selectFrom('packs')
-        .select(['id', 'folder_id', 'object_id', 'extents'])
-        .where('state', '=', 'deleted')
-        .where('purged_at', 'is', null)
-        .where('id', '>', after)
-        .orderBy('id')
-        .limit(PACKS_AT_ONCE)
-        .execute();
-      for (const pack of rows) {
-        try {
-          await this.store.delete(packObject(pack).key);
-        } catch (error) {
-          failures.push(error);
-          failedInARow += 1;
-          if (failedInARow === MOST_FAILURES) throw error;
-          continue;
-        }
-        failedInARow = 0;
-        purged += 1;
-        await this.database.queries
-          .updateTable('packs')
-          .set({ purged_at: this.now() })
-          .where('id', '=', pack.id)
-          .execute();
+    for await (const { key, gone } of this.garbage()) {
+      try {
+        await this.store.delete(key);
+      } catch (error) {
+        failures.push(error);
+        failedInARow += 1;
+        if (failedInARow === MOST_FAILURES) throw error;
+        continue;
       }
-      after = rows.at(-1)?.id ?? after;
-      count = rows.length;
+      failedInARow = 0;
+      purged += 1;
+      await gone();
     }
     if (failures.length > 0) throw failures[0];
     return purged;
+  }
+
+  /** Objects of deleted packs, and those that compaction has left behind. */
+  private async *garbage(): AsyncGenerator<{ readonly key: string; readonly gone: () => Promise<unknown> }> {
+    const { queries } = this.database;
+    const packs = queries
+      .selectFrom('packs')
+      .select(['id', 'folder_id', 'object_id', 'extents'])
+      .where('state', '=', 'deleted')
+      .where('purged_at', 'is', null)
+      .orderBy('id')
+      .limit(PACKS_AT_ONCE);
+    for await (const pack of paged((after) => packs.where('id', '>', after).execute()))
+      yield {
+        key: packObject(pack).key,
+        gone: () => queries.updateTable('packs').set({ purged_at: this.now() }).where('id', '=', pack.id).execute(),
+      };
+    const stale = queries
+      .selectFrom('stale_objects')
+      .select(['object_id as id', 'folder_id'])
+      .where('delete_after', '<=', this.now())
+      .orderBy('object_id')
+      .limit(PACKS_AT_ONCE);
+    for await (const { id, folder_id: folderId } of paged((after) => stale.where('object_id', '>', after).execute()))
+      yield {
+        key: packObjectKey(folderId, id),
+        gone: () => queries.deleteFrom('stale_objects').where('object_id', '=', id).execute(),
+      };
   }
 
   /** No live version needs the pack, and no upload that can still be committed was offered it. */
@@ -175,4 +185,15 @@ export function isPinned(now: Date): RawBuilder<boolean> {
     exists (
       select from pack_pins join uploads on uploads.id = pack_pins.upload_id
       where pack_pins.pack_id = packs.id and uploads.state = 'open' and uploads.expires_at > ${now})`;
+}
+
+/** @param page - At most {@link PACKS_AT_ONCE} rows after this one, in the order of their ids. */
+async function* paged<Row extends { readonly id: string }>(
+  page: (after: string) => Promise<Row[]>,
+): AsyncGenerator<Row> {
+  let rows: Row[] = [];
+  do {
+    rows = await page(rows.at(-1)?.id ?? '');
+    yield* rows;
+  } while (rows.length === PACKS_AT_ONCE);
 }

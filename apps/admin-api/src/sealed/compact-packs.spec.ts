@@ -19,11 +19,13 @@ describe('the compaction of packs', () => {
   let api: StartedApi;
   let publisher: Account;
   let compaction: CompactPacks;
+  let collector: CollectPacks;
   let names = 0;
   beforeAll(async () => {
     api = await startApi();
     publisher = await api.account('ResourceUploader');
     compaction = api.app.get(CompactPacks);
+    collector = api.app.get(CollectPacks);
   });
   afterAll(async () => {
     await api.stop();
@@ -72,6 +74,14 @@ describe('the compaction of packs', () => {
     const known = (await upload.known(chunks.map(({ id }) => id))).json as { offset: number }[];
     await upload.call('DELETE', '');
     return known.map(({ offset }) => chunks.findIndex((chunk) => chunk.offset === offset)).sort();
+  };
+  /** As if these objects had been of no use for long. */
+  const deleteNow = async (objectIds: readonly string[]): Promise<void> => {
+    await queries()
+      .updateTable('stale_objects')
+      .set({ delete_after: new Date(0) })
+      .where('object_id', 'in', [...objectIds])
+      .execute();
   };
   /** As if this pack had last been looked at long ago, and every other one just now. */
   const lookAgain = async ({ packId }: DraftPack): Promise<void> => {
@@ -146,18 +156,14 @@ describe('the compaction of packs', () => {
   it('deletes the older object once no URL and no backup of two days needs it', async () => {
     const { path, upload, pack } = await sparse();
     await round(pack);
-    await compaction.run();
+    await collector.run();
     expect(await stored(upload)).toContain(pack.packId);
-    await queries()
-      .updateTable('stale_objects')
-      .set({ delete_after: new Date() })
-      .where('object_id', '=', pack.packId)
-      .execute();
+    await deleteNow([pack.packId]);
     await withStore({ delete: () => Promise.reject(new ResourceError('cdn.unavailable', 'The store is away.')) }, () =>
-      expect(compaction.run()).rejects.toMatchObject({ code: 'cdn.unavailable' }),
+      expect(collector.run()).rejects.toMatchObject({ code: 'cdn.unavailable' }),
     );
     expect(await stored(upload)).toContain(pack.packId);
-    await compaction.run();
+    await collector.run();
     expect(await stored(upload)).not.toContain(pack.packId);
     expect(await stored(upload)).toContain((await rowOf(pack)).object_id);
     expect(await verificationOf(path)).toBe('verified');
@@ -205,10 +211,10 @@ describe('the compaction of packs', () => {
   describe('offers to publishers', () => {
     it('what is left, from then on', async () => {
       const { path, pack } = await sparse([2, 7]);
-      await api.app.get(CollectPacks).run();
+      await collector.run();
       expect(await offered(pack, path)).toEqual([]); // sparse
       await round(pack);
-      await api.app.get(CollectPacks).run();
+      await collector.run();
       expect(await offered(pack, path)).toEqual([2, 7]);
     });
 
@@ -265,7 +271,7 @@ describe('the compaction of packs', () => {
         'the collection, which condemns the pack',
         async (path) => {
           await withdraw(path, 2);
-          await api.app.get(CollectPacks).run();
+          await collector.run();
         },
       ],
     ])('%s', async (_, work) => {
@@ -299,12 +305,13 @@ describe('the compaction of packs', () => {
       await withStore(killed, () => expect(round(pack)).rejects.toBe(dead));
       expect((await rowOf(pack)).object_id).toBeNull();
       expect(await stored(upload)).toHaveLength(before.length + (writes ? 1 : 0));
-      await queries()
-        .updateTable('stale_objects')
-        .set({ delete_after: new Date() })
-        .where('object_id', 'not in', before)
-        .where('folder_id', '=', upload.opened.folderId as string)
-        .execute();
+      await deleteNow(
+        (await queries().selectFrom('stale_objects').select('object_id').execute())
+          .map(({ object_id: objectId }) => objectId)
+          .filter((objectId) => !before.includes(objectId)),
+      );
+      await collector.run();
+      expect(await stored(upload)).toHaveLength(before.length);
       expect((await round(pack)).compacted).toBe(1);
       expect(await stored(upload)).toHaveLength(before.length + 1); // that of the second attempt
       expect(await verificationOf(path)).toBe('verified');
@@ -380,7 +387,6 @@ describe('the compaction of packs', () => {
     expect(await publish('after')).toBe(201);
     await withdraw(path, 2);
     await queries().deleteFrom('pack_pins').where('pack_id', '=', pack.packId).execute();
-    const collector = api.app.get(CollectPacks);
     await collector.run();
     const long = new Date(Date.now() - CONDEMNED_SECONDS * 1000);
     await queries().updateTable('packs').set({ condemned_at: long }).where('id', '=', pack.packId).execute();
@@ -395,7 +401,7 @@ describe('the compaction of packs', () => {
     const { path, pack } = await sparse([2, 7]);
     await round(pack);
     await withdraw(path, 2);
-    await api.app.get(CollectPacks).run();
+    await collector.run();
     expect(await rowOf(pack)).toMatchObject({ state: 'condemned' });
     expect(await offered(pack, path)).toEqual([2, 7]);
     expect((await commitPart(path, pack, [7, 2])).status).toBe(201);

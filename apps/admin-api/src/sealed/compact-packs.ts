@@ -77,7 +77,7 @@ class Overtaken extends Error {}
  * size and its offsets, which stand in signed recipes; which ranges of it are left (its extents) goes out with its URL. Every chunk is
  * opened before it is kept. The new object is written down before it is written, taken by its pack in one transaction that looks again
  * at everything under the lock of the pack's row, and the older one goes once no URL of it and no backup of two days needs it: whenever
- * a replica dies in between, what nobody took is deleted later. Any number of replicas may do it. Source: docs/formats/sealed-resource.md, "Compaction".
+ * a replica dies in between, the collection deletes what nobody took. Any number of replicas may do it. Source: docs/formats/sealed-resource.md, "Compaction".
  */
 export class CompactPacks {
   private readonly recipes: StoredRecipes;
@@ -93,7 +93,6 @@ export class CompactPacks {
 
   /** One round. @param signal - Ends it after the pack in hand. @throws ResourceError `cdn.unavailable`; AdminError `database.unavailable`. */
   async run(signal?: AbortSignal): Promise<Compacted> {
-    await this.deleteStale();
     let [compacted, freedBytes, left] = [0, 0, 0];
     for (const pack of await this.claim()) {
       if (signal?.aborted === true) break;
@@ -109,19 +108,6 @@ export class CompactPacks {
     return { compacted, freedBytes, left };
   }
 
-  /** Objects that packs had before, or never took. */
-  private async deleteStale(): Promise<void> {
-    const stale = await this.database.queries
-      .selectFrom('stale_objects')
-      .select(['object_id', 'folder_id'])
-      .where('delete_after', '<=', this.after(0))
-      .execute();
-    for (const { object_id: objectId, folder_id: folderId } of stale) {
-      await this.store.delete(packObjectKey(folderId, objectId));
-      await this.database.queries.deleteFrom('stale_objects').where('object_id', '=', objectId).execute();
-    }
-  }
-
   /** Live packs of which no single version needs much: what all together need, their recipes tell. */
   private async claim(): Promise<readonly Candidate[]> {
     const { rows } = await sql<Candidate>`
@@ -135,7 +121,7 @@ export class CompactPacks {
         select packs.id from packs join used on used.pack_id = packs.id
         where packs.state = 'live' and used.bytes * 100 < stored_bytes::bigint * ${SPARSE_PERCENT}
           and (examine_after is null or examine_after <= ${this.after(0)}) and not ${isPinned(this.after(0))}
-        order by packs.sparse desc, packs.id limit ${PACKS_PER_ROUND} for update of packs skip locked
+        order by packs.sparse desc, examine_after nulls first, packs.id limit ${PACKS_PER_ROUND} for update of packs skip locked
       )
       update packs set examine_after = ${this.after(EXAMINE_AGAIN_MS)} from chosen where packs.id = chosen.id
       returning packs.id, folder_id, size_bytes, stored_bytes, object_id, extents`.execute(this.database.queries);

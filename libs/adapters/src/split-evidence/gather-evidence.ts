@@ -21,6 +21,7 @@ interface VersionRow {
   readonly resource_id: string;
   readonly folder_id: string;
   readonly version: number;
+  readonly state: 'live' | 'withdrawn';
   readonly root_hash: string;
   readonly wrapped_recipe_key: Buffer;
   readonly statement: string;
@@ -70,7 +71,7 @@ async function gather(
 ): Promise<SplitEvidence> {
   const vault = await FileKeyVault.open(kek, { createIfMissing: false });
   const { rows: versions } = await client.query<VersionRow>(
-    `select v.resource_id, r.folder_id, v.version, v.root_hash, v.wrapped_recipe_key, v.statement, v.total_bytes, f.name || '/' || r.name as resource
+    `select v.resource_id, r.folder_id, v.version, v.state, v.root_hash, v.wrapped_recipe_key, v.statement, v.total_bytes, f.name || '/' || r.name as resource
      from versions v join resources r on r.id = v.resource_id join folders f on f.id = r.folder_id`,
   );
   const opened: OpenedVersion[] = [];
@@ -83,7 +84,7 @@ async function gather(
   for (const row of versions) {
     const isWanted =
       chooses?.(row.resource, row.version, Number(row.total_bytes)) ?? published.has(`${row.resource}/${row.version}`);
-    if (!isWanted) continue;
+    if (!isWanted || row.state !== 'live') continue; // what ended may be gone from the CDN
     const segments = await readSegments(client, row);
     const segment = (kind: SegmentKind, index: number): Uint8Array => {
       const sealed = segments.get(`${kind}/${index}`);
