@@ -152,8 +152,9 @@ export class LoadArchive {
     for await (const bytes of plaintext) {
       await this.passGate();
       this.watch.waitFor('engine');
+      const sizeBytes = bytes.length; // whoever takes them may give their memory back
       yield bytes;
-      meter.add(bytes.length);
+      meter.add(sizeBytes);
       if (!this.begun) onFirstByte();
       this.begun = true;
       this.watch.waitFor('archive');

@@ -41,7 +41,7 @@ interface Costs {
 
 /**
  * P8: unlock of a 600 MB archive of pre-deployed packs against `docker load` of the plain tar, and the same when the engine has all layers
- * but one. Two threads open chunks. The engine's storage, the packs and the tar lie on one disk.
+ * but one. The Loader runs as it does by default. The engine's storage, the packs and the tar lie on one disk.
  */
 export async function unlockBenchmarks(): Promise<readonly Measurement[]> {
   if (findProgram('dockerd') === undefined)
@@ -63,7 +63,6 @@ export async function unlockBenchmarks(): Promise<readonly Measurement[]> {
       UNLOCK_RUNTIME: 'engine',
       DOCKER_HOST: docker.dockerHost,
       TMPDIR: temporary.path,
-      LOADER_THREADS: '2',
     },
   });
   const { system } = bench;

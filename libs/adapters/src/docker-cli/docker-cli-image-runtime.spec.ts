@@ -230,6 +230,20 @@ describe('DockerCliImageRuntime without a usable engine', () => {
     });
   });
 
+  it('gives the memory of every part back once the pipe has it', async () => {
+    const runtime = await cli(`cat >/dev/null; exit 1`);
+    const parts: Uint8Array[] = [];
+    const noted = async function* (): AsyncGenerator<Uint8Array> {
+      for await (const part of inPieces(archive.bytes, 65_536)) {
+        parts.push(part);
+        yield part;
+      }
+    };
+    await expect(runtime.load(noted(), NEVER)).rejects.toThrow();
+    expect(parts.length).toBeGreaterThan(0);
+    expect(parts.filter(({ length }) => length > 0)).toEqual([]);
+  });
+
   it('reports a CLI that ends before it has read its input', async () => {
     const runtime = await cli(`echo 'no space left on device' >&2; exit 1`);
     await expect(runtime.load(inPieces(archive.bytes, 65_536), NEVER)).rejects.toMatchObject({

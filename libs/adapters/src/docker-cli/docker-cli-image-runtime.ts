@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { type Writable } from 'node:stream';
 
+import { releaseBytes } from '@azaion/kernel';
 import { abortable, type EngineImage, type ImageAssignment, ImageRuntime, UnlockError } from '@azaion/unlock';
 
 import { chainIdsOf } from '../image-archive/index.js';
@@ -167,9 +168,14 @@ export class DockerCliImageRuntime extends ImageRuntime {
   }
 }
 
-/** Writes under backpressure. @returns Whether the pipe is open still. */
+/**
+ * Writes under backpressure. Memory is given back as soon as the pipe has the bytes: left to the collector, an archive would make it run hundreds
+ * of times over everything else that the process holds.
+ *
+ * @returns Whether the pipe is open still.
+ */
 async function writeTo(stdin: Writable, bytes: Uint8Array): Promise<boolean> {
-  if (!stdin.destroyed && !stdin.write(bytes)) {
+  if (!stdin.destroyed && !stdin.write(bytes, () => releaseBytes(bytes))) {
     const settled = new AbortController();
     const drained = once(stdin, 'drain', { signal: settled.signal });
     const closed = once(stdin, 'close', { signal: settled.signal });

@@ -101,7 +101,7 @@ export class ImageArchiveReader {
       isJson ??= mayBeJson(piece);
       if (!isJson) return;
       hash.update(piece);
-      pieces.push(piece);
+      pieces.push(Buffer.from(piece)); // a copy: whoever gets the archive next may give its memory back
       this.keptBytes += piece.length;
     });
     entry.on('end', () => {

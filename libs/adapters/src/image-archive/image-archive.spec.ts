@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 
 import { type StatementImage } from '@azaion/crypto';
+import { releaseBytes } from '@azaion/kernel';
 import { describeWith, runCommand, startDockerd, tempDirectory } from '@azaion/testing';
 import { UnlockError } from '@azaion/unlock';
 import { dockerArchive, inPieces, tar } from '@azaion/unlock/testing';
@@ -216,8 +217,12 @@ describe('inspectWhilePassing', () => {
 });
 
 describe('TarArchiveInspector', () => {
+  /** Gives back the memory of each piece, as an engine's pipe does. */
   const collect = async (bytes: AsyncIterable<Uint8Array>, into: Uint8Array[]): Promise<void> => {
-    for await (const piece of bytes) into.push(piece);
+    for await (const piece of bytes) {
+      into.push(Buffer.from(piece));
+      releaseBytes(piece);
+    }
   };
 
   it('passes an accepted archive on as it is', async () => {

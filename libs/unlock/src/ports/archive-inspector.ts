@@ -39,7 +39,7 @@ export abstract class ArchiveInspector {
    *
    * @param archive - Untrusted bytes; layers may have been left out.
    * @param accept - Gets the images of the archive with digests computed from its bytes; throws to refuse them.
-   * @returns The same bytes in the same order.
+   * @returns The same bytes in the same order; what was handed out is not looked at again.
    * @throws UnlockError `unlock.archive-invalid` | `unlock.archive-truncated`, while iterating; what `accept` throws; what the archive throws.
    */
   abstract passThrough(

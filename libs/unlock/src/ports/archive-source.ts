@@ -18,7 +18,7 @@ export interface OpenArchive {
    * Reads the archive, or a range of it.
    *
    * @param range - Bytes `[start, end)` of the plaintext; everything without it.
-   * @returns Plaintext in order, every byte authenticated (sealed) or unverified (legacy). It ends normally only when it is complete.
+   * @returns Plaintext in order, every byte authenticated (sealed) or unverified (legacy); its memory is the reader's. It ends normally only when it is complete.
    *   Stop iterating to stop the work behind it.
    * @throws UnlockError, or the source's own coded errors, while iterating.
    */

@@ -30,7 +30,8 @@ export abstract class ImageRuntime {
    * When the archive throws, or `signal` aborts, nothing more is handed over, the engine is told that the archive is incomplete,
    * and what was thrown (or the signal's reason) is thrown. The caller verifies the outcome: it is the engine's own word.
    *
-   * @param archive - Plaintext. It ends normally only when it is complete; layers that {@link layers} names may be missing in it.
+   * @param archive - Plaintext, nobody else's: a part's memory may be given back once it was taken. It ends normally only when it is complete; layers
+   *   that {@link layers} names may be missing in it.
    * @returns The images that the engine says it loaded; never empty.
    * @throws UnlockError as `present`, `unlock.archive-invalid` and `unlock.no-space`.
    */

@@ -45,10 +45,10 @@ export function openInMemory(bytes: Buffer, pieceBytes = 1000): OpenArchive {
   };
 }
 
-/** Bytes in pieces. */
+/** Bytes in pieces, each in memory of its own. */
 export async function* inPieces(bytes: Uint8Array, pieceBytes: number): AsyncGenerator<Uint8Array> {
   for (let at = 0; at < bytes.length; at += pieceBytes)
-    yield await Promise.resolve(bytes.subarray(at, at + pieceBytes));
+    yield await Promise.resolve(new Uint8Array(bytes.subarray(at, at + pieceBytes)));
 }
 
 /** Inspects small archives as a whole. */

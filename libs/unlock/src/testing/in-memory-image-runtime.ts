@@ -1,3 +1,5 @@
+import { releaseBytes } from '@azaion/kernel';
+
 import { abortable } from '../abortable.js';
 import { UnlockError } from '../errors.js';
 import { canonicalReference } from '../expected-image.js';
@@ -21,7 +23,10 @@ export class InMemoryImageRuntime extends ImageRuntime {
 
   override async load(archive: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<readonly EngineImage[]> {
     const pieces: Uint8Array[] = [];
-    for await (const piece of abortable(archive, signal)) pieces.push(piece);
+    for await (const piece of abortable(archive, signal)) {
+      pieces.push(Buffer.from(piece));
+      releaseBytes(piece);
+    }
     const images = readDockerArchive(Buffer.concat(pieces));
     const known = await this.layers(signal);
     const complete = images?.every(({ layer, chainId }) => layer !== undefined || known.has(chainId)) ?? false;
