@@ -10,6 +10,7 @@ import { softwareRecipient } from '@azaion/split-resource/testing';
 
 import { TestDevice } from '../testing/device.js';
 import { type DraftPack, DraftUpload } from '../testing/draft-upload.js';
+import { untilSomethingWaits } from '../testing/lock-waits.js';
 import { type Account, type Answer, type StartedApi, startApi } from '../testing/started-api.js';
 import { CollectPacks, CONDEMNED_SECONDS } from './collect-packs.js';
 import { FolderPolicies } from './folder-policies.js';
@@ -188,6 +189,34 @@ describe('what becomes of packs and versions', () => {
       await verify();
     });
   });
+
+  it.each(['upwards', 'downwards'])(
+    'are locked by a commit in one order, also when it names them %s: no two commits wait for each other',
+    async (order) => {
+      const packs = [(await committed()).pack, (await committed()).pack].sort((one, two) =>
+        one.packId < two.packId ? -1 : 1,
+      );
+      const [low, high] = packs as [DraftPack, DraftPack];
+      const upload = await DraftUpload.open(api, publisher, `models/${fresh()}`);
+      const commit = await upload.handIn(upload.draft(...(order === 'upwards' ? packs : packs.toReversed())));
+      const { database } = api.infrastructure;
+      const waiting = await database.transaction(async (holder) => {
+        await holder.selectFrom('packs').select('id').where('id', '=', low.packId).forUpdate().execute();
+        const committing = upload.call('POST', '/commit', commit);
+        await untilSomethingWaits(api);
+        // Who waits for the first one holds none that comes after it.
+        await database.queries
+          .selectFrom('packs')
+          .select('id')
+          .where('id', '=', high.packId)
+          .forUpdate()
+          .noWait()
+          .execute();
+        return { committing };
+      });
+      expect((await waiting.committing).status).toBe(201);
+    },
+  );
 
   describe('the collection', () => {
     const withdraw = async (path: string, version = 1): Promise<void> => {

@@ -8,6 +8,7 @@ import { packObjectKey, ResourceError } from '@azaion/split-resource';
 import { softwareRecipient } from '@azaion/split-resource/testing';
 
 import { type DraftPack, DraftUpload } from '../testing/draft-upload.js';
+import { untilSomethingWaits } from '../testing/lock-waits.js';
 import { type Account, type StartedApi, startApi } from '../testing/started-api.js';
 import { VerifyVersions } from './verify-versions.js';
 
@@ -222,6 +223,33 @@ describe('the verifier', () => {
       expect(await verificationOf(name)).toBe('bad');
     },
   );
+
+  it('locks the versions of a damaged pack in one order: no two reports wait for each other', async () => {
+    const { name, pack, file } = await committed();
+    const twin = await DraftUpload.open(api, publisher, `models/${name}-twin`);
+    expect((await twin.commit(twin.draft(pack))).status).toBe(201);
+    await everything();
+    const { database } = api.infrastructure;
+    const named = [name, `${name}-twin`];
+    const resources = database.queries.selectFrom('resources').select(['id', 'name']).where('name', 'in', named);
+    const [low, high] = (await resources.orderBy('id').execute()) as [{ id: string }, { id: string; name: string }];
+    await flip(file, pack.chunks[0]!.offset + 30);
+    const path = `/sealed/models/${high.name}/versions/1/bad-chunk`;
+    expect((await api.call('POST', path, { token: publisher.token, body: { chunk: 0 } })).status).toBe(202);
+    const waiting = await database.transaction(async (holder) => {
+      const versions = (on: typeof holder, id: string) =>
+        on.selectFrom('versions').select('version').where('resource_id', '=', id).forUpdate();
+      await versions(holder, low.id).execute();
+      const checking = verifier.next();
+      await untilSomethingWaits(api);
+      // Who waits for the first one holds none that comes after it, also the one that the report is about.
+      await versions(database.queries, high.id).noWait().execute();
+      return { checking };
+    });
+    expect(await waiting.checking).toBe(true);
+    await everything();
+    for (const each of named) expect(await verificationOf(each)).toBe('bad');
+  });
 
   it('ends a report about a version whose recipe does not open', async () => {
     const { name } = await committed();
