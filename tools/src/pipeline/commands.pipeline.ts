@@ -45,7 +45,8 @@ describe('The pipeline’s commands, in a fresh clone', () => {
       const variables = Object.entries({ NODE_OPTIONS: '', ...environment }).map(([key, value]) => `${key}=${value}`);
       await runCommand(
         'env',
-        ['--chdir', join(directory.path, 'clone'), ...variables, 'sh', '-ec', selected],
+        // All that it says is the explanation of a failure.
+        ['--chdir', join(directory.path, 'clone'), ...variables, 'sh', '-ec', `exec >&2; ${selected}`],
         STEP_TIMEOUT_MS,
       );
     }
