@@ -48,6 +48,8 @@ const MACHINES: Readonly<Record<Architecture, string>> = {
 };
 /** The image that devices unlock in these tests. */
 const REFERENCE = 'azaion/detections:latest';
+/** The program in it, at the same place as here. */
+const BUSYBOX = findProgram('busybox') ?? '/bin/busybox';
 /** This machine's own first: it makes the bundles for both. */
 const ARCHITECTURES = (['amd64', 'arm64'] as const).toSorted((one) => (one === OWN_ARCHITECTURE ? -1 : 1));
 
@@ -96,12 +98,11 @@ describeWith(
 
     /** Makes a real image, saves it, and takes it away again. */
     async function savedImage(archive: string): Promise<{ readonly id: string; readonly archive: string }> {
-      const busybox = findProgram('busybox')?.slice(1) ?? '';
-      const files = execFileSync('tar', ['-C', '/', '-cf', '-', busybox], {
+      const files = execFileSync('tar', ['-C', '/', '-cf', '-', BUSYBOX.slice(1)], {
         maxBuffer: 2 ** 26,
       });
       await writeFile(`${archive}.files`, files);
-      await docker('import', '--change', 'CMD ["/bin/busybox","sh"]', `${archive}.files`, REFERENCE);
+      await docker('import', '--change', `CMD ["${BUSYBOX}","sh"]`, `${archive}.files`, REFERENCE);
       const id = await imageId(REFERENCE);
       await docker('save', '--output', archive, REFERENCE);
       await docker('rmi', '--force', REFERENCE);
@@ -365,7 +366,7 @@ describeWith(
               join(opt, 'services.yaml'),
               JSON.stringify({
                 services: {
-                  detections: { image: REFERENCE, network_mode: 'none', command: ['/bin/busybox', 'sleep', '1000000'] },
+                  detections: { image: REFERENCE, network_mode: 'none', command: [BUSYBOX, 'sleep', '1000000'] },
                 },
               }),
             );
