@@ -355,6 +355,35 @@ describe('the compaction of packs', () => {
     expect((await round(pack)).compacted).toBe(1);
   });
 
+  it('goes on with others where the object store does not give one, and says so at the end', async () => {
+    const both = [await sparse(), await sparse()];
+    const [stuck, other] = both.map(({ pack }) => pack) as [DraftPack, DraftPack];
+    for (const [unread, fine] of [
+      [stuck, other],
+      [other, stuck],
+    ] as const) {
+      await lookAgain(unread);
+      await queries().updateTable('packs').set({ examine_after: null }).where('id', '=', fine.packId).execute();
+      const { objects } = api.infrastructure;
+      const read = objects.read.bind(objects);
+      const away = {
+        read: (...call: Parameters<typeof read>) =>
+          call[0].endsWith(unread.packId)
+            ? Promise.reject(new ResourceError('cdn.unavailable', 'The store is away.'))
+            : read(...call),
+      };
+      await withStore(away, () => expect(compaction.run()).rejects.toMatchObject({ code: 'cdn.unavailable' }));
+      expect((await rowOf(fine)).object_id).not.toBeNull();
+      expect((await rowOf(unread)).object_id).toBeNull();
+      await queries()
+        .updateTable('packs')
+        .set({ object_id: null, extents: null, compacted_bytes: null, compacted_sha256: null, sparse: true })
+        .where('id', '=', fine.packId)
+        .execute();
+      await queries().deleteFrom('stale_objects').where('object_id', '=', fine.packId).execute();
+    }
+  });
+
   it('looks at a pack a few times a day only, and stops after the one in hand', async () => {
     const { pack } = await sparse();
     const stopped = new AbortController();

@@ -91,9 +91,10 @@ export class CompactPacks {
     this.recipes = new StoredRecipes(vault);
   }
 
-  /** One round. @param signal - Ends it after the pack in hand. @throws ResourceError `cdn.unavailable`; AdminError `database.unavailable`. */
+  /** One round. @param signal - Ends it after the pack in hand. @throws ResourceError `cdn.unavailable`, at its end when it was one pack only; AdminError `database.unavailable`. */
   async run(signal?: AbortSignal): Promise<Compacted> {
     let [compacted, freedBytes, left] = [0, 0, 0];
+    let unread: unknown;
     for (const pack of await this.claim()) {
       if (signal?.aborted === true) break;
       try {
@@ -101,10 +102,13 @@ export class CompactPacks {
         freedBytes += freed;
         if (freed > 0) compacted += 1;
       } catch (error) {
-        if (!isOfPack(error)) throw error;
-        left += 1;
+        // One pack that cannot be read keeps no other; with the second one the store is away.
+        if (isUnavailable(error) && unread === undefined) unread = error;
+        else if (isOfPack(error)) left += 1;
+        else throw error;
       }
     }
+    if (unread !== undefined) throw unread;
     return { compacted, freedBytes, left };
   }
 
@@ -133,7 +137,7 @@ export class CompactPacks {
     const needs = await this.needsOf(pack);
     const sparse = isSparse(needs.bytes, pack);
     await this.database.queries.updateTable('packs').set({ sparse }).where('id', '=', pack.id).execute();
-    if (!sparse) return 0;
+    if (!sparse || needs.bytes === 0) return 0; // what nobody needs any more is the collection's
     const extents = extentsOf([...needs.chunks.values()].map(({ range }) => range));
     const { end: keptBytes } = rangeInObject(extents, { start: 0, end: pack.size_bytes });
     if (keptBytes * 100 > pack.stored_bytes * MOST_KEPT_PERCENT) return 0;
@@ -269,8 +273,12 @@ function isSparse(neededBytes: number, pack: Candidate): boolean {
   return neededBytes * 100 < pack.stored_bytes * SPARSE_PERCENT;
 }
 
+function isUnavailable(error: unknown): boolean {
+  return error instanceof ResourceError && error.code === 'cdn.unavailable';
+}
+
 /** Whether a failure says something of one pack only. */
 function isOfPack(error: unknown): boolean {
-  if (error instanceof ResourceError) return error.code !== 'cdn.unavailable';
+  if (error instanceof ResourceError) return !isUnavailable(error);
   return error instanceof CryptoError || error instanceof Overtaken;
 }
