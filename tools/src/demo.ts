@@ -39,7 +39,7 @@ async function main(): Promise<number> {
   }
   try {
     const { report, guide } = demo;
-    say(`\n${report.table()}\n\n${guide.join('\n')}`);
+    say(`\n${[report.table(), ...(options.exit ? [] : ['', ...guide])].join('\n')}`);
     if (options.json) console.log(JSON.stringify(report.json()));
     if (!options.exit) {
       say('\nRunning until Ctrl-C.');

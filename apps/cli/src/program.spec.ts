@@ -130,6 +130,7 @@ describe('runCommandLine', () => {
 
   it.each([
     [['nonsense'], 2],
+    [['--json', 'fetch', 'nonsense'], 2],
     [['fetch', 'nonsense'], 2],
     [['status', '--loader', 'http://127.0.0.1:9'], 5],
     [['fetch', 'models/x', '--api', 'https://127.0.0.1:9'], 3],

@@ -32,6 +32,10 @@ const ENVIRONMENT = `Environment:
   STATEMENT_ROOT_KEY_FILE      the root key to trust (a public JSON Web Key)
   ALLOW_INSECURE_API=true      permits http:// to other machines`;
 
+/** Known to every command, and in front of it. */
+const JSON_OPTION = ['--json', 'print one JSON object and nothing else'] as const;
+const VERBOSE_OPTION = ['--verbose', 'say more about faults'] as const;
+
 /** The world a command runs in. */
 export interface CommandWorld {
   readonly stdout: TextSink;
@@ -92,13 +96,15 @@ function commandTree(context: CommandContext, world: CommandWorld): Command {
       },
     })
     .showHelpAfterError('Run the command with --help to see what it takes.')
+    .option(...JSON_OPTION)
+    .option(...VERBOSE_OPTION)
     .addHelpText('after', `\n${exitCodeTable()}\n\n${ENVIRONMENT}`);
   const command = (usage: string, description: string, parent = tree): Command =>
     parent
       .command(usage)
       .description(description)
-      .option('--json', 'print one JSON object and nothing else')
-      .option('--verbose', 'say more about faults');
+      .option(...JSON_OPTION)
+      .option(...VERBOSE_OPTION);
   const api = (): Option => new Option('--api <url>', 'the Admin API');
   const loader = (text = 'the Loader'): Option => new Option('--loader <url>', text);
 
