@@ -6,7 +6,7 @@ import { type CdnFault, type FaultyCdn, pseudoRandomBytes, startFaultyCdn, tempD
 
 import { AzaionCommand } from '../demo/azaion-command.js';
 import { WORKSPACE } from '../started-service.js';
-import { type Person, postJson, startSystem, type StartedSystem } from './started-system.js';
+import { type Person, startSystem, type StartedSystem } from './started-system.js';
 
 /** One range, so that every fault hits the content once. */
 const SIZE_BYTES = 500_000;
@@ -31,10 +31,7 @@ describe('a CDN that fails', () => {
     cdn.leadTo(system.adminUrl);
     publisher = await system.createPerson('ResourceUploader');
     token = await system.login(publisher);
-    ({ access_token: administrator } = await postJson<{ access_token: string }>(
-      `${system.adminUrl}/login`,
-      system.administrator,
-    ));
+    administrator = await system.loginAtAdmin(system.administrator);
   }, 180_000);
   afterEach(() => cdn.mend());
   afterAll(async () => {

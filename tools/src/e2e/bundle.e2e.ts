@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 
 import { pseudoRandomBytes, tempDirectory } from '@azaion/testing';
 
-import { postJson, startSystem, type StartedSystem } from './started-system.js';
+import { answerOf, startSystem, type StartedSystem } from './started-system.js';
 
 const NAME = 'detector.bin';
 const CONTENT = pseudoRandomBytes('bundle', 3_000_000);
@@ -55,15 +55,7 @@ describe('a bundle, carried to a device that no network reaches', () => {
     });
     expect(published.status).toBe(200);
   };
-  const asAdministrator = async (path: string): Promise<void> => {
-    const { access_token: token } = await postJson<{ access_token: string }>(
-      `${system.adminUrl}/login`,
-      system.administrator,
-    );
-    const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
-    const answer = await fetch(system.adminUrl + path, { method: 'POST', headers, body: '{}' });
-    expect(answer.status).toBeLessThan(300);
-  };
+  const administration = async () => system.adminApi(await system.loginAtAdmin(system.administrator));
   /** From here on the network breaks every connection, and the Loader starts as after a power cut. */
   const restartOffline = async (until?: 'live'): Promise<void> => {
     system.link?.change({ resetAfterBytes: 0 });
@@ -119,7 +111,7 @@ describe('a bundle, carried to a device that no network reaches', () => {
       error: { code: 'resource.not-found' },
     });
     const operator = await system.createPerson('Operator');
-    const { access_token: token } = await postJson<{ access_token: string }>(`${system.adminUrl}/login`, operator);
+    const token = await system.loginAtAdmin(operator);
     const answer = await fetch(`${system.adminUrl}/sealed/models/${NAME}/grants/batch`, {
       method: 'POST',
       headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
@@ -192,7 +184,11 @@ describe('a bundle, carried to a device that no network reaches', () => {
     expect(await azaion('bundle', 'import', at('two'), '--to', at('import'))).toMatchObject({ ok: true });
     await restartOffline();
     for (const name of names) expect(await statusOf(load(name))).toBe(200);
-    await asAdministrator('/sealed/models/withdrawn.bin/versions/1/withdraw');
+    await answerOf(
+      (await administration()).POST('/sealed/{folder}/{name}/versions/{version}/withdraw', {
+        params: { path: { folder: 'models', name: 'withdrawn.bin', version: 1 } },
+      }),
+    );
     await restartOnline();
     while ((await statusOf(load('withdrawn.bin'))) === 200);
     expect(await statusOf(load('withdrawn.bin'))).toBe(404);
@@ -220,7 +216,8 @@ describe('a bundle, carried to a device that no network reaches', () => {
   });
 
   it('opens nothing any more once the device was revoked, at no later start', async () => {
-    await asAdministrator(`/devices/${system.serial}/revoke`);
+    const params = { path: { serial: system.serial } };
+    await answerOf((await administration()).POST('/devices/{serial}/revoke', { params }));
     await restartOnline();
     while ((await statusOf(load('kept.bin'))) !== 403);
     await restartOffline('live'); // it has nothing to serve: it is not ready

@@ -1,6 +1,6 @@
 import { describeWith, type PostgresServer, pseudoRandomBytes, startPostgres } from '@azaion/testing';
 
-import { type Person, postJson, startSystem, type StartedSystem } from './started-system.js';
+import { type Person, startSystem, type StartedSystem } from './started-system.js';
 
 const NAME = 'detector.bin';
 const CONTENT = pseudoRandomBytes('database outage', 1_000_000);
@@ -82,8 +82,7 @@ describeWith('postgresql', 'a Loader whose Admin API has lost its database', () 
 
   it('asks the Admin API again once its database is back, which nobody had to restart', async () => {
     await postgres.restart();
-    publisher = (await postJson<{ access_token: string }>(`${system.adminUrl}/login`, system.administrator))
-      .access_token;
+    publisher = await system.loginAtAdmin(system.administrator);
     const changed = pseudoRandomBytes('after the outage', 1_000_000);
     // The Loader looks at the link again after a moment; until then it goes on with what it has.
     while ((await login(person)).status !== 200);

@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline';
 import { tempDirectory } from '@azaion/testing';
 
 import { DocumentExamples } from './document-examples.js';
-import { postJson } from './started-system.js';
+import { tokenFrom } from './started-system.js';
 
 const DEMO = join(import.meta.dirname, '..', '..', 'dist', 'demo.js');
 const ADMIN = 'admin@azaion.example';
@@ -129,7 +129,7 @@ async function refusedExamples(guide: string): Promise<readonly unknown[]> {
   const found = (pattern: RegExp): string => pattern.exec(guide)?.[1] ?? '';
   const api = found(/Admin API +(http:\S+)\/docs/);
   const password = found(new RegExp(`${ADMIN} +(\\S+)`));
-  const { access_token: token } = await postJson<{ access_token: string }>(`${api}/login`, { email: ADMIN, password });
+  const token = await tokenFrom(api, { email: ADMIN, password });
   const refused: unknown[] = [];
   for (const service of [found(/Loader +(http:\S+)\/docs/), api]) {
     const examples = await DocumentExamples.of(service);

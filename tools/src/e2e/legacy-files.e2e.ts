@@ -7,7 +7,7 @@ import { pipeline } from 'node:stream/promises';
 import { legacyAesKey, legacyApiKey, legacyDecrypt } from '@azaion/crypto';
 import { pseudoRandomStream } from '@azaion/testing';
 
-import { type Person, postJson, startSystem, type StartedSystem } from './started-system.js';
+import { type Person, startSystem, type StartedSystem } from './started-system.js';
 
 const MIB = 1024 * 1024;
 /** What older clients may store at most. */
@@ -27,7 +27,7 @@ describe('the largest file of an older client', () => {
   beforeAll(async () => {
     system = await startSystem();
     publisher = await system.createPerson('ResourceUploader');
-    token = (await postJson<{ access_token: string }>(`${system.adminUrl}/login`, publisher)).access_token;
+    token = await system.loginAtAdmin(publisher);
   }, 180_000);
   afterAll(() => system.stop());
 

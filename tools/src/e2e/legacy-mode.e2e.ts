@@ -18,7 +18,7 @@ import {
   tempDirectory,
 } from '@azaion/testing';
 
-import { postJson } from './started-system.js';
+import { tokenFrom } from './started-system.js';
 
 const WORKSPACE = join(import.meta.dirname, '..', '..', '..');
 const OPERATOR = { email: 'test@azaion.com', password: 'validpass', role: 'Operator' };
@@ -71,7 +71,7 @@ describeWith('ceph', 'a Loader in legacy mode, with an older Admin API and a RAD
   const tokens = new Map<string, string>();
 
   async function freshLogin({ email, password }: { email: string; password: string }): Promise<string> {
-    return (await postJson<{ access_token: string }>(`${url}/login`, { email, password })).access_token;
+    return tokenFrom(url, { email, password });
   }
 
   /** One login for each: their number per minute is limited. */

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 
 import { pseudoRandomBytes } from '@azaion/testing';
 
-import { type Person, postJson, startSystem, type StartedSystem } from './started-system.js';
+import { answerOf, type Person, startSystem, type StartedSystem } from './started-system.js';
 
 const NAME = 'detector.bin';
 const CONTENT = pseudoRandomBytes('offline', 3_000_000);
@@ -19,8 +19,7 @@ describe('a Loader whose network goes away', () => {
     system = await startSystem({ linked: true, loaderEnv: { LOADER_LOCAL_TRUST: 'session' } });
     person = await system.createPerson('Operator');
     personToken = await system.login(person);
-    administrator = (await postJson<{ access_token: string }>(`${system.adminUrl}/login`, system.administrator))
-      .access_token;
+    administrator = await system.loginAtAdmin(system.administrator);
     publisher = await system.login(await system.createPerson('ResourceUploader'));
     await publish(NAME, CONTENT);
   }, 180_000);
@@ -154,12 +153,11 @@ describe('a Loader whose network goes away', () => {
     const old = await readFile(join(leasesOf, '1.json'), 'utf8');
     const second = pseudoRandomBytes('second', 50_000);
     await publish(name, second);
-    const withdrawn = await fetch(`${system.adminUrl}/sealed/models/${name}/versions/1/withdraw`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${administrator}`, 'content-type': 'application/json' },
-      body: '{}',
-    });
-    expect(withdrawn.status).toBe(204);
+    await answerOf(
+      system.adminApi(administrator).POST('/sealed/{folder}/{name}/versions/{version}/withdraw', {
+        params: { path: { folder: 'models', name, version: 1 } },
+      }),
+    );
     expect((await bytesOf(await load(undefined, name))).equals(second)).toBe(true);
     expect(await readdir(leasesOf)).toEqual(['2.json']);
 
@@ -195,11 +193,8 @@ describe('a Loader whose network goes away', () => {
 
   it('forgets its leases when it learns that the device was revoked', async () => {
     mend();
-    const revoked = await fetch(`${system.adminUrl}/devices/${system.serial}/revoke`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${administrator}` },
-    });
-    expect(revoked.status).toBeLessThan(300);
+    const params = { path: { serial: system.serial } };
+    await answerOf(system.adminApi(administrator).POST('/devices/{serial}/revoke', { params }));
     // While it was not sure of the link it serves from the lease and asks beside: the refusal comes with the answer.
     while ((await load()).status === 200);
     expect((await load()).status).toBe(403);

@@ -11,7 +11,7 @@ import { type OpenApiDocument, routeTable } from '../docs/http-reference.js';
 import { DESCRIBED_SERVICES } from '../docs/openapi-client.js';
 import { WORKSPACE } from '../started-service.js';
 import { bodyOf, digestOf } from './streams.js';
-import { type Person, postJson, startSystem, type StartedSystem, type SystemOptions } from './started-system.js';
+import { answerOf, type Person, startSystem, type StartedSystem, type SystemOptions } from './started-system.js';
 
 /** What a system stands on. */
 interface Stores {
@@ -254,14 +254,9 @@ function describeResourceFlows(
     });
 
     it('shows the device as enrolled', async () => {
-      const { access_token: token } = await postJson<{ access_token: string }>(
-        `${system.adminUrl}/login`,
-        system.administrator,
-      );
-      const response = await fetch(`${system.adminUrl}/devices/${system.serial}`, {
-        headers: { authorization: `Bearer ${token}` },
-      });
-      expect(await response.json()).toMatchObject({ serial: system.serial, status: 'enrolled' });
+      const api = system.adminApi(await system.loginAtAdmin(system.administrator));
+      const device = await answerOf(api.GET('/devices/{serial}', { params: { path: { serial: system.serial } } }));
+      expect(device).toMatchObject({ serial: system.serial, status: 'enrolled' });
     });
   });
 }

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { adminApiClient } from '@azaion/adapters/service-client';
+import { adminApiClient, type AdminApiClient, loaderClient, type LoaderClient } from '@azaion/adapters/service-client';
 import { type Role } from '@azaion/identity';
 import {
   freePort,
@@ -56,6 +56,12 @@ export interface StartedSystem {
   createPerson(role: Role): Promise<Person>;
   /** Logs in at the Loader and returns the access token. */
   login(person: Person): Promise<string>;
+  /** Logs in at the Admin API and returns the access token. */
+  loginAtAdmin(person: Person): Promise<string>;
+  /** The routes of the Admin API by the types of its contract, for what must succeed; see {@link answerOf}. @param token - Whose calls they are. */
+  adminApi(token?: string): AdminApiClient;
+  /** The routes of the Loader, likewise. */
+  loaderApi(token?: string): LoaderClient;
   stop(): Promise<void>;
 }
 
@@ -136,9 +142,8 @@ export async function startSystem(options: SystemOptions = {}): Promise<StartedS
     }
 
     const adminToken = await tokenFrom(adminUrl, ADMINISTRATOR);
-    const headers = { authorization: `Bearer ${adminToken}` };
-    const api = adminApiClient({ baseUrl: adminUrl });
-    const device = await madeBy(api.POST('/devices', { headers, body: {} }));
+    const api = adminApiClient({ baseUrl: adminUrl, fetch: callingAs(adminToken) });
+    const device = await answerOf(api.POST('/devices', { body: {} }));
     const deviceConf = join(directory.path, 'device.conf');
     await writeFile(deviceConf, `AZAION_DEVICE_EMAIL=${device.Email}\nAZAION_DEVICE_PASSWORD=${device.Password}\n`, {
       mode: 0o600,
@@ -187,10 +192,13 @@ export async function startSystem(options: SystemOptions = {}): Promise<StartedS
           email: `${role.toLowerCase()}-${randomBytes(4).toString('hex')}@example.com`,
           password: randomBytes(12).toString('hex'),
         };
-        await madeBy(api.POST('/users', { headers, body: { ...person, role } }));
+        await answerOf(api.POST('/users', { body: { ...person, role } }));
         return person;
       },
       login: (person) => tokenFrom(loaderUrl, person),
+      loginAtAdmin: (person) => tokenFrom(adminUrl, person),
+      adminApi: (token) => adminApiClient({ baseUrl: adminUrl, fetch: callingAs(token) }),
+      loaderApi: (token) => loaderClient({ baseUrl: loaderUrl, fetch: callingAs(token) }),
       stop,
     };
   } catch (error) {
@@ -219,16 +227,23 @@ function s3Settings(s3: S3Service): Record<string, string> {
   };
 }
 
-/** Admin API and Loader answer `POST /login` alike. */
-async function tokenFrom(url: string, person: Person): Promise<string> {
-  return (await madeBy(adminApiClient({ baseUrl: url }).POST('/login', { body: person }))).access_token;
+/** An access token of either service: both answer `POST /login` alike. */
+export async function tokenFrom(url: string, person: Person): Promise<string> {
+  return (await answerOf(adminApiClient({ baseUrl: url }).POST('/login', { body: person }))).access_token;
 }
 
-/** What a typed client got. @throws Error with the problem instead. */
-async function madeBy<T>(answering: Promise<{ data?: T; error?: unknown; response: Response }>): Promise<T> {
+/** What a typed client got, nothing where the contract says so. @throws Error with the problem instead. */
+export async function answerOf<T>(answering: Promise<{ data?: T; error?: unknown; response: Response }>): Promise<T> {
   const { data, error, response } = await answering;
-  if (data === undefined) throw new Error(`${response.url}: ${response.status} ${JSON.stringify(error)}`);
-  return data;
+  if (!response.ok) throw new Error(`${response.url}: ${response.status} ${JSON.stringify(error)}`);
+  return data as T;
+}
+
+function callingAs(token: string | undefined): (request: Request) => Promise<Response> {
+  return (request) => {
+    if (token !== undefined) request.headers.set('authorization', `Bearer ${token}`);
+    return fetch(request);
+  };
 }
 
 /** Posts JSON and expects success. @throws Error with the answer's text. */

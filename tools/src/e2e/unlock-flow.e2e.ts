@@ -15,18 +15,7 @@ import {
   tempDirectory,
 } from '@azaion/testing';
 
-import { postJson, startSystem, type StartedSystem } from './started-system.js';
-
-interface UnlockStatus {
-  readonly state: string;
-  readonly error: string | null;
-  readonly images: readonly unknown[];
-  readonly report: {
-    readonly reusedBytes: number;
-    readonly loadedBytes: number;
-    readonly downloadedBytes: number;
-  } | null;
-}
+import { answerOf, startSystem, type StartedSystem } from './started-system.js';
 
 /** Publishes an archive as `images/azaion-latest`. */
 async function publish(system: StartedSystem, archive: Buffer): Promise<void> {
@@ -45,12 +34,10 @@ async function publishAndPreDeploy(system: StartedSystem, archive: Buffer): Prom
   await rename(join(system.adminDataDir, 'objects', 'packs'), join(system.imagesDir, 'packs'));
 }
 
-async function unlockStatus(system: StartedSystem): Promise<UnlockStatus> {
-  return (await (await fetch(`${system.loaderUrl}/unlock/status`)).json()) as UnlockStatus;
-}
+const unlockStatus = (system: StartedSystem) => answerOf(system.loaderApi().GET('/unlock/status'));
 
-async function unlock(system: StartedSystem): Promise<{ readonly first: UnlockStatus; readonly last: UnlockStatus }> {
-  const first = await postJson<UnlockStatus>(`${system.loaderUrl}/unlock`, await system.createPerson('Operator'));
+async function unlock(system: StartedSystem) {
+  const first = await answerOf(system.loaderApi().POST('/unlock', { body: await system.createPerson('Operator') }));
   for (;;) {
     const last = await unlockStatus(system);
     if (last.state === 'ready' || last.state === 'error') return { first, last };
