@@ -169,6 +169,7 @@ function showSession() {
   show(element('sign-in'), session === undefined);
   show(element('sign-out'), session !== undefined);
   show(element('signed-out'), session === undefined);
+  show(element('cache-unleased'), false);
   show(element('unlock-actions'), session !== undefined);
   element('account-name').textContent = session?.email ?? '';
   for (const section of document.querySelectorAll('.signed-in')) show(section, session !== undefined);
@@ -192,6 +193,10 @@ async function refreshOverview() {
     body.held.map(heldRow),
     body.serial === null ? 'Nothing by name: this is no device, it holds no leases.' : 'Nothing yet.',
   );
+  const { packs, bytes: spareBytes } = body.unleased;
+  show(element('cache-unleased'), packs > 0);
+  element('cache-unleased').textContent =
+    `Of that ${bytes(spareBytes)} in ${packs} ${packs === 1 ? 'pack' : 'packs'} without a lease: they open with the Admin API only.`;
   rows(
     'people',
     // One row for everybody, however often they logged in; the newest comes first.

@@ -1100,7 +1100,7 @@ describe('GET /overview', () => {
   it('names nothing that lies here where there is no device: nothing is leased', async () => {
     await loader.publish('a.onnx', randomBytes(100));
     await (await loader.load(operator, 'a.onnx')).arrayBuffer();
-    expect(await overview()).toMatchObject({ serial: null, held: [] });
+    expect(await overview()).toMatchObject({ serial: null, held: [], unleased: { packs: 1, bytes: 129 } });
   });
 
   it('names what was served, whole or in part, the last first', async () => {

@@ -99,7 +99,7 @@ function coreModule(config: LoaderConfig, adapters: LoaderAdapters, metrics: Loa
     {
       provide: HeldResources,
       useValue: new HeldResources(
-        () => opening.held(),
+        async () => ({ held: await opening.held(), unleased: await opening.unleased() }),
         (caller, folder) => opening.maySee(caller, folder),
         () => clock.monotonicMs(),
       ),

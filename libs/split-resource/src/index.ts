@@ -91,7 +91,7 @@ export { type Lease, type LeaseName, LeaseStore } from './ports/lease-store.js';
 export { ObjectStore, type SignedPut } from './ports/object-store.js';
 export { PackSink, type PackTarget } from './ports/pack-sink.js';
 export { MAX_RANGE_BYTES, type PackLocation, PackSource } from './ports/pack-source.js';
-export { PackStore } from './ports/pack-store.js';
+export { PackStore, type SparePacks } from './ports/pack-store.js';
 export { PlaintextSource } from './ports/plaintext-source.js';
 export { PlaintextFile } from './ports/plaintext-file.js';
 export { type ClockReading, RunningClock } from './ports/running-clock.js';

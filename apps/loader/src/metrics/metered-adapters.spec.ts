@@ -46,6 +46,7 @@ const store: Calls<PackStore> = {
   reserve: [7],
   capacityBytes: [],
   usage: [],
+  spare: [() => false],
 };
 const grants: Calls<GrantApi> = {
   grant: [{ resource: { folder: 'f', name: 'n' } }],

@@ -129,6 +129,10 @@ class MeteredPackStore extends PackStore {
   override usage(): Promise<{ readonly bytes: number; readonly limitBytes: number }> {
     return this.inner.usage();
   }
+
+  override spare(...call: Parameters<PackStore['spare']>): ReturnType<PackStore['spare']> {
+    return this.inner.spare(...call);
+  }
 }
 
 class MeteredChunkOpener extends ChunkOpener {

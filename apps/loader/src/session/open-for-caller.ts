@@ -14,6 +14,7 @@ import {
   type PackStore,
   ResourceError,
   type SegmentStore,
+  type SparePacks,
   type StatementTrust,
 } from '@azaion/split-resource';
 
@@ -195,6 +196,12 @@ export class OpenForCaller {
     }
     this.packsOf = known;
     return [...known.values()].flat();
+  }
+
+  /** What the store keeps of packs that no lease needs, as far as their recipes are here: without the Admin API nobody can open it. */
+  async unleased(): Promise<SparePacks> {
+    const leased = new Set((await this.leasedPacks()).map(({ folderId, packId }) => `${folderId}/${packId}`));
+    return this.using.store.spare((folderId, packId) => leased.has(`${folderId}/${packId}`));
   }
 
   /** A lease serves the device itself; a person as far as the Admin API let this very token do the same in the folder. */

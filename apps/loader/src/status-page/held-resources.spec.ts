@@ -1,7 +1,7 @@
 import { type Caller } from '@azaion/identity';
 
 import { type HeldResource } from '../session/open-for-caller.js';
-import { HeldResources } from './held-resources.js';
+import { type HeldHere, HeldResources } from './held-resources.js';
 
 const version = (number: number, folder = 'models'): HeldResource => ({
   folder,
@@ -14,16 +14,18 @@ const version = (number: number, folder = 'models'): HeldResource => ({
   leasedUntil: 1,
 });
 
+const here = (...held: readonly HeldResource[]): HeldHere => ({ held, unleased: { packs: 0, bytes: 0 } });
+
 describe('HeldResources', () => {
   let nowMs: number;
   let looks: number;
-  let look: () => Promise<readonly HeldResource[]>;
+  let look: () => Promise<HeldHere>;
   let held: HeldResources;
-  const versions = async (): Promise<readonly number[]> => (await held.current()).map((each) => each.version);
+  const versions = async (): Promise<readonly number[]> => (await held.current()).held.map((each) => each.version);
   beforeEach(() => {
     nowMs = 0;
     looks = 0;
-    look = () => Promise.resolve([version(looks)]);
+    look = () => Promise.resolve(here(version(looks)));
     held = new HeldResources(
       () => {
         looks += 1;
@@ -42,11 +44,11 @@ describe('HeldResources', () => {
   });
 
   it('tells a person of the folders that they may see only, and who looks after devices of all', async () => {
-    look = () => Promise.resolve([version(1), version(2, 'secret')]);
+    look = () => Promise.resolve(here(version(1), version(2, 'secret')));
     const foldersFor = async (userId: string, role: Caller['role']): Promise<readonly string[]> => {
       const token = { sessionId: 's', tokenId: 't', expiresAt: 1, deviceSerial: undefined };
       const caller: Caller = { userId, role, email: 'a@b.c', ...token };
-      return (await held.currentFor(caller)).map(({ folder }) => folder);
+      return (await held.currentFor(caller)).held.map(({ folder }) => folder);
     };
     expect(await foldersFor('reader', 'CompanionPC')).toEqual(['models']);
     expect(await foldersFor('stranger', 'CompanionPC')).toEqual([]);
@@ -58,11 +60,11 @@ describe('HeldResources', () => {
 
   it('answers with what it knows while it looks again', async () => {
     await versions();
-    const { promise, resolve } = Promise.withResolvers<readonly HeldResource[]>();
+    const { promise, resolve } = Promise.withResolvers<HeldHere>();
     look = () => promise;
     nowMs += 15_000;
     expect(await versions()).toEqual([1]);
-    resolve([version(7)]);
+    resolve(here(version(7)));
     await promise;
     while ((await versions())[0] === 1);
     expect(await versions()).toEqual([7]);
@@ -72,7 +74,7 @@ describe('HeldResources', () => {
   it('says what is wrong when the first look fails, tries again, and stays with what it knew later', async () => {
     look = () => Promise.reject(new Error('no disk'));
     await expect(held.current()).rejects.toThrow('no disk');
-    look = () => Promise.resolve([version(3)]);
+    look = () => Promise.resolve(here(version(3)));
     expect(await versions()).toEqual([3]);
     look = () => Promise.reject(new Error('no disk'));
     nowMs += 15_000;

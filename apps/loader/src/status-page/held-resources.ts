@@ -1,5 +1,7 @@
 import { type Caller } from '@azaion/identity';
 
+import { type SparePacks } from '@azaion/split-resource';
+
 import { type HeldResource } from '../session/open-for-caller.js';
 
 /** What was found is shown for this long: looking reads the recipe of every leased version. */
@@ -7,23 +9,32 @@ const GOOD_FOR_MS = 15_000;
 /** Who looks after the device, or manages all folders. */
 const SEES_ALL: ReadonlySet<Caller['role']> = new Set<Caller['role']>(['Operator', 'Admin', 'ApiAdmin']);
 
+const NOTHING: HeldHere = { held: [], unleased: { packs: 0, bytes: 0 } };
+
 /** Whether a caller looks after the device, and so may know who uses it and what failed for whom. @param caller - Verified. */
 export function seesAll({ role }: Caller): boolean {
   return SEES_ALL.has(role);
 }
 
-/** What lies on this device by name, looked up at most now and then however many pages ask. */
+/** What lies on this device. */
+export interface HeldHere {
+  readonly held: readonly HeldResource[];
+  /** Packs that no lease needs. */
+  readonly unleased: SparePacks;
+}
+
+/** What lies on this device, by name where there is a lease, looked up at most now and then however many pages ask. */
 export class HeldResources {
-  private known: readonly HeldResource[] | undefined;
+  private known: HeldHere | undefined;
   private lookedAtMs = -Infinity;
-  private looking: Promise<readonly HeldResource[]> | undefined;
+  private looking: Promise<HeldHere> | undefined;
 
   /**
    * @param maySee - Whether a caller may know what a folder holds.
    * @param monotonicMs - Time that only goes forwards.
    */
   constructor(
-    private readonly look: () => Promise<readonly HeldResource[]>,
+    private readonly look: () => Promise<HeldHere>,
     private readonly maySee: (caller: Caller, folder: string) => boolean,
     private readonly monotonicMs: () => number,
   ) {}
@@ -34,9 +45,9 @@ export class HeldResources {
    * @param caller - Verified.
    * @throws as {@link current}.
    */
-  async currentFor(caller: Caller): Promise<readonly HeldResource[]> {
-    const held = await this.current();
-    return held.filter(({ folder }) => this.maySeeFolder(caller, folder));
+  async currentFor(caller: Caller): Promise<HeldHere> {
+    const { held, unleased } = await this.current();
+    return { held: held.filter(({ folder }) => this.maySeeFolder(caller, folder)), unleased };
   }
 
   /** Whether a caller may know what a folder holds. @param caller - Verified. */
@@ -45,12 +56,12 @@ export class HeldResources {
   }
 
   /** What was found last; who asks after a while starts another look and does not wait for it. @throws what the first look throws. */
-  async current(): Promise<readonly HeldResource[]> {
+  async current(): Promise<HeldHere> {
     if (this.monotonicMs() - this.lookedAtMs >= GOOD_FOR_MS) this.looking ??= this.lookAgain();
-    return this.known ?? (await this.looking) ?? [];
+    return this.known ?? (await this.looking) ?? NOTHING;
   }
 
-  private async lookAgain(): Promise<readonly HeldResource[]> {
+  private async lookAgain(): Promise<HeldHere> {
     try {
       this.known = await this.look();
       this.lookedAtMs = this.monotonicMs();

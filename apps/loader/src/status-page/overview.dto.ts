@@ -63,6 +63,15 @@ export class OverviewHeld {
   readonly leasedUntil!: string;
 }
 
+/** What lies here and opens with the Admin API only. */
+export class OverviewUnleased {
+  @ApiProperty({ example: 3 })
+  readonly packs!: number;
+
+  @ApiProperty({ example: 100_663_296, description: 'Sealed' })
+  readonly bytes!: number;
+}
+
 /** A request that failed. */
 export class OverviewFailure {
   @ApiProperty({ format: 'date-time' })
@@ -103,6 +112,12 @@ export class OverviewAnswer {
     description: 'What lies on this device, by name, as it was found within the last seconds; 500 versions at most',
   })
   readonly held!: readonly Plain<OverviewHeld>[];
+
+  @ApiProperty({
+    type: OverviewUnleased,
+    description: 'Packs that no lease on this device needs: they open with the Admin API only, and make room first',
+  })
+  readonly unleased!: Plain<OverviewUnleased>;
 
   @ApiProperty({
     type: [OverviewResource],

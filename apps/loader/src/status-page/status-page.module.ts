@@ -63,7 +63,7 @@ export class StatusPageController {
   async overview(@CurrentCaller() caller: Caller): Promise<Plain<OverviewAnswer>> {
     const { activity, device } = this;
     activity.recordSeen(caller, '/overview'); // who looks is among those who are logged in
-    const held = await this.held.currentFor(caller);
+    const { held, unleased } = await this.held.currentFor(caller);
     const isShown = ({ userId }: { readonly userId: string | undefined }): boolean =>
       seesAll(caller) || userId === caller.userId;
     return {
@@ -82,6 +82,7 @@ export class StatusPageController {
         ...version,
         leasedUntil: isoTime(leasedUntil * 1000),
       })),
+      unleased,
       resources: activity
         .resources()
         .filter(({ folder }) => this.held.maySeeFolder(caller, folder))

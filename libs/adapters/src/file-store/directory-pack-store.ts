@@ -22,6 +22,7 @@ import {
   type PackId,
   type PackRef,
   PackStore,
+  type SparePacks,
 } from '@azaion/split-resource';
 
 import { ignoreMissing, noSpace, orNoSpace, systemCode } from './file-errors.js';
@@ -148,6 +149,14 @@ export class DirectoryPackStore extends PackStore {
   override async usage(): Promise<{ readonly bytes: number; readonly limitBytes: number }> {
     await this.load();
     return { bytes: this.usedBytes, limitBytes: this.options.limitBytes };
+  }
+
+  override async spare(isNeeded: (folderId: string, packId: PackId) => boolean): Promise<SparePacks> {
+    await this.load();
+    const spare = [...this.packs.values()].filter(
+      ({ present, folderId, packId }) => present.sizeBytes > 0 && !isNeeded(folderId, packId),
+    );
+    return { packs: spare.length, bytes: spare.reduce((sum, { present }) => sum + present.sizeBytes, 0) };
   }
 
   private inTurn(change: () => Promise<void>): Promise<void> {

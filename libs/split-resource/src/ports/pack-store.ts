@@ -1,6 +1,12 @@
 import { type ByteRange } from '@azaion/kernel';
 
-import { type PackRef } from '../pack.js';
+import { type PackId, type PackRef } from '../pack.js';
+
+/** Packs that are kept, as far as they are here. */
+export interface SparePacks {
+  readonly packs: number;
+  readonly bytes: number;
+}
 
 /**
  * Packs kept on the device, partly or whole: cache, resume state and pre-deployment in one. It holds ciphertext only and
@@ -42,4 +48,7 @@ export abstract class PackStore {
 
   /** Bytes in the store and its limit. */
   abstract usage(): Promise<{ readonly bytes: number; readonly limitBytes: number }>;
+
+  /** The packs of which something is here although nobody needs them. */
+  abstract spare(isNeeded: (folderId: string, packId: PackId) => boolean): Promise<SparePacks>;
 }

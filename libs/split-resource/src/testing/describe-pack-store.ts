@@ -64,6 +64,9 @@ export function describePackStore(name: string, make: (limitBytes: number) => Pr
       await store.discard(folderId, pack, { start: 100, end: 200 });
       expect(await store.read(folderId, pack, { start: 150, end: 250 })).toBeUndefined();
       expect((await store.usage()).bytes).toBe(content.length - 100);
+      expect(await store.spare(() => false)).toEqual({ packs: 1, bytes: content.length - 100 });
+      const isNeeded = (...names: readonly string[]): boolean => names.join() === [folderId, pack.packId].join();
+      expect(await store.spare(isNeeded)).toEqual({ packs: 0, bytes: 0 });
       await store.write(folderId, pack, 50, content.subarray(50, 250));
       expect(digestOf(await store.read(folderId, pack, { start: 50, end: 250 }))).toBe(
         digestOf(content.subarray(50, 250)),

@@ -3,7 +3,7 @@ import { type ByteRange } from '@azaion/kernel';
 import { ByteIntervals } from '../byte-intervals.js';
 import { ResourceError } from '../errors.js';
 import { MAX_PACK_BYTES, type PackRef } from '../pack.js';
-import { PackStore } from '../ports/pack-store.js';
+import { PackStore, type SparePacks } from '../ports/pack-store.js';
 
 interface KeptPack {
   readonly bytes: Buffer;
@@ -70,6 +70,17 @@ export class InMemoryPackStore extends PackStore {
 
   override usage(): Promise<{ readonly bytes: number; readonly limitBytes: number }> {
     return Promise.resolve({ bytes: this.usedBytes(), limitBytes: this.limitBytes });
+  }
+
+  override spare(isNeeded: (folderId: string, packId: string) => boolean): Promise<SparePacks> {
+    const spare = [...this.packs].filter(([key, { present }]) => {
+      const [folderId = '', packId = ''] = key.split('/');
+      return present.sizeBytes > 0 && !isNeeded(folderId, packId);
+    });
+    return Promise.resolve({
+      packs: spare.length,
+      bytes: spare.reduce((sum, [, { present }]) => sum + present.sizeBytes, 0),
+    });
   }
 
   /** Flips one bit of what is kept, as a failing disk would. */

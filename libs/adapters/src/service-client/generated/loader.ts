@@ -516,6 +516,15 @@ export interface components {
        */
       leasedUntil: string;
     };
+    OverviewUnleased: {
+      /** @example 3 */
+      packs: number;
+      /**
+       * @description Sealed
+       * @example 100663296
+       */
+      bytes: number;
+    };
     OverviewResource: {
       /** @example models */
       folder: string;
@@ -552,6 +561,8 @@ export interface components {
       people: components['schemas']['OverviewPerson'][];
       /** @description What lies on this device, by name, as it was found within the last seconds; 500 versions at most */
       held: components['schemas']['OverviewHeld'][];
+      /** @description Packs that no lease on this device needs: they open with the Admin API only, and make room first */
+      unleased: components['schemas']['OverviewUnleased'];
       /** @description What was served since the start, the last first, as far as the caller may see its folder */
       resources: components['schemas']['OverviewResource'][];
       /** @description The last requests that failed, the last first; to a device its own only */
