@@ -94,7 +94,7 @@ export class CompactPacks {
   /** One round. @param signal - Ends it after the pack in hand. @throws ResourceError `cdn.unavailable`, at its end when it was one pack only; AdminError `database.unavailable`. */
   async run(signal?: AbortSignal): Promise<Compacted> {
     let [compacted, freedBytes, left] = [0, 0, 0];
-    let unread: unknown;
+    let unread: ResourceError | undefined;
     for (const pack of await this.claim()) {
       if (signal?.aborted === true) break;
       try {
@@ -273,7 +273,7 @@ function isSparse(neededBytes: number, pack: Candidate): boolean {
   return neededBytes * 100 < pack.stored_bytes * SPARSE_PERCENT;
 }
 
-function isUnavailable(error: unknown): boolean {
+function isUnavailable(error: unknown): error is ResourceError {
   return error instanceof ResourceError && error.code === 'cdn.unavailable';
 }
 
