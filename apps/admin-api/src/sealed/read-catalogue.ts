@@ -9,6 +9,8 @@ import { type Folders } from './folders.js';
 
 /** Most entries of one answer. */
 export const MOST_RESOURCES = 10_000;
+/** Of folders that are looked through for those that the caller may read. */
+const NAMES_AT_ONCE = 10_000;
 
 /** Which part of a list. */
 export interface CataloguePage<Cursor = string> {
@@ -78,18 +80,17 @@ export class ReadCatalogue {
     page: CataloguePage,
     standing: Standing,
   ): Promise<{ readonly folders: readonly FolderEntry[]; readonly cursor: string | undefined }> {
-    const readable: FolderEntry[] = [];
-    const asked = page.limit + 1;
-    for (let { cursor } = page; readable.length < asked;) {
-      const rows = await this.foldersBehind(cursor, asked, standing);
-      const names = rows.map(({ name }) => name);
-      const open = await this.folders.readable(names, standing);
-      readable.push(...rows.filter(({ name }) => open.has(name)));
-      if (rows.length < asked) break;
-      cursor = names.at(-1);
+    const names: string[] = [];
+    for (let { cursor } = page; names.length <= page.limit;) {
+      const some = await this.folderNames(cursor);
+      const readable = await this.folders.readable(some, standing);
+      names.push(...some.filter((name) => readable.has(name)));
+      if (some.length < NAMES_AT_ONCE) break;
+      cursor = some.at(-1);
     }
-    const folders = readable.slice(0, page.limit);
-    return { folders, cursor: readable.length > page.limit ? folders.at(-1)?.name : undefined };
+    const listed = names.slice(0, page.limit);
+    const folders = await this.folderEntries(listed, standing);
+    return { folders, cursor: names.length > page.limit ? listed.at(-1) : undefined };
   }
 
   /**
@@ -188,13 +189,15 @@ export class ReadCatalogue {
     };
   }
 
-  /** In the order of their names, whether the caller may read them or not. */
-  private async foldersBehind(
-    cursor: string | undefined,
-    limit: number,
-    standing: Standing,
-  ): Promise<readonly FolderEntry[]> {
-    let selection = this.database.queries
+  /** Some names in their order, whether the caller may read the folders or not: as many at once as keep the number of questions small. */
+  private async folderNames(cursor: string | undefined): Promise<readonly string[]> {
+    let selection = this.database.queries.selectFrom('folders').select('name').orderBy('name').limit(NAMES_AT_ONCE);
+    if (cursor !== undefined) selection = selection.where('name', '>', cursor);
+    return (await selection.execute()).map(({ name }) => name);
+  }
+
+  private async folderEntries(names: readonly string[], standing: Standing): Promise<readonly FolderEntry[]> {
+    const rows = await this.database.queries
       .selectFrom('folders')
       .select('folders.name')
       .select((from) =>
@@ -213,10 +216,9 @@ export class ReadCatalogue {
           .select(({ fn }) => fn.countAll<number>().as('count'))
           .as('resources'),
       )
+      .where('folders.name', '=', sql<string>`any(${names})`)
       .orderBy('folders.name')
-      .limit(limit);
-    if (cursor !== undefined) selection = selection.where('folders.name', '>', cursor);
-    const rows = await selection.execute();
+      .execute();
     return rows.map(({ name, resources }) => ({ name, resources: resources ?? 0 }));
   }
 }
