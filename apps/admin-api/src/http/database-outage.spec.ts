@@ -1,9 +1,11 @@
 /* eslint-disable @typescript-eslint/no-unsafe-assignment, @typescript-eslint/no-unsafe-member-access -- answers are looked into as they come */
+import { AsyncResource } from 'node:async_hooks';
+
 import { SystemClock, toBase64Url } from '@azaion/kernel';
 import { describeWith, type PostgresServer, pseudoRandomBytes, startPostgres, startTcpProxy } from '@azaion/testing';
 import { sql } from 'kysely';
 
-import { Database } from '../persistence/database.js';
+import { Database, SecondConnectionError } from '../persistence/database.js';
 import { Outages } from '../persistence/outages.js';
 import { TestDevice } from '../testing/device.js';
 import { DraftUpload } from '../testing/draft-upload.js';
@@ -125,13 +127,34 @@ describeWith('postgresql', 'an Admin API whose PostgreSQL goes away', () => {
 
     it('by who waits too long for a connection', async () => {
       await database.check();
-      await database.transaction(() =>
-        Promise.all([
-          expect(database.check()).rejects.toMatchObject(UNAVAILABLE),
-          expect(database.prepared({ name: 'spec-one', text: 'select 1' }, [])).rejects.toMatchObject(UNAVAILABLE),
-        ]),
-      );
+      const [begun, over] = [Promise.withResolvers<undefined>(), Promise.withResolvers<undefined>()];
+      const other = database.transaction(() => {
+        begun.resolve(undefined);
+        return over.promise;
+      });
+      await begun.promise;
+      await Promise.all([
+        expect(database.check()).rejects.toMatchObject(UNAVAILABLE),
+        expect(database.prepared({ name: 'spec-one', text: 'select 1' }, [])).rejects.toMatchObject(UNAVAILABLE),
+      ]);
+      over.resolve(undefined);
+      await other;
       expect(told).toEqual(['timeout exceeded when trying to connect']);
+    });
+
+    it('and from a fault in the program: a second connection within a transaction, which could wait for itself', async () => {
+      let left: () => Promise<unknown> = () => Promise.resolve();
+      await database.transaction(async (on) => {
+        for (const ask of [
+          () => database.check(),
+          () => database.prepared({ name: 'spec-one', text: 'select 1' }, []),
+          () => database.transaction(() => Promise.resolve()),
+        ])
+          await expect(ask()).rejects.toThrow(SecondConnectionError);
+        left = AsyncResource.bind(() => database.check());
+        await sql`select 1`.execute(on);
+      });
+      await left(); // what goes on after it is in none
     });
 
     it.each([

@@ -287,15 +287,14 @@ describe('devices over HTTP', () => {
   describe('POST /devices/:serial/revoke and reset', () => {
     /** Lets a login run into a revocation that has not ended yet. */
     const duringRevocation = async (serial: string, logIn: () => Promise<Answer>): Promise<Answer> => {
-      const { database } = api.infrastructure;
-      const { answer } = await database.transaction(async (on) => {
+      const { answer } = await api.infrastructure.database.transaction(async (on) => {
         await on.updateTable('devices').set({ status: 'revoked' }).where('serial', '=', serial).execute();
         const over = new AbortController();
         const answer = logIn().finally(() => over.abort());
         while (!over.signal.aborted) {
           const { rows } = await sql<{
             waiting: number;
-          }>`select count(*) as waiting from pg_locks where not granted`.execute(database.queries);
+          }>`select count(*) as waiting from pg_locks where not granted`.execute(on);
           if ((rows[0]?.waiting ?? 0) > 0) break;
         }
         return { answer };

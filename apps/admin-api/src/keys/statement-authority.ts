@@ -195,7 +195,7 @@ export class StatementAuthority {
     const named = new Set(inForce.document.keys.map(({ kid }) => kid));
     const row = (await this.rows(on)).find(({ kid }) => named.has(kid));
     if (row === undefined)
-      throw new Error(`The key document does not name this API's statement key. ${await this.whatToSign()}`);
+      throw new Error(`The key document does not name this API's statement key. ${await this.whatToSign(on)}`);
     const key = this.current?.key.kid === row.kid ? this.current.key : await this.keys.openRow(row);
     this.current = { key, inForce, atMs: this.clock.monotonicMs() };
     return this.current;
@@ -204,7 +204,7 @@ export class StatementAuthority {
   private async inForce(on: Queries = this.database.queries): Promise<DocumentInForce> {
     if (!this.offline) return this.ownDocument(on);
     const newest = await this.newest(on);
-    if (newest === undefined) throw new Error(`There is no key document yet. ${await this.whatToSign()}`);
+    if (newest === undefined) throw new Error(`There is no key document yet. ${await this.whatToSign(on)}`);
     return newest;
   }
 
@@ -262,9 +262,9 @@ export class StatementAuthority {
       .execute();
   }
 
-  private async whatToSign(): Promise<string> {
+  private async whatToSign(on?: Queries): Promise<string> {
     await this.keys.signing('statement'); // made where there is none
-    const [newest] = await this.rows();
+    const [newest] = await this.rows(on);
     const { kid, public_jwk: publicJwk } = newest ?? { kid: '', public_jwk: undefined };
     return `Sign a document with the offline root that holds {"kid":"${kid}","alg":"ES256","key":${JSON.stringify(publicJwk)}}.`;
   }

@@ -1,3 +1,5 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+
 import { Kysely, PostgresDialect, type PostgresPool, type PostgresPoolClient, type Transaction } from 'kysely';
 import { Migrator } from 'kysely/migration';
 import pg from 'pg';
@@ -101,12 +103,22 @@ interface Connection {
   release(destroy?: boolean): void;
 }
 
+/** A fault in this program: within a transaction another connection was asked for. As many such transactions as there are connections would wait for each other. */
+export class SecondConnectionError extends Error {
+  constructor() {
+    super('Within a transaction, ask by its connection: a second one may never be free.');
+    this.name = 'SecondConnectionError';
+  }
+}
+
 /** The Admin API's PostgreSQL. Whatever is asked of it while it cannot be used fails with AdminError `database.unavailable`. */
 export class Database {
   readonly queries: Kysely<Schema>;
 
   private readonly pool: pg.Pool;
   private readonly outages: Outages | undefined;
+  /** The transaction of this database that the running code is in. */
+  private readonly within = new AsyncLocalStorage<{ over: boolean }>();
 
   constructor(
     settings: ConnectionSettings,
@@ -150,9 +162,18 @@ export class Database {
     }
   }
 
-  /** Runs a use case in one transaction; it is rolled back when the function throws. */
-  transaction<T>(work: (on: Queries) => Promise<T>): Promise<T> {
-    return this.queries.transaction().execute(work);
+  /**
+   * Runs a use case in one transaction; it is rolled back when the function throws.
+   *
+   * @param work - Asks by what it is given, and by nothing else of this database: SecondConnectionError otherwise.
+   */
+  async transaction<T>(work: (on: Queries) => Promise<T>): Promise<T> {
+    const transaction = { over: false };
+    try {
+      return await this.queries.transaction().execute((on) => this.within.run(transaction, () => work(on)));
+    } finally {
+      transaction.over = true; // what it has left running may ask again
+    }
   }
 
   /**
@@ -230,6 +251,7 @@ export class Database {
 
   /** What fails because of the database, not of the statement, is told apart, and costs the connection. */
   private async connection(): Promise<Connection> {
+    if (this.within.getStore()?.over === false) throw new SecondConnectionError();
     // Whatever keeps a connection from being made, no statement is at fault.
     const client = await this.pool.connect().catch((cause: unknown) => this.outage(cause));
     let usable = true;
