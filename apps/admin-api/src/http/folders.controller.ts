@@ -146,8 +146,8 @@ export class FoldersController {
   ): Promise<AnswerOf<PolicyAnswer>> {
     const standard = defaultFolderPolicy(folder);
     const policy: FolderPolicy = {
-      read: body.read === undefined ? standard.read : rolesOf('read', body.read),
-      write: body.write === undefined ? standard.write : rolesOf('write', body.write),
+      read: rolesOf('read', body.read ?? standard.read),
+      write: rolesOf('write', body.write ?? standard.write),
       leaseSeconds: body.leaseSeconds ?? standard.leaseSeconds,
       quotaBytes: body.quotaBytes ?? undefined,
       requireAttestation: body.requireAttestation ?? standard.requireAttestation,

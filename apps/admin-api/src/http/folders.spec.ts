@@ -199,4 +199,14 @@ describe('the rules of folders', () => {
       },
     ]);
   });
+
+  it('take null for what is left out', async () => {
+    const { token } = api.administrator;
+    const body = { read: null, write: null, leaseSeconds: null };
+    const { status, json } = await api.call('PUT', '/folders/of-null', { token, body });
+    const standard = await api.call('GET', '/folders/never-ruled', { token });
+    expect({ status, json }).toEqual({ status: 200, json: { ...(standard.json as object), folder: 'of-null' } });
+    const change = { email: null, oldPassword: null, newPassword: 'another long password' };
+    expect((await api.call('PATCH', '/users/password', { token, body: change })).status).toBe(400);
+  });
 });

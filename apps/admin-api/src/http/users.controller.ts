@@ -169,10 +169,11 @@ export class UsersController {
   @ApiNoContentResponse({ description: 'Changed; all sessions of the account have ended' })
   @ProblemResponses(400, 401, 403, 404, 409, 429)
   async changePassword(
-    @Body() { email, oldPassword, newPassword }: PasswordBody,
+    @Body() { newPassword, ...body }: PasswordBody,
     @CurrentCaller() caller: Caller,
     @Ip() address: string,
   ): Promise<void> {
+    const [email, oldPassword] = [body.email ?? undefined, body.oldPassword ?? undefined]; // null is nothing
     const isOwn = email === undefined || email.toLowerCase() === caller.email.toLowerCase();
     if (!isOwn && caller.role !== 'ApiAdmin')
       throw new IdentityError('role.forbidden', 'Only an administrator may change the password of others.');
