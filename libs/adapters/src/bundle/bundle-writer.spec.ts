@@ -43,12 +43,10 @@ class TwoObjects extends PackSource {
   }
   private opens = 0;
   override open({ url }: PackLocation, { start, end }: { start: number; end: number }): Promise<Readable> {
-    try {
+    return Promise.resolve().then(() => {
       this.before(++this.opens);
-      return Promise.resolve(Readable.from([(this.objects[url ?? ''] as Buffer).subarray(start, end)]));
-    } catch (error) {
-      return Promise.reject(error);
-    }
+      return Readable.from([(this.objects[url ?? ''] as Buffer).subarray(start, end)]);
+    });
   }
 }
 
