@@ -8,9 +8,10 @@ import { toBase64Url } from '@azaion/kernel';
 import { packObjectKey, ResourceError } from '@azaion/split-resource';
 import { softwareRecipient } from '@azaion/split-resource/testing';
 
+import { type Queries } from '../persistence/database.js';
 import { TestDevice } from '../testing/device.js';
 import { type DraftPack, DraftUpload } from '../testing/draft-upload.js';
-import { untilSomethingWaits } from '../testing/lock-waits.js';
+import { untilSomethingWaits, whileLocked } from '../testing/lock-waits.js';
 import { type Account, type Answer, type StartedApi, startApi } from '../testing/started-api.js';
 import { CollectPacks, CONDEMNED_SECONDS } from './collect-packs.js';
 import { FolderPolicies } from './folder-policies.js';
@@ -199,21 +200,18 @@ describe('what becomes of packs and versions', () => {
       const [low, high] = packs as [DraftPack, DraftPack];
       const upload = await DraftUpload.open(api, publisher, `models/${fresh()}`);
       const commit = await upload.handIn(upload.draft(...(order === 'upwards' ? packs : packs.toReversed())));
-      const { database } = api.infrastructure;
-      const waiting = await database.transaction(async (holder) => {
-        await holder.selectFrom('packs').select('id').where('id', '=', low.packId).forUpdate().execute();
-        const committing = upload.call('POST', '/commit', commit);
-        await untilSomethingWaits(api);
-        // Who waits for the first one holds none that comes after it.
-        await database.queries
-          .selectFrom('packs')
-          .select('id')
-          .where('id', '=', high.packId)
-          .forUpdate()
-          .noWait()
-          .execute();
-        return { committing };
-      });
+      const lock = (on: Queries, id: string) => on.selectFrom('packs').select('id').where('id', '=', id).forUpdate();
+      const waiting = await whileLocked(
+        api,
+        (holder) => lock(holder, low.packId).execute(),
+        async () => {
+          const committing = upload.call('POST', '/commit', commit);
+          await untilSomethingWaits(api);
+          // Who waits for the first one holds none that comes after it.
+          await lock(api.infrastructure.database.queries, high.packId).noWait().execute();
+          return { committing };
+        },
+      );
       expect((await waiting.committing).status).toBe(201);
     },
   );

@@ -7,8 +7,9 @@ import { toBase64Url } from '@azaion/kernel';
 import { packObjectKey, ResourceError } from '@azaion/split-resource';
 import { softwareRecipient } from '@azaion/split-resource/testing';
 
+import { type Queries } from '../persistence/database.js';
 import { type DraftPack, DraftUpload } from '../testing/draft-upload.js';
-import { untilSomethingWaits } from '../testing/lock-waits.js';
+import { untilSomethingWaits, whileLocked } from '../testing/lock-waits.js';
 import { type Account, type StartedApi, startApi } from '../testing/started-api.js';
 import { VerifyVersions } from './verify-versions.js';
 
@@ -236,16 +237,19 @@ describe('the verifier', () => {
     await flip(file, pack.chunks[0]!.offset + 30);
     const path = `/sealed/models/${high.name}/versions/1/bad-chunk`;
     expect((await api.call('POST', path, { token: publisher.token, body: { chunk: 0 } })).status).toBe(202);
-    const waiting = await database.transaction(async (holder) => {
-      const versions = (on: typeof holder, id: string) =>
-        on.selectFrom('versions').select('version').where('resource_id', '=', id).forUpdate();
-      await versions(holder, low.id).execute();
-      const checking = verifier.next();
-      await untilSomethingWaits(api);
-      // Who waits for the first one holds none that comes after it, also the one that the report is about.
-      await versions(database.queries, high.id).noWait().execute();
-      return { checking };
-    });
+    const lock = (on: Queries, id: string) =>
+      on.selectFrom('versions').select('version').where('resource_id', '=', id).forUpdate();
+    const waiting = await whileLocked(
+      api,
+      (holder) => lock(holder, low.id).execute(),
+      async () => {
+        const checking = verifier.next();
+        await untilSomethingWaits(api);
+        // Who waits for the first one holds none that comes after it, also the one that the report is about.
+        await lock(database.queries, high.id).noWait().execute();
+        return { checking };
+      },
+    );
     expect(await waiting.checking).toBe(true);
     await everything();
     for (const each of named) expect(await verificationOf(each)).toBe('bad');
