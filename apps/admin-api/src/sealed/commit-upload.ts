@@ -140,7 +140,7 @@ export class CommitUpload {
       .innerJoin('folders', 'folders.id', 'resources.folder_id')
       .select(['resources.id', 'resources.name', 'resources.latest_version', 'folders.name as folder'])
       .where('resources.id', '=', upload.resource_id)
-      .forUpdate('resources') // versions are numbered in the order of this lock
+      .forNoKeyUpdate('resources') // versions are numbered in the order of this lock
       .executeTakeFirstOrThrow();
     await this.folders.assertMayWrite(resource.folder, standing, on);
 

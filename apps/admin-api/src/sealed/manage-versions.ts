@@ -132,7 +132,7 @@ async function locked(
     .select(['resources.id', 'resources.pinned_version'])
     .where('folders.name', '=', folder)
     .where('resources.name', '=', name)
-    .forUpdate('resources')
+    .forNoKeyUpdate('resources') // whoever only refers to it goes on
     .executeTakeFirst();
   if (!resource) throw notFound();
   return resource;

@@ -255,6 +255,17 @@ describe('the verifier', () => {
     for (const each of named) expect(await verificationOf(each)).toBe('bad');
   });
 
+  it('waits for nobody who decides about the resource, who might wait for the version: its result is one change of a row', async () => {
+    const { name } = await committed();
+    const decided = (on: Queries) => on.selectFrom('resources').select('id').where('name', '=', name).forUpdate();
+    await whileLocked(
+      api,
+      (holder) => decided(holder).execute(),
+      async () => expect(await verifier.next()).toBe(true),
+    );
+    expect(await verificationOf(name)).toBe('verified');
+  });
+
   it('ends a report about a version whose recipe does not open', async () => {
     const { name } = await committed();
     await everything();

@@ -1,7 +1,7 @@
 import { CryptoError, type KeyVault } from '@azaion/crypto';
 import { type Clock } from '@azaion/kernel';
 import { CheckContent, type CheckedChunk, type ObjectStore, ResourceError } from '@azaion/split-resource';
-import { type Selectable, sql } from 'kysely';
+import { type Selectable, sql, type Updateable } from 'kysely';
 
 import { type AuditLog } from '../audit/audit-log.js';
 import { type Database, type Queries } from '../persistence/database.js';
@@ -207,9 +207,8 @@ export class VerifyVersions {
   }
 
   private async conclude(on: Queries, version: ClaimedVersion, claim: Claim, sound: boolean): Promise<void> {
-    await claim.release(on);
     const verification = sound ? 'verified' : 'bad';
-    await this.setVerification(on, version, verification);
+    await claim.end(on, { verification, checked_at: new Date(this.clock.nowMs()) });
     if (verification !== version.verification)
       await this.audit.record(on, {
         event: sound ? 'version.verified' : 'version.found-bad',
@@ -314,15 +313,18 @@ class Claim {
     await this.set(this.database.queries, new Date(this.clock.nowMs() + LATER_MS));
   }
 
-  /** Gives it back in the transaction of the result. @throws ClaimLost. */
-  async release(on: Queries): Promise<void> {
-    await this.set(on, null);
+  /**
+   * Gives it back together with the result, in one change of the row: for a second one in the same transaction PostgreSQL looks at the row's
+   * references anew, and waits for whoever decides about the resource and waits for this row. @throws ClaimLost.
+   */
+  async end(on: Queries, result: Updateable<VersionsTable>): Promise<void> {
+    await this.set(on, null, result);
   }
 
-  private async set(on: Queries, until: Date | null): Promise<void> {
+  private async set(on: Queries, until: Date | null, result: Updateable<VersionsTable> = {}): Promise<void> {
     const { numUpdatedRows } = await on
       .updateTable('versions')
-      .set({ claimed_until: until })
+      .set({ ...result, claimed_until: until })
       .where('resource_id', '=', this.version.resource_id)
       .where('version', '=', this.version.version)
       .where('claimed_until', '=', this.until)
