@@ -3,6 +3,7 @@ import { lstat, readdir, readFile } from 'node:fs/promises';
 import { type IncomingMessage, request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 
 import { type TempDirectory, tempDirectory } from '@azaion/testing';
 
@@ -70,6 +71,8 @@ describe('a Loader as a process', () => {
       },
       body: JSON.stringify({ filename: 'missing.bin', folder: 'models' }),
     });
+    // What a process prints arrives after its answer, maybe.
+    while (!system.adminOutput().includes(id)) await delay(20);
     const lines = system
       .adminOutput()
       .split('\n')
