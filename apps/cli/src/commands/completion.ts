@@ -73,6 +73,24 @@ function valueBranches(places: readonly Place[], offer: (values: readonly string
   );
 }
 
+/** Where no value is due: options after a dash, else words. @param begun - The variable of the shell that holds what was begun. */
+function wordBranches(
+  places: readonly Place[],
+  begun: string,
+  branch: (path: string, words: readonly Word[]) => string,
+): readonly string[] {
+  return [
+    `    *) case "${begun}" in`,
+    '    -*) case "$said" in',
+    ...places.map(({ path, options }) => branch(path, options)),
+    '    esac ;;',
+    '    *) case "$said" in',
+    ...places.filter(({ words }) => words.length > 0).map(({ path, words }) => branch(path, words)),
+    '    esac ;;',
+    '    esac ;;',
+  ];
+}
+
 function bash(places: readonly Place[]): readonly string[] {
   const list = (words: readonly string[]): string => `offers='${words.join(' ')}'`;
   const branch = (path: string, words: readonly Word[]): string =>
@@ -87,14 +105,7 @@ function bash(places: readonly Place[]): readonly string[] {
     '  done',
     '  case "$said $before" in',
     ...valueBranches(places, list),
-    '    *) case "$begun" in',
-    '    -*) case "$said" in',
-    ...places.map(({ path, options }) => branch(path, options)),
-    '    esac ;;',
-    '    *) case "$said" in',
-    ...places.filter(({ words }) => words.length > 0).map(({ path, words }) => branch(path, words)),
-    '    esac ;;',
-    '    esac ;;',
+    ...wordBranches(places, '$begun', branch),
     '  esac',
     '  COMPREPLY=($(compgen -W "$offers" -- "$begun"))',
     '}',
@@ -119,14 +130,7 @@ function zsh(places: readonly Place[]): readonly string[] {
     '  done',
     '  case "$said ${words[CURRENT-1]}" in',
     ...valueBranches(places, list),
-    '    *) case "$PREFIX" in',
-    '    -*) case "$said" in',
-    ...places.map(({ path, options }) => branch(path, options)),
-    '    esac ;;',
-    '    *) case "$said" in',
-    ...places.filter(({ words }) => words.length > 0).map(({ path, words }) => branch(path, words)),
-    '    esac ;;',
-    '    esac ;;',
+    ...wordBranches(places, '$PREFIX', branch),
     '  esac',
     '  if (( $#offers )); then _describe azaion offers; else _files; fi',
     '}',
