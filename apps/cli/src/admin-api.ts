@@ -1,8 +1,9 @@
 import { adminApiClient, type AdminApiClient } from '@azaion/adapters/service-client';
 
-import { type CommandContext, serviceUrl } from './command-context.js';
+import { type CommandContext, findService } from './command-context.js';
 import { failure } from './failure-table.js';
 import { callsWith, contentOf } from './http.js';
+import { type Service } from './service.js';
 
 /** The most entries that the Admin API puts on a page. */
 export const PAGE_ENTRIES = 200;
@@ -10,17 +11,16 @@ export const PAGE_ENTRIES = 200;
 /** The Admin API as the commands of the person who is logged in call it. */
 export class AdminApi {
   private constructor(
-    /** Its base URL. */
-    readonly url: string,
+    readonly service: Service,
     /** Its routes, by the types of its contract. Every answer but a 2xx has become a failure. */
     readonly routes: AdminApiClient,
   ) {}
 
   /** @param option - `--api`. @throws CliFailure exit `usage` where no address is known. */
   static async open(context: CommandContext, option: string | undefined): Promise<AdminApi> {
-    const url = await serviceUrl(context, 'api', option);
-    const fetch = callsWith(() => context.session.token(), context.signal);
-    return new AdminApi(url, adminApiClient({ baseUrl: url, fetch }));
+    const service = await findService(context, 'api', option);
+    const fetch = callsWith(() => context.session.token(service), context.signal);
+    return new AdminApi(service, adminApiClient({ baseUrl: service.url, fetch }));
   }
 }
 

@@ -3,6 +3,7 @@ import type { Output, TextSink } from './output.js';
 import type { PasswordInput } from './password.js';
 import type { ProfileFile } from './profile.js';
 import { parseServiceUrl } from './resource-reference.js';
+import type { Service } from './service.js';
 import type { SessionKeeper } from './session.js';
 
 /** What every command works with. */
@@ -17,20 +18,21 @@ export interface CommandContext {
   readonly signal: AbortSignal;
 }
 
-/** Finds a service's URL: the option, else the environment, else the profile. @throws CliFailure exit `usage`. */
-export async function serviceUrl(
+/** Finds a service: the option, else the environment, else the profile. @throws CliFailure exit `usage`. */
+export async function findService(
   context: CommandContext,
-  kind: 'api' | 'loader',
+  kind: Service['kind'],
   option: string | undefined,
-): Promise<string> {
+): Promise<Service> {
   const name = kind === 'api' ? 'the Admin API' : 'the Loader';
   const variable = kind === 'api' ? 'AZAION_API' : 'AZAION_LOADER';
   const insecure = context.env['ALLOW_INSECURE_API'] === 'true';
-  if (option !== undefined) return parseServiceUrl(option, `--${kind}`, insecure);
+  const at = (url: string, from: string): Service => ({ kind, url: parseServiceUrl(url, from, insecure) });
+  if (option !== undefined) return at(option, `--${kind}`);
   const configured = context.env[variable];
-  if (configured !== undefined && configured !== '') return parseServiceUrl(configured, variable, insecure);
+  if (configured !== undefined && configured !== '') return at(configured, variable);
   const remembered = (await context.profile.read())[kind];
   if (remembered === undefined)
     throw usageFailure(`It is not known where ${name} is.`, `Give --${kind} URL, or set ${variable}.`);
-  return parseServiceUrl(remembered, 'the profile', insecure);
+  return at(remembered, 'the profile');
 }

@@ -295,6 +295,7 @@ const UNUSABLE: Readonly<Partial<Record<string, string>>> = {
   EPERM: 'this user may not',
   EROFS: 'its file system is read-only',
   ENOENT: 'there is no such file or directory',
+  EEXIST: 'there is something of this name already',
   EISDIR: 'it is a directory',
   ENOTDIR: 'a part of the path is no directory',
   ENAMETOOLONG: 'the name is too long',

@@ -9,7 +9,10 @@ import { type Profile, ProfileFile } from './profile.js';
 const PROFILE: Profile = {
   api: 'https://api.example',
   email: 'a@b.example',
-  session: { issuedBy: 'https://api.example', accessToken: 'at', expiresAt: 1, refreshToken: 'rt' },
+  sessions: [
+    { issuedBy: { kind: 'api', url: 'https://api.example' }, accessToken: 'at', expiresAt: 1, refreshToken: 'rt' },
+    { issuedBy: { kind: 'loader', url: 'https://device.example' }, accessToken: 'at2', expiresAt: 2 },
+  ],
 };
 
 describe('ProfileFile', () => {
@@ -21,8 +24,8 @@ describe('ProfileFile', () => {
   });
   afterEach(() => directory.remove());
 
-  it('is empty when there is none', async () => {
-    expect(await file.read()).toEqual({});
+  it('knows nothing when there is none', async () => {
+    expect(await file.read()).toEqual({ sessions: [] });
   });
 
   it('gives back what was written, in a file and a directory that only the owner may read', async () => {
@@ -35,9 +38,44 @@ describe('ProfileFile', () => {
 
   it('stays 0600 when it replaces a file', async () => {
     await file.write(PROFILE);
-    await file.update(({ api }) => ({ api: `${api ?? ''}/v2` }));
-    expect(await file.read()).toEqual({ api: 'https://api.example/v2' });
+    await file.update(({ api }) => ({ api: `${api ?? ''}/v2`, sessions: [] }));
+    expect(await file.read()).toEqual({ api: 'https://api.example/v2', sessions: [] });
     expect((await stat(file.path)).mode & 0o777).toBe(0o600);
+  });
+
+  it('loses no change of many that are made at the same time', async () => {
+    const addresses = Array.from({ length: 12 }, (_, index) => `https://api-${String(index)}.example`);
+    await Promise.all(
+      addresses.map((url) =>
+        new ProfileFile(file.path).update(async ({ sessions, ...rest }) => {
+          await new Promise(setImmediate);
+          return {
+            ...rest,
+            sessions: [...sessions, { issuedBy: { kind: 'api', url }, accessToken: 'at', expiresAt: 1 }],
+          };
+        }),
+      ),
+    );
+    const { sessions } = await file.read();
+    expect(sessions.map(({ issuedBy }) => issuedBy.url).toSorted()).toEqual(addresses.toSorted());
+    expect(await readdir(file.directory)).toEqual(['profile.json']);
+  });
+
+  it('is left as it is by a change that fails, or changes nothing', async () => {
+    await file.write(PROFILE);
+    const { mtimeMs } = await stat(file.path);
+    await expect(file.update(() => Promise.reject(new Error('no')))).rejects.toThrow('no');
+    await file.update((profile) => profile);
+    expect([(await stat(file.path)).mtimeMs, await file.read()]).toEqual([mtimeMs, PROFILE]);
+  });
+
+  it('takes no token from a file that does not say which service each is for, and does not keep it', async () => {
+    await mkdir(file.directory, { recursive: true });
+    const session = { issuedBy: 'https://api.example', accessToken: 'unbound', expiresAt: 1 };
+    await writeFile(file.path, JSON.stringify({ api: 'https://api.example', session }), { mode: 0o600 });
+    expect(await file.read()).toEqual({ api: 'https://api.example', sessions: [] });
+    await file.update((profile) => ({ ...profile, email: 'a@b.example' }));
+    expect(await readFile(file.path, 'utf8')).not.toContain('unbound');
   });
 
   it.each([0o640, 0o604, 0o620, 0o644])('is refused when others may touch it (mode %i)', async (mode) => {
@@ -52,8 +90,15 @@ describe('ProfileFile', () => {
     ['a list', '[]'],
     ['null', 'null'],
     ['an API that is no text', '{"api":1}'],
-    ['a session that is none', '{"session":{"accessToken":"x"}}'],
-    ['a moment that is no number', '{"session":{"issuedBy":"x","accessToken":"x","expiresAt":"1"}}'],
+    ['logins that are no list', '{"sessions":{}}'],
+    ['a login that says not where', '{"sessions":[{"accessToken":"x","expiresAt":1}]}'],
+    ['a login at nothing', '{"sessions":[{"issuedBy":null,"accessToken":"x","expiresAt":1}]}'],
+    ['a login at an address alone', '{"sessions":[{"issuedBy":"x","accessToken":"x","expiresAt":1}]}'],
+    ['a login at no service', '{"sessions":[{"issuedBy":{"kind":"x","url":"x"},"accessToken":"x","expiresAt":1}]}'],
+    [
+      'a moment that is no number',
+      '{"sessions":[{"issuedBy":{"kind":"api","url":"x"},"accessToken":"x","expiresAt":"1"}]}',
+    ],
   ])('is refused when it holds %s, and left as it is', async (_what, text) => {
     await mkdir(file.directory, { recursive: true });
     await writeFile(file.path, text, { mode: 0o600 });

@@ -1,17 +1,19 @@
-import { readFile, stat } from 'node:fs/promises';
+import { mkdir, readFile, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 
+import { withLock } from '@azaion/adapters/file-lock';
 import { replaceDurably } from '@azaion/adapters/file-store';
 
 import { failure, systemErrorCode } from './failure-table.js';
+import type { Service } from './service.js';
 
 const READABLE_BY_OTHERS = 0o077;
+const LOCK_RETRY_MS = 50;
 
-/** Tokens of one login. */
+/** Tokens of one login. They are for the service that gave them: no other is ever sent one. */
 export interface Session {
-  /** The service that gave them. */
-  readonly issuedBy: string;
+  readonly issuedBy: Service;
   readonly accessToken: string;
   /** Seconds since 1970. */
   readonly expiresAt: number;
@@ -24,7 +26,8 @@ export interface Profile {
   readonly api?: string;
   readonly loader?: string;
   readonly email?: string;
-  readonly session?: Session;
+  /** One for each service, at most. */
+  readonly sessions: readonly Session[];
 }
 
 /** The profile in a file that only its owner may read. */
@@ -46,7 +49,7 @@ export class ProfileFile {
     return dirname(this.path);
   }
 
-  /** @throws CliFailure when others may read it, or it is not a profile. A missing file is an empty profile. */
+  /** @throws CliFailure when others may read it, or it is not a profile. A missing file is a profile without logins. */
   async read(): Promise<Profile> {
     let text: string;
     try {
@@ -55,7 +58,7 @@ export class ProfileFile {
         throw failure('profile.exposed', `Other users of this machine can read the profile ${this.path}.`);
       text = await readFile(this.path, 'utf8');
     } catch (error) {
-      if (systemErrorCode(error) === 'ENOENT') return {};
+      if (systemErrorCode(error) === 'ENOENT') return { sessions: [] };
       throw error;
     }
     const profile = parseProfile(text);
@@ -68,11 +71,20 @@ export class ProfileFile {
     await replaceDurably(this.path, `${JSON.stringify(profile, undefined, 2)}\n`);
   }
 
-  /** Changes the profile. */
-  async update(change: (profile: Profile) => Profile): Promise<Profile> {
-    const profile = change(await this.read());
-    await this.write(profile);
-    return profile;
+  /**
+   * Changes the profile, one process at a time: a change made from what another has replaced meanwhile would bring its tokens back, and a refresh
+   * token that is used twice ends its login.
+   *
+   * @param change - May take its time. Nothing is written when it fails, or gives back what it got.
+   */
+  async update(change: (profile: Profile) => Profile | Promise<Profile>): Promise<Profile> {
+    await mkdir(this.directory, { recursive: true, mode: 0o700 });
+    return withLock(`${this.path}.lock`, LOCK_RETRY_MS, async () => {
+      const before = await this.read();
+      const after = await change(before);
+      if (after !== before) await this.write(after);
+      return after;
+    });
   }
 }
 
@@ -84,20 +96,34 @@ function parseProfile(text: string): Profile | undefined {
     return undefined;
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
-  const { api, loader, email, session } = value as Record<string, unknown>;
-  const texts = { api, loader, email };
-  if (Object.values(texts).some((entry) => entry !== undefined && typeof entry !== 'string')) return undefined;
-  if (session !== undefined && !isSession(session)) return undefined;
-  return value;
+  const { api, loader, email, sessions = [] } = value as Record<string, unknown>;
+  if (!isTextOrNothing(api) || !isTextOrNothing(loader) || !isTextOrNothing(email)) return undefined;
+  if (!Array.isArray(sessions) || !sessions.every(isSession)) return undefined;
+  return {
+    ...(api === undefined ? {} : { api }),
+    ...(loader === undefined ? {} : { loader }),
+    ...(email === undefined ? {} : { email }),
+    sessions,
+  };
+}
+
+function isTextOrNothing(value: unknown): value is string | undefined {
+  return value === undefined || typeof value === 'string';
 }
 
 function isSession(value: unknown): value is Session {
   if (typeof value !== 'object' || value === null) return false;
   const { issuedBy, accessToken, expiresAt, refreshToken } = value as Record<string, unknown>;
   return (
-    typeof issuedBy === 'string' &&
+    isService(issuedBy) &&
     typeof accessToken === 'string' &&
     typeof expiresAt === 'number' &&
     (refreshToken === undefined || typeof refreshToken === 'string')
   );
+}
+
+function isService(value: unknown): value is Service {
+  if (typeof value !== 'object' || value === null) return false;
+  const { kind, url } = value as Record<string, unknown>;
+  return (kind === 'api' || kind === 'loader') && typeof url === 'string';
 }

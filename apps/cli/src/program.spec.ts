@@ -155,7 +155,7 @@ describe('runCommandLine', () => {
     expect(JSON.parse(received)).toEqual({ email: 'a@b.example', password: PASSWORD });
     expect((await stat(profile)).mode & 0o777).toBe(0o600);
     const kept = await new ProfileFile(profile).read();
-    expect(kept).toMatchObject({ api: url, session: { accessToken: 'a.b.c', refreshToken: 'r' } });
+    expect(kept).toMatchObject({ api: url, sessions: [{ issuedBy: { kind: 'api', url }, refreshToken: 'r' }] });
     expect(JSON.stringify(kept) + stdout + stderr).not.toContain(PASSWORD);
   });
 
@@ -225,7 +225,7 @@ describe('runCommandLine', () => {
   describe('with a session', () => {
     beforeEach(() =>
       new ProfileFile(profile).write({
-        session: { issuedBy: url, accessToken: 'token', expiresAt: Date.now() / 1000 + 900 },
+        sessions: [{ issuedBy: { kind: 'loader', url }, accessToken: 'token', expiresAt: Date.now() / 1000 + 900 }],
       }),
     );
 

@@ -114,7 +114,7 @@ function commandTree(context: CommandContext, world: CommandWorld): Command {
     .option('--email <address>', 'who logs in')
     .option('--password-file <path>', 'read the password from the first line of a file')
     .action(async (options: LoginOptions) => (await import('./commands/login.js')).login(context, options));
-  command('logout', 'End the session and forget the tokens.').action(async () =>
+  command('logout', 'End all logins, at every service, and forget the tokens.').action(async () =>
     (await import('./commands/logout.js')).logout(context),
   );
   command('publish <file>', 'Encrypt a file and publish it as a new version. A small change is a small transfer.')

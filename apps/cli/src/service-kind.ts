@@ -1,4 +1,5 @@
 import { usageFailure } from './cli-failure.js';
+import type { Service } from './service.js';
 
 const ASK_TIMEOUT_MS = 5_000;
 
@@ -8,23 +9,20 @@ const ASK_TIMEOUT_MS = 5_000;
  *
  * @throws CliFailure exit `usage` with the option to use instead.
  */
-export async function assertServiceKind(service: string, kind: 'api' | 'loader', signal: AbortSignal): Promise<void> {
-  const isLoader = await answersAsLoader(service, signal);
+export async function assertServiceKind({ kind, url }: Service, signal: AbortSignal): Promise<void> {
+  const isLoader = await answersAsLoader(url, signal);
   if (isLoader === undefined || isLoader === (kind === 'loader')) return;
   throw isLoader
-    ? usageFailure(
-        `${service} is a Loader, not the Admin API.`,
-        `Use --loader ${service}, or give the URL of the Admin API.`,
-      )
+    ? usageFailure(`${url} is a Loader, not the Admin API.`, `Use --loader ${url}, or give the URL of the Admin API.`)
     : usageFailure(
-        `${service} is not a Loader.`,
-        `Use --api ${service} if it is the Admin API, or give the URL of the Loader.`,
+        `${url} is not a Loader.`,
+        `Use --api ${url} if it is the Admin API, or give the URL of the Loader.`,
       );
 }
 
-async function answersAsLoader(service: string, signal: AbortSignal): Promise<boolean | undefined> {
+async function answersAsLoader(url: string, signal: AbortSignal): Promise<boolean | undefined> {
   try {
-    const response = await fetch(`${service}/status`, {
+    const response = await fetch(`${url}/status`, {
       redirect: 'error',
       signal: AbortSignal.any([signal, AbortSignal.timeout(ASK_TIMEOUT_MS)]),
     });

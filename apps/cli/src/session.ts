@@ -4,15 +4,17 @@ import { Secret } from '@azaion/kernel';
 
 import type { CliFailure } from './cli-failure.js';
 import { failure } from './failure-table.js';
-import { withLock } from '@azaion/adapters/file-lock';
 import type { Profile, ProfileFile, Session } from './profile.js';
+import type { Service } from './service.js';
 
 const RENEW_BEFORE_SECONDS = 60;
-const LOCK_RETRY_MS = 50;
 
-/** Keeps a login alive between commands and within a long one. */
+/**
+ * Keeps logins alive between commands and within a long one. Each belongs to the service that gave it, as credentials of git and npm do: whoever
+ * names another address on a command line, or plants one in the environment, gets no token of it.
+ */
 export class SessionKeeper {
-  private renewal: Promise<string> | undefined;
+  private readonly renewals = new Map<string, Promise<string>>();
 
   constructor(
     private readonly file: ProfileFile,
@@ -23,48 +25,45 @@ export class SessionKeeper {
   ) {}
 
   /**
-   * Logs in and remembers the tokens; the password is not kept.
+   * Logs in and remembers the tokens, for this service and beside those of others; the password is not kept.
    *
-   * @param service - Base URL of an Admin API or a Loader: both answer `POST /login` (F1).
+   * @param service - An Admin API or a Loader: both answer `POST /login` (F1).
    */
-  async login(service: string, kind: 'api' | 'loader', email: string, password: Secret<string>): Promise<Session> {
+  async login(service: Service, email: string, password: Secret<string>): Promise<Session> {
     const issued = await this.at(service, (api) => api.login(email, password));
     const session = sessionFrom(service, issued, this.nowSeconds());
-    await this.file.update((profile) => ({ ...profile, [kind]: service, email, session }));
+    await this.file.update((profile) => ({ ...withSession(profile, session), [service.kind]: service.url, email }));
     return session;
   }
 
-  /** An access token that is good for at least a minute, renewed when it must be. @throws CliFailure exit `forbidden`. */
-  async token(): Promise<string> {
-    const { session } = await this.file.read();
-    if (session === undefined) throw notLoggedIn('You are not logged in.');
-    if (session.expiresAt - this.nowSeconds() > RENEW_BEFORE_SECONDS) return session.accessToken;
-    this.renewal ??= this.renew().finally(() => (this.renewal = undefined));
-    return this.renewal;
+  /** An access token of this service that is good for at least a minute, renewed when it must be. @throws CliFailure `cli.not-logged-in`. */
+  async token(service: Service): Promise<string> {
+    const session = sessionAt(service, await this.file.read());
+    if (this.secondsLeftOf(session) > RENEW_BEFORE_SECONDS) return session.accessToken;
+    const renewal =
+      this.renewals.get(service.url) ?? this.renew(service).finally(() => this.renewals.delete(service.url));
+    this.renewals.set(service.url, renewal);
+    return renewal;
   }
 
-  /** The tokens of this login, for the adapters. */
-  get tokens(): AccessTokens {
-    return { current: () => this.token() };
+  /** The tokens of a login, for the adapters that call this service. */
+  tokensOf(service: Service): AccessTokens {
+    return { current: () => this.token(service) };
   }
 
-  /** Ends the session at the service that gave it. */
-  async end(session: Session): Promise<void> {
-    const token = await this.token();
-    await this.at(session.issuedBy, (api) => api.logout(token));
+  /** Ends the login at a service. */
+  async end(service: Service): Promise<void> {
+    const token = await this.token(service);
+    await this.at(service, (api) => api.logout(token));
   }
 
-  /** Forgets the tokens, here only. */
+  /** Forgets all tokens, here only. */
   async forget(): Promise<void> {
-    await this.file.update(({ api, loader, email }: Profile) => ({
-      ...(api === undefined ? {} : { api }),
-      ...(loader === undefined ? {} : { loader }),
-      ...(email === undefined ? {} : { email }),
-    }));
+    await this.file.update((profile) => ({ ...profile, sessions: [] }));
   }
 
-  private async at<T>(service: string, work: (api: HttpAuthApi) => Promise<T>): Promise<T> {
-    const client = new ApiClient({ baseUrl: service, allowInsecure: this.allowInsecure });
+  private async at<T>({ url }: Service, work: (api: HttpAuthApi) => Promise<T>): Promise<T> {
+    const client = new ApiClient({ baseUrl: url, allowInsecure: this.allowInsecure });
     const giveUp = (): void => void client.close();
     this.signal.addEventListener('abort', giveUp);
     try {
@@ -75,27 +74,47 @@ export class SessionKeeper {
     }
   }
 
-  /** A refresh token works once, and a second use revokes the login: one process at a time. */
-  private async renew(): Promise<string> {
-    return withLock(`${this.file.path}.lock`, LOCK_RETRY_MS, async () => {
-      const { session } = await this.file.read();
-      if (session === undefined) throw notLoggedIn('You are not logged in.');
-      const leftSeconds = session.expiresAt - this.nowSeconds();
-      if (leftSeconds > RENEW_BEFORE_SECONDS) return session.accessToken;
+  /** A refresh token works once, and a second use revokes the login: what another process has renewed meanwhile is taken. */
+  private async renew(service: Service): Promise<string> {
+    const profile = await this.file.update(async (before) => {
+      const session = sessionAt(service, before);
+      const leftSeconds = this.secondsLeftOf(session);
+      if (leftSeconds > RENEW_BEFORE_SECONDS) return before;
       if (session.refreshToken === undefined) {
-        if (leftSeconds > 0) return session.accessToken;
-        throw notLoggedIn('Your login has expired.');
+        if (leftSeconds > 0) return before;
+        throw notLoggedIn(service, `Your login at ${service.url} has expired.`);
       }
       const refreshToken = new Secret(session.refreshToken);
-      const issued = await this.at(session.issuedBy, (api) => api.refresh(refreshToken)).catch((error: unknown) => {
+      const issued = await this.at(service, (api) => api.refresh(refreshToken)).catch((error: unknown) => {
         const refused = error instanceof IdentityError && error.code === 'login.wrong-credentials';
-        throw refused ? notLoggedIn('Your login has expired.') : error;
+        throw refused ? notLoggedIn(service, `Your login at ${service.url} has expired.`) : error;
       });
-      const renewed = sessionFrom(session.issuedBy, issued, this.nowSeconds());
-      await this.file.update((profile) => ({ ...profile, session: renewed }));
-      return renewed.accessToken;
+      return withSession(before, sessionFrom(service, issued, this.nowSeconds()));
     });
+    return sessionAt(service, profile).accessToken;
   }
+
+  private secondsLeftOf({ expiresAt }: Session): number {
+    return expiresAt - this.nowSeconds();
+  }
+}
+
+/** The login at a service: nothing but the same address is the same service. */
+function sessionAt(service: Service, { sessions }: Profile): Session {
+  const session = sessions.find(({ issuedBy }) => issuedBy.url === service.url);
+  if (session !== undefined) return session;
+  const elsewhere = sessions.map(({ issuedBy }) => issuedBy.url).join(', ');
+  throw notLoggedIn(
+    service,
+    `You are not logged in at ${service.url}${elsewhere === '' ? '' : `; your login at ${elsewhere} is sent nowhere else`}.`,
+  );
+}
+
+function withSession(profile: Profile, session: Session): Profile {
+  return {
+    ...profile,
+    sessions: [...profile.sessions.filter(({ issuedBy }) => issuedBy.url !== session.issuedBy.url), session],
+  };
 }
 
 /** What a token says about itself. It is shown to its owner only, so nothing is verified here. */
@@ -109,11 +128,11 @@ export function describeToken(token: string): { readonly role: string | undefine
   }
 }
 
-function notLoggedIn(message: string): CliFailure {
-  return failure('cli.not-logged-in', message);
+function notLoggedIn({ kind, url }: Service, message: string): CliFailure {
+  return failure('cli.not-logged-in', message, { next: `Run "azaion login --${kind} ${url} --email YOU".` });
 }
 
-function sessionFrom(service: string, issued: IssuedTokens, nowSeconds: number): Session {
+function sessionFrom(service: Service, issued: IssuedTokens, nowSeconds: number): Session {
   return {
     issuedBy: service,
     accessToken: issued.accessToken.reveal(),

@@ -210,8 +210,10 @@ class Demo {
     const profile = join(this.directory, 'profiles', `${who}.json`);
     const command = new AzaionCommand(this.workspace, profile);
     await this.step(`Logging in as ${email}`, () => command.run(['login', ...service, '--email', email], password));
-    const { session } = JSON.parse(await readFile(profile, 'utf8')) as { session: { accessToken: string } };
-    return { command, token: session.accessToken };
+    const { sessions } = JSON.parse(await readFile(profile, 'utf8')) as {
+      sessions: readonly { accessToken: string }[];
+    };
+    return { command, token: sessions.at(-1)?.accessToken ?? '' };
   }
 
   /** F3, F2: what was published comes back byte for byte. @returns The version. */

@@ -67,12 +67,12 @@ export async function exportAudit(
   context: CommandContext,
   { api, output: path, after }: AuditExportOptions,
 ): Promise<void> {
-  const { url } = await AdminApi.open(context, api);
+  const { service } = await AdminApi.open(context, api);
   const { output, session, signal } = context;
   const response = await call({
     method: 'GET',
-    url: `${url}/audit/export?after=${String(after)}`,
-    token: await session.token(),
+    url: `${service.url}/audit/export?after=${String(after)}`,
+    token: await session.token(service),
     accept: 'application/x-ndjson',
     signal,
   });

@@ -18,7 +18,7 @@ import {
 } from '@azaion/split-resource';
 
 import { usageFailure } from '../cli-failure.js';
-import { type CommandContext, serviceUrl } from '../command-context.js';
+import { type CommandContext, findService } from '../command-context.js';
 import { systemErrorCode } from '../failure-table.js';
 import { counted, formatBytes } from '../format.js';
 import { profileTrust, pinnedKeys } from '../profile-trust.js';
@@ -56,15 +56,16 @@ export async function createBundle(
   const directory = isTar ? `${options.output}.parts` : options.output;
   if (isTar) await assertFree(options.output);
   await assertFree(join(directory, 'bundle.json'));
-  const api = await serviceUrl(context, 'api', options.api);
+  const service = await findService(context, 'api', options.api);
+  const [api, tokens] = [service.url, session.tokensOf(service)];
   const client = new ApiClient({ baseUrl: api, allowInsecure: env['ALLOW_INSECURE_API'] === 'true' });
   const source = new HttpPackSource();
   const progress = output.progress('bundle');
   const writer = new BundleWriter(directory);
   let [doneBytes, totalBytes, downloadedBytes] = [0, 0, 0];
   try {
-    const grants = new HttpGrantApi(client, session.tokens, undefined, signal);
-    const forDevices = new HttpDeviceGrants(client, session.tokens, signal);
+    const grants = new HttpGrantApi(client, tokens, undefined, signal);
+    const forDevices = new HttpDeviceGrants(client, tokens, signal);
     const exporting = new ExportResource(grants, await profileTrust(context, api, client), new SystemClock());
     const resources: BundledResource[] = [];
     for (const { resource, version } of wanted) {

@@ -3,7 +3,7 @@ import { SystemHardwareProbe } from '@azaion/adapters/hardware';
 import { ApiClient, enrolDevice, HttpAuthApi } from '@azaion/adapters/resource-api';
 import { keyThumbprint } from '@azaion/crypto';
 
-import { type CommandContext, serviceUrl } from '../command-context.js';
+import { type CommandContext, findService } from '../command-context.js';
 import { parseServiceUrl } from '../resource-reference.js';
 import { readDeviceConf, thisDevice } from '../this-device.js';
 
@@ -21,7 +21,7 @@ export async function enrolThisDevice(context: CommandContext, options: EnrolOpt
   const url =
     options.api === undefined && fromConf !== undefined
       ? parseServiceUrl(fromConf, 'RESOURCE_API_URL', insecure)
-      : await serviceUrl(context, 'api', options.api);
+      : (await findService(context, 'api', options.api)).url;
   const { identity, reason, close } = await openDeviceIdentity(settings, (message) => context.output.note(message));
   const client = new ApiClient({ baseUrl: url, allowInsecure: insecure });
   try {

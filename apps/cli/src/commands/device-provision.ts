@@ -51,7 +51,7 @@ export async function provisionDevice(context: CommandContext, root: string, opt
   const staging = await StagingRoot.open(root);
   const target = await staging.locate(options.path);
   const fleet = await AdminApi.open(context, options.api);
-  const surroundings = await surroundingsOf(context, fleet.url, options);
+  const surroundings = await surroundingsOf(context, fleet.service.url, options);
   const known = await readConf(target);
   if (known !== undefined && options.serial !== undefined && options.serial !== known.serial)
     throw failure(
@@ -120,7 +120,7 @@ async function readyToEnrol(
     if (written)
       throw failure(
         'provision.unknown-device',
-        `${fleet.url} does not know the device ${serial ?? ''} of this device.conf.`,
+        `${fleet.service.url} does not know the device ${serial ?? ''} of this device.conf.`,
       );
     return 'registered';
   }

@@ -11,7 +11,7 @@ import { type FetchProgress, FetchResource, ForgetRecipes, PackReader } from '@a
 
 import { claimDirectory } from '../claimed-directory.js';
 import { usageFailure } from '../cli-failure.js';
-import { type CommandContext, serviceUrl } from '../command-context.js';
+import { type CommandContext, findService } from '../command-context.js';
 import { formatBytes } from '../format.js';
 import { call, wholeBody } from '../http.js';
 import { profileTrust } from '../profile-trust.js';
@@ -49,7 +49,8 @@ async function directly(
   path: string,
   apiOption: string | undefined,
 ): Promise<void> {
-  const api = await serviceUrl(context, 'api', apiOption);
+  const service = await findService(context, 'api', apiOption);
+  const api = service.url;
   const { output, signal, session, env, profile } = context;
   const cache = await claimDirectory(join(profile.directory, 'cache'));
   const client = new ApiClient({ baseUrl: api, allowInsecure: env['ALLOW_INSECURE_API'] === 'true' });
@@ -58,7 +59,7 @@ async function directly(
   const segments = new DirectorySegmentStore(join(cache.path, 'segments'));
   try {
     const opened = await new FetchResource({
-      api: new HttpGrantApi(client, session.tokens, undefined, signal),
+      api: new HttpGrantApi(client, session.tokensOf(service), undefined, signal),
       trust: await profileTrust(context, api, client),
       reader: new PackReader(
         new DirectoryPackStore({ directory: join(cache.path, 'packs'), limitBytes: CACHE_LIMIT_BYTES }),
@@ -98,13 +99,13 @@ async function throughLoader(
   path: string,
   loaderOption: string,
 ): Promise<void> {
-  const loader = await serviceUrl(context, 'loader', loaderOption);
+  const service = await findService(context, 'loader', loaderOption);
   const query = version === undefined ? '' : `?version=${String(version)}`;
   const { output, signal, session } = context;
   const response = await call({
     method: 'GET',
-    url: `${loader}/resources/${resource.folder}/${resource.name}${query}`,
-    token: await session.token(),
+    url: `${service.url}/resources/${resource.folder}/${resource.name}${query}`,
+    token: await session.token(service),
     accept: 'application/octet-stream',
     signal,
   });

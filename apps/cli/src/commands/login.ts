@@ -1,4 +1,4 @@
-import { type CommandContext, serviceUrl } from '../command-context.js';
+import { type CommandContext, findService } from '../command-context.js';
 import { usageFailure } from '../cli-failure.js';
 import { readPassword } from '../password.js';
 import { assertServiceKind } from '../service-kind.js';
@@ -17,8 +17,8 @@ export async function login(context: CommandContext, options: LoginOptions): Pro
   if (options.api !== undefined && options.loader !== undefined)
     throw usageFailure('Log in at one service: give either --api or --loader.');
   const kind = options.loader === undefined ? 'api' : 'loader';
-  const service = await serviceUrl(context, kind, options[kind]);
-  await assertServiceKind(service, kind, context.signal);
+  const service = await findService(context, kind, options[kind]);
+  await assertServiceKind(service, context.signal);
   const email = options.email ?? context.env['AZAION_EMAIL'] ?? (await context.profile.read()).email;
   if (email === undefined) throw usageFailure('It is not known who logs in.', 'Give --email, or set AZAION_EMAIL.');
   const password = await readPassword({
@@ -27,9 +27,10 @@ export async function login(context: CommandContext, options: LoginOptions): Pro
     input: context.input,
     prompt: context.prompt,
   });
-  const session = await context.session.login(service, kind, email, password);
+  const session = await context.session.login(service, email, password);
   const { role } = describeToken(session.accessToken);
-  context.output.result({ email, role, service, expiresAt: session.expiresAt, profile: context.profile.path }, [
-    `Logged in at ${service} as ${email}${role === undefined ? '' : ` (${role})`}.`,
-  ]);
+  context.output.result(
+    { email, role, service: service.url, expiresAt: session.expiresAt, profile: context.profile.path },
+    [`Logged in at ${service.url} as ${email}${role === undefined ? '' : ` (${role})`}.`],
+  );
 }

@@ -1,20 +1,21 @@
 import { type CommandContext } from '../command-context.js';
 import { failureOf } from '../failure-table.js';
 
-/** F1: ends the session at the service that gave it, and forgets the tokens in any case. */
+/** F1: ends every login at the service that gave it, and forgets the tokens in any case. */
 export async function logout(context: CommandContext): Promise<void> {
-  const { session } = await context.profile.read();
-  if (session === undefined) {
+  const { sessions } = await context.profile.read();
+  if (sessions.length === 0) {
     context.output.result({ loggedOut: false }, ['You were not logged in.']);
     return;
   }
   let ended = true;
-  try {
-    await context.session.end(session);
-  } catch (error) {
-    ended = false;
-    context.output.note(`The service was not told: ${failureOf(error).message} Its tokens end by themselves.`);
-  }
+  for (const { issuedBy } of sessions)
+    try {
+      await context.session.end(issuedBy);
+    } catch (error) {
+      ended = false;
+      context.output.note(`${issuedBy.url} was not told: ${failureOf(error).message} Its tokens end by themselves.`);
+    }
   await context.session.forget();
   context.output.result({ loggedOut: true, endedAtService: ended }, ['Logged out.']);
 }

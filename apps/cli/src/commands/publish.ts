@@ -9,7 +9,7 @@ import { type ResourceKind } from '@azaion/crypto';
 import { PublishResource } from '@azaion/split-resource';
 
 import { usageFailure } from '../cli-failure.js';
-import { type CommandContext, serviceUrl } from '../command-context.js';
+import { type CommandContext, findService } from '../command-context.js';
 import { formatBytes } from '../format.js';
 import { nameForFile } from '../resource-reference.js';
 
@@ -30,19 +30,19 @@ export async function publish(context: CommandContext, path: string, options: Pu
   const resource = nameForFile(path, options.folder, options.name);
   const file = await stat(path).catch(() => undefined);
   if (file?.isFile() !== true) throw usageFailure(`${path} is not a file that can be read.`, 'Check the path.');
-  const api = await serviceUrl(context, 'api', options.api);
+  const service = await findService(context, 'api', options.api);
   const { output, signal, session } = context;
   const handle = await open(path);
   const source =
     options.kind === 'images'
       ? inspectWhilePassing(handle.createReadStream({ highWaterMark: READ_BYTES, autoClose: false }))
       : { content: new FilePlaintext(handle) };
-  const client = new ApiClient({ baseUrl: api, allowInsecure: context.env['ALLOW_INSECURE_API'] === 'true' });
+  const client = new ApiClient({ baseUrl: service.url, allowInsecure: context.env['ALLOW_INSECURE_API'] === 'true' });
   const workers = file.size < THREADS_FROM_BYTES ? undefined : new ChunkWorkerPool();
   const progress = output.progress(`publish ${resource.folder}/${resource.name}`, file.size);
   try {
     const published = await new PublishResource(
-      new HttpUploadApi(client, session.tokens),
+      new HttpUploadApi(client, session.tokensOf(service)),
       new HttpPackSink(),
       workers === undefined ? {} : { sealer: workers.sealer },
     ).run({

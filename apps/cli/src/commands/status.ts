@@ -1,6 +1,6 @@
 import { loaderClient } from '@azaion/adapters/service-client';
 
-import { type CommandContext, serviceUrl } from '../command-context.js';
+import { type CommandContext, findService } from '../command-context.js';
 import { callsWith, contentOf } from '../http.js';
 import { formatBytes } from '../format.js';
 import { describeUnlock, parseUnlockStatus } from '../unlock-status.js';
@@ -12,7 +12,7 @@ export interface StatusOptions {
 
 /** F5, F6: what a Loader does right now. */
 export async function status(context: CommandContext, options: StatusOptions): Promise<void> {
-  const loader = await serviceUrl(context, 'loader', options.loader);
+  const { url: loader } = await findService(context, 'loader', options.loader);
   const routes = loaderClient({ baseUrl: loader, fetch: callsWith(undefined, context.signal) });
   const [answer, unlockAnswer] = await Promise.all([routes.GET('/status'), routes.GET('/unlock/status')]);
   const facts: Readonly<Record<string, unknown>> = { ...contentOf(answer) };

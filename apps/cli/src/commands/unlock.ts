@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { loaderClient } from '@azaion/adapters/service-client';
 import { type UnlockState } from '@azaion/unlock';
 
-import { type CommandContext, serviceUrl } from '../command-context.js';
+import { type CommandContext, findService } from '../command-context.js';
 import { CliFailure } from '../cli-failure.js';
 import { counted } from '../format.js';
 import { failure, unlockFailure } from '../failure-table.js';
@@ -30,9 +30,10 @@ export interface UnlockOptions {
 
 /** F4, F5: starts an unlock at a Loader and follows it to its end. */
 export async function unlock(context: CommandContext, options: UnlockOptions): Promise<void> {
-  const loader = await serviceUrl(context, 'loader', options.loader);
-  const { signal, output } = context;
-  const routes = loaderClient({ baseUrl: loader, fetch: callsWith(() => context.session.token(), signal) });
+  const service = await findService(context, 'loader', options.loader);
+  const { signal, output, session } = context;
+  const loader = service.url;
+  const routes = loaderClient({ baseUrl: loader, fetch: callsWith(() => session.token(service), signal) });
   if (options.cancel === true) {
     await routes.POST('/unlock/cancel', { body: {} });
     output.result({ cancelled: true }, ['The run is being stopped. Images that were loaded before it stay.']);
