@@ -104,7 +104,7 @@ describeWith('postgresql', 'the commands of the documents, run as they stand the
       .replaceAll('https://api.example.com', adminUrl)
       .replaceAll('http://127.0.0.1:8081', adminUrl)
       .replaceAll('http://127.0.0.1:8080', loaderUrl)
-      .replaceAll(/apps\/(?:admin-api|loader)\/dist\/main\.js/g, '"$WORKSPACE"/$&')
+      .replaceAll(/(?:\.\.\/)?(apps\/(?:admin-api|loader)\/dist\/main\.js)/g, '"$WORKSPACE"/$1')
       .replaceAll('/var/lib/azaion/', `${at('device')}/`)
       .replaceAll('/media/usb/', './');
   }
