@@ -30,6 +30,12 @@ export interface TcpProxy {
   change(conditions: LinkConditions): void;
   /** Resets every open connection; new ones are accepted. */
   resetAll(): void;
+  /** From here on brings nothing to anybody, as a radio out of range: connections are accepted and stay open. */
+  silence(): void;
+  /** From here on breaks every connection. */
+  sever(): void;
+  /** Is a good link again, for new connections. */
+  mend(): void;
   /** Stops listening and resets every open connection. */
   stop(): Promise<void>;
 }
@@ -73,6 +79,14 @@ export async function startTcpProxy(
   const resetAll = (): void => {
     for (const socket of open) socket.resetAndDestroy();
   };
+  const change = (changed: LinkConditions): void => {
+    state.conditions = changed;
+  };
+  /** For open connections, too: what they did before is not what they do now. */
+  const become = (changed: LinkConditions): void => {
+    change(changed);
+    resetAll();
+  };
   return {
     host: '127.0.0.1',
     port: (server.address() as AddressInfo).port,
@@ -82,10 +96,11 @@ export async function startTcpProxy(
     get deliveredBytes() {
       return state.deliveredBytes;
     },
-    change: (changed) => {
-      state.conditions = changed;
-    },
+    change,
     resetAll,
+    silence: () => become({ stallAfterBytes: 0 }),
+    sever: () => become({ resetAfterBytes: 0 }),
+    mend: () => become({}),
     stop: async () => {
       state.stopped = true;
       const closed = once(server, 'close');

@@ -40,17 +40,11 @@ describe('a CDN that fails', () => {
     await directory.remove();
   });
 
-  const upload = (name: string, content: Uint8Array): Promise<Response> =>
-    fetch(`${system.loaderUrl}/upload/${name}?folder=models`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/octet-stream' },
-      body: new Uint8Array(content),
-    });
   const load = (name: string): Promise<Response> =>
     fetch(`${system.loaderUrl}/resources/models/${name}`, { headers: { authorization: `Bearer ${token}` } });
   const published = async (name: string, sizeBytes = SIZE_BYTES): Promise<Buffer> => {
     const content = pseudoRandomBytes(name, sizeBytes);
-    expect((await upload(name, content)).status).toBe(200);
+    await system.requests.publish(name, content, token);
     return content;
   };
   const expectWhole = async (name: string, content: Buffer): Promise<void> => {

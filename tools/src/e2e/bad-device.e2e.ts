@@ -32,7 +32,7 @@ describeWith(['disk', 'faketime'], 'a device whose disk is full, or whose clock 
     system = await startSystem({ linked: true, loaderEnv });
     operator = await system.createPerson('Operator');
     publisher = await system.login(await system.createPerson('ResourceUploader'));
-    await publish('kept.bin', kept);
+    await system.requests.publish('kept.bin', kept, publisher);
     await expectWhole('kept.bin', kept);
   }, 180_000);
   afterAll(async () => {
@@ -41,25 +41,8 @@ describeWith(['disk', 'faketime'], 'a device whose disk is full, or whose clock 
     await disk.remove();
   });
 
-  const publish = async (name: string, content: Uint8Array): Promise<void> => {
-    const published = await fetch(`${system.loaderUrl}/upload/${name}?folder=models`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${publisher}`, 'content-type': 'application/octet-stream' },
-      body: new Uint8Array(content),
-    });
-    expect(published.status).toBe(200);
-  };
-  const load = (name: string, token?: string): Promise<Response> =>
-    fetch(`${system.loaderUrl}/load/${name}`, {
-      method: 'POST',
-      headers: {
-        'content-type': 'application/json',
-        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
-      },
-      body: JSON.stringify({ filename: name, folder: 'models' }),
-    });
   const expectWhole = async (name: string, content: Buffer, token?: string): Promise<void> => {
-    const loaded = await load(name, token);
+    const loaded = await system.requests.load(name, token);
     expect(loaded.status).toBe(200);
     expect(Buffer.from(await loaded.arrayBuffer()).equals(content)).toBe(true);
   };
@@ -73,35 +56,17 @@ describeWith(['disk', 'faketime'], 'a device whose disk is full, or whose clock 
     }
   };
 
-  const login = async (): Promise<string> => {
-    const answer = await fetch(`${system.loaderUrl}/login`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify(operator),
-    });
-    expect(answer.status).toBe(200);
-    return ((await answer.json()) as { access_token: string }).access_token;
-  };
-  const cut = (): void => {
-    system.link?.change({ resetAfterBytes: 0 });
-    system.link?.resetAll();
-  };
-  const mend = (): void => {
-    system.link?.change({});
-    system.link?.resetAll();
-  };
-
   describe('with no byte left on its disk', () => {
     const wanted = pseudoRandomBytes('wanted', SIZE_BYTES);
     beforeAll(async () => {
-      await publish('wanted.bin', wanted);
+      await system.requests.publish('wanted.bin', wanted, publisher);
       await fill();
     });
 
     const expectWhatIsHeld = async (): Promise<void> => {
       await expectWhole('kept.bin', kept);
-      await expectWhole('kept.bin', kept, await login());
-      const refused = await load('wanted.bin');
+      await expectWhole('kept.bin', kept, await system.login(operator));
+      const refused = await system.requests.load('wanted.bin');
       expect([refused.status, await refused.json()]).toEqual([
         507,
         expect.objectContaining({ code: 'resource.no-space' }),
@@ -122,17 +87,17 @@ describeWith(['disk', 'faketime'], 'a device whose disk is full, or whose clock 
     it('takes it once there is room, and keeps both for the time without a network', async () => {
       await rm(join(disk.path, 'ballast'));
       await expectWhole('wanted.bin', wanted);
-      cut();
+      system.link?.sever();
       await expectWhole('wanted.bin', wanted);
       await expectWhole('kept.bin', kept);
-      mend();
+      system.link?.mend();
     });
   });
 
   describe('whose clock jumps while it runs', () => {
     afterEach(async () => {
       await clock.jump(0);
-      mend();
+      system.link?.mend();
     });
 
     it.each([400, -700, -7000])(
@@ -140,9 +105,9 @@ describeWith(['disk', 'faketime'], 'a device whose disk is full, or whose clock 
       async (days) => {
         await clock.jump(days);
         const content = pseudoRandomBytes(`jumped ${days}`, SIZE_BYTES);
-        await publish(`jumped-${days}.bin`, content);
+        await system.requests.publish(`jumped-${days}.bin`, content, publisher);
         await expectWhole(`jumped-${days}.bin`, content);
-        await expectWhole(`jumped-${days}.bin`, content, await login());
+        await expectWhole(`jumped-${days}.bin`, content, await system.login(operator));
       },
     );
 
@@ -150,16 +115,16 @@ describeWith(['disk', 'faketime'], 'a device whose disk is full, or whose clock 
       await clock.jump(-7000);
       await system.restartLoader();
       await expectWhole('kept.bin', kept);
-      await expectWhole('kept.bin', kept, await login());
+      await expectWhole('kept.bin', kept, await system.login(operator));
     });
 
     it('opens its leases without a network as long as the time that the Admin API signed allows, and is not bricked by a jump', async () => {
       await expectWhole('kept.bin', kept);
-      cut();
+      system.link?.sever();
       await clock.jump(-700);
       await expectWhole('kept.bin', kept);
       await clock.jump(400);
-      expect((await load('kept.bin')).status).toBe(502);
+      expect((await system.requests.load('kept.bin')).status).toBe(502);
       await clock.jump(0);
       await expectWhole('kept.bin', kept);
     });

@@ -36,35 +36,20 @@ describe('a bundle, carried to a device that no network reaches', () => {
       });
     });
   };
-  const load = (name = NAME): Promise<Response> =>
-    fetch(`${system.loaderUrl}/load/${name}`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ filename: name, folder: 'models' }),
-    });
+  const load = (name = NAME): Promise<Response> => system.requests.load(name);
   const statusOf = async (answering: Promise<Response>): Promise<number> => {
     const answer = await answering;
     await answer.arrayBuffer();
     return answer.status;
   };
-  const publish = async (name: string, content: Uint8Array): Promise<void> => {
-    const published = await fetch(`${system.loaderUrl}/upload/${name}?folder=models`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${publisher}`, 'content-type': 'application/octet-stream' },
-      body: new Uint8Array(content),
-    });
-    expect(published.status).toBe(200);
-  };
   const administration = async () => system.adminApi(await system.loginAtAdmin(system.administrator));
   /** From here on the network breaks every connection, and the Loader starts as after a power cut. */
   const restartOffline = async (until?: 'live'): Promise<void> => {
-    system.link?.change({ resetAfterBytes: 0 });
-    system.link?.resetAll();
+    system.link?.sever();
     await system.restartLoader(until);
   };
   const restartOnline = async (): Promise<void> => {
-    system.link?.change({});
-    system.link?.resetAll();
+    system.link?.mend();
     await system.restartLoader();
   };
 
@@ -78,7 +63,7 @@ describe('a bundle, carried to a device that no network reaches', () => {
     const root = await (await fetch(`${system.adminUrl}/.well-known/azaion-statement-root`)).text();
     await writeFile(at('root.json'), root);
     publisher = await system.login(await system.createPerson('ResourceUploader'));
-    await publish(NAME, CONTENT);
+    await system.requests.publish(NAME, CONTENT, publisher);
     expect(await azaion('login', '--api', system.adminUrl, '--email', system.administrator.email)).toMatchObject({
       ok: true,
     });
@@ -144,8 +129,7 @@ describe('a bundle, carried to a device that no network reaches', () => {
   it('opens on the device with no network, whole and from its own disk', async () => {
     // The device has been in contact once: that is when it learned whose signatures to trust.
     await (await load()).arrayBuffer();
-    system.link?.change({ stallAfterBytes: 0 });
-    system.link?.resetAll();
+    system.link?.silence();
     // A device whose cache knows nothing of it.
     await system.loader().stop();
     for (const name of ['packs', 'segments', 'leases'])
@@ -176,7 +160,7 @@ describe('a bundle, carried to a device that no network reaches', () => {
   it('opens a version no more that the Admin API has refused to the device since, although the bundle still lies there', async () => {
     await restartOnline();
     const names = ['withdrawn.bin', 'kept.bin'];
-    for (const name of names) await publish(name, pseudoRandomBytes(name, 50_000));
+    for (const name of names) await system.requests.publish(name, pseudoRandomBytes(name, 50_000), publisher);
     const versions = names.map((name) => `models/${name}@1`);
     expect(await azaion('bundle', 'create', ...versions, '--device', system.serial, '-o', at('two'))).toMatchObject({
       ok: true,
@@ -223,11 +207,6 @@ describe('a bundle, carried to a device that no network reaches', () => {
     await restartOffline('live'); // it has nothing to serve: it is not ready
     expect(await statusOf(load('kept.bin'))).toBeGreaterThanOrEqual(400);
     expect((await fetch(`${system.loaderUrl}/health/ready`)).status).toBe(503);
-    const login = fetch(`${system.loaderUrl}/login`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify(system.deviceAccount),
-    });
-    expect(await statusOf(login)).toBeGreaterThanOrEqual(400);
+    expect(await statusOf(system.requests.login(system.deviceAccount))).toBeGreaterThanOrEqual(400);
   });
 });

@@ -21,42 +21,21 @@ describeWith('postgresql', 'a Loader whose Admin API has lost its database', () 
     person = await system.createPerson('Operator');
     personToken = await system.login(person);
     publisher = await system.login(await system.createPerson('ResourceUploader'));
-    await publish(CONTENT);
+    await system.requests.publish(NAME, CONTENT, publisher);
   }, 180_000);
   afterAll(async () => {
     await system.stop();
     await postgres.stop();
   });
 
-  const publish = async (content: Uint8Array): Promise<void> => {
-    const published = await fetch(`${system.loaderUrl}/upload/${NAME}?folder=models`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${publisher}`, 'content-type': 'application/octet-stream' },
-      body: new Uint8Array(content),
-    });
-    expect(published.status).toBe(200);
-  };
   const load = async (token?: string): Promise<{ status: number; version: string | null; bytes: Buffer }> => {
-    const answer = await fetch(`${system.loaderUrl}/load/${NAME}`, {
-      method: 'POST',
-      headers: {
-        'content-type': 'application/json',
-        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
-      },
-      body: JSON.stringify({ filename: NAME, folder: 'models' }),
-    });
+    const answer = await system.requests.load(NAME, token);
     return {
       status: answer.status,
       version: answer.headers.get('x-resource-version'),
       bytes: Buffer.from(await answer.arrayBuffer()),
     };
   };
-  const login = (who: Person): Promise<Response> =>
-    fetch(`${system.loaderUrl}/login`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify(who),
-    });
 
   it('opens what it holds a lease for, for the device and for the person whom the Admin API had let read', async () => {
     for (const token of [undefined, personToken]) expect((await load(token)).status).toBe(200);
@@ -72,8 +51,8 @@ describeWith('postgresql', 'a Loader whose Admin API has lost its database', () 
     await system.restartLoader();
     const { status, bytes } = await load();
     expect({ status, same: bytes.equals(CONTENT) }).toEqual({ status: 200, same: true });
-    expect((await login(system.deviceAccount)).status).toBe(200);
-    const refused = await login(person);
+    expect((await system.requests.login(system.deviceAccount)).status).toBe(200);
+    const refused = await system.requests.login(person);
     expect({ status: refused.status, ...((await refused.json()) as object) }).toMatchObject({
       status: 503,
       code: 'api.unreachable',
@@ -85,8 +64,8 @@ describeWith('postgresql', 'a Loader whose Admin API has lost its database', () 
     publisher = await system.loginAtAdmin(system.administrator);
     const changed = pseudoRandomBytes('after the outage', 1_000_000);
     // The Loader looks at the link again after a moment; until then it goes on with what it has.
-    while ((await login(person)).status !== 200);
-    await publish(changed);
+    while ((await system.requests.login(person)).status !== 200);
+    await system.requests.publish(NAME, changed, publisher);
     let loaded = await load();
     while (loaded.version !== '2') loaded = await load();
     expect(loaded.bytes.equals(changed)).toBe(true);

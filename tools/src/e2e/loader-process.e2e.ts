@@ -44,17 +44,9 @@ describe('a Loader as a process', () => {
   }
 
   it('serves an older service over the Unix socket with the rights of the device', async () => {
-    const publisher = await system.createPerson('ResourceUploader');
+    const publisher = await system.login(await system.createPerson('ResourceUploader'));
     const content = Buffer.from('weights');
-    const uploaded = await fetch(`${system.loaderUrl}/upload/a.bin?folder=models`, {
-      method: 'POST',
-      headers: {
-        authorization: `Bearer ${await system.login(publisher)}`,
-        'content-type': 'application/octet-stream',
-      },
-      body: content,
-    });
-    expect(uploaded.status).toBe(200);
+    await system.requests.publish('a.bin', content, publisher);
     const loaded = await overSocket('/load/a.bin', { filename: 'a.bin', folder: 'models' });
     expect(loaded).toEqual({ status: 200, bytes: content });
   });

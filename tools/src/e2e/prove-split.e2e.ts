@@ -47,12 +47,7 @@ describe('azaion prove-split against a running Admin API', () => {
 
   it('recovers nothing from either store alone, and everything that the controls promise', async () => {
     const publisher = await system.login(await system.createPerson('ResourceUploader'));
-    const published = await fetch(`${system.loaderUrl}/upload/model.bin?folder=models`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${publisher}`, 'content-type': 'application/octet-stream' },
-      body: new Uint8Array(content),
-    });
-    expect(published.status).toBe(200);
+    await system.requests.publish('model.bin', content, publisher);
     const { ok, trials = [] } = await proveSplit('--data', system.adminDataDir);
     expect(ok).toBe(true);
     const recovered = (kind: string): readonly boolean[] =>

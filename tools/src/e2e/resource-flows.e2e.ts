@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import { join } from 'node:path';
-import { Readable } from 'node:stream';
+import { type Readable } from 'node:stream';
 import { setTimeout } from 'node:timers/promises';
 
 import { describeWith, pseudoRandomBytes, pseudoRandomStream, startPostgres, startRadosGateway } from '@azaion/testing';
@@ -57,19 +57,9 @@ function describeResourceFlows(
     await opened.stop();
   });
 
-  const upload = async (name: string, content: Readable | Buffer, token = publisherToken): Promise<Response> =>
-    fetch(`${system.loaderUrl}/upload/${name}?folder=models`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/octet-stream' },
-      body: Buffer.isBuffer(content) ? new Uint8Array(content) : Readable.toWeb(content),
-      duplex: 'half',
-    });
-  const load = async (name: string, token = operatorToken, folder = 'models'): Promise<Response> =>
-    fetch(`${system.loaderUrl}/load/${encodeURIComponent(name)}`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` },
-      body: JSON.stringify({ filename: name, folder }),
-    });
+  const upload = (name: string, content: Readable | Buffer, token = publisherToken): Promise<Response> =>
+    system.requests.upload(name, content, token);
+  const load = (name: string, folder?: string): Promise<Response> => system.requests.load(name, operatorToken, folder);
 
   describe('F3 then F2', () => {
     it.each([0, 1, 100_000])('publishes and loads %i bytes, identical', async (sizeBytes) => {
@@ -140,11 +130,7 @@ function describeResourceFlows(
   describe('refusals', () => {
     it('answers 401 to a wrong password, the same for an unknown account', async () => {
       const login = (email: string): Promise<Response> =>
-        fetch(`${system.loaderUrl}/login`, {
-          method: 'POST',
-          headers: { 'content-type': 'application/json' },
-          body: JSON.stringify({ email, password: 'not the password' }),
-        });
+        system.requests.login({ email, password: 'not the password' });
       const [wrong, unknown] = [await login(operator.email), await login('nobody@example.com')];
       expect([wrong.status, unknown.status]).toEqual([401, 401]);
       const [first, second] = (await Promise.all([wrong.json(), unknown.json()])) as Record<string, unknown>[];
@@ -152,11 +138,7 @@ function describeResourceFlows(
     });
 
     it('answers 401 without a token', async () => {
-      const response = await fetch(`${system.loaderUrl}/load/recognition.onnx`, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify({ filename: 'recognition.onnx', folder: 'models' }),
-      });
+      const response = await system.requests.load('recognition.onnx');
       expect(response.status).toBe(401);
       expect(response.headers.get('content-type')).toContain('application/problem+json');
     });
@@ -197,7 +179,7 @@ function describeResourceFlows(
     });
 
     it('answers 422 to a folder that climbs out', async () => {
-      expect((await load('recognition.onnx', operatorToken, '..')).status).toBe(422);
+      expect((await load('recognition.onnx', '..')).status).toBe(422);
     });
 
     it('names an unknown field', async () => {

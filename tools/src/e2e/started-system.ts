@@ -15,6 +15,7 @@ import {
 } from '@azaion/testing';
 
 import { startService } from '../started-service.js';
+import { type LoaderRequests, loaderRequests, post } from './loader-requests.js';
 import { type AdminReplicas, startReplicas } from './started-replicas.js';
 
 const REPLICAS = 2;
@@ -62,6 +63,8 @@ export interface StartedSystem {
   adminApi(token?: string): AdminApiClient;
   /** The routes of the Loader, likewise. */
   loaderApi(token?: string): LoaderClient;
+  /** The Loader's flows as plain requests, whatever they answer. */
+  readonly requests: LoaderRequests;
   stop(): Promise<void>;
 }
 
@@ -199,6 +202,7 @@ export async function startSystem(options: SystemOptions = {}): Promise<StartedS
       loginAtAdmin: (person) => tokenFrom(adminUrl, person),
       adminApi: (token) => adminApiClient({ baseUrl: adminUrl, fetch: callingAs(token) }),
       loaderApi: (token) => loaderClient({ baseUrl: loaderUrl, fetch: callingAs(token) }),
+      requests: loaderRequests(loaderUrl),
       stop,
     };
   } catch (error) {
@@ -248,14 +252,7 @@ function callingAs(token: string | undefined): (request: Request) => Promise<Res
 
 /** Posts JSON and expects success. @throws Error with the answer's text. */
 export async function postJson<T>(url: string, body: unknown, token?: string): Promise<T> {
-  const response = await fetch(url, {
-    method: 'POST',
-    headers: {
-      'content-type': 'application/json',
-      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
-    },
-    body: JSON.stringify(body),
-  });
+  const response = await post(url, body, token);
   const text = await response.text();
   if (!response.ok) throw new Error(`POST ${url}: ${response.status} ${text}`);
   return JSON.parse(text) as T;

@@ -56,14 +56,9 @@ describeWith('browser', 'the status page', () => {
     if (PICTURES !== undefined) await watched.page.screenshot({ path: join(PICTURES, `${name}.png`), fullPage: true });
   }
 
-  async function publish(path: string, content: Buffer): Promise<void> {
+  async function publish(name: string, content: Buffer, query?: string): Promise<void> {
     const token = await system.login(await system.createPerson('ApiAdmin'));
-    const response = await fetch(`${system.loaderUrl}/upload/${path}`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/octet-stream' },
-      body: new Uint8Array(content),
-    });
-    expect(response.status).toBe(200);
+    await system.requests.publish(name, content, token, query);
   }
 
   it('says at a glance that all is well, to everybody', async () => {
@@ -87,16 +82,10 @@ describeWith('browser', 'the status page', () => {
   });
 
   it('shows an operator who is logged in, what was served and what failed', async () => {
-    await publish('weights.onnx?folder=models', pseudoRandomBytes('weights', 300_000));
+    await publish('weights.onnx', pseudoRandomBytes('weights', 300_000));
     const token = await system.login(operator);
-    const load = (filename: string): Promise<Response> =>
-      fetch(`${system.loaderUrl}/load/${filename}`, {
-        method: 'POST',
-        headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
-        body: JSON.stringify({ filename, folder: 'models' }),
-      });
-    await (await load('weights.onnx')).arrayBuffer();
-    expect((await load('missing.onnx')).status).toBe(404);
+    await (await system.requests.load('weights.onnx', token)).arrayBuffer();
+    expect((await system.requests.load('missing.onnx', token)).status).toBe(404);
 
     watched = await browser.open(system.loaderUrl);
     const { page } = watched;
@@ -111,15 +100,10 @@ describeWith('browser', 'the status page', () => {
 
   it('shows by name what lies on the device: complete, or still to be fetched', async () => {
     const asDevice = async (filename: string): Promise<void> => {
-      const loaded = await fetch(`${system.loaderUrl}/load/${filename}`, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify({ filename, folder: 'models' }),
-      });
+      const loaded = await system.requests.load(filename);
       expect([loaded.status, (await loaded.arrayBuffer()).byteLength]).toEqual([200, 400_000]);
     };
-    for (const name of ['gone.onnx', 'kept.onnx'])
-      await publish(`${name}?folder=models`, pseudoRandomBytes(name, 400_000));
+    for (const name of ['gone.onnx', 'kept.onnx']) await publish(name, pseudoRandomBytes(name, 400_000));
     await asDevice('gone.onnx');
     await system.loader().stop();
     await rm(join(system.loaderDataDir, 'packs'), { recursive: true });
@@ -142,7 +126,7 @@ describeWith('browser', 'the status page', () => {
       { name: 'azaion/detections:latest', layers: [{ seed: 'one', sizeBytes: 4_000_000 }] },
       { name: 'azaion/flights:latest', layers: [{ seed: 'two', sizeBytes: 3_000_000 }] },
     ]);
-    await publish('azaion-latest?folder=images&kind=images', await buffer(archive.open()));
+    await publish('azaion-latest', await buffer(archive.open()), 'folder=images&kind=images');
     watched = await browser.open(system.loaderUrl);
     const { page } = watched;
     await signIn(operator);

@@ -20,12 +20,7 @@ import { answerOf, startSystem, type StartedSystem } from './started-system.js';
 /** Publishes an archive as `images/azaion-latest`. */
 async function publish(system: StartedSystem, archive: Buffer): Promise<void> {
   const token = await system.login(await system.createPerson('ApiAdmin'));
-  const response = await fetch(`${system.loaderUrl}/upload/azaion-latest?folder=images&kind=images`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/octet-stream' },
-    body: new Uint8Array(archive),
-  });
-  if (!response.ok) throw new Error(`publish: ${response.status} ${await response.text()}`);
+  await system.requests.publish('azaion-latest', archive, token, 'folder=images&kind=images');
 }
 
 /** The same, and moves its packs from the CDN to where a device finds them, as a factory would. */

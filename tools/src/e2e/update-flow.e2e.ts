@@ -48,14 +48,8 @@ describe('a fleet update', () => {
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
   /** Publishes at the Loader, which is no other device's: everything else here goes past it. */
-  const publish = async (name: string, content: Buffer, query = 'folder=models'): Promise<void> => {
-    const answer = await fetch(`${system.loaderUrl}/upload/${name}?${query}`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${publisher}`, 'content-type': 'application/octet-stream' },
-      body: new Uint8Array(content),
-    });
-    expect(answer.status).toBe(200);
-  };
+  const publish = (name: string, content: Buffer, query?: string): Promise<void> =>
+    system.requests.publish(name, content, publisher, query);
   const want = async (body: object): Promise<void> => {
     const answer = await call(system.adminUrl, 'PUT', `/devices/${system.serial}/desired`, body, administrator);
     expect(answer.status).toBe(204);
@@ -77,15 +71,11 @@ describe('a fleet update', () => {
     await reported(({ resources }) => resources.some(({ name, version }) => name === 'detector.bin' && version === 1));
     await publish('detector.bin', second);
     await reported(({ resources }) => resources.some(({ name, version }) => name === 'detector.bin' && version === 2));
-    system.link?.change({ resetAfterBytes: 0 });
-    system.link?.resetAll();
-    const loaded = await call(system.loaderUrl, 'POST', '/load/detector.bin', {
-      filename: 'detector.bin',
-      folder: 'models',
-    });
+    system.link?.sever();
+    const loaded = await system.requests.load('detector.bin');
     expect(loaded.headers.get('x-resource-version')).toBe('2');
     expect(Buffer.from(await loaded.arrayBuffer()).equals(second)).toBe(true);
-    system.link?.change({});
+    system.link?.mend();
     system.link?.resetAll();
   });
 
