@@ -18,7 +18,6 @@ import { CompactPacks } from './sealed/compact-packs.js';
 import { VerifierLoop } from './sealed/verifier-loop.js';
 import { VerifyVersions } from './sealed/verify-versions.js';
 
-const HOUSEKEEPING_INTERVAL_MS = 10 * 60_000;
 /** Events are in the chain within a second. */
 const AUDIT_INTERVAL_MS = 500;
 
@@ -80,9 +79,10 @@ async function listen(
 
 /** Connections to the database end after the last request has been answered. */
 function closeAfter(app: NestFastifyApplication, infrastructure: Infrastructure, config: AdminConfig): void {
+  const housekeepingMs = config.housekeepingSeconds * 1000;
   const background = [
-    inBackground('Housekeeping', () => app.get(Housekeeping).run(), HOUSEKEEPING_INTERVAL_MS),
-    inBackground('CollectPacks', () => app.get(CollectPacks).run(), HOUSEKEEPING_INTERVAL_MS),
+    inBackground('Housekeeping', () => app.get(Housekeeping).run(), housekeepingMs),
+    inBackground('CollectPacks', () => app.get(CollectPacks).run(), housekeepingMs),
     inBackground('TokenKeys', () => app.get(TokenKeys).refresh(), TOKEN_KEY_INTERVAL_MS),
     inBackground('AuditChain', () => app.get(AuditChain).link(), AUDIT_INTERVAL_MS),
   ];
@@ -99,7 +99,7 @@ function closeAfter(app: NestFastifyApplication, infrastructure: Infrastructure,
       if (compacted + left > 0)
         compacting.log(`Compacted ${compacted} packs, ${freedBytes} bytes less; ${left} are left as they are.`);
     };
-    background.push(inBackground('CompactPacks', compact, HOUSEKEEPING_INTERVAL_MS));
+    background.push(inBackground('CompactPacks', compact, housekeepingMs));
   }
   app
     .getHttpAdapter()

@@ -252,6 +252,13 @@ export class AdminConfig {
   @IsBoolean()
   readonly verifier: boolean = true;
 
+  /** Pause between two rounds of what this replica does in the background: rows that have ended go, packs that nothing needs are collected, sparse ones compacted. */
+  @EnvInteger('HOUSEKEEPING_SECONDS')
+  @IsInt()
+  @Min(1)
+  @Max(DAY_SECONDS)
+  readonly housekeepingSeconds: number = 600;
+
   /** PEM file with the certificates of TPM makers: roots, and issuers that lead to them. */
   @EnvText('TPM_EK_ROOTS_FILE')
   @IsOptional()
