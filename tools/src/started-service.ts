@@ -7,6 +7,8 @@ import { settingAndFileNames } from './docs/workspace-configuration.js';
 /** Root of the workspace, from `tools/dist` and `tools/src`. */
 export const WORKSPACE = join(import.meta.dirname, '..', '..');
 
+/** The workspace's own: an older one would start it as a second process, and a signal would reach the first alone. */
+const NODE = join(WORKSPACE, 'node_modules', 'node', 'bin', 'node');
 const READY_TIMEOUT_MS = 120_000;
 
 /** One of the built services. */
@@ -23,7 +25,7 @@ export interface ServiceToStart {
 /** Starts what `npm run build` made as a process of its own, and waits until it is ready. */
 export function startService({ app, url, env, until = 'ready' }: ServiceToStart): Promise<RunningProcess> {
   return startProcess({
-    command: process.execPath,
+    command: NODE,
     args: [join(WORKSPACE, 'apps', app, 'dist', 'main.js')],
     cwd: WORKSPACE,
     env: { ...hiddenSettings(), NODE_OPTIONS: undefined, ...env },
