@@ -6,5 +6,5 @@ export default {
   displayName: 'crash',
   rootDir: 'src/crash',
   testMatch: ['**/*.crash.ts'],
-  testTimeout: 60 * 60_000,
+  testTimeout: 6 * 60 * 60_000,
 };

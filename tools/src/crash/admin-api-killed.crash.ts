@@ -1,14 +1,22 @@
 import { randomInt } from 'node:crypto';
-import { chmod, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { chmod, readdir, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { HttpPackSink, HttpPackSource } from '@azaion/adapters/http-packs';
 import { ApiClient, fixedToken, HttpGrantApi, HttpUploadApi, HttpWellKnown } from '@azaion/adapters/resource-api';
+import { connectToEmbeddedDatabase } from '@azaion/adapters/split-evidence';
 import { importVerificationKey, StatementKeys } from '@azaion/crypto';
-import { SystemClock } from '@azaion/kernel';
-import { FetchResource, PackReader, PublishResource, type PublishResult, type UploadApi } from '@azaion/split-resource';
+import { type ResourceName, SystemClock } from '@azaion/kernel';
+import {
+  FetchResource,
+  packObjectKey,
+  PackReader,
+  PublishResource,
+  type PublishResult,
+  type UploadApi,
+} from '@azaion/split-resource';
 import {
   InMemoryPackStore,
   InMemorySegmentStore,
@@ -17,16 +25,17 @@ import {
 } from '@azaion/split-resource/testing';
 import { freePort, pseudoRandomBytes, type RunningProcess, type TempDirectory, tempDirectory } from '@azaion/testing';
 
+import { median } from '../bench/bench-result.js';
 import { postJson } from '../e2e/started-system.js';
 import { startService } from '../started-service.js';
 
-/** Moments at which the API is killed. */
+/** Moments at which the API is killed: none counts that came after the end of what it was to hit. */
 const POINTS = Number(process.env['CRASH_POINTS'] ?? 200);
 const RESOURCE_BYTES = 1024 * 1024;
-const RESOURCE = { folder: 'models', name: 'committed.bin' };
 const ADMINISTRATOR = { email: 'root@example.com', password: 'correct horse battery' };
 /** No second try: a kill is meant to be seen. */
 const ONCE = { attempts: 1, baseDelayMs: 1, maxDelayMs: 1 };
+const MEASURED = 3;
 
 /** Says when the commit's request leaves. */
 class WatchedUploadApi extends HttpUploadApi {
@@ -38,7 +47,7 @@ class WatchedUploadApi extends HttpUploadApi {
   }
 }
 
-describe(`An Admin API killed with SIGKILL at ${String(POINTS)} random moments of publishing`, () => {
+describe(`An Admin API killed with SIGKILL at ${String(POINTS)} random moments`, () => {
   let directory: TempDirectory;
   let admin: RunningProcess;
   let url: string;
@@ -59,6 +68,7 @@ describe(`An Admin API killed with SIGKILL at ${String(POINTS)} random moments o
         BOOTSTRAP_ADMIN_PASSWORD_FILE: join(directory.path, 'password'),
         ACCESS_TOKEN_SECONDS: '86400',
         SESSION_SECONDS: '86400',
+        HOUSEKEEPING_SECONDS: '1',
       },
     });
 
@@ -78,20 +88,31 @@ describe(`An Admin API killed with SIGKILL at ${String(POINTS)} random moments o
     await directory.remove();
   });
 
-  async function publish(content: Buffer, onCommit?: () => void): Promise<PublishResult> {
+  const kill = (): void => admin.kill('SIGKILL');
+  async function startAgain(): Promise<void> {
+    kill();
+    await admin.ended;
+    admin = await start();
+  }
+
+  async function publish(resource: ResourceName, content: Buffer, onCommit?: () => void): Promise<PublishResult> {
     const client = new ApiClient({ baseUrl: url });
     const api = new WatchedUploadApi(client, fixedToken(token));
     if (onCommit) api.onCommit = onCommit;
     try {
       const publisher = new PublishResource(api, sink, { retry: ONCE });
-      const request = { resource: RESOURCE, kind: 'file' as const, maxBytes: 2 * RESOURCE_BYTES };
-      return await publisher.run({ ...request, content: Readable.from([content]) });
+      return await publisher.run({
+        resource,
+        kind: 'file',
+        maxBytes: 2 * content.length,
+        content: Readable.from([content]),
+      });
     } finally {
       await client.close();
     }
   }
 
-  async function open(version: number): Promise<Buffer> {
+  async function open(resource: ResourceName, version: number): Promise<Buffer> {
     const client = new ApiClient({ baseUrl: url });
     try {
       const wellKnown = new HttpWellKnown(client);
@@ -106,7 +127,7 @@ describe(`An Admin API killed with SIGKILL at ${String(POINTS)} random moments o
         reader: new PackReader(new InMemoryPackStore(), [source]),
         segments: new InMemorySegmentStore(),
         clock: new SystemClock(),
-      }).run({ resource: RESOURCE, version, recipient: softwareRecipient() });
+      }).run({ resource, version, recipient: softwareRecipient() });
       const parts: Buffer[] = [];
       for await (const part of opened.read()) parts.push(Buffer.from(part));
       return Buffer.concat(parts);
@@ -115,52 +136,168 @@ describe(`An Admin API killed with SIGKILL at ${String(POINTS)} random moments o
     }
   }
 
-  async function versions(): Promise<readonly number[]> {
-    const path = `${url}/sealed/${RESOURCE.folder}/${RESOURCE.name}`;
-    const answer = await fetch(path, { headers: { authorization: `Bearer ${token}` } });
+  async function versions({ folder, name }: ResourceName): Promise<readonly number[]> {
+    const answer = await fetch(`${url}/sealed/${folder}/${name}`, { headers: { authorization: `Bearer ${token}` } });
     const { versions: listed } = (await answer.json()) as { versions: { version: number }[] };
     return listed.map(({ version }) => version).toSorted((one, other) => one - other);
   }
 
-  it('keeps every version that it answered for, shows no half of one, and takes the publish up again', async () => {
-    const base = pseudoRandomBytes('committed', RESOURCE_BYTES);
-    const contentOf = (point: number): Buffer => {
-      const content = Buffer.from(base);
-      content.writeUInt32BE(point, (point * 4099) % (RESOURCE_BYTES - 4));
-      return content;
-    };
-    const began = performance.now();
-    await publish(contentOf(0));
-    const usualMs = performance.now() - began;
-    const expected: Buffer[] = [contentOf(0)];
-    let answered = 0;
-    for (let point = 1; point <= POINTS; point++) {
-      const content = contentOf(point);
-      const kill = (): void => admin.kill('SIGKILL');
-      // Every other time within the commit itself: that is where a version comes into being.
-      const publishing =
-        point % 2 === 0 ? publish(content, () => void delay(randomInt(40)).then(kill)) : publish(content);
-      if (point % 2 === 1) void delay(randomInt(Math.ceil(usualMs))).then(kill);
-      const before = await publishing.then(
-        ({ version }) => version,
-        () => undefined,
-      );
-      await admin.ended;
-      admin = await start();
-      const listed = await versions();
-      // All that were answered for; the one that was cut off is there whole, or not at all.
-      expect(listed).toEqual(Array.from({ length: listed.length }, (_, index) => index + 1));
-      expect([expected.length, expected.length + 1]).toContain(listed.length);
-      if (before !== undefined) {
-        answered++;
-        expect(listed.at(-1)).toBe(before);
+  it.each([
+    { during: 'a publish', name: 'published.bin' },
+    { during: 'a commit', name: 'committed.bin' },
+  ])(
+    'during $during: keeps every version that it answered for, shows no half of one, and takes the publish up again',
+    async ({ during, name }) => {
+      const resource = { folder: 'models', name };
+      const base = pseudoRandomBytes(name, RESOURCE_BYTES);
+      const expected: Buffer[] = [];
+      const nextContent = (): Buffer => {
+        const content = Buffer.from(base);
+        content.writeUInt32BE(expected.length, (expected.length * 4099) % (RESOURCE_BYTES - 4));
+        return content;
+      };
+      const published = async (): Promise<number> => {
+        const content = nextContent();
+        let beganMs = performance.now();
+        await publish(resource, content, () => {
+          if (during === 'a commit') beganMs = performance.now();
+        });
+        expected.push(content);
+        return performance.now() - beganMs;
+      };
+      const lengthsMs: number[] = [];
+      await startAgain(); // as at every point
+      await published();
+      for (let index = 0; index < MEASURED; index++) lengthsMs.push(await published());
+      const usualMs = Math.ceil(median(lengthsMs));
+
+      let [kills, cutOff, unanswered] = [0, 0, 0];
+      for (; cutOff < POINTS; kills++) {
+        const content = nextContent();
+        let killed = false;
+        const killSoon = (): void =>
+          void delay(randomInt(usualMs)).then(() => {
+            killed = true;
+            kill();
+          });
+        const publishing = publish(resource, content, during === 'a commit' ? killSoon : undefined);
+        if (during !== 'a commit') killSoon();
+        const answered = await publishing.then(
+          ({ version }) => version,
+          (error: unknown) => {
+            if (!killed) throw error;
+            return undefined;
+          },
+        );
+        await admin.ended;
+        admin = await start();
+        const listed = await versions(resource);
+        // All that were answered for; the one that was cut off is there whole, or not at all.
+        expect(listed).toEqual(Array.from({ length: listed.length }, (_, index) => index + 1));
+        expect([expected.length, expected.length + 1]).toContain(listed.length);
+        if (answered !== undefined) expect(listed.at(-1)).toBe(answered);
+        else {
+          cutOff++;
+          if (listed.length > expected.length) unanswered++;
+        }
+        const again = await publish(resource, content);
+        expect(again).toMatchObject({ version: expected.length + 1, created: listed.length === expected.length });
+        expected.push(content);
+        expect((await open(resource, expected.length)).equals(content)).toBe(true);
       }
-      const again = await publish(content);
-      expect(again).toMatchObject({ version: expected.length + 1, created: listed.length === expected.length });
-      expected.push(content);
-      expect((await open(expected.length)).equals(content)).toBe(true);
+      for (const [index, content] of expected.entries())
+        expect((await open(resource, index + 1)).equals(content)).toBe(true);
+      console.log(
+        `${String(cutOff)} of ${String(kills)} kills cut ${during} off, usually ${String(usualMs)} ms long; ${String(unanswered)} times the version was there all the same`,
+      );
+    },
+  );
+
+  it('while it compacts a pack: has the pack as it was or the smaller one, and leaves nothing behind', async () => {
+    const database = await connectToEmbeddedDatabase(join(directory.path, 'admin'));
+    const packOf = async ({ name }: ResourceName): Promise<PackRow> => {
+      const { rows } = await database.query<PackRow>(
+        `select packs.id, packs.folder_id, object_id, examine_after from packs
+         join version_packs on pack_id = packs.id join resources on resources.id = resource_id
+         where name = $1 and version = 1`,
+        [name],
+      );
+      expect(rows).toHaveLength(1);
+      return rows[0]!;
+    };
+    const objectsBeside = ({ folder_id: folderId, id }: PackRow): Promise<string[]> =>
+      readdir(join(directory.path, 'admin', 'objects', dirname(packObjectKey(folderId, id))));
+    const staleObjects = async (): Promise<number> =>
+      (await database.query('select from stale_objects')).rowCount ?? NaN;
+    /** As if two days had gone by: what no pack has taken, or has any more, is deleted, and everything else stays. */
+    const settle = async (pack: PackRow): Promise<void> => {
+      await database.query('update stale_objects set delete_after = to_timestamp(0)');
+      while ((await staleObjects()) > 0) await delay(20);
+      const { rows } = await database.query<{ object: string }>(
+        'select coalesce(object_id, id) as object from packs where folder_id = $1',
+        [pack.folder_id],
+      );
+      expect((await objectsBeside(pack)).toSorted()).toEqual(rows.map(({ object }) => object).toSorted());
+    };
+
+    const withdrawFirst = async ({ folder, name }: ResourceName): Promise<void> => {
+      const { status } = await fetch(`${url}/sealed/${folder}/${name}/versions/1/withdraw`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${token}` },
+      });
+      expect(status).toBe(204);
+    };
+
+    const needed: Buffer[] = [];
+    const foundAfter: Record<string, number> = {};
+    for (let point = 0; point < POINTS; point++) {
+      const resource = { folder: 'compacted', name: `sparse-${String(point)}.bin` };
+      const whole = pseudoRandomBytes(resource.name, SPARSE_PACK_BYTES);
+      needed.push(whole.subarray(0, NEEDED_BYTES));
+      for (const content of [whole, needed[point]!]) await publish(resource, content);
+      const before = await packOf(resource);
+      const objectsBefore = await objectsBeside(before);
+      const has: Record<(typeof STEPS)[number], () => Promise<boolean>> = {
+        chosen: async () => (await packOf(resource)).examine_after !== null,
+        'written down': async () => (await staleObjects()) > 0,
+        written: async () => (await objectsBeside(before)).length > objectsBefore.length,
+        taken: async () => (await packOf(resource)).object_id !== null,
+      };
+      await withdrawFirst(resource);
+      while (!(await has[STEPS[point % STEPS.length]!]()));
+      await delay(randomInt(STEP_MS));
+      await startAgain();
+
+      let last: string = 'nothing';
+      for (const step of STEPS) if (await has[step]()) last = step;
+      foundAfter[last] = (foundAfter[last] ?? 0) + 1;
+      expect((await open(resource, 2)).equals(needed[point]!)).toBe(true);
+      await settle(before);
+      expect((await open(resource, 2)).equals(needed[point]!)).toBe(true);
+      // It is tried again when its time has come.
+      await database.query('update packs set examine_after = null where id = $1', [before.id]);
+      while ((await packOf(resource)).object_id === null) await delay(20);
+      await settle(before);
+      expect(await objectsBeside(before)).not.toContain(before.id);
+      expect((await open(resource, 2)).equals(needed[point]!)).toBe(true);
     }
-    for (const [index, content] of expected.entries()) expect((await open(index + 1)).equals(content)).toBe(true);
-    process.stdout.write(`${String(answered)} of ${String(POINTS)} kills came after the answer.\n`);
+    for (const [point, content] of needed.entries())
+      expect((await open({ folder: 'compacted', name: `sparse-${String(point)}.bin` }, 2)).equals(content)).toBe(true);
+    await database.end();
+    console.log(`${String(POINTS)} kills; the last step that was found after them: ${JSON.stringify(foundAfter)}`);
   });
 });
+
+/** What a compaction leaves behind, one after the other; the kill comes soon after one of them has been seen. */
+const STEPS = ['chosen', 'written down', 'written', 'taken'] as const;
+const STEP_MS = 6;
+/** In one pack. */
+const SPARSE_PACK_BYTES = 8 * 1024 * 1024;
+const NEEDED_BYTES = 1536 * 1024;
+
+interface PackRow {
+  readonly id: string;
+  readonly folder_id: string;
+  readonly object_id: string | null;
+  readonly examine_after: Date | null;
+}

@@ -8,7 +8,7 @@ import { pseudoRandomBytes } from '@azaion/testing';
 import { type Person, startSystem, type StartedSystem } from '../e2e/started-system.js';
 import { bodyOf, digestOf } from '../e2e/streams.js';
 
-/** Moments at which each flow is killed. */
+/** Moments at which each flow is killed: none counts that came before the Loader had begun, or after the end. */
 const POINTS = Number(process.env['CRASH_POINTS'] ?? 200);
 const RESOURCE_BYTES = 24 * 1024 * 1024;
 /** What is on its way at once: eight ranges of 3 MiB. A kill costs no more than those. */
@@ -58,18 +58,31 @@ describe(`A Loader killed with SIGKILL at ${POINTS} random moments`, () => {
     return (await digestOf(bodyOf(answer))).sha256;
   }
 
-  /** Lets the work begin, kills the Loader at a random moment of the time it may take, and starts it again on its data. */
-  async function killDuring(work: Promise<unknown>, mostMs: number): Promise<boolean> {
-    const finished = work.then(
+  const deliveredBytes = (): number => system.link?.deliveredBytes ?? NaN;
+
+  /** Lets the work begin, kills the Loader at a random moment of the time that it usually takes, and starts it again on its data. */
+  async function killDuring(
+    work: () => Promise<unknown>,
+    usualMs: number,
+  ): Promise<'not begun' | 'cut off' | 'finished'> {
+    const beforeBytes = deliveredBytes();
+    let killed = false;
+    const finished = work().then(
       () => true,
-      () => false,
+      (error: unknown) => {
+        if (!killed) throw error;
+        return false;
+      },
     );
-    const inTime = await Promise.race([finished, delay(randomInt(Math.ceil(mostMs))).then(() => false)]);
+    await Promise.race([finished, delay(randomInt(Math.ceil(usualMs)))]);
+    const begun = deliveredBytes() > beforeBytes; // it asks the Admin API for something first
+    killed = true;
     process.kill(system.loader().pid, 'SIGKILL');
     await system.loader().ended;
-    await finished;
+    const inTime = await finished;
     await system.restartLoader();
-    return inTime;
+    if (inTime) return 'finished';
+    return begun ? 'cut off' : 'not begun';
   }
 
   async function durationMs(work: () => Promise<unknown>): Promise<number> {
@@ -90,15 +103,14 @@ describe(`A Loader killed with SIGKILL at ${POINTS} random moments`, () => {
     await forget();
     const wholeMs = await durationMs(() => load('fetched.bin'));
     await forget();
-    const deliveredBytes = (): number => system.link?.deliveredBytes ?? NaN;
-    let completed = 0;
-    let kills = 0;
+    let [cutOff, completed, kills] = [0, 0, 0];
     let againBytes = 0;
     let begunAtBytes = deliveredBytes();
-    for (let point = 0; point < POINTS; point++) {
-      const done = await killDuring(load('fetched.bin'), 1.2 * wholeMs);
+    while (cutOff < POINTS) {
+      const ended = await killDuring(() => load('fetched.bin'), wholeMs);
       kills++;
-      if (!done) continue;
+      if (ended === 'cut off') cutOff++;
+      if (ended !== 'finished') continue;
       const fetchedBytes = deliveredBytes() - begunAtBytes;
       expect(fetchedBytes).toBeLessThanOrEqual(RESOURCE_BYTES + kills * (IN_FLIGHT_BYTES + OVERHEAD_BYTES));
       againBytes += fetchedBytes - RESOURCE_BYTES;
@@ -110,27 +122,31 @@ describe(`A Loader killed with SIGKILL at ${POINTS} random moments`, () => {
     }
     expect(await load('fetched.bin')).toBe(expected);
     console.log(
-      `${POINTS} kills, ${completed} loads that were complete before; ${Math.round(againBytes / POINTS / 1024)} KiB fetched again for each kill`,
+      `${cutOff} loads cut off, usually ${Math.ceil(wholeMs)} ms long, until ${completed} had been complete; ${Math.round(againBytes / cutOff / 1024)} KiB fetched again for each`,
     );
   });
 
   it('F3: shows a version whole or not at all, and publishes it when asked again', async () => {
     const contentOf = (point: number): Buffer => pseudoRandomBytes(`published ${point}`, RESOURCE_BYTES / 3);
+    await upload('first.bin', contentOf(-2));
+    await system.restartLoader(); // as at every point
     const wholeMs = await durationMs(() => upload('measured.bin', contentOf(-1)));
-    let committed = 0;
-    for (let point = 0; point < POINTS; point++) {
-      const [name, content] = [`published-${point}.bin`, contentOf(point)];
-      await killDuring(upload(name, content), 1.2 * wholeMs);
+    let [cutOff, committed, kills] = [0, 0, 0];
+    for (; cutOff < POINTS; kills++) {
+      const [name, content] = [`published-${kills}.bin`, contentOf(kills)];
+      const ended = await killDuring(() => upload(name, content), wholeMs);
+      if (ended === 'cut off') cutOff++;
       const expected = hashOf(content);
       const seen = await load(name);
-      if (seen !== undefined) {
-        expect(seen).toBe(expected);
-        committed++;
-      }
+      if (seen !== undefined) expect(seen).toBe(expected);
+      if (ended === 'finished') expect(seen).toBe(expected);
+      else if (seen !== undefined) committed++;
       expect(await upload(name, content)).toMatchObject({ version: 1 });
       expect(await load(name)).toBe(expected);
     }
-    console.log(`${POINTS} kills, ${committed} versions committed before`);
+    console.log(
+      `${cutOff} of ${kills} kills cut a publish off, usually ${Math.ceil(wholeMs)} ms long; ${committed} times the version was there all the same`,
+    );
   });
 });
 
