@@ -126,6 +126,26 @@ export const COMPONENTS = {
     extracted: { path: 'usr/bin/kubectl', place: '/usr/local/bin/kubectl' },
     forImages: true,
   },
+  buildx: {
+    purpose: 'buildx, a plugin of the Docker CLI that builds for several processors at once',
+    programs: ['cli-plugins/docker-buildx'],
+    debianPackages: ['docker-buildx'],
+    needsRoot: true,
+    extracted: {
+      path: 'usr/libexec/docker/cli-plugins/docker-buildx',
+      place: '/usr/local/libexec/docker/cli-plugins/docker-buildx',
+    },
+    forImages: true,
+  },
+  platformsEngine: {
+    purpose: 'a Docker engine that keeps images of several processors under one name',
+    programs: ['engine-13/dockerd'],
+    debianPackages: ['docker.io'],
+    needsRoot: true,
+    // Not where programs are looked for: all other suites go on with the engine of this machine's Debian.
+    extracted: { path: 'usr/sbin/dockerd', place: '/usr/local/libexec/docker/engine-13/dockerd' },
+    forImages: true,
+  },
 } as const satisfies Record<string, Component>;
 
 const POSTGRES_RELEASES = '/usr/lib/postgresql';

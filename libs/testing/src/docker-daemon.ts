@@ -1,6 +1,7 @@
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import { join } from 'node:path';
+import { COMPONENTS, findProgram } from './components.js';
 import { runCommand } from './run-command.js';
 import { type RunningProcess, startProcess } from './running-process.js';
 import { mountSmallDisk } from './small-disk.js';
@@ -28,6 +29,8 @@ export interface DockerDaemon {
 export interface DockerDaemonOptions {
   /** Its storage is a file system of so many bytes; without it as large as the disk. */
   readonly storageBytes?: number;
+  /** Keeps images of several processors under one name, and builds them at once: the component `platformsEngine`. */
+  readonly isForPlatforms?: boolean;
 }
 
 /**
@@ -36,14 +39,18 @@ export interface DockerDaemonOptions {
  *
  * @throws Error with its output when it does not answer.
  */
-export async function startDockerd({ storageBytes }: DockerDaemonOptions = {}): Promise<DockerDaemon> {
+export async function startDockerd({
+  storageBytes,
+  isForPlatforms = false,
+}: DockerDaemonOptions = {}): Promise<DockerDaemon> {
+  const command = isForPlatforms ? (findProgram(COMPONENTS.platformsEngine.programs[0]) ?? 'dockerd') : 'dockerd';
   const directory = await tempDirectory('azaion-docker');
   const dataRoot = join(directory.path, 'data');
   const execRoot = join(directory.path, 'exec');
   const socket = join(directory.path, 'docker.sock');
-  // An empty configuration of its own: the machine's /etc/docker/daemon.json must not reach it.
+  // A configuration of its own: the machine's /etc/docker/daemon.json must not reach it.
   const configuration = join(directory.path, 'daemon.json');
-  await writeFile(configuration, '{}');
+  await writeFile(configuration, isForPlatforms ? '{"features":{"containerd-snapshotter":true}}' : '{}');
   for (const path of [dataRoot, execRoot]) await mkdir(path);
   const clean = async (): Promise<void> => {
     await detachMounts(directory.path);
@@ -51,7 +58,7 @@ export async function startDockerd({ storageBytes }: DockerDaemonOptions = {}): 
   };
   const start = (): Promise<RunningProcess> =>
     startProcess({
-      command: 'dockerd',
+      command,
       args: [
         ...['--config-file', configuration],
         ...['--data-root', dataRoot, '--exec-root', execRoot, '--pidfile', join(directory.path, 'pid')],

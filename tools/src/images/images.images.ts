@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { chmod, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { Spec, Validation } from '@cyclonedx/cyclonedx-library';
@@ -26,9 +26,10 @@ import { RELEASED_IMAGES } from '../release/released-images.js';
 import { WORKSPACE } from '../started-service.js';
 import { ADMINISTRATOR, type AdminContainer, CONFINED, NOBODY, startAdminContainer } from './admin-container.js';
 import { type Architecture, emulate, OWN_ARCHITECTURE } from './emulation.js';
+import { buildArguments, type ImageStep, imageStepsOf } from './image-steps.js';
 import { type LocalBase, makeLocalBase } from './local-base.js';
 import { makeLocalPostgres } from './local-postgres.js';
-import { startRegistry } from './local-registry.js';
+import { type LocalRegistry, startRegistry } from './local-registry.js';
 import { makeSystemdMachine } from './systemd-machine.js';
 import { until } from './until.js';
 
@@ -50,24 +51,43 @@ const MACHINES: Readonly<Record<Architecture, string>> = {
 const REFERENCE = 'azaion/detections:latest';
 /** The program in it, at the same place as here. */
 const BUSYBOX = findProgram('busybox') ?? '/bin/busybox';
+const OTHER_ARCHITECTURE: Architecture = OWN_ARCHITECTURE === 'amd64' ? 'arm64' : 'amd64';
 /** This machine's own first: it makes the bundles for both. */
-const ARCHITECTURES = (['amd64', 'arm64'] as const).toSorted((one) => (one === OWN_ARCHITECTURE ? -1 : 1));
+const ARCHITECTURES = [OWN_ARCHITECTURE, OTHER_ARCHITECTURE] as const;
+
+/** What a registry has under the name of an image that is there for several platforms. */
+interface ImageIndex {
+  readonly manifests: readonly {
+    readonly digest: string;
+    readonly platform: { readonly os: string; readonly architecture: Architecture };
+  }[];
+}
 
 describeWith(
-  ['docker', 'postgresql', 'compose', 'busybox', 'debootstrap', 'emulator', 'registry'],
+  ['docker', 'postgresql', 'compose', 'busybox', 'debootstrap', 'emulator', 'registry', 'buildx', 'platformsEngine'],
   'The container images',
   () => {
     let directory: TempDirectory;
+    let registry: LocalRegistry;
+    /** That of a device. */
     let daemon: DockerDaemon;
+    /** That of the pipeline, which builds: it knows images of several processors under one name. */
+    let builder: DockerDaemon;
     let postgres: PostgresServer;
     let ownBase: LocalBase;
+    const madeBases = new Map<Architecture, Promise<LocalBase>>();
 
-    const docker = (...args: string[]): Promise<string> =>
+    const dockerAt = (engine: DockerDaemon, args: readonly string[]): Promise<string> =>
       runCommand(
         'env',
-        [`DOCKER_HOST=${daemon.dockerHost}`, 'DOCKER_BUILDKIT=1', '/usr/bin/docker', ...args],
+        [
+          ...[`DOCKER_HOST=${engine.dockerHost}`, `DOCKER_CONFIG=${join(directory.path, 'profile')}`],
+          ...['DOCKER_BUILDKIT=1', '/usr/bin/docker', ...args],
+        ],
         BUILD_TIMEOUT_MS,
       );
+    const docker = (...args: string[]): Promise<string> => dockerAt(daemon, args);
+    const dockerOfBuilder = (...args: string[]): Promise<string> => dockerAt(builder, args);
 
     const compose = (
       file: string,
@@ -86,6 +106,13 @@ describeWith(
         ],
         BUILD_TIMEOUT_MS,
       );
+
+    /** Made once. For another processor than this machine's it must be emulated meanwhile. */
+    function baseFor(architecture: Architecture): Promise<LocalBase> {
+      const base = madeBases.get(architecture) ?? makeLocalBase(docker, directory.path, architecture, registry.host);
+      madeBases.set(architecture, base);
+      return base;
+    }
 
     const imageId = async (reference: string): Promise<string> =>
       (await docker('image', 'inspect', '--format', '{{.Id}}', reference)).trim();
@@ -120,9 +147,12 @@ describeWith(
     beforeAll(async () => {
       directory = await tempDirectory('azaion-images');
       await chmod(directory.path, 0o755);
+      registry = await startRegistry();
       daemon = await startDockerd();
+      builder = await startDockerd({ isForPlatforms: true });
       postgres = await startPostgres();
-      ownBase = await makeLocalBase(docker, directory.path, OWN_ARCHITECTURE);
+      await docker('login', '--username', registry.user, '--password', registry.password, registry.host);
+      ownBase = await baseFor(OWN_ARCHITECTURE);
       const context = join(directory.path, 'context');
       await mkdir(context);
       await runCommand('git', ['-C', WORKSPACE, 'archive', '--output', `${context}.tar`, 'HEAD']);
@@ -130,7 +160,9 @@ describeWith(
     });
 
     afterAll(async () => {
+      await builder.stop();
       await daemon.stop();
+      await registry.stop();
       await postgres.stop();
       await directory.remove();
     });
@@ -149,17 +181,20 @@ describeWith(
 
       beforeAll(async () => {
         stopEmulation = await emulate(architecture);
-        base = architecture === OWN_ARCHITECTURE ? ownBase : await makeLocalBase(docker, directory.path, architecture);
-        const buildArguments = Object.entries({
+        base = await baseFor(architecture);
+        const values = Object.entries({
           ...base,
           BUILD_IMAGE: ownBase.BASE_IMAGE,
         });
         for (const target of TARGETS) {
-          await docker(
-            ...['build', '--platform', `linux/${architecture}`, '--network', 'host', '--target', target],
-            ...buildArguments.flatMap(([name, image]) => ['--build-arg', `${name}=${image}`]),
-            ...['--tag', imageOf(target), join(directory.path, 'context')],
+          const archive = `${unpacked(target)}.image.tar`;
+          await dockerOfBuilder(
+            ...['buildx', 'build', '--platform', `linux/${architecture}`, '--network', 'host', '--target', target],
+            ...values.flatMap(([name, image]) => ['--build-arg', `${name}=${image}`]),
+            ...['--tag', imageOf(target), '--output', `type=docker,dest=${archive}`, join(directory.path, 'context')],
           );
+          await docker('load', '--input', archive);
+          await rm(archive);
           const container = (await docker('create', '--platform', `linux/${architecture}`, imageOf(target))).trim();
           await docker('export', '--output', `${unpacked(target)}.tar`, container);
           await docker('rm', container);
@@ -504,57 +539,94 @@ describeWith(
       });
     });
 
-    it('are pushed to a registry that asks for a password, by the tags of the pipeline, and come back as they were', async () => {
-      const registry = await startRegistry();
-      const profile = join(directory.path, 'docker-profile');
-      const asPipeline = (...args: string[]): Promise<string> => docker('--config', profile, ...args);
-      const { steps } = documentOf(join(WORKSPACE, '.woodpecker.yml')) as {
-        readonly steps: Readonly<
-          Record<
-            string,
-            {
-              readonly settings?: {
-                readonly target: string;
-                readonly tags: readonly string[];
-              };
-            }
-          >
-        >;
-      };
-      const pushed = Object.values(steps).flatMap(({ settings }) => settings ?? []);
-      expect(pushed.map(({ target }) => target).sort()).toEqual([...TARGETS].sort());
-      // The server puts these in; a shell understands them as well.
-      const ci = ['CI_COMMIT_BRANCH=main', 'CI_COMMIT_SHA=0123456789abcdef0123456789abcdef01234567'];
-      for (const { target, tags } of pushed) {
-        const image = `azaion/${target}:${OWN_ARCHITECTURE}`;
-        const names = await Promise.all(
-          tags.map(async (tag) => {
-            const said = await runCommand('env', [...ci, 'bash', '-c', `echo -n "${tag}"`]);
-            return `${registry.host}/azaion/${target}:${said}`;
-          }),
-        );
-        expect(names.map((name) => name.replace(/.*:/, ''))).toEqual(['main', 'main-01234567']);
-        for (const name of names) await docker('tag', image, name);
-        await asPipeline('logout', registry.host);
-        await expect(asPipeline('push', names[0] ?? '')).rejects.toThrow(/no basic auth credentials|unauthorized/);
-        await asPipeline('login', '--username', registry.user, '--password', registry.password, registry.host);
-        for (const name of names) await asPipeline('push', name);
+    describe('as the pipeline builds and pushes them', () => {
+      let stopEmulation: () => Promise<void>;
+      let steps: readonly ImageStep[];
+      const commit = '0123456789abcdef0123456789abcdef01234567';
+      const asPipeline = (...args: string[]): Promise<string> =>
+        dockerOfBuilder('--config', join(directory.path, 'profile-of-pipeline'), ...args);
+      const stepOf = (target: string): ImageStep => steps.find((step) => step.target === target)!;
 
-        const id = await imageId(image);
-        const digests = await Promise.all(
-          names.map(async (name) => {
-            const found = JSON.parse(
-              await docker('image', 'inspect', '--format', '{{json .RepoDigests}}', name),
-            ) as string[];
-            return found.find((one) => one.startsWith(registry.host)) ?? '';
-          }),
-        );
-        expect(new Set(digests).size).toBe(1);
-        await docker('rmi', ...names);
-        await asPipeline('pull', digests[0] ?? '');
-        expect(await imageId(digests[0] ?? '')).toBe(id);
-      }
-      await registry.stop();
+      beforeAll(async () => {
+        stopEmulation = await emulate(OTHER_ARCHITECTURE);
+        steps = await imageStepsOf(WORKSPACE, {
+          secrets: {
+            registry_host: registry.host,
+            registry_user: registry.user,
+            registry_token: registry.password,
+            registry_loader_repository: `${registry.host}/azaion/loader`,
+            registry_admin_api_repository: `${registry.host}/azaion/admin-api`,
+          },
+          variables: { CI_COMMIT_BRANCH: 'main', CI_COMMIT_SHA: commit },
+        });
+      });
+
+      afterAll(() => stopEmulation());
+
+      it('are those that are delivered', () => {
+        expect(steps.map(({ target }) => target).sort()).toEqual([...TARGETS].sort());
+      });
+
+      describe.each(TARGETS)('%s', (target) => {
+        const bases: Record<string, string> = {};
+        const context = (): string => join(directory.path, 'context');
+
+        beforeAll(async () => {
+          // A registry has one name for both processors.
+          for (const argument of ['BASE_IMAGE', 'DOCKER_CLI_IMAGE'] as const) {
+            const name = `${registry.host}/${argument.toLowerCase()}:both`;
+            const sources = await Promise.all(ARCHITECTURES.map(async (one) => (await baseFor(one))[argument]));
+            await dockerOfBuilder('buildx', 'imagetools', 'create', '--tag', name, ...sources);
+            bases[argument] = name;
+          }
+        });
+
+        it('is refused by the registry without the password', async () => {
+          await docker('tag', ownBase.BASE_IMAGE, `${stepOf(target).repo}:anybody`);
+          await expect(
+            docker('--config', join(directory.path, 'profile-of-nobody'), 'push', `${stepOf(target).repo}:anybody`),
+          ).rejects.toThrow(/no basic auth credentials|unauthorized/);
+        });
+
+        it('is one image for both processors, under the tags of its branch and of its commit, which comes by its digest for each and runs there', async () => {
+          const step = stepOf(target);
+          const { repo, tags } = step;
+          expect(tags).toEqual(['main', 'main-01234567']);
+          await asPipeline('login', '--username', step.username, '--password', step.password, step.registry);
+          await asPipeline(...buildArguments(step, context(), bases));
+
+          const [index = '', same] = await Promise.all(
+            tags.map((tag) => asPipeline('buildx', 'imagetools', 'inspect', '--raw', `${repo}:${tag}`)),
+          );
+          expect(same).toBe(index);
+          // What else is listed says how they were made, and is for no platform.
+          const images = (JSON.parse(index) as ImageIndex).manifests.filter(
+            ({ platform }) => platform.os !== 'unknown',
+          );
+          const listed = images.map(({ platform }) => `${platform.os}/${platform.architecture}`);
+          expect(listed.sort()).toEqual(['linux/amd64', 'linux/arm64']);
+          expect(new Set(images.map(({ digest }) => digest)).size).toBe(images.length);
+
+          for (const { digest, platform } of images) {
+            const reference = `${repo}@${digest}`;
+            const wanted = `${platform.os}/${platform.architecture}`;
+            for (const name of [reference, `${repo}:main`]) await docker('pull', '--platform', wanted, name);
+            expect(await imageId(`${repo}:main`)).toBe(await imageId(reference));
+            const [{ Os: os, Architecture: made, Config: config }] = JSON.parse(
+              await docker('image', 'inspect', reference),
+            ) as [{ Os: string; Architecture: string; Config: { Labels: Record<string, string> } }];
+            expect(`${os}/${made}`).toBe(wanted);
+            expect(config.Labels).toMatchObject({
+              'org.opencontainers.image.version': 'main-01234567',
+              'org.opencontainers.image.revision': commit,
+            });
+            const run = ['run', '--rm', '--platform', wanted, '--network', 'none', '--entrypoint', 'node'];
+            expect(await docker(...run, reference, '--print', 'os.machine()')).toBe(
+              `${MACHINES[platform.architecture]}\n`,
+            );
+          }
+        });
+      });
     });
 
     it('come up from the developer’s compose file, and publish and load there', async () => {

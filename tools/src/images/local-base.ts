@@ -10,7 +10,7 @@ import { type Architecture, OWN_ARCHITECTURE } from './emulation.js';
 const BOOTSTRAP_TIMEOUT_MS = 30 * 60_000;
 const CERTIFICATES = 'etc/ssl/certs/ca-certificates.crt';
 
-/** Images that a registry would otherwise provide, by the names of the Dockerfile's build arguments. */
+/** Images that another registry would otherwise provide, by the names of the Dockerfile's build arguments. */
 export interface LocalBase {
   /** A Debian with Node and npm. */
   readonly BASE_IMAGE: string;
@@ -19,16 +19,18 @@ export interface LocalBase {
 }
 
 /**
- * Makes what a registry would otherwise provide, from this machine and its Debian mirror. The base trusts what this machine trusts, so that `npm ci` and
+ * Makes what another registry would otherwise provide, from this machine and its Debian mirror, and pushes it. The base trusts what this machine trusts, so that `npm ci` and
  * `apt-get` work inside of it. For another processor its programs must run here, see `emulate`.
  *
  * @param docker - Runs the Docker CLI against the engine that gets the images.
  * @param directory - Room for a root file system, about 600 MB; nothing is left of it.
+ * @param registry - Host and port of a registry at which the CLI is logged in.
  */
 export async function makeLocalBase(
   docker: (...args: string[]) => Promise<string>,
   directory: string,
   architecture: Architecture,
+  registry: string,
 ): Promise<LocalBase> {
   if (findProgram('debootstrap') === undefined)
     throw new Error('debootstrap is missing; on Debian: apt-get install debootstrap');
@@ -37,7 +39,7 @@ export async function makeLocalBase(
   // In memory, because the package manager waits for the disk after each file.
   await runCommand('mount', ['-t', 'tmpfs', '-o', 'size=3g,mode=755', 'tmpfs', root]);
   try {
-    return await makeIn(root, docker, directory, architecture);
+    return await makeIn(root, docker, directory, architecture, registry);
   } finally {
     await runCommand('umount', ['--lazy', root]);
   }
@@ -48,6 +50,7 @@ async function makeIn(
   docker: (...args: string[]) => Promise<string>,
   directory: string,
   architecture: Architecture,
+  host: string,
 ): Promise<LocalBase> {
   await runCommand(
     'debootstrap',
@@ -85,8 +88,8 @@ async function makeIn(
     join(cli, extracted.place),
   );
   const base = {
-    BASE_IMAGE: await imageOf(docker, root, `azaion-base:${architecture}`, architecture),
-    DOCKER_CLI_IMAGE: await imageOf(docker, cli, `azaion-docker-cli:${architecture}`, architecture),
+    BASE_IMAGE: await imageOf(docker, root, `${host}/azaion-base:${architecture}`, architecture),
+    DOCKER_CLI_IMAGE: await imageOf(docker, cli, `${host}/azaion-docker-cli:${architecture}`, architecture),
   };
   await rm(cli, { recursive: true });
   return base;
@@ -123,6 +126,7 @@ async function imageOf(
   await runCommand('tar', ['--directory', root, '--create', '--file', join(context, 'root.tar'), '.']);
   await writeFile(join(context, 'Dockerfile'), 'FROM scratch\nADD root.tar /\n');
   await docker('build', '--platform', `linux/${architecture}`, '--tag', name, context);
+  await docker('push', name);
   await rm(context, { recursive: true });
   return name;
 }
