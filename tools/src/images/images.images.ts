@@ -283,11 +283,16 @@ describeWith(
           expect(programs).toEqual(target === 'loader' ? ['node', 'docker', 'docker-compose'] : ['node']);
         });
 
-        it('brings the licences of the packages in it', async () => {
+        it('brings the licences of the packages and the programs in it, and the texts that these refer to', async () => {
           const text = await readFile(join(unpacked(target), 'app/THIRD-PARTY-LICENSES.txt'), 'utf8');
           expect(text).toContain('Permission is hereby granted');
-          for (const name of await readdir(join(unpacked(target), 'var/lib/dpkg/status.d')))
-            expect((await stat(join(unpacked(target), 'usr/share/doc', name, 'copyright'))).size).toBeGreaterThan(0);
+          const programs = target === 'loader' ? ['node', 'docker', 'docker-compose'] : ['node'];
+          for (const name of [...(await readdir(join(unpacked(target), 'var/lib/dpkg/status.d'))), ...programs]) {
+            const about = await readFile(join(unpacked(target), 'usr/share/doc', name, 'copyright'), 'utf8');
+            expect(about).not.toBe('');
+            for (const [path] of about.matchAll(/\/usr\/share\/common-licenses\/[A-Z][\w.-]*\w/g))
+              expect((await stat(join(unpacked(target), path))).size).toBeGreaterThan(0);
+          }
         });
 
         it(`is at most ${MOST_MB[target]} MB`, async () => {

@@ -1,12 +1,6 @@
 import { type BillComponent, type BillOfMaterials, uuidOf } from './bill-of-materials.js';
 import { type DebianPackage } from './debian-packages.js';
-
-/** Programs in an image that no package manager brought: where they come from, as https://github.com/package-url/purl-spec writes it, and their licence. */
-const PROGRAMS: Readonly<Record<string, { readonly purl: string; readonly license: string }>> = {
-  node: { purl: 'pkg:generic/node', license: 'MIT' },
-  docker: { purl: 'pkg:golang/github.com/docker/cli', license: 'Apache-2.0' },
-  'docker-compose': { purl: 'pkg:golang/github.com/docker/compose/v2', license: 'Apache-2.0' },
-};
+import { foreignProgram } from './foreign-programs.js';
 
 /** What is in an image beside the product. */
 export interface ImageParts {
@@ -38,10 +32,9 @@ export function imageBill(bill: BillOfMaterials, { packages, versions }: ImagePa
 }
 
 function programComponent([name, version]: readonly [string, string]): BillComponent {
-  const known = PROGRAMS[name];
-  if (known === undefined) throw new Error(`Nobody has written down where the program "${name}" comes from.`);
-  const purl = `${known.purl}@${encodeURIComponent(version)}`;
-  return { type: 'application', 'bom-ref': purl, name, version, purl, licenses: [{ license: { id: known.license } }] };
+  const { purl: origin, license } = foreignProgram(name);
+  const purl = `${origin}@${encodeURIComponent(version)}`;
+  return { type: 'application', 'bom-ref': purl, name, version, purl, licenses: [{ license: { id: license } }] };
 }
 
 function packageComponent({ name, version, architecture }: DebianPackage): BillComponent {

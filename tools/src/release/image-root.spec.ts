@@ -36,6 +36,15 @@ describeWith('docker', 'writeImageRoot', () => {
     }
   });
 
+  it('brings the texts that licences refer to, and what those of programs from elsewhere ask for', async () => {
+    const about = (name: string): Promise<string> => readFile(join(root, 'usr/share/doc', name, 'copyright'), 'utf8');
+    for (const [text] of (await about('coreutils')).matchAll(/\/usr\/share\/common-licenses\/[A-Z][\w.-]*\w/g))
+      expect((await stat(join(root, text))).size).toBeGreaterThan(0);
+    expect(await about('coreutils')).toContain('/usr/share/common-licenses/');
+    expect(await about('node')).toContain(`node ${process.versions.node}, `);
+    expect(await about('node')).toContain('Permission is hereby granted');
+  });
+
   it('gives the data directory to whom services run as, and lets everybody write temporary files alone', async () => {
     expect(await stat(join(root, 'data'))).toMatchObject({ uid: 65_532, gid: 65_532 });
     expect((await stat(join(root, 'tmp'))).mode & 0o7777).toBe(0o1777);

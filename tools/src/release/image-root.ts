@@ -3,6 +3,7 @@ import {
   chmod,
   chown,
   copyFile,
+  cp,
   lstat,
   mkdir,
   readdir,
@@ -16,6 +17,7 @@ import { basename, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 
 import { type DebianPackage, packagesOf } from './debian-packages.js';
+import { describeForeignPrograms, LICENSES } from './foreign-programs.js';
 import { type ReleasedImage } from './released-images.js';
 
 const run = promisify(execFile);
@@ -42,7 +44,7 @@ export interface WrittenImageRoot {
 
 /**
  * Writes the root file system of an image from the Debian system that this runs on: the programs that it is to hold, the libraries that these need, and
- * nothing else. Of each package that a file comes from it also writes the licence, and the entry in the place where scanners look for it.
+ * nothing else. Of each package and program that a file comes from it also writes the licence, and of packages the entry in the place where scanners look for it.
  *
  * @param directory - Is made.
  * @param release - Of the product: what its native modules need is in it, too.
@@ -62,7 +64,11 @@ export async function writeImageRoot(
   for (const path of all) await copyInto(directory, path);
   const packages = await packagesOf(all);
   for (const found of packages) await describePackage(directory, found);
-  return { packages, versions: await versionsOf(image) };
+  // What the packages' own texts refer to.
+  await cp(LICENSES, join(directory, LICENSES), { recursive: true, verbatimSymlinks: true });
+  const versions = await versionsOf(image);
+  await describeForeignPrograms(directory, versions);
+  return { packages, versions };
 }
 
 async function writeSkeleton(directory: string): Promise<void> {
