@@ -104,6 +104,14 @@ export default tseslint.config(
           message: 'Use a working in-memory adapter instead.',
         },
       ],
+      'no-restricted-imports': [
+        'error',
+        {
+          paths: [
+            { name: 'class-validator', importNames: ['IsOptional'], message: 'It lets null through: use Optional.' },
+          ],
+        },
+      ],
       'no-console': 'error',
       eqeqeq: 'error',
     },

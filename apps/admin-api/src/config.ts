@@ -6,30 +6,19 @@ import {
   EnvList,
   EnvSecret,
   EnvText,
+  Optional,
   readConfig,
+  ServiceConfig,
 } from '@azaion/nest-support';
 import { parsePcrSelection } from '@azaion/identity';
 import { type Secret } from '@azaion/kernel';
-import {
-  ArrayMaxSize,
-  IsBoolean,
-  IsEmail,
-  IsIn,
-  IsInt,
-  IsOptional,
-  IsString,
-  IsUrl,
-  Matches,
-  Max,
-  Min,
-  MinLength,
-} from 'class-validator';
+import { ArrayMaxSize, IsBoolean, IsEmail, IsIn, IsInt, IsString, IsUrl, Matches, Max, Min } from 'class-validator';
 
 const DAY_SECONDS = 86_400;
 const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|::1)$/;
 
 /** Everything that can be set. Source: docs/reference/admin-http.md, "Operations". */
-export class AdminConfig {
+export class AdminConfig extends ServiceConfig {
   /** `production` refuses what is for development: the embedded database, a root key of its own, a KEK beside the data. */
   @EnvText('NODE_ENV')
   @IsString()
@@ -47,18 +36,9 @@ export class AdminConfig {
   @Max(65_535)
   readonly port: number = 8081;
 
-  /** Opens `/metrics` to a scraper: at least 16 printable characters without spaces; without one only administrators read them. */
-  @EnvSecret('METRICS_TOKEN')
-  @IsOptional()
-  @MinLength(16)
-  @Matches(/^[\x21-\x7e]*$/, {
-    message: 'must hold printable ASCII characters without spaces, as a header carries them',
-  })
-  readonly metricsToken?: Secret<string>;
-
   /** Base of the signed URLs that the API serves itself. */
   @EnvText('ADMIN_PUBLIC_URL')
-  @IsOptional()
+  @Optional()
   @IsUrl({ protocols: ['http', 'https'], require_protocol: true, require_tld: false })
   readonly publicUrl?: string;
 
@@ -69,13 +49,13 @@ export class AdminConfig {
 
   /** `postgresql://…`; unset: an embedded PostgreSQL. */
   @EnvSecret('DATABASE_URL')
-  @IsOptional()
+  @Optional()
   @IsString()
   readonly databaseUrl?: Secret<string>;
 
   /** The login that owns the schema and is used at start alone, to bring it up to date; `DATABASE_URL` does both unless this is set. */
   @EnvSecret('DATABASE_MIGRATION_URL')
-  @IsOptional()
+  @Optional()
   @IsString()
   readonly databaseMigrationUrl?: Secret<string>;
 
@@ -88,13 +68,13 @@ export class AdminConfig {
 
   /** Base URL of the object store as this service reaches it. */
   @EnvText('S3_ENDPOINT')
-  @IsOptional()
+  @Optional()
   @IsString()
   readonly s3Endpoint?: string;
 
   /** What devices reach; a signature covers the host. */
   @EnvText('S3_PUBLIC_ENDPOINT')
-  @IsOptional()
+  @Optional()
   @IsString()
   readonly s3PublicEndpoint?: string;
 
@@ -105,19 +85,19 @@ export class AdminConfig {
 
   /** Unset: objects are files below the data directory. */
   @EnvText('S3_BUCKET')
-  @IsOptional()
+  @Optional()
   @IsString()
   readonly s3Bucket?: string;
 
   /** Who signs at the object store. */
   @EnvSecret('S3_ACCESS_KEY_ID')
-  @IsOptional()
+  @Optional()
   @IsString()
   readonly s3AccessKeyId?: Secret<string>;
 
   /** Secret of that key. */
   @EnvSecret('S3_SECRET_ACCESS_KEY')
-  @IsOptional()
+  @Optional()
   @IsString()
   readonly s3SecretAccessKey?: Secret<string>;
 
@@ -133,7 +113,7 @@ export class AdminConfig {
 
   /** File with the key-encryption keys. Made in development where there is none; must lie apart from the data otherwise. */
   @EnvText('ADMIN_KEK_FILE')
-  @IsOptional()
+  @Optional()
   @IsString()
   readonly kekFile?: string;
 
@@ -144,7 +124,7 @@ export class AdminConfig {
 
   /** Made up and printed once when unset. */
   @EnvSecret('BOOTSTRAP_ADMIN_PASSWORD')
-  @IsOptional()
+  @Optional()
   @IsString()
   readonly bootstrapPassword?: Secret<string>;
 
@@ -226,13 +206,13 @@ export class AdminConfig {
 
   /** File with a key document that the offline root signed. Needed once: newer ones may come through `PUT /statement-keys/document`, the newest holds. */
   @EnvText('STATEMENT_KEY_DOCUMENT_FILE')
-  @IsOptional()
+  @Optional()
   @IsString()
   readonly keyDocumentFile?: string;
 
   /** File with the public JWK of the offline root, with `kid`. */
   @EnvText('STATEMENT_ROOT_KEY_FILE')
-  @IsOptional()
+  @Optional()
   @IsString()
   readonly rootKeyFile?: string;
 
@@ -261,13 +241,13 @@ export class AdminConfig {
 
   /** PEM file with the certificates of TPM makers: roots, and issuers that lead to them. */
   @EnvText('TPM_EK_ROOTS_FILE')
-  @IsOptional()
+  @Optional()
   @IsString()
   readonly tpmEkRootsFile?: string;
 
   /** Names of single TPMs' endorsement keys that are trusted without a certificate, in hexadecimal, one a line. */
   @EnvText('TPM_EK_ALLOW_FILE')
-  @IsOptional()
+  @Optional()
   @IsString()
   readonly tpmEkAllowFile?: string;
 
@@ -283,13 +263,13 @@ export class AdminConfig {
 
   /** Digests of boot states for `allow-list`, in hexadecimal, one a line. */
   @EnvText('TPM_PCR_ALLOW_FILE')
-  @IsOptional()
+  @Optional()
   @IsString()
   readonly tpmPcrAllowFile?: string;
 
   /** Public JWK of the key that signs boot policies: keys of devices must obey it. */
   @EnvText('TPM_POLICY_KEY_FILE')
-  @IsOptional()
+  @Optional()
   @IsString()
   readonly tpmPolicyKeyFile?: string;
 
@@ -297,11 +277,6 @@ export class AdminConfig {
   @EnvList('TPM_POLICY_MODELS')
   @ArrayMaxSize(64)
   readonly tpmPolicyModels: readonly string[] = [];
-
-  /** Least level that is logged. */
-  @EnvText('LOG_LEVEL')
-  @IsIn(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
-  readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent' = 'info';
 }
 
 /** Whether a configuration is for real use. */

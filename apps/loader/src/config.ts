@@ -1,30 +1,19 @@
 import { apiUrlProblem } from '@azaion/adapters/resource-api';
 import { rootKeyProblem } from '@azaion/adapters/trust-store';
 import { parsePcrSelection } from '@azaion/identity';
-import { NAME_PATTERN, type Secret } from '@azaion/kernel';
+import { NAME_PATTERN } from '@azaion/kernel';
 import {
   ConfigError,
   EnvFlag,
   EnvInteger,
   type Environment,
   EnvList,
-  EnvSecret,
   EnvText,
+  Optional,
   readConfig,
+  ServiceConfig,
 } from '@azaion/nest-support';
-import {
-  ArrayMaxSize,
-  IsBoolean,
-  IsIn,
-  IsInt,
-  IsOptional,
-  IsString,
-  Matches,
-  Max,
-  Min,
-  MinLength,
-  ValidateBy,
-} from 'class-validator';
+import { ArrayMaxSize, IsBoolean, IsIn, IsInt, IsString, Matches, Max, Min, ValidateBy } from 'class-validator';
 
 import { configuredFileProblems } from './configured-files.js';
 import { type Provisioned, provisionedBy } from './device/device-conf.js';
@@ -42,7 +31,7 @@ function IsPcrSelection(): PropertyDecorator {
 }
 
 /** Everything that can be set. Source: loader HTTP contract, "Configuration". */
-export class LoaderConfig {
+export class LoaderConfig extends ServiceConfig {
   /** Base URL of the Admin API; from `device.conf` when unset. Required in one of them: credentials go there. */
   @EnvText('RESOURCE_API_URL')
   @IsString()
@@ -50,7 +39,7 @@ export class LoaderConfig {
 
   /** PEM file of the certificate authorities for the Admin API; the platform's when unset. */
   @EnvText('API_CA_FILE')
-  @IsOptional()
+  @Optional()
   @IsString()
   readonly apiCaFile?: string;
 
@@ -61,7 +50,7 @@ export class LoaderConfig {
 
   /** Proxy for calls to the Admin API and for packs from and to the CDN. */
   @EnvText('HTTPS_PROXY')
-  @IsOptional()
+  @Optional()
   @IsString()
   readonly httpsProxy?: string;
 
@@ -89,7 +78,7 @@ export class LoaderConfig {
 
   /** Path of a Unix socket to listen on too, for services that share it as a volume; plain HTTP. */
   @EnvText('LOADER_SOCKET')
-  @IsOptional()
+  @Optional()
   @Matches(/^\/.{0,106}$/, { message: 'must be an absolute path of at most 107 bytes' })
   readonly socket?: string;
 
@@ -105,13 +94,13 @@ export class LoaderConfig {
 
   /** PEM file of the certificate chain; with it and the key the Loader speaks HTTPS only. */
   @EnvText('LOADER_TLS_CERT_FILE')
-  @IsOptional()
+  @Optional()
   @IsString()
   readonly tlsCertFile?: string;
 
   /** PEM file of the certificate's private key. */
   @EnvText('LOADER_TLS_KEY_FILE')
-  @IsOptional()
+  @Optional()
   @IsString()
   readonly tlsKeyFile?: string;
 
@@ -122,7 +111,7 @@ export class LoaderConfig {
 
   /** Directory into which bundles are put, see `azaion bundle import`; `import` in the data directory when unset. */
   @EnvText('LOADER_IMPORT_DIR')
-  @IsOptional()
+  @Optional()
   @IsString()
   readonly importDir?: string;
 
@@ -167,13 +156,13 @@ export class LoaderConfig {
 
   /** Public JWK of the key that signs the fleet's boot policies; without it new keys work in the present boot state only. */
   @EnvText('TPM_POLICY_KEY_FILE')
-  @IsOptional()
+  @Optional()
   @IsString()
   readonly tpmPolicyKeyFile?: string;
 
   /** The fleet's signed boot policies. Read again when the boot state has changed. */
   @EnvText('TPM_POLICY_FILE')
-  @IsOptional()
+  @Optional()
   @IsString()
   readonly tpmPolicyFile?: string;
 
@@ -184,13 +173,13 @@ export class LoaderConfig {
 
   /** Public JWK of the statement root. Required in production unless `device.conf` has it. */
   @EnvText('STATEMENT_ROOT_KEY_FILE')
-  @IsOptional()
+  @Optional()
   @IsString()
   readonly statementRootKeyFile?: string;
 
   /** `production` refuses everything that is trusted on first sight. */
   @EnvText('NODE_ENV')
-  @IsOptional()
+  @Optional()
   @IsString()
   readonly nodeEnv?: string;
 
@@ -201,33 +190,19 @@ export class LoaderConfig {
 
   /** With `LEGACY_API`: directory of big parts that were shipped, `{folder}/{name}.big`, with `{name}.sha256` of the plaintext beside it to have it compared; `legacy` in the data directory when unset. */
   @EnvText('LEGACY_DIRECTORY')
-  @IsOptional()
+  @Optional()
   @IsString()
   readonly legacyDirectory?: string;
 
   /** With `LEGACY_API`: one-line description of the machine, for servers that still bind accounts to machines. */
   @EnvText('LEGACY_HARDWARE_FINGERPRINT')
-  @IsOptional()
+  @Optional()
   @IsString()
   readonly legacyHardwareFingerprint?: string;
 
-  /** Opens `/metrics` to a scraper: at least 16 printable characters without spaces; without one only administrators read them. */
-  @EnvSecret('METRICS_TOKEN')
-  @IsOptional()
-  @MinLength(16)
-  @Matches(/^[\x21-\x7e]*$/, {
-    message: 'must hold printable ASCII characters without spaces, as a header carries them',
-  })
-  readonly metricsToken?: Secret<string>;
-
-  /** Least level that is logged. */
-  @EnvText('LOG_LEVEL')
-  @IsIn(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
-  readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent' = 'info';
-
   /** Directory for log files: one a day, kept for 30 days. The log goes to standard output in any case. */
   @EnvText('LOADER_LOG_DIR')
-  @IsOptional()
+  @Optional()
   @IsString()
   readonly logDir?: string;
 
@@ -243,7 +218,7 @@ export class LoaderConfig {
 
   /** The sealed archive, `folder/name`; `images/azaion-{API_VERSION}` when unset. */
   @EnvText('UNLOCK_RESOURCE')
-  @IsOptional()
+  @Optional()
   @Matches(/^[A-Za-z0-9][A-Za-z0-9._-]{0,199}\/[A-Za-z0-9][A-Za-z0-9._-]{0,199}$/)
   readonly unlockResource?: string;
 
@@ -262,7 +237,7 @@ export class LoaderConfig {
 
   /** File with lines `reference sha256:…`: exactly these images may be in an archive file of the older format. Instead of `UNLOCK_IMAGES`. */
   @EnvText('UNLOCK_ALLOWED_IMAGES_FILE')
-  @IsOptional()
+  @Optional()
   @IsString()
   readonly unlockAllowedImagesFile?: string;
 
@@ -273,13 +248,13 @@ export class LoaderConfig {
 
   /** While this file exists, or its directory does not, the device is in the air: no images are loaded. Unset: `/run/azaion/in-flight`, whose directory need not exist. */
   @EnvText('FLIGHT_GATE_FILE')
-  @IsOptional()
+  @Optional()
   @IsString()
   readonly flightGateFile?: string;
 
   /** Compose file of the services that are brought up from the images once they are loaded; none when unset. */
   @EnvText('UNLOCK_COMPOSE_FILE')
-  @IsOptional()
+  @Optional()
   @IsString()
   readonly unlockComposeFile?: string;
 
@@ -304,14 +279,14 @@ export class LoaderConfig {
 
   /** Bytes per second that fetching new versions in the background may take on average; unset: as much as there is. */
   @EnvInteger('PREFETCH_BYTES_PER_SECOND')
-  @IsOptional()
+  @Optional()
   @IsInt()
   @Min(1024)
   readonly prefetchBytesPerSecond?: number;
 
   /** When new versions may be fetched in the background, `HH:MM-HH:MM` in local time, also over midnight; unset: always. */
   @EnvText('PREFETCH_WINDOW')
-  @IsOptional()
+  @Optional()
   @Matches(/^(?:[01]\d|2[0-3]):[0-5]\d-(?:[01]\d|2[0-3]):[0-5]\d$/)
   readonly prefetchWindow?: string;
 
@@ -327,7 +302,7 @@ export class LoaderConfig {
 
   /** Directory of the `directory` runtime; `images` in the data directory when unset. */
   @EnvText('UNLOCK_DIRECTORY')
-  @IsOptional()
+  @Optional()
   @IsString()
   readonly unlockDirectory?: string;
 

@@ -4,9 +4,10 @@ import { join } from 'node:path';
 import { inspect } from 'node:util';
 
 import { Secret } from '@azaion/kernel';
-import { IsBoolean, IsInt, IsOptional, IsString, IsUrl, Max, Min, MinLength } from 'class-validator';
+import { IsBoolean, IsInt, IsString, IsUrl, Max, Min, MinLength } from 'class-validator';
 
 import { ConfigError, EnvFlag, EnvInteger, EnvList, EnvSecret, EnvText, printConfig, readConfig } from './config.js';
+import { Optional } from './optional.js';
 
 class Base {
   @EnvText('APP_HOST')
@@ -34,7 +35,7 @@ class Config extends Base {
   images: readonly string[] = ['a', 'b'];
 
   @EnvSecret('APP_PASSWORD')
-  @IsOptional()
+  @Optional()
   @MinLength(12)
   password: Secret<string> | undefined;
 }

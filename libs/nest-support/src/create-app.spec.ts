@@ -17,7 +17,7 @@ import { ResourceError } from '@azaion/split-resource';
 import { Body, Controller, Get, Module, Param, Post, Query, Req, StreamableFile } from '@nestjs/common';
 import { type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { Type } from 'class-transformer';
-import { IsInt, IsOptional, IsString, Max, ValidateNested } from 'class-validator';
+import { IsInt, IsString, Max, ValidateNested } from 'class-validator';
 import { type FastifyRequest } from 'fastify';
 
 import {
@@ -34,6 +34,7 @@ import {
   readAtMost,
   undeclaredRoutes,
 } from './index.js';
+import { Optional } from './optional.js';
 
 class Part {
   @IsString()
@@ -48,20 +49,20 @@ class Thing {
   @Max(10)
   size!: number;
 
-  @IsOptional()
+  @Optional()
   @ValidateNested({ each: true })
   @Type(() => Part)
   parts?: Part[];
 }
 
 class Search {
-  @IsOptional()
+  @Optional()
   @IsString()
   text?: string;
 }
 
 class Nothing {
-  @IsOptional()
+  @Optional()
   @IsString()
   email?: string;
 }

@@ -41,6 +41,8 @@ export {
 } from './problem.js';
 export { ProblemResponses } from './problem-responses.js';
 export { type Outcome, outcomeOf } from './problem-filter.js';
+export { Optional } from './optional.js';
+export { ServiceConfig } from './service-config.js';
 export { whenAnswered } from './when-answered.js';
 export { multipartContent, type MultipartPart, multipartParts } from './multipart-parts.js';
 export { BINARY_MEDIA_TYPE, BodyStream, bodyStreamOf, readAtMost } from './raw-body.js';

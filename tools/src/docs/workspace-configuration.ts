@@ -5,6 +5,7 @@ import { configurationReference, settingsOf } from './configuration-reference.js
 
 /** Sources of the configuration classes, by the title of their section. */
 const CLASSES = [
+  { title: 'Both services', path: 'libs/nest-support/src/service-config.ts' },
   { title: 'Loader', path: 'apps/loader/src/config.ts' },
   { title: 'Admin API', path: 'apps/admin-api/src/config.ts' },
 ];

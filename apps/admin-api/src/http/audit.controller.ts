@@ -2,11 +2,11 @@ import { Readable } from 'node:stream';
 
 import { type AuditHead } from '@azaion/crypto';
 import { type Caller } from '@azaion/identity';
-import { AllowRoles, CurrentCaller, invalidRequest, ProblemResponses } from '@azaion/nest-support';
+import { AllowRoles, CurrentCaller, invalidRequest, Optional, ProblemResponses } from '@azaion/nest-support';
 import { Controller, Get, Ip, Query, Res } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiProduces, ApiProperty, ApiPropertyOptional, ApiTags } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
-import { IsInt, IsISO8601, IsOptional, IsString, Matches, Max, MaxLength, Min } from 'class-validator';
+import { IsInt, IsISO8601, IsString, Matches, Max, MaxLength, Min } from 'class-validator';
 import { type FastifyReply } from 'fastify';
 
 import { AuditChain, type ChainFault, type LinkedEvent } from '../audit/audit-chain.js';
@@ -23,43 +23,43 @@ const MOST_VERIFIED = 200_000;
 
 class AuditPageQuery {
   @ApiPropertyOptional({ example: 'grant.issued' })
-  @IsOptional()
+  @Optional()
   @IsString()
   @MaxLength(MAX_TEXT_CHARS)
   readonly event?: string;
 
   @ApiPropertyOptional({ description: 'Id of an account, `system` or `unknown`' })
-  @IsOptional()
+  @Optional()
   @IsString()
   @MaxLength(MAX_TEXT_CHARS)
   readonly actor?: string;
 
   @ApiPropertyOptional({ example: 'models/ocr-recognition.onnx' })
-  @IsOptional()
+  @Optional()
   @IsString()
   @MaxLength(512)
   readonly subject?: string;
 
   @ApiPropertyOptional({ example: '192.0.2.1' })
-  @IsOptional()
+  @Optional()
   @IsString()
   @MaxLength(MAX_TEXT_CHARS)
   readonly address?: string;
 
   @ApiPropertyOptional({ format: 'date-time', description: 'From this time on' })
-  @IsOptional()
+  @Optional()
   @IsISO8601({ strict: true })
   @MaxLength(40)
   readonly from?: string;
 
   @ApiPropertyOptional({ format: 'date-time', description: 'Before this time' })
-  @IsOptional()
+  @Optional()
   @IsISO8601({ strict: true })
   @MaxLength(40)
   readonly to?: string;
 
   @ApiPropertyOptional({ minimum: 1, maximum: 200, default: 50 })
-  @IsOptional()
+  @Optional()
   @Type(() => Number)
   @IsInt()
   @Min(1)
@@ -67,14 +67,14 @@ class AuditPageQuery {
   readonly limit: number = 50;
 
   @ApiPropertyOptional({ description: 'The `cursor` of the page before' })
-  @IsOptional()
+  @Optional()
   @Matches(/^\d{1,15}$/)
   readonly cursor?: string;
 }
 
 class VerifyQuery {
   @ApiPropertyOptional({ minimum: 1, description: 'Sequence of a head that was kept elsewhere' })
-  @IsOptional()
+  @Optional()
   @Type(() => Number)
   @IsInt()
   @Min(1)
@@ -82,7 +82,7 @@ class VerifyQuery {
   readonly sequence?: number;
 
   @ApiPropertyOptional({ description: 'Hash of that head, hexadecimal' })
-  @IsOptional()
+  @Optional()
   @Matches(HASH)
   readonly hash?: string;
 
@@ -90,7 +90,7 @@ class VerifyQuery {
     minimum: 0,
     description: 'Sequence of a head that is known to be good: look at what came after it',
   })
-  @IsOptional()
+  @Optional()
   @Type(() => Number)
   @IsInt()
   @Min(0)
@@ -98,12 +98,12 @@ class VerifyQuery {
   readonly after?: number;
 
   @ApiPropertyOptional({ description: 'Hash of that head, hexadecimal' })
-  @IsOptional()
+  @Optional()
   @Matches(HASH)
   readonly afterHash?: string;
 
   @ApiPropertyOptional({ minimum: 1, maximum: MOST_VERIFIED, default: MOST_VERIFIED, description: 'Events to look at' })
-  @IsOptional()
+  @Optional()
   @Type(() => Number)
   @IsInt()
   @Min(1)
@@ -113,7 +113,7 @@ class VerifyQuery {
 
 class ExportQuery {
   @ApiPropertyOptional({ minimum: 0, default: 0, description: 'Sequence of the last event that is known already' })
-  @IsOptional()
+  @Optional()
   @Type(() => Number)
   @IsInt()
   @Min(0)

@@ -1,5 +1,5 @@
 import { NAME_PATTERN, resourcePath } from '@azaion/kernel';
-import { invalidRequest } from '@azaion/nest-support';
+import { invalidRequest, Optional } from '@azaion/nest-support';
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
 import {
@@ -8,7 +8,6 @@ import {
   IsIn,
   IsInt,
   IsObject,
-  IsOptional,
   Matches,
   Max,
   Min,
@@ -92,7 +91,8 @@ export class DesiredBody {
     description: 'The image archive to run; says nothing about images when left out or null',
     example: null,
   })
-  @ValidateIf((_, value) => value !== undefined && value !== null)
+  @Optional()
+  @ValidateIf((_, value) => value !== null)
   @IsObject()
   @ValidateNested()
   @Type(() => DesiredResourceBody)
@@ -108,7 +108,7 @@ export class GroupDesiredBody extends DesiredBody {
     default: 0,
     description: 'Where two groups of a device name the same resource, the higher number counts',
   })
-  @IsOptional()
+  @Optional()
   @IsInt()
   @Min(-MAX_PRIORITY)
   @Max(MAX_PRIORITY)
@@ -205,7 +205,8 @@ export class ReportBody {
     oneOf: [{ $ref: '#/components/schemas/RunningImagesBody' }, { type: 'null' }],
     example: null,
   })
-  @ValidateIf((_, value) => value !== undefined && value !== null)
+  @Optional()
+  @ValidateIf((_, value) => value !== null)
   @IsObject()
   @ValidateNested()
   @Type(() => RunningImagesBody)

@@ -1,7 +1,7 @@
 import { isPublicJwk } from '@azaion/crypto';
 import { type Caller } from '@azaion/identity';
 import { Secret, toBase64Url } from '@azaion/kernel';
-import { AllowRoles, CurrentCaller, invalidRequest, Public, ProblemResponses } from '@azaion/nest-support';
+import { AllowRoles, CurrentCaller, invalidRequest, Optional, ProblemResponses, Public } from '@azaion/nest-support';
 import { Body, Controller, Get, Headers, HttpCode, Ip, Param, Post, Query, Res } from '@nestjs/common';
 import {
   ApiAcceptedResponse,
@@ -17,17 +17,7 @@ import {
   ApiTags,
 } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
-import {
-  IsBoolean,
-  IsIn,
-  IsObject,
-  IsOptional,
-  IsString,
-  Matches,
-  MaxLength,
-  NotEquals,
-  ValidateNested,
-} from 'class-validator';
+import { IsBoolean, IsIn, IsObject, IsString, Matches, MaxLength, NotEquals, ValidateNested } from 'class-validator';
 
 import { ACTIVATION_BYTES, EnrolDevice } from '../devices/enrol-device.js';
 import { type DeviceView, ManageDevices } from '../devices/manage-devices.js';
@@ -41,7 +31,7 @@ const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,128}$/;
 
 class RegisterBody {
   @ApiPropertyOptional({ example: 'azj-0042', description: 'The next number of the series when left out' })
-  @IsOptional()
+  @Optional()
   @Matches(SERIAL_PATTERN)
   @NotEquals('me') // `/devices/me` is the caller
   readonly serial?: string;
@@ -49,12 +39,12 @@ class RegisterBody {
 
 class DevicesQuery extends PageQuery {
   @ApiPropertyOptional({ enum: ['registered', 'enrolled', 'revoked'] })
-  @IsOptional()
+  @Optional()
   @IsIn(['registered', 'enrolled', 'revoked'])
   readonly status?: DeviceView['status'];
 
   @ApiPropertyOptional({ description: 'Devices of this group only', example: 'canary' })
-  @IsOptional()
+  @Optional()
   @Matches(SERIAL_PATTERN)
   readonly group?: string;
 }
@@ -111,7 +101,7 @@ class EnrolmentBody {
   readonly agreementProof!: string;
 
   @ApiPropertyOptional({ type: EvidenceBody, description: 'What the TPM says about itself and the keys' })
-  @IsOptional()
+  @Optional()
   @IsObject()
   @ValidateNested()
   @Type(() => EvidenceBody)
@@ -123,7 +113,7 @@ class ResetBody {
     description: 'Also forget the boot state that it was first attested in: after an update of its firmware',
     example: false,
   })
-  @IsOptional()
+  @Optional()
   @IsBoolean()
   readonly newBootState?: boolean;
 }

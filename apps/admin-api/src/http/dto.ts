@@ -1,9 +1,9 @@
+import { Optional } from '@azaion/nest-support';
 import { fromBase64Url } from '@azaion/kernel';
 import { Type } from 'class-transformer';
 import {
   IsIn,
   IsInt,
-  IsOptional,
   IsString,
   IsUUID,
   Matches,
@@ -84,7 +84,7 @@ export class SerialParams {
 /** Which part of a list. */
 export class PageQuery {
   @ApiPropertyOptional({ minimum: 1, maximum: 200, default: 50 })
-  @IsOptional()
+  @Optional()
   @Type(() => Number)
   @IsInt()
   @Min(1)
@@ -92,7 +92,7 @@ export class PageQuery {
   readonly limit: number = 50;
 
   @ApiPropertyOptional({ description: 'The `cursor` of the page before' })
-  @IsOptional()
+  @Optional()
   @IsString()
   @MaxLength(320)
   readonly cursor?: string;

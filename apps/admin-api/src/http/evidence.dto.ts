@@ -1,17 +1,8 @@
 import { MAX_CERTIFICATE_BYTES, parsePcrSelection, PCR_BYTES, type TpmEvidence } from '@azaion/identity';
-import { invalidRequest } from '@azaion/nest-support';
+import { invalidRequest, Optional } from '@azaion/nest-support';
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
-import {
-  ArrayMaxSize,
-  ArrayMinSize,
-  IsArray,
-  IsObject,
-  IsOptional,
-  IsString,
-  MaxLength,
-  ValidateNested,
-} from 'class-validator';
+import { ArrayMaxSize, ArrayMinSize, IsArray, IsObject, IsString, MaxLength, ValidateNested } from 'class-validator';
 
 import { bytesOf, IsBase64UrlBytes } from './dto.js';
 
@@ -37,7 +28,7 @@ export class EvidenceBody {
   readonly endorsementKey!: string;
 
   @ApiPropertyOptional({ description: 'DER, base64url' })
-  @IsOptional()
+  @Optional()
   @IsBase64UrlBytes(1, MAX_CERTIFICATE_BYTES)
   readonly endorsementCertificate?: string;
 

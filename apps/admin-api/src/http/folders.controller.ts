@@ -9,21 +9,10 @@ import {
   WORKING_ROLES,
 } from '@azaion/identity';
 import { NAME_PATTERN } from '@azaion/kernel';
-import { AllowRoles, CurrentCaller, invalidRequest, ProblemResponses } from '@azaion/nest-support';
+import { AllowRoles, CurrentCaller, invalidRequest, Optional, ProblemResponses } from '@azaion/nest-support';
 import { Body, Controller, Get, Ip, Param, Put } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiProperty, ApiPropertyOptional, ApiTags } from '@nestjs/swagger';
-import {
-  ArrayMaxSize,
-  ArrayUnique,
-  IsArray,
-  IsBoolean,
-  IsInt,
-  IsOptional,
-  Matches,
-  Max,
-  Min,
-  ValidateIf,
-} from 'class-validator';
+import { ArrayMaxSize, ArrayUnique, IsArray, IsBoolean, IsInt, Matches, Max, Min, ValidateIf } from 'class-validator';
 
 import { FolderPolicies } from '../sealed/folder-policies.js';
 import { type AnswerOf } from './dto.js';
@@ -45,7 +34,7 @@ class PolicyBody {
     description: 'By name or number',
     example: ['Operator', 'CompanionPC', 'ResourceUploader', 'ApiAdmin'],
   })
-  @IsOptional()
+  @Optional()
   @IsArray()
   @ArrayMaxSize(MAX_ROLES)
   @ArrayUnique()
@@ -58,7 +47,7 @@ class PolicyBody {
     description: 'By name or number',
     example: ['ResourceUploader', 'ApiAdmin'],
   })
-  @IsOptional()
+  @Optional()
   @IsArray()
   @ArrayMaxSize(MAX_ROLES)
   @ArrayUnique()
@@ -71,7 +60,7 @@ class PolicyBody {
     example: 604800,
     description: 'How long devices may open what they were granted while offline',
   })
-  @IsOptional()
+  @Optional()
   @IsInt()
   @Min(MIN_LEASE_SECONDS)
   @Max(MAX_LEASE_SECONDS)
@@ -85,19 +74,20 @@ class PolicyBody {
     example: 1099511627776,
     description: 'Most bytes of packs and of older clients’ files, in one sum; null for no limit',
   })
-  @ValidateIf((body: PolicyBody) => body.quotaBytes !== undefined && body.quotaBytes !== null)
+  @Optional()
+  @ValidateIf((_, value) => value !== null)
   @IsInt()
   @Min(0)
   @Max(MAX_QUOTA_BYTES)
   readonly quotaBytes?: number | null;
 
   @ApiPropertyOptional({ example: false, description: 'Grants for attested devices only' })
-  @IsOptional()
+  @Optional()
   @IsBoolean()
   readonly requireAttestation?: boolean;
 
   @ApiPropertyOptional({ example: false, description: 'Grants for people although attestation is required' })
-  @IsOptional()
+  @Optional()
   @IsBoolean()
   readonly peopleMayRead?: boolean;
 }

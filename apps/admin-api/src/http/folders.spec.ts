@@ -200,13 +200,21 @@ describe('the rules of folders', () => {
     ]);
   });
 
-  it('take null for what is left out', async () => {
+  it.each(['read', 'write', 'leaseSeconds', 'requireAttestation', 'peopleMayRead'])(
+    'refuse null for "%s" by name; what stands there stays',
+    async (member) => {
+      const { token } = api.administrator;
+      const before = await api.call('GET', '/folders/of-null', { token });
+      const { status, json } = await api.call('PUT', '/folders/of-null', { token, body: { [member]: null } });
+      expect({ status, json }).toMatchObject({ status: 400, json: { errors: [{ field: member }] } });
+      expect((await api.call('GET', '/folders/of-null', { token })).json).toEqual(before.json);
+    },
+  );
+
+  it('take null for a quota as none, as they are told', async () => {
     const { token } = api.administrator;
-    const body = { read: null, write: null, leaseSeconds: null };
-    const { status, json } = await api.call('PUT', '/folders/of-null', { token, body });
-    const standard = await api.call('GET', '/folders/never-ruled', { token });
-    expect({ status, json }).toEqual({ status: 200, json: { ...(standard.json as object), folder: 'of-null' } });
-    const change = { email: null, oldPassword: null, newPassword: 'another long password' };
-    expect((await api.call('PATCH', '/users/password', { token, body: change })).status).toBe(400);
+    await api.call('PUT', '/folders/of-quota', { token, body: { quotaBytes: 5 } });
+    const { status, json } = await api.call('PUT', '/folders/of-quota', { token, body: { quotaBytes: null } });
+    expect({ status, json }).toMatchObject({ status: 200, json: { quotaBytes: null } });
   });
 });

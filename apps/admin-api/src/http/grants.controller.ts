@@ -1,6 +1,6 @@
 import { MAX_LEASE_SECONDS, MIN_LEASE_SECONDS } from '@azaion/identity';
 import { isValidName, NAME_PATTERN, NameError, resourceName, toBase64Url } from '@azaion/kernel';
-import { AllowRoles, AnyRole, BINARY_MEDIA_TYPE, ProblemResponses } from '@azaion/nest-support';
+import { AllowRoles, AnyRole, BINARY_MEDIA_TYPE, Optional, ProblemResponses } from '@azaion/nest-support';
 import { MAX_PACK_EXTENTS, MAX_PACK_URLS, PACK_ID_PATTERN, type PackUrl } from '@azaion/split-resource';
 import { Body, Controller, Get, HttpCode, Param, Post, Query, Res, UseGuards } from '@nestjs/common';
 import {
@@ -14,17 +14,7 @@ import {
   ApiTags,
 } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
-import {
-  ArrayMaxSize,
-  ArrayMinSize,
-  ArrayUnique,
-  IsArray,
-  IsInt,
-  IsOptional,
-  Matches,
-  Max,
-  Min,
-} from 'class-validator';
+import { ArrayMaxSize, ArrayMinSize, ArrayUnique, IsArray, IsInt, Matches, Max, Min } from 'class-validator';
 import { type FastifyReply } from 'fastify';
 
 import { type Standing } from '../sealed/current-standing.js';
@@ -44,7 +34,7 @@ class GrantBody {
   readonly recipientPublicKey!: string;
 
   @ApiPropertyOptional({ description: 'The newest when left out', example: 1 })
-  @IsOptional()
+  @Optional()
   @IsInt()
   @Min(1)
   @Max(0x7fff_ffff)
@@ -130,7 +120,7 @@ class BatchBody {
     example: 2592000,
     description: 'How long the leases hold; what the folder says when left out',
   })
-  @IsOptional()
+  @Optional()
   @IsInt()
   @Min(MIN_LEASE_SECONDS)
   @Max(MAX_LEASE_SECONDS)
@@ -186,7 +176,7 @@ class FoldersAnswer {
 
 class PageLimit {
   @ApiPropertyOptional({ minimum: 1, maximum: MOST_RESOURCES, default: MOST_RESOURCES })
-  @IsOptional()
+  @Optional()
   @Type(() => Number)
   @IsInt()
   @Min(1)
@@ -196,14 +186,14 @@ class PageLimit {
 
 class NamesQuery extends PageLimit {
   @ApiPropertyOptional({ description: 'The `cursor` of the page before' })
-  @IsOptional()
+  @Optional()
   @Matches(NAME_PATTERN)
   readonly cursor?: string;
 }
 
 class VersionsQuery extends PageLimit {
   @ApiPropertyOptional({ description: 'The `cursor` of the page before' })
-  @IsOptional()
+  @Optional()
   @Matches(/^[1-9]\d{0,9}$/)
   readonly cursor?: string;
 }

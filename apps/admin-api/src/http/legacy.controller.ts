@@ -13,6 +13,7 @@ import {
   multipartContent,
   type MultipartPart,
   multipartParts,
+  Optional,
   ProblemResponses,
 } from '@azaion/nest-support';
 import { Body, Controller, Get, HttpCode, Param, Post, Put, Query, Req, Res } from '@nestjs/common';
@@ -28,7 +29,7 @@ import {
   ApiPropertyOptional,
   ApiTags,
 } from '@nestjs/swagger';
-import { IsOptional, IsString, Matches, MaxLength } from 'class-validator';
+import { IsString, Matches, MaxLength } from 'class-validator';
 import { type FastifyReply, type FastifyRequest } from 'fastify';
 
 import { deviceOf, FetchLegacyFile } from '../legacy/fetch-legacy-file.js';
@@ -55,7 +56,7 @@ class DataFolderParams {
 
 class SearchQuery {
   @ApiPropertyOptional({ description: 'Part of the name' })
-  @IsOptional()
+  @Optional()
   @IsString()
   @MaxLength(200)
   readonly search?: string;
@@ -80,7 +81,7 @@ class StoredAnswer {
 
 class ArchiveQuery {
   @ApiPropertyOptional({ default: DEFAULT_ARCHIVE })
-  @IsOptional()
+  @Optional()
   @Matches(NAME_PATTERN)
   readonly archive: string = DEFAULT_ARCHIVE;
 }

@@ -40,6 +40,7 @@ interface Schema {
   readonly allOf?: readonly Schema[];
   readonly example?: unknown;
   readonly format?: string;
+  readonly nullable?: boolean;
   readonly minimum?: number;
   readonly maximum?: number;
 }
@@ -286,6 +287,35 @@ describe('every operation of the Admin API, by its own description', () => {
     },
     CASES * A_CASE_MS,
   );
+
+  it('refuses null by name for every member of a body that is not described to take it', async () => {
+    const failures: string[] = [];
+    let tried = 0;
+    for (const [path, operations] of Object.entries(document.paths))
+      for (const [method, operation] of Object.entries(operations)) {
+        const name = `${method.toUpperCase()} ${path}`;
+        const schema = resolved(operation.requestBody?.content['application/json']?.schema);
+        for (const [member, described] of Object.entries(schema?.properties ?? {})) {
+          if (takesNull(described)) continue;
+          const request = goodOne(operation, await good.of(name));
+          const answer = await send(name, { ...request, body: { ...(request.body as object), [member]: null } });
+          const problem = answer.json as { readonly errors?: readonly { readonly field: string }[] } | undefined;
+          const fields = problem?.errors?.map(({ field }) => field);
+          tried += 1;
+          if (answer.status !== 400 || fields?.includes(member) !== true)
+            failures.push(`${name}: null for ${member} → ${answer.status} ${fields?.join() ?? ''}`);
+        }
+      }
+    expect(failures).toEqual([]);
+    expect(tried).toBeGreaterThan(40);
+  });
+
+  const resolved = (schema: Schema | undefined): Schema | undefined => {
+    const named = schema?.$ref?.split('/').at(-1);
+    return named === undefined ? schema : document.components.schemas[named];
+  };
+  const takesNull = ({ type, nullable, oneOf = [] }: Schema): boolean =>
+    nullable === true || type === 'null' || (type?.includes('null') ?? false) || oneOf.some(takesNull);
 });
 
 interface Request {

@@ -7,8 +7,9 @@ import {
   BINARY_MEDIA_TYPE,
   BodyStream,
   invalidRequest,
-  readAtMost,
+  Optional,
   ProblemResponses,
+  readAtMost,
 } from '@azaion/nest-support';
 import {
   type CommitRequest,
@@ -41,7 +42,6 @@ import {
   IsIn,
   IsInt,
   IsObject,
-  IsOptional,
   Matches,
   Max,
   Min,
@@ -218,7 +218,7 @@ class CommitBody {
   readonly packSegments!: number;
 
   @ApiPropertyOptional({ type: [ImageBody], description: 'For `images` only' })
-  @IsOptional()
+  @Optional()
   @IsArray()
   @ArrayMaxSize(MAX_IMAGES)
   @IsObject({ each: true })

@@ -1,6 +1,6 @@
 import { type Caller, IdentityError, parseRole, type Role, ROLES } from '@azaion/identity';
 import { Secret } from '@azaion/kernel';
-import { AllowRoles, AnyRole, CurrentCaller, invalidRequest, ProblemResponses } from '@azaion/nest-support';
+import { AllowRoles, AnyRole, CurrentCaller, invalidRequest, Optional, ProblemResponses } from '@azaion/nest-support';
 import { Body, Controller, Delete, Get, HttpCode, Ip, Param, Patch, Post, Put, Query } from '@nestjs/common';
 import {
   ApiCreatedResponse,
@@ -11,7 +11,7 @@ import {
   ApiPropertyOptional,
   ApiTags,
 } from '@nestjs/swagger';
-import { IsOptional, IsString, MaxLength } from 'class-validator';
+import { IsString, MaxLength } from 'class-validator';
 
 import { MAX_PASSWORD_CHARS } from '../tokens/password-hasher.js';
 import { CreateUser } from '../users/create-user.js';
@@ -42,13 +42,13 @@ class CreateUserBody {
 
 class UsersQuery extends PageQuery {
   @ApiPropertyOptional({ description: 'Part of the e-mail address' })
-  @IsOptional()
+  @Optional()
   @IsString()
   @MaxLength(320)
   readonly searchEmail?: string;
 
   @ApiPropertyOptional({ description: 'Name or number of a role' })
-  @IsOptional()
+  @Optional()
   @IsRole()
   readonly searchRole?: string;
 }
@@ -71,13 +71,13 @@ class PasswordBody {
     description: 'The caller’s own account when left out; others are for ApiAdmin',
     example: 'uploader@azaion.example',
   })
-  @IsOptional()
+  @Optional()
   @IsString()
   @MaxLength(320)
   readonly email?: string;
 
   @ApiPropertyOptional({ description: 'Needed for the own account' })
-  @IsOptional()
+  @Optional()
   @IsString()
   @MaxLength(MAX_PASSWORD_CHARS)
   readonly oldPassword?: string;
@@ -169,11 +169,10 @@ export class UsersController {
   @ApiNoContentResponse({ description: 'Changed; all sessions of the account have ended' })
   @ProblemResponses(400, 401, 403, 404, 409, 429)
   async changePassword(
-    @Body() { newPassword, ...body }: PasswordBody,
+    @Body() { email, oldPassword, newPassword }: PasswordBody,
     @CurrentCaller() caller: Caller,
     @Ip() address: string,
   ): Promise<void> {
-    const [email, oldPassword] = [body.email ?? undefined, body.oldPassword ?? undefined]; // null is nothing
     const isOwn = email === undefined || email.toLowerCase() === caller.email.toLowerCase();
     if (!isOwn && caller.role !== 'ApiAdmin')
       throw new IdentityError('role.forbidden', 'Only an administrator may change the password of others.');

@@ -52,6 +52,19 @@ describe('changing accounts', () => {
     return [{ ...account, token: json.access_token as string }, json.refresh_token as string];
   };
 
+  it.each(['email', 'oldPassword'])(
+    'refuses null for "%s" of a new password by name, and changes none',
+    async (member) => {
+      const account = await api.account('Operator');
+      const body = { oldPassword: account.password, newPassword: NEW_PASSWORD, [member]: null };
+      expect(await setPassword(body, account.token)).toMatchObject({
+        status: 400,
+        json: { code: 'request.invalid', errors: [{ field: member }] },
+      });
+      expect((await api.logIn(account.email, account.password)).status).toBe(200);
+    },
+  );
+
   it.each(['Validator', '20'])('gives the role %s, ends the sessions, and the next login has it', async (role) => {
     const [account, refreshToken] = await withRefreshToken(await api.account('Operator'));
     expect((await grant(account.token)).status).toBe(201);
