@@ -1205,6 +1205,24 @@ describe('status and health (F6)', () => {
     );
     expect((await fetch(`${loader.url}/docs`)).status).toBe(200);
   });
+
+  it('describes both bodies of an upload: the form with a file, and the file alone', async () => {
+    const { paths } = (await (await fetch(`${loader.url}/docs/json`)).json()) as {
+      paths: Record<
+        string,
+        { post: { requestBody: { required: boolean; content: Record<string, { schema: object }> } } }
+      >;
+    };
+    expect(paths['/upload/{filename}']?.post.requestBody).toMatchObject({
+      required: true,
+      content: {
+        'multipart/form-data': {
+          schema: { type: 'object', required: ['data'], properties: { data: { type: 'string', format: 'binary' } } },
+        },
+        'application/octet-stream': { schema: { type: 'string', format: 'binary' } },
+      },
+    });
+  });
 });
 
 function flipped(bytes: Uint8Array, at: number): Uint8Array {

@@ -10,7 +10,7 @@ import {
   type WatchedPage,
 } from '@azaion/testing';
 
-import { type Person, type StartedSystem, startSystem } from './started-system.js';
+import { type Person, postJson, type StartedSystem, startSystem } from './started-system.js';
 
 /** One operation of Swagger UI, driven as a newcomer would. */
 class Operation {
@@ -44,6 +44,11 @@ class Operation {
   /** Chooses one of a parameter's values. */
   async choice(name: string, value: string): Promise<void> {
     await this.block.locator(`tr[data-param-name="${name}"] select`).selectOption(value);
+  }
+
+  /** Chooses the media type of the body. */
+  async contentType(type: string): Promise<void> {
+    await this.block.locator('.opblock-section-request-body select.content-type').selectOption(type);
   }
 
   async file(name: string, content: Buffer): Promise<void> {
@@ -132,6 +137,24 @@ describeWith('browser', 'Swagger UI', () => {
       status: '404',
       text: expect.stringContaining('Encrypted archive not found') as string,
     });
+  });
+
+  it('of the Loader: publish a file as it is, without a form: the bytes of the file, and nothing around them', async () => {
+    await open(system.loaderUrl);
+    const person = await system.createPerson('ApiAdmin');
+    await logIn(person);
+    const content = pseudoRandomBytes('raw', 7000);
+    const upload = new Operation(watched, 'post', '/upload/{filename}');
+    await upload.tryOut();
+    await upload.parameter('filename', 'raw.bin');
+    await upload.parameter('folder', 'models');
+    await upload.contentType('application/octet-stream');
+    await upload.file('raw.bin', content);
+    expect(await upload.execute()).toEqual({ status: '200', text: expect.stringContaining('"bytes": 7000') as string });
+    const { access_token: token } = await postJson<{ access_token: string }>(`${system.loaderUrl}/login`, person);
+    const headers = { authorization: `Bearer ${token}` };
+    const loaded = await fetch(`${system.loaderUrl}/resources/models/raw.bin`, { headers });
+    expect(Buffer.from(await loaded.arrayBuffer()).equals(content)).toBe(true);
   });
 
   it('of the Loader: publish an image archive, unlock it, see that it is ready', async () => {

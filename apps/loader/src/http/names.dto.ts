@@ -1,7 +1,8 @@
+import { Optional } from '@azaion/nest-support';
 import { NAME_PATTERN } from '@azaion/kernel';
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Transform } from 'class-transformer';
-import { IsIn, IsInt, IsOptional, Matches, Max, Min } from 'class-validator';
+import { IsIn, IsInt, Matches, Max, Min } from 'class-validator';
 
 const NAME_RULE = { message: 'must be 1 to 200 letters, digits, ".", "_" or "-", starting with a letter or digit' };
 /** The folder of a call that names none, as older clients expect it. */
@@ -42,7 +43,7 @@ export class LoadDto {
 /** Query of `GET /resources/{folder}/{filename}`. */
 export class VersionQuery {
   @ApiPropertyOptional({ example: 3, description: 'An older version, by its number; the newest when left out' })
-  @IsOptional()
+  @Optional()
   @Transform(({ value }: { value: unknown }) =>
     typeof value === 'string' && /^\d{1,10}$/.test(value) ? Number(value) : value,
   )
@@ -55,12 +56,12 @@ export class VersionQuery {
 /** Query of `POST /upload/{filename}`. */
 export class UploadQuery {
   @ApiPropertyOptional({ description: 'For octet-stream bodies; multipart bodies have a field' })
-  @IsOptional()
+  @Optional()
   @Matches(NAME_PATTERN, NAME_RULE)
   readonly folder?: string;
 
   @ApiPropertyOptional({ enum: ['file', 'images'], default: 'file' })
-  @IsOptional()
+  @Optional()
   @IsIn(['file', 'images'])
   readonly kind?: 'file' | 'images';
 }

@@ -1,12 +1,12 @@
 import { type IncomingMessage } from 'node:http';
 
-import { OptionalCaller, ProblemResponses } from '@azaion/nest-support';
+import { BINARY_MEDIA_TYPE, OptionalCaller, ProblemResponses } from '@azaion/nest-support';
 import { Controller, HttpCode, Param, Post, Query, Req, UseGuards } from '@nestjs/common';
-import { ApiBody, ApiConsumes, ApiOkResponse, ApiOperation, ApiProperty, ApiTags } from '@nestjs/swagger';
+import { ApiOkResponse, ApiOperation, ApiProperty, ApiTags } from '@nestjs/swagger';
 import { type FastifyRequest } from 'fastify';
 
 import { PublishForCaller } from '../session/publish-for-caller.js';
-import { FilenameParam, UploadQuery } from './names.dto.js';
+import { DEFAULT_FOLDER, FilenameParam, UploadQuery } from './names.dto.js';
 import { type Plain } from './plain.js';
 import { RequestBearer, TokenOrLocalGuard } from './request-bearer.js';
 import { readUploadBody } from './upload-body.js';
@@ -29,6 +29,25 @@ export class UploadAnswer {
   readonly dedupedBytes!: number;
 }
 
+/** What {@link readUploadBody} reads. A body of each media type has a schema of its own, which `ApiBody` cannot say. */
+const UPLOAD_BODIES = {
+  'multipart/form-data': {
+    schema: {
+      type: 'object' as const,
+      required: ['data'],
+      properties: {
+        folder: {
+          type: 'string' as const,
+          default: DEFAULT_FOLDER,
+          description: 'Must come before the file',
+        },
+        data: { type: 'string' as const, format: 'binary', description: 'The file; `file` is another name for it' },
+      },
+    },
+  },
+  [BINARY_MEDIA_TYPE]: { schema: { type: 'string' as const, format: 'binary', description: 'The file, as it is' } },
+};
+
 /** How long a client may go on sending what nobody reads. */
 const LINGER_MS = 2_000;
 
@@ -46,17 +65,9 @@ export class UploadController {
   @ProblemResponses(404, 409, 413, 429, 502, 504, 507)
   @Post('upload/:filename')
   @HttpCode(200)
-  @ApiOperation({ summary: 'Publish a file: nothing is visible until it is complete' })
-  @ApiConsumes('multipart/form-data', 'application/octet-stream')
-  @ApiBody({
-    schema: {
-      type: 'object',
-      required: ['data'],
-      properties: {
-        folder: { type: 'string', default: 'models', description: 'Must come before the file' },
-        data: { type: 'string', format: 'binary' },
-      },
-    },
+  @ApiOperation({
+    summary: 'Publish a file: nothing is visible until it is complete',
+    requestBody: { required: true, content: UPLOAD_BODIES },
   })
   @ApiOkResponse({ type: UploadAnswer })
   async upload(

@@ -1303,18 +1303,13 @@ export interface operations {
            * @default models
            */
           folder?: string;
-          /** Format: binary */
-          data: string;
-        };
-        'application/octet-stream': {
           /**
-           * @description Must come before the file
-           * @default models
+           * Format: binary
+           * @description The file; `file` is another name for it
            */
-          folder?: string;
-          /** Format: binary */
           data: string;
         };
+        'application/octet-stream': string;
       };
     };
     responses: {
