@@ -1,4 +1,4 @@
-import { hash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 
 import {
   assertInScope,
@@ -75,9 +75,9 @@ export class ExportResource {
     const recipe = await Recipe.open(
       { folderId, resourceId, version: statement.version },
       recipeKey,
-      async (kind, index, maxBytes, sha256) => {
+      async (kind, index, maxBytes, isSigned) => {
         const sealed = await this.api.segment(answer.grantId, kind, index, maxBytes);
-        if (sha256 === undefined || !hash('sha256', sealed, 'buffer').equals(sha256))
+        if (isSigned?.(sealed) !== true)
           throw new ResourceError('resource.integrity', 'A part of the recipe is not the one that was signed.');
         await target.segment(rootHash, kind, index, sealed);
         return sealed;

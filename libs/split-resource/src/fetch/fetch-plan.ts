@@ -5,8 +5,8 @@ import { type Recipe } from '../recipe/recipe.js';
 
 /** Neighbouring ranges are read as one when no more than this lies between them. */
 export const MAX_GAP_BYTES = 64 * 1024;
-/** The first range is small, so that the first byte comes soon; the following ones double up to the largest. */
-const FIRST_RANGE_BYTES = 512 * 1024;
+/** The first range is one chunk, so that the first byte comes soon. The second has this many bytes, and the following ones double up to the largest. */
+const SECOND_RANGE_BYTES = 512 * 1024;
 /** Largest range; eight of them fit into the budget for reading ahead. At most `MAX_RANGE_BYTES`. */
 export const LARGEST_RANGE_BYTES = 3 * 1024 * 1024;
 /** A range may open to this many times its cap: well compressed chunks would otherwise open to far more than was counted on. */
@@ -37,7 +37,7 @@ export interface PlannedRange {
 export async function* planRanges(recipe: Recipe, wanted: ByteRange): AsyncGenerator<PlannedRange, void> {
   if (wanted.start === wanted.end) return;
   let segmentStart = 0;
-  let capBytes = FIRST_RANGE_BYTES;
+  let capBytes = 0;
   for (const [segmentIndex, segmentBytes] of recipe.root.chunkSegmentBytes.entries()) {
     if (segmentStart >= wanted.end) return;
     if (segmentStart + segmentBytes > wanted.start) {
@@ -47,7 +47,7 @@ export async function* planRanges(recipe: Recipe, wanted: ByteRange): AsyncGener
       for (; at + segment.plaintextBytes(index) <= wanted.start; index++) at += segment.plaintextBytes(index);
       while (index < segment.count && at < wanted.end) {
         const planned = rangeFrom(segment, segmentIndex, index, at, wanted.end, capBytes);
-        capBytes = Math.min(capBytes * 2, LARGEST_RANGE_BYTES);
+        capBytes = Math.min(Math.max(capBytes * 2, SECOND_RANGE_BYTES), LARGEST_RANGE_BYTES);
         yield planned;
         for (; index < planned.to; index++) at += segment.plaintextBytes(index);
       }

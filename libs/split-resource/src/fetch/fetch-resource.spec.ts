@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { PassThrough, Readable } from 'node:stream';
 
+import { CHUNK_OVERHEAD_BYTES } from '@azaion/crypto';
 import { ManualClock, releaseBytes } from '@azaion/kernel';
 
 import { ChunkOpener, InlineChunkOpener, type OpenedChunks, type SealedRun } from '../chunk-work.js';
@@ -430,20 +431,22 @@ describe('FetchResource over a bad network', () => {
 
   it('goes on after the last byte that arrived', async () => {
     const { world, content } = await publishedWorld();
-    let seen: number | undefined;
+    const starts: number[] = [];
+    let firstEnd: number | undefined;
+    let cutAt = NaN;
     class CutOnce extends PackSource {
-      override async open(...[location, range]: Parameters<PackSource['open']>): Promise<Readable> {
-        if (seen !== undefined) {
-          expect(range.start).toBe(1000);
-          return world.source.open(location, range);
-        }
-        seen = range.end;
-        const stream = await world.source.open(location, { start: 0, end: 1000 });
-        return stream;
+      override open(...[location, range]: Parameters<PackSource['open']>): Promise<Readable> {
+        firstEnd ??= range.end;
+        if (range.end !== firstEnd) return world.source.open(location, range);
+        starts.push(range.start);
+        if (starts.length > 1) return world.source.open(location, range);
+        cutAt = Math.ceil(range.end / 3);
+        return world.source.open(location, { ...range, end: cutAt });
       }
     }
     expect((await world.fetch({ sources: [new CutOnce()] })).equals(content)).toBe(true);
-    expect(world.source.sentBytes).toBe(seen);
+    expect(starts).toEqual([0, cutAt]);
+    expect(world.source.sentBytes).toBe((await world.store.usage()).bytes);
   });
 
   it('replaces a connection that brings no byte', async () => {
@@ -519,6 +522,24 @@ describe('FetchResource with a small store', () => {
 });
 
 describe('FetchResource with several readers', () => {
+  it('asks for the first chunk by itself, so that it comes soon', async () => {
+    const { world } = await largeWorld();
+    const asked: number[] = [];
+    class Recording extends PackSource {
+      override open(...[location, range]: Parameters<PackSource['open']>): Promise<Readable> {
+        asked.push(range.end - range.start);
+        return world.source.open(location, range);
+      }
+    }
+    const opened = await world
+      .fetcher({ sources: [new Recording()] })
+      .run({ resource: RESOURCE, recipient: world.recipient });
+    for await (const part of opened.read()) {
+      expect(asked[0]).toBe(part.length + CHUNK_OVERHEAD_BYTES);
+      break;
+    }
+  });
+
   it('fetches what all of them want once', async () => {
     const { world, content } = await largeWorld();
     const opened = await world.fetcher().run({ resource: RESOURCE, recipient: world.recipient });
@@ -575,21 +596,22 @@ describe('FetchResource with several readers', () => {
 
   it('ends the work behind a reader who stops', async () => {
     const { world } = await largeWorld();
+    let asked = 0;
     let closed = 0;
-    class Slow extends PackSource {
+    class SlowFromTheThird extends PackSource {
       override async open(...[location, range]: Parameters<PackSource['open']>): Promise<Readable> {
-        if (range.start === 0) return world.source.open(location, range);
+        if (++asked <= 2) return world.source.open(location, range);
         const stream = new PassThrough();
         stream.on('close', () => closed++);
         return stream;
       }
     }
     const opened = await world
-      .fetcher({ sources: [new Slow()] })
+      .fetcher({ sources: [new SlowFromTheThird()] })
       .run({ resource: RESOURCE, recipient: world.recipient });
     for await (const part of opened.read()) {
       expect(part.length).toBeGreaterThan(0);
-      break;
+      if (asked > 2) break;
     }
     while (closed === 0) await new Promise((resolve) => setImmediate(resolve));
     expect(closed).toBeGreaterThan(0);

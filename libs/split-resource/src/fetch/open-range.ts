@@ -16,7 +16,10 @@ import { type PackUrls } from './pack-urls.js';
 /** Ranges being read, or read and not yet handed out, as long as the budget of all reads allows. */
 const READ_AHEAD_RANGES = 8;
 
-/** How long the first range has disk and memory for itself. What lies on the device is there by then; a request over a network only has to be on its way. */
+/**
+ * How long the first range has disk, processor and memory for itself. What lies on the device is there by then, and is handed out before others are
+ * begun; a request over a network only has to be on its way.
+ */
 const HEAD_START_MS = 10;
 
 /** Running totals of one read. */
@@ -90,6 +93,8 @@ export class OpenRange {
     const coming: ComingRange[] = [];
     const share = this.context.reader.readAhead.join();
     try {
+      // Where there is one table of packs it is needed: it comes while the first chunk segment does.
+      if (this.context.recipe.root.packSegmentHashes.length === 1) this.packAt(0).catch(() => undefined);
       let ahead = await plan.next();
       let isFirst = true;
       for (;;) {
@@ -100,9 +105,10 @@ export class OpenRange {
           const loading = this.load(ahead.value);
           loading.catch(() => undefined); // reported when its turn comes
           coming.push({ sizeBytes, loading });
-          if (isFirst) await settledOrAfter(loading, HEAD_START_MS);
-          isFirst = false;
           ahead = await plan.next();
+          if (!isFirst) continue;
+          isFirst = false;
+          if (await settledWithin(loading, HEAD_START_MS)) break;
         }
         const current = coming[0];
         if (current === undefined) return;
@@ -294,10 +300,11 @@ function restOf(planned: PlannedRange, from: number, plaintextStart: number): Pl
   };
 }
 
-/** Resolves when the work is over, however it ended, and after so many milliseconds at the latest. */
-async function settledOrAfter(work: Promise<unknown>, milliseconds: number): Promise<void> {
+/** Whether the work is over, however it ended, before so many milliseconds are. */
+async function settledWithin(work: Promise<unknown>, milliseconds: number): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, milliseconds)));
-  await Promise.race([late, Promise.allSettled([work])]);
+  const late = new Promise<boolean>((resolve) => (timer = setTimeout(resolve, milliseconds, false)));
+  const settled = await Promise.race([late, Promise.allSettled([work]).then(() => true)]);
   clearTimeout(timer);
+  return settled;
 }

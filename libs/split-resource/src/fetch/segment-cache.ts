@@ -1,7 +1,3 @@
-import { hash } from 'node:crypto';
-
-import { equalBytes } from '@azaion/kernel';
-
 import { ResourceError } from '../errors.js';
 import { type SegmentStore } from '../ports/segment-store.js';
 import { type SegmentReader } from '../recipe/recipe.js';
@@ -12,16 +8,14 @@ import { type HeldGrant } from './held-grant.js';
  * that was damaged on the disk is read anew.
  */
 export function segmentsOf(rootHash: string, grant: HeldGrant, store: SegmentStore): SegmentReader {
-  return async (kind, index, maxBytes, sha256) => {
+  return async (kind, index, maxBytes, isSigned) => {
     const key = `${rootHash}/${kind}/${index}`;
-    const isRight = (sealed: Uint8Array): boolean =>
-      sha256 !== undefined && equalBytes(hash('sha256', sealed, 'buffer'), sha256);
     const kept = await store.read(key);
-    if (kept !== undefined && isRight(kept)) return kept;
+    if (kept !== undefined && isSigned?.(kept) === true) return kept;
     const sealed = await grant.segment(kind, index, maxBytes);
     if (sealed.length > maxBytes)
       throw new ResourceError('api.unexpected', 'The Admin API sent a part of the recipe that is too long.');
-    if (isRight(sealed)) await keepIfRoom(store, key, sealed);
+    if (isSigned?.(sealed) === true) await keepIfRoom(store, key, sealed);
     return sealed;
   };
 }
@@ -37,9 +31,9 @@ async function keepIfRoom(store: SegmentStore, key: string, sealed: Uint8Array):
 
 /** Reads sealed parts from the device's own store alone. @throws ResourceError `api.unreachable` for one that is not there as it must be. */
 export function keptSegmentsOf(rootHash: string, store: SegmentStore): SegmentReader {
-  return async (kind, index, _maxBytes, sha256) => {
+  return async (kind, index, _maxBytes, isSigned) => {
     const kept = await store.read(`${rootHash}/${kind}/${index}`);
-    if (kept !== undefined && sha256 !== undefined && equalBytes(hash('sha256', kept, 'buffer'), sha256)) return kept;
+    if (kept !== undefined && isSigned?.(kept) === true) return kept;
     throw new ResourceError('api.unreachable', 'A part of the recipe is not on this device.');
   };
 }

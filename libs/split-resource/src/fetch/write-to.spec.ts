@@ -103,9 +103,13 @@ describe('OpenedResource.writeTo', () => {
     const writing = (await open(world, { opener }))
       .writeTo(file, () => wroteFirst(), stopping.signal)
       .finally(() => (ended = true));
-    while (opener.begun.length < 3) await new Promise((resolve) => setImmediate(resolve));
+    const untilBegun = async (runs: number): Promise<void> => {
+      while (opener.begun.length < runs) await new Promise((resolve) => setImmediate(resolve));
+    };
+    await untilBegun(1);
     opener.begun[0]?.();
     await first;
+    await untilBegun(3);
     stopping.abort(new Error('stopped'));
     for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve));
     expect(ended).toBe(false);

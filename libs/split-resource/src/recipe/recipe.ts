@@ -11,15 +11,18 @@ import { PackSegment } from './pack-segment.js';
 import { type RecipePlace, segmentPlace } from './recipe-place.js';
 import { decodeRoot, type RecipeRoot } from './recipe-root.js';
 
+/** Whether bytes are the sealed part that was signed. What it has just found right it does not hash again. */
+export type PartCheck = (sealed: Uint8Array) => boolean;
+
 /**
- * Where sealed parts of a recipe come from. What it returns is checked here; `sha256` (32 bytes) tells a cache whether what it has is
- * the right one, and is `undefined` for the root of a draft.
+ * Where sealed parts of a recipe come from. What it returns is checked here; by `isSigned` a cache can tell whether what it has is the
+ * right one. It is `undefined` for the root of a draft.
  */
 export type SegmentReader = (
   kind: SegmentKind,
   index: number,
   maxBytes: number,
-  sha256: Uint8Array | undefined,
+  isSigned: PartCheck | undefined,
 ) => Promise<Uint8Array>;
 
 /**
@@ -49,17 +52,11 @@ export class Recipe {
     read: SegmentReader,
     rootHash: string | undefined,
   ): Promise<Recipe> {
-    const sealed = await read(
-      'root',
-      0,
-      MAX_ROOT_BYTES,
-      rootHash === undefined ? undefined : Buffer.from(rootHash, 'hex'),
-    );
-    const actualHash = hash('sha256', sealed, 'hex');
-    if (sealed.length > MAX_ROOT_BYTES || (rootHash !== undefined && actualHash !== rootHash))
-      throw alteredRecipe('root', 0);
+    const isSigned = rootHash === undefined ? undefined : partCheck(Buffer.from(rootHash, 'hex'));
+    const sealed = await read('root', 0, MAX_ROOT_BYTES, isSigned);
+    if (sealed.length > MAX_ROOT_BYTES || isSigned?.(sealed) === false) throw alteredRecipe('root', 0);
     const root = decodeRoot(openSegment(sealed, recipeKey, segmentPlace(place, 'root', 0, true)));
-    return new Recipe(place, root, actualHash, recipeKey, read);
+    return new Recipe(place, root, rootHash ?? hash('sha256', sealed, 'hex'), recipeKey, read);
   }
 
   /**
@@ -90,9 +87,9 @@ export class Recipe {
   private async segment(kind: SegmentKind, index: number, hashes: readonly Uint8Array[]): Promise<Uint8Array> {
     const expected = hashes[index];
     if (expected === undefined) throw new RangeError('no such segment');
-    const sealed = await this.read(kind, index, MAX_SEGMENT_BYTES, expected);
-    if (sealed.length > MAX_SEGMENT_BYTES || !equalBytes(hash('sha256', sealed, 'buffer'), expected))
-      throw alteredRecipe(kind, index);
+    const isSigned = partCheck(expected);
+    const sealed = await this.read(kind, index, MAX_SEGMENT_BYTES, isSigned);
+    if (sealed.length > MAX_SEGMENT_BYTES || !isSigned(sealed)) throw alteredRecipe(kind, index);
     const last = index === hashes.length - 1;
     return openSegment(sealed, this.recipeKey, segmentPlace(this.place, kind, index, last));
   }
@@ -165,6 +162,14 @@ function assertDisjoint(extents: BigUint64Array, packs: number): void {
     previousEnd = offset + Number(extent & 0xf_ffffn);
   }
   if (usedPacks !== packs) throw invalidRecipe('names a pack that holds none of its chunks');
+}
+
+function partCheck(sha256: Uint8Array): PartCheck {
+  let right: Uint8Array | undefined;
+  return (sealed) => {
+    if (sealed !== right && equalBytes(hash('sha256', sealed, 'buffer'), sha256)) right = sealed;
+    return sealed === right;
+  };
 }
 
 /** Records in one segment of a table. */
