@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 
 import { CryptoError } from './errors.js';
 import { jwkFromPoint, softwareEcdh } from './p256.js';
-import { gcmOpen, gcmOpenInto, gcmSeal, gcmSealInto, hkdfSha256, hmacSha256 } from './primitives.js';
+import { gcmOpen, gcmOpenAtOnce, gcmOpenInto, gcmSeal, gcmSealInto, hkdfSha256, hmacSha256 } from './primitives.js';
 
 /** The platform's primitives as this lib calls them: a build of Node or OpenSSL that computes something else must not pass. */
 
@@ -97,13 +97,14 @@ describe('Wycheproof’s vectors', () => {
       const [key, nonce, aad] = [hex(test.key), hex(test.nonce), hex(test.aad)];
       const sealed = test.ciphertext + test.tag;
       const isSealedSo = gcmSeal(key, nonce, aad, hex(test.message)).toString('hex') === sealed;
-      let opened: string | undefined;
-      try {
-        opened = gcmOpen(key, nonce, aad, hex(sealed)).toString('hex');
-      } catch {
-        // Refused.
-      }
-      if (isSealedSo !== valid || opened !== (valid ? test.message : undefined)) wrong.push(`${id}: ${comment}`);
+      const isOpenedSo = [gcmOpen, gcmOpenAtOnce].every((open) => {
+        try {
+          return open(key, nonce, aad, hex(sealed)).toString('hex') === test.message && valid;
+        } catch {
+          return !valid;
+        }
+      });
+      if (isSealedSo !== valid || !isOpenedSo) wrong.push(`${id}: ${comment}`);
     }
     expect(wrong).toEqual([]);
     expect([tests.length, tests.filter(({ valid }) => valid).length]).toEqual([48, 21]);

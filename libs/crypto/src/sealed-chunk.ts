@@ -4,7 +4,7 @@ import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { equalBytes, releaseBytes, u32be, utf8 } from '@azaion/kernel';
 
 import { CryptoError } from './errors.js';
-import { GCM_NONCE_BYTES, GCM_TAG_BYTES, gcmOpenInto, gcmSealInto } from './primitives.js';
+import { GCM_NONCE_BYTES, GCM_TAG_BYTES, gcmOpenAtOnce, gcmOpenInto, gcmSealInto } from './primitives.js';
 import { isSingleZstdFrame } from './zstd-frame.js';
 
 /** The largest plaintext of a chunk: the chunker's maximum, and the bound for everything a reader allocates. */
@@ -69,9 +69,8 @@ function roomFor(sealedBytes: number, into: Uint8Array | undefined): Buffer {
  * @throws CryptoError `chunk.invalid` | `chunk.unsupported-codec`.
  */
 export function openChunk(sealed: Uint8Array, secrets: ChunkSecrets): Buffer {
-  if (!isChunkLength(secrets.plaintextBytes)) throw invalidChunk();
-  const plaintext = Buffer.allocUnsafeSlow(secrets.plaintextBytes);
-  openChunkInto(sealed, secrets, plaintext);
+  const plaintext = decrypted(sealed, secrets);
+  assertHash(hash('sha256', plaintext, 'buffer'), secrets);
   return plaintext;
 }
 
@@ -81,10 +80,8 @@ export function openChunk(sealed: Uint8Array, secrets: ChunkSecrets): Buffer {
  * @throws as {@link openChunk}.
  */
 export async function openChunkInPool(sealed: Uint8Array, secrets: ChunkSecrets): Promise<Buffer> {
-  if (!isChunkLength(secrets.plaintextBytes)) throw invalidChunk();
-  const plaintext = Buffer.allocUnsafeSlow(secrets.plaintextBytes);
-  decrypt(sealed, secrets, plaintext);
-  if (!equalBytes(new Uint8Array(await subtle.digest('SHA-256', plaintext)), secrets.h)) throw invalidChunk();
+  const plaintext = decrypted(sealed, secrets);
+  assertHash(new Uint8Array(await subtle.digest('SHA-256', plaintext)), secrets);
   return plaintext;
 }
 
@@ -95,34 +92,29 @@ export async function openChunkInPool(sealed: Uint8Array, secrets: ChunkSecrets)
  * @throws as {@link openChunk}.
  */
 export function openChunkInto(sealed: Uint8Array, secrets: ChunkSecrets, target: Uint8Array): void {
-  decrypt(sealed, secrets, target);
-  if (!equalBytes(hash('sha256', target, 'buffer'), secrets.h)) throw invalidChunk();
+  if (target.length !== secrets.plaintextBytes) throw invalidChunk();
+  if (sealed[0] === CODEC_STORED && sealed.length === secrets.plaintextBytes + CHUNK_OVERHEAD_BYTES) {
+    withPayload(sealed, secrets, (...payload) => gcmOpenInto(...payload, target));
+  } else {
+    const plaintext = decrypted(sealed, secrets);
+    target.set(plaintext);
+    releaseBytes(plaintext);
+  }
+  assertHash(hash('sha256', target, 'buffer'), secrets);
 }
 
-/** Everything but the hash. */
-function decrypt(sealed: Uint8Array, secrets: ChunkSecrets, target: Uint8Array): void {
+function assertHash(actual: Uint8Array, { h }: ChunkSecrets): void {
+  if (!equalBytes(actual, h)) throw invalidChunk();
+}
+
+/** Everything but the hash, in memory that is nobody else's. */
+function decrypted(sealed: Uint8Array, secrets: ChunkSecrets): Buffer {
   const { plaintextBytes } = secrets;
-  if (
-    !isChunkLength(plaintextBytes) ||
-    target.length !== plaintextBytes ||
-    sealed.length < CHUNK_OVERHEAD_BYTES ||
-    sealed.length > plaintextBytes + CHUNK_OVERHEAD_BYTES
-  ) {
-    throw invalidChunk();
-  }
+  const payload = withPayload(sealed, secrets, gcmOpenAtOnce);
   const codec = sealed[0] ?? 0xff;
-  const payloadBytes = sealed.length - CHUNK_OVERHEAD_BYTES;
-  const packed = codec === CODEC_STORED ? undefined : Buffer.allocUnsafeSlow(payloadBytes);
-  const payload = packed ?? target.subarray(0, payloadBytes);
-  const aad = associatedData(codec, secrets);
-  try {
-    gcmOpenInto(secrets.key, sealed.subarray(1, PAYLOAD_AT), aad, sealed.subarray(PAYLOAD_AT), payload);
-  } catch (cause) {
-    throw invalidChunk(cause);
-  }
-  if (packed === undefined) {
-    if (payloadBytes !== plaintextBytes) throw invalidChunk();
-    return;
+  if (codec === CODEC_STORED) {
+    if (payload.length !== plaintextBytes) throw invalidChunk();
+    return payload;
   }
   // Only now: an unauthenticated codec must not send the operator looking for a newer release.
   if (codec !== CODEC_ZSTD) {
@@ -132,11 +124,31 @@ function decrypt(sealed: Uint8Array, secrets: ChunkSecrets, target: Uint8Array):
       { details: { codec } },
     );
   }
-  const plaintext = decompress(packed, plaintextBytes);
-  releaseBytes(packed);
+  const plaintext = decompress(payload, plaintextBytes);
+  releaseBytes(payload);
   if (plaintext.length !== plaintextBytes) throw invalidChunk();
-  target.set(plaintext);
-  releaseBytes(plaintext);
+  return plaintext;
+}
+
+/** Hands out what opens the payload, once the lengths may be those of a chunk. @throws CryptoError `chunk.invalid` for whatever fails. */
+function withPayload<Opened>(
+  sealed: Uint8Array,
+  secrets: ChunkSecrets,
+  open: (key: Uint8Array, nonce: Uint8Array, aad: Uint8Array, payload: Uint8Array) => Opened,
+): Opened {
+  const { plaintextBytes, key } = secrets;
+  if (
+    !isChunkLength(plaintextBytes) ||
+    sealed.length < CHUNK_OVERHEAD_BYTES ||
+    sealed.length > plaintextBytes + CHUNK_OVERHEAD_BYTES
+  )
+    throw invalidChunk();
+  try {
+    const aad = associatedData(sealed[0] ?? 0xff, secrets);
+    return open(key, sealed.subarray(1, PAYLOAD_AT), aad, sealed.subarray(PAYLOAD_AT));
+  } catch (cause) {
+    throw invalidChunk(cause);
+  }
 }
 
 function isChunkLength(sizeBytes: number): boolean {
