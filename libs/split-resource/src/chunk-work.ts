@@ -186,13 +186,13 @@ class InlineHash extends RunningHash {
 
 const NOTHING = Buffer.alloc(0);
 
-/** Chunks of a run that are hashed at once: as many as the platform's pool has threads. */
-const CHUNKS_AT_ONCE = 4;
+/** Chunks of a read that are in work before their turn where the calling thread opens them: as many as the platform's pool has threads. */
+export const CHUNKS_AHEAD = 4;
 
 /** Decrypts on the calling thread and hashes in the platform's pool, a few chunks ahead of the one whose turn it is. */
 export class InlineChunkOpener extends ChunkOpener {
   override async *open({ bytes, chunks, into }: SealedRun): AsyncGenerator<OpenedChunks, void> {
-    const opening = inOrder(chunks, CHUNKS_AT_ONCE, ({ at, sealedBytes, secrets }) =>
+    const opening = inOrder(chunks, CHUNKS_AHEAD, ({ at, sealedBytes, secrets }) =>
       openChunkInPool(bytes.subarray(at, at + sealedBytes), secrets),
     );
     let position = into?.position ?? 0;

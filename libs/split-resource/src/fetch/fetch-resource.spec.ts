@@ -4,7 +4,7 @@ import { PassThrough, Readable } from 'node:stream';
 import { CHUNK_OVERHEAD_BYTES } from '@azaion/crypto';
 import { ManualClock, releaseBytes } from '@azaion/kernel';
 
-import { ChunkOpener, InlineChunkOpener, type OpenedChunks, type SealedRun } from '../chunk-work.js';
+import { ChunkOpener, CHUNKS_AHEAD, InlineChunkOpener, type OpenedChunks, type SealedRun } from '../chunk-work.js';
 import { ResourceError } from '../errors.js';
 import { MAX_PACK_BYTES, packObjectKey } from '../pack.js';
 import { type GrantAnswer, type GrantApi, type GrantRequest } from '../ports/grant-api.js';
@@ -65,6 +65,21 @@ class TakingOpener extends ChunkOpener {
     const taken = this.inner.open({ ...run, bytes: Buffer.from(run.bytes) });
     if (run.movable) releaseBytes(run.bytes);
     return taken;
+  }
+}
+
+/** Opens what it is asked for, and notes when it is first asked for something of a run. */
+class NotingOpener extends ChunkOpener {
+  readonly begun: { readonly chunks: number; readonly handedOutBefore: number }[] = [];
+  private readonly inner = new InlineChunkOpener();
+
+  constructor(private readonly handedOut: () => number) {
+    super();
+  }
+
+  override async *open(run: SealedRun): AsyncGenerator<OpenedChunks, void> {
+    this.begun.push({ chunks: run.chunks.length, handedOutBefore: this.handedOut() });
+    yield* this.inner.open(run);
   }
 }
 
@@ -518,6 +533,31 @@ describe('FetchResource with a small store', () => {
     const store = new InMemoryPackStore(MAX_PACK_BYTES);
     expect((await world.fetch({ store })).equals(content)).toBe(true);
     expect((await store.usage()).bytes).toBeLessThanOrEqual(MAX_PACK_BYTES);
+  });
+});
+
+describe('FetchResource that opens when it is asked', () => {
+  it('begins a range when the last chunks of the one before are left, so that whoever opens never rests', async () => {
+    const { world, content } = await largeWorld();
+    await world.fetch(); // now everything lies in the store
+    const parts: Buffer[] = [];
+    const opener = new NotingOpener(() => parts.length);
+    const opened = await world.fetcher({ opener }).run({ resource: RESOURCE, recipient: world.recipient });
+    for await (const part of opened.read()) {
+      parts.push(part);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(Buffer.concat(parts).equals(content)).toBe(true);
+    const [first, ...others] = opener.begun;
+    expect(first?.handedOutBefore).toBe(0);
+    expect(others.length).toBeGreaterThanOrEqual(3);
+    let start = first?.chunks ?? 0;
+    for (const { chunks, handedOutBefore } of others) {
+      expect(handedOutBefore).toBeLessThan(start);
+      expect(handedOutBefore).toBeGreaterThanOrEqual(start - CHUNKS_AHEAD);
+      start += chunks;
+    }
+    expect(start).toBe(parts.length);
   });
 });
 

@@ -1,7 +1,7 @@
 import { CryptoError } from '@azaion/crypto';
 import { type ByteRange, releaseBytes } from '@azaion/kernel';
 
-import { type ChunkOpener, type OpenedChunks } from '../chunk-work.js';
+import { type ChunkOpener, CHUNKS_AHEAD, type OpenedChunks } from '../chunk-work.js';
 import { ResourceError } from '../errors.js';
 import { type PackId, type PackRef } from '../pack.js';
 import { MAX_PACK_URLS } from '../ports/grant-api.js';
@@ -10,6 +10,7 @@ import { RECORDS_PER_SEGMENT } from '../recipe/limits.js';
 import { type PackSegment } from '../recipe/pack-segment.js';
 import { type Recipe } from '../recipe/recipe.js';
 import { type PlannedRange, planRanges } from './fetch-plan.js';
+import { OpeningRun } from './opening-run.js';
 import { type PackBytes, type PackReader } from './pack-reader.js';
 import { type PackUrls } from './pack-urls.js';
 
@@ -48,7 +49,7 @@ interface LoadedRange {
   readonly upcoming: readonly PackId[];
   readonly loaded: PackBytes;
   /** Openers that work elsewhere have begun. */
-  readonly opened: AsyncGenerator<OpenedChunks, void>;
+  readonly opening: OpeningRun;
 }
 
 interface ComingRange {
@@ -115,7 +116,7 @@ export class OpenRange {
         this.signal.throwIfAborted();
         const range = await current.loading;
         this.cachedBytes += range.planned.range.end - range.planned.range.start - range.loaded.downloadedBytes;
-        yield* this.open(range);
+        yield* this.open(range, coming[1]?.loading);
         coming.shift();
         share.giveBack(current.sizeBytes);
       }
@@ -132,10 +133,10 @@ export class OpenRange {
       throw new ResourceError('recipe.invalid', 'The recipe names a chunk outside of its pack.');
     const loaded = await this.readPack(planned, pack, upcoming, planned.range, lastSourceFirst);
     this.signal.throwIfAborted(); // whose file may be closed by now
-    return { planned, pack, upcoming, loaded, opened: this.begin(planned, loaded) };
+    return { planned, pack, upcoming, loaded, opening: this.begin(planned, loaded) };
   }
 
-  private begin(planned: PlannedRange, loaded: PackBytes): AsyncGenerator<OpenedChunks, void> {
+  private begin(planned: PlannedRange, loaded: PackBytes): OpeningRun {
     const { segment, from, to, range, plaintextStart } = planned;
     const chunks = [];
     for (let index = from; index < to; index++)
@@ -145,7 +146,8 @@ export class OpenRange {
         secrets: segment.secrets(index),
       });
     const into = this.file && { file: this.file, position: plaintextStart };
-    return this.context.opener.open({ bytes: loaded.bytes, movable: loaded.movable, chunks, into });
+    const run = { bytes: loaded.bytes, movable: loaded.movable, chunks, into };
+    return new OpeningRun(this.context.opener.open(run));
   }
 
   private async readPack(
@@ -168,9 +170,10 @@ export class OpenRange {
     return loaded;
   }
 
-  private async *open(range: LoadedRange): AsyncGenerator<Buffer, void> {
+  /** @param following - The range behind it, which is begun before this one is over: whoever opens would have nothing to do in between. */
+  private async *open(range: LoadedRange, following: Promise<LoadedRange> | undefined): AsyncGenerator<Buffer, void> {
     const { planned } = range;
-    let { opened, loaded } = range;
+    let { opening, loaded } = range;
     let { plaintextStart } = planned;
     let badChunks = 0;
     for (let index = planned.from; index < planned.to;) {
@@ -180,7 +183,7 @@ export class OpenRange {
         count: 0,
       };
       try {
-        ({ plaintext, plaintextBytes, count } = await nextOf(opened));
+        ({ plaintext, plaintextBytes, count } = await opening.next());
       } catch (error) {
         if (!isBadChunk(error)) throw error;
         await loaded.stored;
@@ -190,9 +193,14 @@ export class OpenRange {
         await this.file?.write(plaintext, plaintextStart);
         const rest = restOf(planned, index + 1, plaintextStart + plaintextBytes);
         // Where one chunk was bad it may be the only one; where two were, all may be.
-        if (rest.from < rest.to) ({ opened, loaded } = await this.load(rest, ++badChunks > 1));
+        if (rest.from < rest.to) ({ opening, loaded } = await this.load(rest, ++badChunks > 1));
       }
       index += count;
+      if (planned.to - index < CHUNKS_AHEAD)
+        following?.then(
+          (next) => this.signal.aborted || next.opening.begin(), // a file may be closed by then
+          () => undefined, // reported in its turn
+        );
       const cutStart = Math.max(0, this.wanted.start - plaintextStart);
       const cutEnd = Math.min(plaintextBytes, this.wanted.end - plaintextStart);
       plaintextStart += plaintextBytes;
@@ -218,9 +226,9 @@ export class OpenRange {
     await this.context.reader.store.discard(folderId, pack, range);
     const again = await this.readPack(planned, pack, upcoming, range, true);
     const chunks = [{ at: 0, sealedBytes: range.end - range.start, secrets: segment.secrets(index) }];
-    const opened = this.context.opener.open({ bytes: again.bytes, movable: again.movable, chunks });
+    const opening = new OpeningRun(this.context.opener.open({ bytes: again.bytes, movable: again.movable, chunks }));
     try {
-      return (await nextOf(opened)).plaintext;
+      return (await opening.next()).plaintext;
     } catch (cause) {
       if (!isBadChunk(cause)) throw cause;
       await again.stored;
@@ -276,12 +284,6 @@ export class OpenRange {
       upcoming.push(segment.pack(other).packId);
     return { pack: segment.pack(index), upcoming };
   }
-}
-
-async function nextOf(opened: AsyncGenerator<OpenedChunks, void>): Promise<OpenedChunks> {
-  const next = await opened.next();
-  if (next.done) throw new Error('An opener left chunks out.');
-  return next.value;
 }
 
 function isBadChunk(error: unknown): boolean {
