@@ -1,7 +1,10 @@
 import { ChunkOpener, type OpenedChunks, type SealedRun } from '@azaion/split-resource';
 
-/** What all openings together may take of the thread before everybody else has a turn: probes wait no longer than this and one chunk. */
-const TURN_MS = 3;
+/**
+ * What all openings together may take of the thread before everybody else has a turn: probes wait no longer than this and one chunk, several times
+ * for each answer where the pool's threads have the cores.
+ */
+const TURN_MS = 0.5;
 
 /**
  * Opens chunks with another opener that works on this thread, and lets the event loop turn in between. Opened bytes that a fast reader takes at
