@@ -4,6 +4,7 @@ export { canonicalReference, type ExpectedImage } from './expected-image.js';
 export {
   type ArchivedLayer,
   ArchiveInspector,
+  type ArchivePart,
   type ArchiveSurvey,
   type RangedArchive,
 } from './ports/archive-inspector.js';

@@ -13,6 +13,7 @@ import { type EngineImage, type ImageAssignment, ImageRuntime } from './ports/im
 import { ServiceStack } from './ports/service-stack.js';
 import { type UnlockRecord } from './ports/unlock-records.js';
 import {
+  archiveEnd,
   dockerArchive,
   InMemoryArchiveInspector,
   InMemoryArchiveSource,
@@ -56,6 +57,7 @@ async function setUp(
     clock?: ManualClock;
     services?: ServiceStack;
     inspector?: ArchiveInspector;
+    leastPartBytes?: number;
   } = {},
 ): Promise<Setup> {
   const runtime = options.runtime ?? new InMemoryImageRuntime();
@@ -70,7 +72,7 @@ async function setUp(
     gate: options.gate,
     services: options.services,
     clock: options.clock ?? new ManualClock(0),
-    limits: limits(options.limits),
+    limits: limits(options.limits, options.leastPartBytes),
     onError: (error) => errors.push(error),
   });
   const states: UnlockState[] = [];
@@ -78,8 +80,8 @@ async function setUp(
   return { unlock, runtime, records, errors, states };
 }
 
-function limits(stall = PATIENT): UnlockLimits {
-  return { stall, gatePollMs: 1, healthTimeoutMs: 1000, linkRetryMs: { first: 1, longest: 4 } };
+function limits(stall = PATIENT, leastPartBytes = Infinity): UnlockLimits {
+  return { leastPartBytes, stall, gatePollMs: 1, healthTimeoutMs: 1000, linkRetryMs: { first: 1, longest: 4 } };
 }
 
 function request(source: ArchiveSource = new InMemoryArchiveSource(archive)): UnlockRequest {
@@ -201,7 +203,7 @@ class OddRuntime extends ImageRuntime {
     return (this.odd.assign ?? this.engine.assign.bind(this.engine))(wanted, signal);
   }
 
-  override layers(signal: AbortSignal): Promise<ReadonlySet<string>> {
+  override layers(signal: AbortSignal): Promise<ReadonlySet<string> | undefined> {
     return (this.odd.layers ?? this.engine.layers.bind(this.engine))(signal);
   }
 }
@@ -668,6 +670,173 @@ describe('UnlockImages (F4)', () => {
         expect([loads, setup.unlock.status().error]).toEqual([1, code]);
       },
     );
+  });
+
+  describe('a large archive (F4)', () => {
+    const large = dockerArchive(
+      ['a', 'b', 'c', 'd'].map((name) => ({ reference: `azaion/${name}:1`, content: randomBytes(20_000) })),
+    );
+    const names = large.images.map(({ reference }) => reference);
+    const partNames = Array.from({ length: 16 }, (_, index) => `azaion-unlock-part:${index + 1}`);
+    const wish = request(new InMemoryArchiveSource(large));
+    const inParts = (options: Parameters<typeof setUp>[0] = {}): Promise<Setup> =>
+      setUp({ leastPartBytes: 10_000, ...options });
+    const isLoaded = async ({ runtime }: Setup): Promise<boolean> =>
+      (await runtime.present(names, NEVER)).length === names.length;
+    const partsLeft = async ({ runtime }: Setup): Promise<number> => (await runtime.present(partNames, NEVER)).length;
+
+    /** An engine that works at what it has got until it is told that it may end. */
+    class WorkingEngine {
+      readonly engine = new InMemoryImageRuntime();
+      /** Which load began, had all its bytes, and ended. */
+      readonly log: string[] = [];
+      /** Called when a load has all its bytes. @returns When it is done with them. */
+      working: (load: number) => unknown = () => undefined;
+      private loads = 0;
+      readonly runtime = new OddRuntime(
+        {
+          load: async (bytes, signal) => {
+            const load = (this.loads += 1);
+            this.log.push(`${load} begins`);
+            const images = await this.engine.load(this.noting(bytes, load), signal);
+            await this.working(load);
+            this.log.push(`${load} ends`);
+            return images;
+          },
+        },
+        this.engine,
+      );
+
+      private async *noting(bytes: AsyncIterable<Uint8Array>, load: number): AsyncGenerator<Uint8Array> {
+        yield* bytes;
+        this.log.push(`${load} has all`);
+      }
+    }
+
+    it('goes over in parts: the engine gets the next while it works at one, and its end when that one is done', async () => {
+      const engine = new WorkingEngine();
+      // Done some time after the next one has begun: it would wait for ever if that waited for it.
+      engine.working = async (load) => {
+        while (load < 4 && !engine.log.includes(`${load + 1} begins`)) await new Promise(setImmediate);
+        for (let turn = 0; turn < 100; turn++) await new Promise(setImmediate);
+      };
+      const setup = await inParts({ runtime: engine.runtime });
+      expect(await run(setup, wish)).toBe('ready');
+      const without = (event: string): string[] => engine.log.filter((entry) => !entry.endsWith(event));
+      expect(without('has all')).toEqual([
+        ...['1 begins', '2 begins', '1 ends', '3 begins', '2 ends', '4 begins', '3 ends', '4 ends'],
+      ]);
+      expect(without('begins')).toEqual([1, 2, 3, 4].flatMap((load) => [`${load} has all`, `${load} ends`]));
+      expect([await isLoaded(setup), await partsLeft(setup)]).toEqual([true, 0]);
+      const { report } = setup.unlock.status();
+      expect(report).toMatchObject({ archiveBytes: large.bytes.length, reusedBytes: 0 });
+      expect(report!.loadedBytes).toBeGreaterThanOrEqual(large.bytes.length);
+      expect(setup.errors).toEqual([]);
+    });
+
+    it('is looked at as a whole before the engine gets a part of it', async () => {
+      const engine = new WorkingEngine();
+      const setup = await inParts({ runtime: engine.runtime });
+      const images = large.images.slice(1);
+      expect(await run(setup, request(new InMemoryArchiveSource({ bytes: large.bytes, images })))).toBe('error');
+      expect([setup.unlock.status().error, engine.log]).toEqual(['unlock.image-unsigned', []]);
+    });
+
+    it('counts every byte of every part', async () => {
+      const setup = await inParts();
+      const done: (readonly [number, number | null])[] = [];
+      setup.unlock.subscribe(() => {
+        const { progress } = setup.unlock.status();
+        if (progress?.phase === 'verifying') done.push([progress.bytesDone, progress.bytesTotal]);
+      });
+      await run(setup, wish);
+      for (const [bytesDone, bytesTotal] of done) expect(bytesDone).toBe(bytesTotal);
+    });
+
+    it.each([1, 2, 3])('follows as a whole when the engine refuses part %i', async (refused) => {
+      const engine = new WorkingEngine();
+      const setup = await inParts({ runtime: engine.runtime });
+      engine.working = (load) => {
+        if (load === refused) throw new UnlockError('unlock.engine-failed', 'no');
+      };
+      expect(await run(setup, wish)).toBe('ready');
+      expect([await isLoaded(setup), await partsLeft(setup)]).toEqual([true, 0]);
+      expect(setup.unlock.status().report).toMatchObject({ loadedBytes: large.bytes.length });
+      expect(setup.errors).toEqual([expect.objectContaining({ code: 'unlock.engine-failed' })]);
+    });
+
+    it('leaves no part behind when the engine is full, and does not load again', async () => {
+      const engine = new WorkingEngine();
+      const setup = await inParts({ runtime: engine.runtime });
+      engine.working = (load) => {
+        if (load === 2) throw new UnlockError('unlock.no-space', 'full');
+      };
+      expect(await run(setup, wish)).toBe('error');
+      expect([setup.unlock.status().error, await partsLeft(setup)]).toEqual(['unlock.no-space', 0]);
+      expect(engine.log).not.toContain('4 begins');
+    });
+
+    it('leaves no part behind when it is cancelled', async () => {
+      const engine = new WorkingEngine();
+      const setup = await inParts({ runtime: engine.runtime });
+      engine.working = (load) => {
+        if (load === 2) setup.unlock.cancel();
+      };
+      expect(await run(setup, wish)).toBe('error');
+      expect([setup.unlock.status().error, await partsLeft(setup)]).toEqual(['unlock.cancelled', 0]);
+    });
+
+    it('gives up on an engine that never ends a part', async () => {
+      const engine = new WorkingEngine();
+      engine.working = (load) => (load === 1 ? new Promise(() => undefined) : undefined);
+      const load: ImageRuntime['load'] = (bytes, signal) => orAborted(engine.runtime.load(bytes, signal), signal);
+      const runtime = new OddRuntime({ load }, engine.engine);
+      const setup = await inParts({ runtime, limits: { ...PATIENT, 'engine-end': 20 } });
+      expect(await run(setup, wish)).toBe('error');
+      expect(setup.unlock.status().error).toBe('unlock.engine-stalled');
+    });
+
+    it('goes on when the engine ends a part before it has all of it', async () => {
+      const engine = new InMemoryImageRuntime();
+      let loads = 0;
+      const load: ImageRuntime['load'] = (bytes, signal) =>
+        (loads += 1) === 1 ? Promise.resolve([]) : engine.load(bytes, signal);
+      const setup = await inParts({ runtime: new OddRuntime({ load }, engine) });
+      expect(await run(setup, wish)).toBe('ready');
+    });
+
+    it('takes away what a killed process has left, and uses the layers in it', async () => {
+      const runtime = new InMemoryImageRuntime();
+      const [first] = readDockerArchive(large.bytes)!;
+      const part = [large.bytes.subarray(first!.layer!.start, first!.layer!.end)];
+      part.push(archiveEnd({ ...first!, reference: partNames[0]! }));
+      await runtime.load(inPieces(Buffer.concat(part), 1000), NEVER);
+      const setup = await inParts({ runtime });
+      expect(await partsLeft(setup)).toBe(1);
+      expect(await run(setup, wish)).toBe('ready');
+      expect([await isLoaded(setup), await partsLeft(setup)]).toEqual([true, 0]);
+      expect(setup.unlock.status().report!.reusedBytes).toBe(first!.layer!.end - first!.layer!.start);
+      expect(setup.errors).toEqual([]);
+    });
+
+    it('says so when the parts cannot be taken away, and is ready all the same', async () => {
+      const stuck = new UnlockError('unlock.engine-failed', 'stuck');
+      const setup = await inParts({ runtime: new OddRuntime({ assign: () => Promise.reject(stuck) }) });
+      expect(await run(setup, wish)).toBe('ready');
+      expect(setup.errors).toEqual([stuck]);
+    });
+
+    it('goes over as a whole to an engine that takes nothing less', async () => {
+      const engine = new WorkingEngine();
+      const runtime = new OddRuntime({
+        layers: () => Promise.resolve(undefined),
+        load: (bytes, signal) => engine.runtime.load(bytes, signal),
+        present: (wanted, signal) => engine.runtime.present(wanted, signal),
+      });
+      const setup = await inParts({ runtime });
+      expect(await run(setup, wish)).toBe('ready');
+      expect(engine.log).toEqual(['1 begins', '1 has all', '1 ends']);
+    });
   });
 
   it.each([

@@ -82,8 +82,10 @@ export interface UnlockStart {
   readonly begun: boolean;
 }
 
-/** Every time limit and pause of an unlock, in milliseconds. */
+/** Every limit of an unlock; times and pauses in milliseconds. */
 export interface UnlockLimits {
+  /** Smaller archives are loaded in one. */
+  readonly leastPartBytes: number;
   readonly stall: StallLimits;
   /** Between two looks at the flight gate. */
   readonly gatePollMs: number;
@@ -334,11 +336,12 @@ export class UnlockImages {
   private async load(archive: OpenArchive, run: Run): Promise<LoadOutcome> {
     const { inspector, gate, limits, onError } = this.using;
     return new LoadArchive({
-      runtime: this.engine.runtime,
+      engine: this.engine,
       inspector,
       gate,
       gatePollMs: limits.gatePollMs,
       limits: limits.stall,
+      leastPartBytes: limits.leastPartBytes,
       meter: run.meter,
       abort: run.abort,
       onFirstByte: () => this.enter('loading_images', run.meter),

@@ -19,6 +19,11 @@ export class WatchedEngine {
     return this.ask(signal, (either) => this.runtime.assign(assignments, either));
   }
 
+  /** The layers that an archive may go without. @throws as {@link present}. */
+  layers(signal: AbortSignal): Promise<ReadonlySet<string> | undefined> {
+    return this.ask(signal, (either) => this.runtime.layers(either));
+  }
+
   private async ask<T>(signal: AbortSignal, question: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const late = new AbortController();
     const watch = new StallWatch(this.limits, (awaited) => late.abort(stalled(awaited)));

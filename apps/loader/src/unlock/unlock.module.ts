@@ -23,6 +23,7 @@ import { UnlockOnStart } from './unlock-on-start.js';
 
 /** No byte for so long is a stall. The engine unpacks a whole archive after its last byte, which may take a while on a slow disk. */
 const STALL_LIMITS_MS = { archive: 120_000, engine: 120_000, 'engine-end': 20 * 60_000 };
+const LEAST_PART_BYTES = 48 * 1024 * 1024;
 const LINK_RETRY_MS = { first: 2000, longest: 60_000 };
 const GATE_POLL_MS = 1000;
 /** Where nobody names another one. */
@@ -59,6 +60,7 @@ export class UnlockModule implements OnApplicationBootstrap, BeforeApplicationSh
               gate: new FileFlightGate(config.flightGateFile ?? FLIGHT_GATE_FILE, config.flightGateFile !== undefined),
               services: servicesOf(config),
               limits: {
+                leastPartBytes: LEAST_PART_BYTES,
                 stall: STALL_LIMITS_MS,
                 gatePollMs: GATE_POLL_MS,
                 healthTimeoutMs: config.unlockHealthTimeoutSeconds * 1000,

@@ -77,6 +77,7 @@ describeWith(['docker', 'compose', 'busybox'], 'F4 with services of a compose fi
       services: new ComposeServiceStack({ file, compose, containerCli: 'docker', env: options, settledMs: 1000 }),
       clock: new SystemClock(),
       limits: {
+        leastPartBytes: Infinity,
         stall: { archive: 60_000, engine: 60_000, 'engine-end': 60_000 },
         gatePollMs: 10,
         healthTimeoutMs: 60_000,

@@ -60,17 +60,21 @@ export class DockerCliImageRuntime extends ImageRuntime {
   }
 
   override async assign(assignments: readonly ImageAssignment[], signal: AbortSignal): Promise<void> {
+    const references = assignments.map(({ reference }) => reference);
+    const present = await this.present(references, signal);
+    const gone: string[] = [];
     for (const { reference, imageId } of assignments) {
-      const before = await this.idOf(reference, signal);
+      const before = present.find((image) => image.reference === reference)?.imageId;
       if (before === undefined ? imageId === null : before === imageId) continue;
-      if (imageId === null) await this.mutate(['image', 'rm', '--force', checked(reference)], signal);
+      if (imageId === null) gone.push(checked(reference));
       else await this.mutate(['image', 'tag', checkedId(imageId), checked(reference)], signal);
       if (imageId !== null && before !== undefined) await this.removeUnnamed(before, signal);
     }
+    if (gone.length > 0) await this.mutate(['image', 'rm', '--force', ...gone], signal);
   }
 
-  override async layers(signal: AbortSignal): Promise<ReadonlySet<string>> {
-    if (!(await this.takesPartialArchives(signal))) return new Set();
+  override async layers(signal: AbortSignal): Promise<ReadonlySet<string> | undefined> {
+    if (!(await this.takesPartialArchives(signal))) return undefined;
     const listed = await this.cli.run(['image', 'ls', '--all', '--quiet', '--no-trunc'], signal);
     if (listed.exitCode !== 0) throw engineError(this.cli.command, listed);
     const ids = [...new Set(listed.stdout.split('\n'))].filter((id) => IMAGE_ID.test(id));

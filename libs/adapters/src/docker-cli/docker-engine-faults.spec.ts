@@ -1,5 +1,7 @@
+import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
+import { promisify } from 'node:util';
 
 import { SystemClock } from '@azaion/kernel';
 import {
@@ -16,6 +18,7 @@ import {
   type ImageRuntime,
   type OpenArchive,
   UnlockImages,
+  type UnlockLimits,
   type UnlockRequest,
 } from '@azaion/unlock';
 import { InMemoryArchiveSource, InMemoryUnlockRecords } from '@azaion/unlock/testing';
@@ -42,25 +45,27 @@ async function archiveOf(...layers: readonly GeneratedLayer[]): Promise<Archive>
 
 const base: GeneratedLayer = { seed: 'base', sizeBytes: 4 * MB };
 
-function unlockOf(docker: DockerDaemon, engineLimitMs?: number): Promise<UnlockImages> {
-  return unlockInto(
-    new DockerCliImageRuntime({ command: 'docker', env: { DOCKER_HOST: docker.dockerHost } }),
-    engineLimitMs,
-  );
+function unlockOf(
+  docker: DockerDaemon,
+  limits?: Partial<Pick<UnlockLimits, 'leastPartBytes' | 'stall'>>,
+): Promise<UnlockImages> {
+  return unlockInto(new DockerCliImageRuntime({ command: 'docker', env: { DOCKER_HOST: docker.dockerHost } }), limits);
 }
 
 /** An unlock with the real inspector of archives. */
-function unlockInto(runtime: ImageRuntime, engineLimitMs = 60_000): Promise<UnlockImages> {
+function unlockInto(runtime: ImageRuntime, limits: Parameters<typeof unlockOf>[1] = {}): Promise<UnlockImages> {
   return UnlockImages.restore({
     runtime: () => Promise.resolve(runtime),
     inspector: new TarArchiveInspector(),
     records: new InMemoryUnlockRecords(),
     clock: new SystemClock(),
     limits: {
-      stall: { archive: 60_000, engine: engineLimitMs, 'engine-end': engineLimitMs },
+      leastPartBytes: Infinity,
+      stall: { archive: 60_000, engine: 60_000, 'engine-end': 60_000 },
       gatePollMs: 10,
       healthTimeoutMs: 1000,
       linkRetryMs: { first: 10, longest: 10 },
+      ...limits,
     },
     onError: () => undefined,
   });
@@ -76,9 +81,11 @@ function request(archive: Archive, meanwhile?: () => unknown): UnlockRequest {
 
 /** An archive during whose load something happens. */
 class InterruptedSource extends InMemoryArchiveSource {
+  /** @param from - From this byte of the archive on. */
   constructor(
     archive: Archive,
     private readonly meanwhile: () => unknown,
+    private readonly from = 0,
   ) {
     super(archive, PIECE_BYTES);
   }
@@ -89,7 +96,10 @@ class InterruptedSource extends InMemoryArchiveSource {
       const opened = await found.open(signal);
       return {
         ...opened,
-        read: (readSignal, range) => interrupted(opened.read(readSignal, range), range, this.meanwhile),
+        read: (readSignal, range) => {
+          const bytes = opened.read(readSignal, range);
+          return (range?.start ?? 0) < this.from ? bytes : interrupted(bytes, range, this.meanwhile);
+        },
       };
     };
     return { ...found, open };
@@ -168,14 +178,61 @@ describeWith('docker', 'F4 with a Docker engine', () => {
 
   it('reports one that hangs, and loads into it once it goes on', async () => {
     const archive = await archiveOf({ seed: 'long', sizeBytes: 8 * MB });
-    const unlock = await unlockOf(docker, 1500);
+    const unlock = await unlockOf(docker, { stall: { archive: 60_000, engine: 1500, 'engine-end': 1500 } });
     const hung = await run(
       unlock,
       request(archive, () => process.kill(docker.pid, 'SIGSTOP')),
     );
     process.kill(docker.pid, 'SIGCONT');
     expect(hung).toMatchObject({ state: 'error', error: 'unlock.engine-stalled' });
-    expect(await run(unlock, request(archive))).toMatchObject({ state: 'ready' });
+    expect(await run(await unlockOf(docker), request(archive))).toMatchObject({ state: 'ready' });
+  });
+
+  describe('in parts', () => {
+    const layers = ['one', 'two', 'three', 'four'].map((seed) => ({ seed, sizeBytes: 2 * MB }));
+    const all = async (): Promise<string> =>
+      (
+        await promisify(execFile)('docker', [
+          '-H',
+          docker.dockerHost,
+          'image',
+          'ls',
+          '--all',
+          '--format',
+          '{{.Repository}}:{{.Tag}}',
+        ])
+      ).stdout;
+
+    it('takes a large archive, and holds its image alone', async () => {
+      const archive = await archiveOf(...layers);
+      const unlock = await unlockOf(docker, { leastPartBytes: MB });
+      const { state, images, report } = await run(unlock, request(archive));
+      expect([state, images, await all()]).toEqual([
+        'ready',
+        [{ reference: REFERENCE, configDigest: archive.images[0]!.configDigest, present: true }],
+        `${REFERENCE}\n`,
+      ]);
+      expect(report!.loadedBytes).toBeGreaterThan(archive.bytes.length); // each part has a manifest of its own
+    });
+
+    it('keeps nothing of them when it is cancelled in the middle', async () => {
+      const archive = await archiveOf(...layers);
+      const unlock = await unlockOf(docker, { leastPartBytes: MB });
+      let inMiddle = '';
+      const cancelling = new InterruptedSource(
+        archive,
+        async () => {
+          while (!inMiddle.includes('azaion-unlock-part')) inMiddle = await all();
+          unlock.cancel();
+        },
+        4 * MB,
+      );
+      expect(await run(unlock, { ...request(archive), source: cancelling })).toMatchObject({
+        error: 'unlock.cancelled',
+      });
+      expect(await all()).toBe('');
+      expect(await run(unlock, request(archive))).toMatchObject({ state: 'ready', report: { reusedBytes: 0 } });
+    });
   });
 
   it('leaves a cancelled load so that it can be repeated', async () => {

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 
 import { type ByteRange } from '@azaion/kernel';
-import { imageArchive, pseudoRandomBytes, tempDirectory } from '@azaion/testing';
-import { type RangedArchive, UnlockError } from '@azaion/unlock';
+import { type GeneratedLayer, imageArchive, pseudoRandomBytes, tempDirectory } from '@azaion/testing';
+import { type ArchivePart, type ArchiveSurvey, type RangedArchive, UnlockError } from '@azaion/unlock';
 import { dockerArchive, inPieces, readTar, tar } from '@azaion/unlock/testing';
 import fc from 'fast-check';
 
@@ -20,6 +20,11 @@ const archive = dockerArchive([
   { reference: 'azaion/flights:1.4.0', content: randomBytes(1000) },
 ]);
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+
+interface DockerEntry {
+  readonly Config: string;
+  readonly Layers: readonly string[];
+}
 
 /** An archive that counts what is read of it. */
 function ranged(bytes: Buffer, onRead: (range: ByteRange) => void = () => undefined): RangedArchive {
@@ -103,6 +108,114 @@ describe('surveyArchive', () => {
       expect(await inspectImageArchive(inPieces(less, 65_536))).toEqual(archive.images);
       expect((await surveyArchive(ranged(less)))?.images).toEqual(archive.images);
     }
+  });
+
+  describe('parts', () => {
+    const NOTHING: ReadonlySet<string> = new Set();
+    const NAMES = ['part:1', 'part:2', 'part:3', 'part:4', 'part:5', 'part:6'];
+    const [one, two, three, four] = ['one', 'two', 'three', 'four'].map((seed) => ({ seed, sizeBytes: 100_000 })) as [
+      GeneratedLayer,
+      GeneratedLayer,
+      GeneratedLayer,
+      GeneratedLayer,
+    ];
+    const small = { seed: 'small', sizeBytes: 1000 };
+
+    const surveyOf = async (
+      ...stacks: readonly (readonly GeneratedLayer[])[]
+    ): Promise<{ bytes: Buffer; survey: ArchiveSurvey }> => {
+      const made = await imageArchive(stacks.map((layers, index) => ({ name: `azaion/image:${index}`, layers })));
+      const bytes = await buffer(made.open());
+      return { bytes, survey: (await surveyArchive(ranged(bytes)))! };
+    };
+    const bytesOf = (bytes: Buffer, { pieces }: ArchivePart): Buffer =>
+      Buffer.concat(
+        pieces.map((piece) => (piece instanceof Uint8Array ? piece : bytes.subarray(piece.start, piece.end))),
+      );
+    /** What an engine that gets the parts one after another can make of each. @returns The diff ids of its images. */
+    const loaded = async (bytes: Buffer, parts: readonly ArchivePart[]): Promise<string[][]> => {
+      const there = new Set<string>();
+      const stacks: string[][] = [];
+      for (const part of parts) {
+        const own = bytesOf(bytes, part);
+        const files = new Map(readTar(own)!.map((file) => [file.name, Buffer.from(file.bytes)]));
+        const images = await inspectImageArchive(inPieces(own, 65_536));
+        expect(images.map(({ reference }) => reference)).toEqual(part.references);
+        for (const { Config, Layers } of JSON.parse(files.get('manifest.json')!.toString()) as DockerEntry[]) {
+          const { rootfs } = JSON.parse(files.get(Config)!.toString()) as { rootfs: { diff_ids: string[] } };
+          expect(Layers).toHaveLength(rootfs.diff_ids.length);
+          for (const [index, chainId] of chainIdsOf(rootfs.diff_ids).entries()) {
+            if (there.has(chainId)) continue;
+            expect(`sha256:${sha256(files.get(Layers[index]!)!)}`).toBe(rootfs.diff_ids[index]);
+            there.add(chainId);
+          }
+          stacks.push(rootfs.diff_ids);
+        }
+      }
+      return stacks;
+    };
+    const diffIdsOf = ({ survey }: { survey: ArchiveSurvey }, bytes: Buffer): string[] =>
+      survey.layers.map(({ range }) => `sha256:${sha256(contentOf(bytes, range))}`);
+
+    it('are archives of their own, each above those before, all but the last layers', async () => {
+      const { bytes, survey } = await surveyOf([one, two, three]);
+      const parts = await survey.parts(NOTHING, 100_000, NAMES);
+      const [first, second] = diffIdsOf({ survey }, bytes);
+      expect(await loaded(bytes, parts)).toEqual([[first], [first, second]]);
+      expect(parts.flatMap(({ layers }) => layers)).toEqual(survey.layers.slice(0, 2));
+    });
+
+    it('hold as many layers as make them large enough', async () => {
+      const { bytes, survey } = await surveyOf([small, one, small, two, three, four]);
+      const parts = await survey.parts(NOTHING, 200_000, NAMES);
+      expect(parts.map(({ layers }) => layers.length)).toEqual([3]);
+      expect(await loaded(bytes, parts)).toHaveLength(1);
+    });
+
+    it('leave as much to the last load', async () => {
+      const { survey } = await surveyOf([one, two, small]);
+      expect((await survey.parts(NOTHING, 100_000, NAMES)).map(({ layers }) => layers.length)).toEqual([1]);
+      expect(await (await surveyOf([one, small])).survey.parts(NOTHING, 100_000, NAMES)).toEqual([]);
+    });
+
+    it('of several images have an image for each stack, and layers that they share once', async () => {
+      const { bytes, survey } = await surveyOf([one, two], [one, three], [three, one, four]);
+      const parts = await survey.parts(NOTHING, 100_000, NAMES);
+      const diffIds = diffIdsOf({ survey }, bytes);
+      const [first, second, third] = diffIds;
+      expect(await loaded(bytes, parts)).toEqual([
+        [first, second],
+        [first, third],
+        [third, first],
+      ]);
+      expect(parts.map(({ references }) => references)).toEqual([['part:1', 'part:2', 'part:3']]);
+    });
+
+    it('hold nothing that the engine has', async () => {
+      const { survey } = await surveyOf([one, two, three, four]);
+      const known = new Set(survey.layers.slice(0, 2).flatMap(({ chainIds }) => chainIds));
+      const parts = await survey.parts(known, 100_000, NAMES);
+      expect(parts.flatMap(({ layers }) => layers)).toEqual(survey.layers.slice(2, 3));
+    });
+
+    it('are as many as there are names for', async () => {
+      const { survey } = await surveyOf([one, two, three, four]);
+      expect(await survey.parts(NOTHING, 100_000, NAMES.slice(0, 2))).toHaveLength(2);
+      expect(await survey.parts(NOTHING, 100_000, [])).toEqual([]);
+    });
+
+    it('end where the layers do on which theirs stand', async () => {
+      // Somebody wrote the files from the top.
+      const { bytes } = await surveyOf([one, two, three, four]);
+      const files = readTar(bytes)!;
+      const turned = tar([...files.slice(0, 4).reverse(), ...files.slice(4)]);
+      const survey = (await surveyArchive(ranged(turned)))!;
+      expect(await survey.parts(NOTHING, 100_000, NAMES)).toEqual([]);
+      const half = tar([files[1]!, files[0]!, ...files.slice(2)]);
+      const parts = await (await surveyArchive(ranged(half)))!.parts(NOTHING, 100_000, NAMES);
+      expect(parts.map(({ layers }) => layers.length)).toEqual([2, 1]);
+      expect(await loaded(half, parts)).toHaveLength(2);
+    });
   });
 
   it('follows the link that docker writes for a layer under a second name', async () => {

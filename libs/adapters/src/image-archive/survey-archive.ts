@@ -4,6 +4,7 @@ import { posix } from 'node:path';
 import { type ByteRange } from '@azaion/kernel';
 import { type ArchivedLayer, type ArchiveSurvey, type RangedArchive } from '@azaion/unlock';
 
+import { archiveParts, type LayeredImage } from './archive-parts.js';
 import { chainIdsOf } from './chain-ids.js';
 import { invalid, readImageIndex, type SmallFile } from './image-index.js';
 import { admitName, MAX_ENTRIES, MAX_SMALL_FILE_BYTES, MAX_SMALL_FILES_BYTES, mayBeJson } from './small-files.js';
@@ -44,28 +45,50 @@ export async function surveyArchive(archive: RangedArchive): Promise<ArchiveSurv
     if (error instanceof UnknownTarForm) return undefined;
     throw error;
   }
-  return { images: readImageIndex(files), layers: layersOf(files, places, links) };
+  const images = readImageIndex(files);
+  const layered = layeredImages(files, links);
+  const layers = layersOf(layered, files, places);
+  return {
+    images,
+    layers,
+    parts: (known, leastBytes, references) => archiveParts(layered, layers, known, leastBytes, references),
+  };
 }
 
-/** Layers as `manifest.json` names them; an OCI layout alone has compressed ones, which no engine goes without. */
-function layersOf(
+/** Images as `manifest.json` names them; an OCI layout alone has compressed layers, which no engine goes without. */
+function layeredImages(
   files: ReadonlyMap<string, SmallFile>,
-  places: ReadonlyMap<string, ByteRange>,
   links: ReadonlyMap<string, string>,
-): ArchivedLayer[] {
-  const layers = new Map<string, { readonly chainIds: Set<string>; readonly range: ByteRange }>();
+): readonly LayeredImage[] {
+  const images: LayeredImage[] = [];
   const manifest = parsed(files.get('manifest.json')) as readonly DockerManifest[] | undefined;
-  for (const { Config: config, Layers: names } of manifest ?? []) {
-    const diffIds = (parsed(files.get(config ?? '')) as ImageConfig | undefined)?.rootfs?.diff_ids;
+  for (const { Config: configName, Layers: names } of manifest ?? []) {
+    const config = parsed(files.get(configName ?? '')) as ImageConfig | undefined;
+    const diffIds = config?.rootfs?.diff_ids;
     // An archive whose parts do not fit together is the engine's to refuse, as a whole.
     if (!isTexts(names) || !isTexts(diffIds) || names.length !== diffIds.length) return [];
     const chainIds = chainIdsOf(diffIds);
-    for (const [index, ownName] of names.entries()) {
-      // One layer under two names: docker writes the second as a link.
-      const name = links.get(ownName) ?? ownName;
+    if (chainIds.length !== diffIds.length) return [];
+    // One layer under two names: docker writes the second as a link.
+    const layerFiles = names.map((name) => links.get(name) ?? name);
+    const { architecture, os } = config ?? {};
+    images.push({ platform: { architecture, os }, diffIds, chainIds, files: layerFiles });
+  }
+  return images;
+}
+
+/** The layers of these images; none where one has no file of its own. */
+function layersOf(
+  images: readonly LayeredImage[],
+  files: ReadonlyMap<string, SmallFile>,
+  places: ReadonlyMap<string, ByteRange>,
+): readonly ArchivedLayer[] {
+  const layers = new Map<string, { readonly chainIds: Set<string>; readonly range: ByteRange }>();
+  for (const image of images) {
+    for (const [index, chainId] of image.chainIds.entries()) {
+      const name = image.files[index] ?? '';
       const range = places.get(name);
-      const chainId = chainIds[index];
-      if (range === undefined || chainId === undefined || files.has(name)) return [];
+      if (range === undefined || files.has(name)) return [];
       const layer = layers.get(name) ?? { chainIds: new Set(), range };
       layer.chainIds.add(chainId);
       layers.set(name, layer);
@@ -82,6 +105,8 @@ interface DockerManifest {
 }
 
 interface ImageConfig {
+  readonly architecture?: unknown;
+  readonly os?: unknown;
   readonly rootfs?: { readonly diff_ids?: unknown };
 }
 

@@ -41,6 +41,20 @@ describe('DirectoryImageRuntime', () => {
     expect((await readFile(join(target.path, 'azaion-images.tar'))).equals(archive.bytes)).toBe(true);
   });
 
+  it('gives the memory of every part back once it is written', async () => {
+    const parts: Uint8Array[] = [];
+    const noted = async function* (): AsyncGenerator<Uint8Array> {
+      for await (const part of inPieces(archive.bytes, 65_536)) {
+        parts.push(part);
+        yield part;
+      }
+    };
+    await runtime.load(noted(), never);
+    expect(parts.length).toBeGreaterThan(0);
+    expect(parts.filter(({ length }) => length > 0)).toEqual([]);
+    expect((await readFile(join(target.path, 'azaion-images.tar'))).equals(archive.bytes)).toBe(true);
+  });
+
   it.each([0, 1, 100_000, archive.bytes.length - 2000])(
     'leaves no file behind when the archive ends after %i bytes',
     async (sizeBytes) => {

@@ -4,6 +4,7 @@ import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promis
 import { join } from 'node:path';
 
 import { type StatementImage } from '@azaion/crypto';
+import { releaseBytes } from '@azaion/kernel';
 import {
   abortable,
   canonicalReference,
@@ -14,13 +15,15 @@ import {
 } from '@azaion/unlock';
 
 import { replaceDurably } from '../file-store/index.js';
-import { inspectWhilePassing } from '../image-archive/index.js';
+import { TarArchiveInspector } from '../image-archive/index.js';
 
 const ARCHIVE_NAME = 'azaion-images.tar';
 const INDEX_NAME = 'azaion-images.json';
 const PARTIAL_SUFFIX = '.partial';
 const MAX_INDEX_BYTES = 1024 * 1024;
 const READ_BYTES = 1024 * 1024;
+
+const inspector = new TarArchiveInspector();
 
 /** What lies beside the archive: which images it holds. */
 interface DirectoryIndex {
@@ -59,12 +62,12 @@ export class DirectoryImageRuntime extends ImageRuntime {
     try {
       await mkdir(this.directory, { recursive: true, mode: 0o700 });
       await this.removePartials();
-      const inspected = inspectWhilePassing(abortable(archive, signal));
+      let images: readonly StatementImage[] = [];
+      const inspected = inspector.passThrough(abortable(archive, signal), (found) => (images = found));
       const partial = this.path(`${ARCHIVE_NAME}.${randomBytes(8).toString('hex')}${PARTIAL_SUFFIX}`);
       try {
-        const { sizeBytes, sha256 } = await writeDurably(partial, inspected.content);
+        const { sizeBytes, sha256 } = await writeDurably(partial, inspected);
         signal.throwIfAborted();
-        const images = await inspected.images();
         // Without its index the old archive counts as absent: at no moment does an index speak of another archive.
         await rm(this.path(INDEX_NAME), { force: true });
         await rename(partial, this.path(ARCHIVE_NAME));
@@ -108,8 +111,8 @@ export class DirectoryImageRuntime extends ImageRuntime {
   }
 
   /** An orchestrator imports whole archives. */
-  override layers(): Promise<ReadonlySet<string>> {
-    return Promise.resolve(new Set());
+  override layers(): Promise<undefined> {
+    return Promise.resolve(undefined);
   }
 
   private async readIndex(signal: AbortSignal): Promise<DirectoryIndex | undefined> {
@@ -149,6 +152,7 @@ async function sha256Of(path: string, signal: AbortSignal): Promise<string> {
   return hashing.digest('hex');
 }
 
+/** Memory is given back as soon as its bytes are written: left to the collector, an archive would make it run hundreds of times over. */
 async function writeDurably(
   path: string,
   content: AsyncIterable<Uint8Array>,
@@ -161,6 +165,7 @@ async function writeDurably(
       await file.writeFile(bytes);
       hashing.update(bytes);
       sizeBytes += bytes.length;
+      releaseBytes(bytes);
     }
     await file.sync();
     return { sizeBytes, sha256: hashing.digest('hex') };

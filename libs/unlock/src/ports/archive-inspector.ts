@@ -9,11 +9,30 @@ export interface ArchivedLayer {
   readonly range: ByteRange;
 }
 
+/** Some layers of an archive as an archive of their own. An engine takes it that has the layers of the parts before. */
+export interface ArchivePart {
+  readonly layers: readonly ArchivedLayer[];
+  /** What its bytes are, in order: ranges of the archive, and bytes that only the part has. */
+  readonly pieces: readonly (ByteRange | Uint8Array)[];
+  /** The images in it. Nothing runs from them: they hold the layers until the archive's own images do. */
+  readonly references: readonly string[];
+}
+
 /** What an archive holds, read without its layers. */
 export interface ArchiveSurvey {
   readonly images: readonly StatementImage[];
   /** Only those that an archive may go without; in order of their place. */
   readonly layers: readonly ArchivedLayer[];
+  /**
+   * Cuts parts off the front of the archive, so that an engine can work at one while the next is opened. What is left is the archive without
+   * their layers.
+   *
+   * @param known - Chain ids of the layers that the engine has.
+   * @param leastBytes - Of each part, and of the layers that are left.
+   * @param references - Names for the images of the parts, which are as many as these are enough for.
+   * @returns None for archives that are too small, or of another form.
+   */
+  parts(known: ReadonlySet<string>, leastBytes: number, references: readonly string[]): Promise<readonly ArchivePart[]>;
 }
 
 /** Ranges of an archive: plaintext, untrusted. */

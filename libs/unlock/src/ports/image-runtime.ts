@@ -46,10 +46,11 @@ export abstract class ImageRuntime {
   abstract assign(assignments: readonly ImageAssignment[], signal: AbortSignal): Promise<void>;
 
   /**
-   * The chain ids (`sha256:…`) of layers that an archive may go without, because the engine has them and takes such archives. Empty
-   * where it takes whole archives only.
+   * The chain ids (`sha256:…`) of layers that an archive may go without, because the engine has them and takes such archives, also while it
+   * takes another one.
    *
+   * @returns `undefined` where it takes whole archives only.
    * @throws UnlockError as `present`.
    */
-  abstract layers(signal: AbortSignal): Promise<ReadonlySet<string>>;
+  abstract layers(signal: AbortSignal): Promise<ReadonlySet<string> | undefined>;
 }

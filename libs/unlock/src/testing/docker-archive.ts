@@ -22,6 +22,8 @@ export interface TestArchive {
 export interface ReadImage extends StatementImage {
   /** Of its only layer. */
   readonly chainId: string;
+  /** Name of that layer's file. */
+  readonly layerName: string;
   /** Where that layer's file lies, header and padding included; `undefined` when it was left out. */
   readonly layer: ByteRange | undefined;
 }
@@ -61,6 +63,21 @@ export function dockerArchive(images: readonly TestImage[]): TestArchive {
   });
   files.push({ name: 'manifest.json', bytes: Buffer.from(JSON.stringify(manifest)) });
   return { bytes: tar(files), images: signed };
+}
+
+/** What follows the file of a layer to make it an archive of an image of that layer alone. */
+export function archiveEnd({
+  reference,
+  chainId,
+  layerName,
+}: Pick<ReadImage, 'reference' | 'chainId' | 'layerName'>): Buffer {
+  const config = Buffer.from(JSON.stringify({ os: 'linux', rootfs: { type: 'layers', diff_ids: [chainId] } }));
+  const name = `${sha256(config)}.json`;
+  const manifest = [{ Config: name, RepoTags: [reference], Layers: [layerName] }];
+  return tar([
+    { name, bytes: config },
+    { name: 'manifest.json', bytes: Buffer.from(JSON.stringify(manifest)) },
+  ]);
 }
 
 /** Makes a tar (POSIX.1-1988 ustar) of small files. */
@@ -111,7 +128,7 @@ export function readDockerArchive(archive: Buffer): readonly ReadImage[] | undef
             start: layer.byteOffset - archive.byteOffset - BLOCK_BYTES,
             end: layer.byteOffset - archive.byteOffset + Math.ceil(layer.length / BLOCK_BYTES) * BLOCK_BYTES,
           };
-    const image = { configDigest, manifestDigest: null, chainId: rootfs.diff_ids[0], layer: range };
+    const image = { configDigest, manifestDigest: null, chainId: rootfs.diff_ids[0], layerName, layer: range };
     return RepoTags.map((reference) => ({ reference, ...image }));
   });
 }

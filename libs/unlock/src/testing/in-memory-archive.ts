@@ -6,7 +6,7 @@ import { UnlockError } from '../errors.js';
 import { type ExpectedImage } from '../expected-image.js';
 import { ArchiveInspector, type ArchiveSurvey, type RangedArchive } from '../ports/archive-inspector.js';
 import { ArchiveSource, type FoundArchive, type OpenArchive } from '../ports/archive-source.js';
-import { readDockerArchive } from './docker-archive.js';
+import { archiveEnd, readDockerArchive } from './docker-archive.js';
 
 /** An archive that is there in memory, or is not. */
 export class InMemoryArchiveSource extends ArchiveSource {
@@ -56,12 +56,25 @@ export class InMemoryArchiveInspector extends ArchiveInspector {
   override async survey(archive: RangedArchive): Promise<ArchiveSurvey | undefined> {
     const images = readDockerArchive(Buffer.from(await archive.read({ start: 0, end: archive.totalBytes })));
     if (images === undefined) throw notAnArchive();
-    const layers = new Map(images.flatMap(({ layer, chainId }) => (layer === undefined ? [] : [[chainId, layer]])));
+    const layers = [...new Map(images.map((image) => [image.chainId, image])).values()]
+      .flatMap(({ layer: range, chainId, layerName }) =>
+        range === undefined ? [] : [{ chainIds: [chainId], range, layerName }],
+      )
+      .toSorted((left, right) => left.range.start - right.range.start);
     return {
       images,
-      layers: [...layers]
-        .map(([chainId, range]) => ({ chainIds: [chainId], range }))
-        .toSorted((left, right) => left.range.start - right.range.start),
+      layers: layers.map(({ chainIds, range }) => ({ chainIds, range })),
+      parts: (known, leastBytes, references) => {
+        const missing = layers.filter(({ chainIds }) => !chainIds.every((chainId) => known.has(chainId)));
+        // The last one comes with the images themselves.
+        const large = missing.slice(0, -1).filter(({ range }) => range.end - range.start >= leastBytes);
+        const parts = large.slice(0, references.length).map(({ chainIds, range, layerName }, index) => {
+          const reference = references[index]!;
+          const end = archiveEnd({ reference, chainId: chainIds[0]!, layerName });
+          return { layers: [{ chainIds, range }], references: [reference], pieces: [range, end] };
+        });
+        return Promise.resolve(parts);
+      },
     };
   }
 

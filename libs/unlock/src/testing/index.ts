@@ -1,5 +1,6 @@
 export { describeImageRuntime } from './image-runtime-contract.js';
 export {
+  archiveEnd,
   dockerArchive,
   readDockerArchive,
   readTar,
