@@ -20,7 +20,7 @@ export { FlightGate } from './ports/flight-gate.js';
 export { type EngineImage, type ImageAssignment, ImageRuntime } from './ports/image-runtime.js';
 export { KeySource } from './ports/key-source.js';
 export { ServiceStack } from './ports/service-stack.js';
-export { type LoadedImages, type UnlockRecord, UnlockRecords } from './ports/unlock-records.js';
+export { type LoadedImages, type ServiceRetry, type UnlockRecord, UnlockRecords } from './ports/unlock-records.js';
 export { type UnlockPhase, type UnlockProgress } from './progress-meter.js';
 export {
   type UnlockDependencies,

@@ -1,10 +1,16 @@
 import { UnlockError } from './errors.js';
 import { type ArchiveName } from './ports/archive-source.js';
 import { type EngineImage } from './ports/image-runtime.js';
-import { type UnlockRecord } from './ports/unlock-records.js';
+import { type ServiceRetry, type UnlockRecord } from './ports/unlock-records.js';
 
 /** What is kept across restarts beside the state of the last run. */
-export type KeptFacts = Pick<UnlockRecord, 'loaded' | 'lastGood' | 'servicesDue' | 'rollbackDue' | 'refused'>;
+export type KeptFacts = Pick<UnlockRecord, 'loaded' | 'lastGood' | 'servicesDue' | 'rollbackDue' | 'refused' | 'retry'>;
+
+/** How long a device waits before it tries by itself to start services that could not be started: the first pause, and the longest; they double. */
+export interface RetryPauses {
+  readonly first: number;
+  readonly longest: number;
+}
 
 /** Which images the engine holds, which the services ran from last, which they did not run from, and what of that was begun and did not end. */
 export class KeptImages {
@@ -31,9 +37,25 @@ export class KeptImages {
     return archive.identity === this.current.refused;
   }
 
-  /** What was refused is tried again. */
-  forgetRefusal(): void {
-    this.change({ refused: null });
+  /** The next attempt to start the services from the images of this archive, while it is too early for it. */
+  putOff(archive: ArchiveName, nowMs: number, { longest }: RetryPauses): ServiceRetry | undefined {
+    const { retry } = this.current;
+    if (retry?.identity !== archive.identity || nowMs >= retry.atMs) return undefined;
+    return retry.atMs - nowMs > longest ? undefined : retry; // a clock that was set back must not make it wait for years
+  }
+
+  /** The services could not be started: each further attempt stops those that run, and comes later than the one before. */
+  couldNotStart(archive: ArchiveName, nowMs: number, { first, longest }: RetryPauses): void {
+    const { retry, rollbackDue } = this.current;
+    if (this.isRefused(archive) && !rollbackDue) return; // the good ones run: there is nothing to try
+    const attempts = retry?.identity === archive.identity ? retry.attempts + 1 : 1;
+    const pauseMs = Math.min(first * 2 ** Math.min(attempts - 1, 30), longest);
+    this.change({ retry: { identity: archive.identity, attempts, atMs: nowMs + pauseMs } });
+  }
+
+  /** What was refused, or put off, is tried again. */
+  forgetFailures(): void {
+    this.change({ refused: null, retry: null });
   }
 
   /** The tags in the engine mean the images of this archive. */
@@ -48,7 +70,7 @@ export class KeptImages {
 
   /** The services are healthy with what was loaded last. */
   areHealthy(): void {
-    this.change({ lastGood: this.current.loaded, servicesDue: false, rollbackDue: false, refused: null });
+    this.change({ lastGood: this.current.loaded, servicesDue: false, rollbackDue: false, refused: null, retry: null });
   }
 
   /** The services do not run from the images of this archive. Unhealthy ones are not to be tried again, others may have been stopped by chance. */
@@ -64,7 +86,7 @@ export class KeptImages {
 
   /** The last good images run again where those of this archive did not: whatever it was, it is with them, unless somebody cancelled. */
   areRolledBack(archive: ArchiveName | null, reason: UnlockError): void {
-    this.change({ loaded: this.current.lastGood, servicesDue: false, rollbackDue: false });
+    this.change({ loaded: this.current.lastGood, servicesDue: false, rollbackDue: false, retry: null });
     if (reason.code !== 'unlock.cancelled') this.refuse(archive);
   }
 

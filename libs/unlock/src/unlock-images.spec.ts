@@ -29,8 +29,17 @@ import { isRunning, UNLOCK_STATES, type UnlockState } from './unlock-state.js';
 
 const DISK_FULL = new Error('disk full');
 const NEVER = new AbortController().signal;
+const SERVICE_RETRY_MS = { first: 60_000, longest: 240_000 };
 const PATIENT = { archive: 60_000, engine: 60_000, 'engine-end': 60_000 };
-const FACTS = { archive: null, loaded: null, lastGood: null, servicesDue: false, rollbackDue: false, refused: null };
+const FACTS = {
+  archive: null,
+  loaded: null,
+  lastGood: null,
+  servicesDue: false,
+  rollbackDue: false,
+  refused: null,
+  retry: null,
+};
 const archiveContent = randomBytes(20_000);
 const archive = dockerArchive([
   { reference: 'azaion/detections:1.4.0', content: archiveContent },
@@ -81,7 +90,14 @@ async function setUp(
 }
 
 function limits(stall = PATIENT, leastPartBytes = Infinity): UnlockLimits {
-  return { leastPartBytes, stall, gatePollMs: 1, healthTimeoutMs: 1000, linkRetryMs: { first: 1, longest: 4 } };
+  return {
+    leastPartBytes,
+    stall,
+    gatePollMs: 1,
+    healthTimeoutMs: 1000,
+    linkRetryMs: { first: 1, longest: 4 },
+    serviceRetryMs: SERVICE_RETRY_MS,
+  };
 }
 
 function request(source: ArchiveSource = new InMemoryArchiveSource(archive)): UnlockRequest {
@@ -224,6 +240,7 @@ describe('UnlockImages (F4)', () => {
       state: 'ready',
       error: null,
       detail: null,
+      retry: null,
       progress: null,
       images: archive.images.map(({ reference, configDigest }) => ({ reference, configDigest, present: true })),
       loaded: null,
@@ -258,6 +275,7 @@ describe('UnlockImages (F4)', () => {
       servicesDue: false,
       rollbackDue: false,
       refused: null,
+      retry: null,
     });
   });
 
@@ -1335,6 +1353,97 @@ describe('UnlockImages (F4)', () => {
       services.sick = [...idsOf(newer), ...idsOf(archive)];
       expect(await run(setup, request(new InMemoryArchiveSource(newer)))).toBe('error');
       expect(setup.unlock.status().error).toBe('unlock.services-failed');
+    });
+
+    describe('that could not be started', () => {
+      /** A device without a good set; its services fail for as long as they are sick. */
+      const failing = async (): Promise<{ services: InMemoryServices; setup: Setup; clock: ManualClock }> => {
+        const services = new InMemoryServices();
+        services.sick = idsOf(archive);
+        services.sickness = 'unlock.services-failed';
+        const clock = new ManualClock(1_000_000);
+        const setup = await setUp({ services, clock });
+        expect(await run(setup)).toBe('error');
+        return { services, setup, clock };
+      };
+      /** Whether the device tries when so much time has passed. */
+      const triesAfter = async (passedMs: number, { setup, clock }: Awaited<ReturnType<typeof failing>>) => {
+        clock.advance(passedMs);
+        const { begun } = await setup.unlock.start(request());
+        await setup.unlock.settled();
+        return begun;
+      };
+
+      it('are tried again by the device itself, each time later, up to the longest pause', async () => {
+        const device = await failing();
+        expect(device.setup.unlock.status()).toMatchObject({
+          error: 'unlock.services-failed',
+          retry: { attempts: 1, notBefore: new Date(1_060_000).toISOString() },
+        });
+        const pauses = [60_000, 120_000, 240_000, 240_000];
+        for (const pauseMs of pauses) {
+          expect(await triesAfter(pauseMs - 1, device)).toBe(false);
+          expect(await triesAfter(1, device)).toBe(true);
+        }
+        expect(device.services.ups).toHaveLength(1 + pauses.length);
+        expect(device.setup.unlock.status().retry).toMatchObject({ attempts: 1 + pauses.length });
+      });
+
+      it('are not tried before, whoever asks and however often, and the log is told once', async () => {
+        const { setup, services } = await failing();
+        for (const wish of [request(), request(), { ...noLink, waitForLink: false }]) {
+          await setup.unlock.start(wish);
+          await setup.unlock.settled();
+        }
+        expect(services.ups).toHaveLength(1);
+        expect(setup.errors.filter((error) => (error as UnlockError).code === 'unlock.services-failed')).toHaveLength(
+          1,
+        );
+      });
+
+      it('are not tried before either when the link comes back, or the process starts again', async () => {
+        const { setup, services, clock } = await failing();
+        const again = await restarted(setup, services, { clock });
+        expect(again.unlock.status().retry).toMatchObject({ attempts: 1 });
+        let attempts = 0;
+        const late = new OddSource(() =>
+          (attempts += 1) > 2
+            ? new InMemoryArchiveSource(archive).find()
+            : Promise.reject(new UnlockError('unlock.api-unreachable', 'away')),
+        );
+        expect(await run(again, { ...request(late), waitForLink: true })).toBe('error');
+        expect([again.unlock.status().error, services.ups.length]).toEqual(['unlock.services-failed', 1]);
+      });
+
+      it('are tried at once by a person, from another archive, and after the clock was set back by more', async () => {
+        for (const wish of [byPerson(archive), of(newer)]) {
+          const { setup, services } = await failing();
+          services.sick = [];
+          expect(await run(setup, wish)).toBe('ready');
+          expect(setup.unlock.status().retry).toBeNull();
+          expect(setup.records.saved.at(-1)).toMatchObject({ retry: null });
+        }
+        const device = await failing();
+        device.clock.setWall(0);
+        expect(await triesAfter(0, device)).toBe(true);
+      });
+
+      it('and could not be brought back either are brought back no sooner', async () => {
+        const services = new InMemoryServices();
+        const clock = new ManualClock(1_000_000);
+        const setup = await setUp({ services, clock });
+        await run(setup);
+        services.sick = [...idsOf(newer), ...idsOf(archive)];
+        expect(await run(setup, of(newer))).toBe('error');
+        const { length } = services.ups;
+        expect(await setup.unlock.start(of(newer))).toEqual({ state: 'error', begun: false });
+        services.sick = [];
+        clock.advance(60_000);
+        expect(await run(setup, of(newer))).toBe('error');
+        expect(services.ups.length).toBeGreaterThan(length);
+        expect(services.running).toEqual(idsOf(archive));
+        expect(setup.unlock.status()).toMatchObject({ error: 'unlock.services-unhealthy', retry: null });
+      });
     });
 
     it('are not replaced in the air: a gate that closed while the last bytes went over is waited for', async () => {

@@ -4,7 +4,7 @@ import { orAborted, pause } from './abortable.js';
 import { UNLOCK_ERRORS, UnlockError, type UnlockErrorCode } from './errors.js';
 import { canonicalReference, type ExpectedImage } from './expected-image.js';
 import { mismatch, notAsExpected, notSignedFor, unsigned } from './image-checks.js';
-import { KeptImages } from './kept-images.js';
+import { KeptImages, type RetryPauses } from './kept-images.js';
 import { LoadArchive, type LoadOutcome } from './load-archive.js';
 import { type ArchiveInspector } from './ports/archive-inspector.js';
 import {
@@ -60,6 +60,8 @@ export interface UnlockStatus {
   readonly loaded: ArchiveVersion | null;
   /** Of the last run of this process that loaded something and ended well. */
   readonly report: UnlockReport | null;
+  /** After services could not be started: how often in a row, and before when a device does not try them again by itself. */
+  readonly retry: { readonly attempts: number; readonly notBefore: string } | null;
 }
 
 /** One wish to unlock. */
@@ -92,7 +94,9 @@ export interface UnlockLimits {
   /** How long services may take to become healthy. */
   readonly healthTimeoutMs: number;
   /** Waiting for the link: the first pause, and the longest; they double. */
-  readonly linkRetryMs: { readonly first: number; readonly longest: number };
+  readonly linkRetryMs: RetryPauses;
+  /** Before a device tries by itself to start services that could not be started. */
+  readonly serviceRetryMs: RetryPauses;
 }
 
 /** What {@link UnlockImages} works with. */
@@ -158,11 +162,18 @@ export class UnlockImages {
       state: this.machine.current,
       error: this.error?.code ?? null,
       detail: this.error?.message ?? null,
+      retry: this.retryStatus(),
       progress: this.run?.meter.snapshot() ?? null,
       images: this.images,
       loaded: this.kept.facts.loaded?.version ?? null,
       report: this.report,
     };
+  }
+
+  private retryStatus(): UnlockStatus['retry'] {
+    const { retry } = this.kept.facts;
+    if (retry === null || this.error?.code !== SERVICES_FAILED) return null;
+    return { attempts: retry.attempts, notBefore: new Date(retry.atMs).toISOString() };
   }
 
   /** Whether a run is at work. */
@@ -226,7 +237,7 @@ export class UnlockImages {
       throw new UnlockError('unlock.interrupted', 'The Loader is stopping. Try again when it is back.');
     const abort = new AbortController();
     this.active = abort;
-    if (request.byPerson === true) this.kept.forgetRefusal();
+    if (request.byPerson === true) this.kept.forgetFailures();
     let work: Work | undefined;
     let first: () => FoundArchive;
     try {
@@ -251,6 +262,11 @@ export class UnlockImages {
     }
     if (work === 'none') return { state: this.arrive(), begun: false };
     if (work === 'refused') return { state: this.fail(refused()), begun: false };
+    if (work === 'put-off') {
+      // Asked every few minutes: what the last attempt ended with stands already.
+      const stands = this.machine.current === 'error' && this.error?.code === SERVICES_FAILED;
+      return { state: stands ? 'error' : this.fail(putOff()), begun: false };
+    }
     const meter = new ProgressMeter(this.using.clock);
     const run: Run = { abort, meter, startedMs: meter.nowMs(), replacing: false, done: Promise.resolve() };
     this.run = run;
@@ -270,7 +286,10 @@ export class UnlockImages {
       } else await this.loadAndStart(request, work.load, run);
       this.arrive();
     } catch (error) {
-      this.fail(signal.aborted && !run.replacing ? (signal.reason as unknown) : error);
+      const reason: unknown = signal.aborted && !run.replacing ? signal.reason : error;
+      if (this.archive !== null && run.replacing && isServicesFailed(reason))
+        this.kept.couldNotStart(this.archive, this.using.clock.nowMs(), this.using.limits.serviceRetryMs);
+      this.fail(reason);
     }
     await this.saving;
   }
@@ -283,6 +302,7 @@ export class UnlockImages {
       return isFirst ? first() : await orAborted(request.source.find(signal), signal);
     });
     this.expect(found);
+    if (this.isPutOff(found)) throw putOff();
     if (this.kept.isRefused(found)) await this.endRollBack(run);
     this.enter('downloading_key', meter);
     const archive = await this.withLink(request, run, () => orAborted(found.open(signal), signal));
@@ -449,10 +469,16 @@ export class UnlockImages {
     this.images = this.expected.map((image) => imageStatus(image, false));
   }
 
+  private isPutOff(archive: ArchiveName): boolean {
+    const { clock, limits } = this.using;
+    return this.kept.putOff(archive, clock.nowMs(), limits.serviceRetryMs) !== undefined;
+  }
+
   /** What there is to do for the archive that was seen last, short of loading it; `undefined` when it has to be loaded. */
   private async workLeft(signal: AbortSignal): Promise<Work | undefined> {
     const { archive, kept } = this;
     if (archive === null || this.expected.length === 0) return undefined;
+    if (this.isPutOff(archive)) return 'put-off';
     if (kept.isRefused(archive)) return kept.facts.rollbackDue ? { rollBack: true } : 'refused';
     const images = await this.present(signal);
     const wrong = notAsExpected(images, this.expected, kept.proofOf(archive));
@@ -463,13 +489,13 @@ export class UnlockImages {
   }
 
   /**
-   * Without an archive to compare with, the one that was seen last has to do; when that was refused, only waiting for another one helps. An
-   * engine that does not answer has nothing.
+   * Without an archive to compare with, the one that was seen last has to do; when that was refused or put off, only waiting for another one
+   * helps. An engine that does not answer has nothing.
    */
   private async workLeftUnseen(signal: AbortSignal): Promise<Work | undefined> {
     try {
       const work = await this.workLeft(signal);
-      return work === 'refused' ? undefined : work;
+      return work === 'refused' || work === 'put-off' ? undefined : work;
     } catch (error) {
       this.using.onError(error);
       return undefined;
@@ -538,10 +564,11 @@ export class UnlockImages {
   }
 }
 
-/** What a wish comes to: nothing, images that are not tried again, the end of a way back that was cut off, services alone, or everything. */
+/** What a wish comes to: nothing, images that are not tried again, or not yet, the end of a way back that was cut off, services alone, or everything. */
 type Work =
   | 'none'
   | 'refused'
+  | 'put-off'
   | { readonly rollBack: true }
   | { readonly services: readonly EngineImage[] }
   | { readonly load: () => FoundArchive };
@@ -557,7 +584,10 @@ const NOTHING_RECORDED: UnlockRecord = {
   servicesDue: false,
   rollbackDue: false,
   refused: null,
+  retry: null,
 };
+
+const SERVICES_FAILED: UnlockErrorCode = 'unlock.services-failed';
 
 interface Run {
   readonly abort: AbortController;
@@ -585,6 +615,17 @@ function refused(): UnlockError {
     'unlock.services-unhealthy',
     'The services were not healthy with these images, and the device does not try them again by itself. Publish images that work, or start the unlock by hand.',
   );
+}
+
+function putOff(): UnlockError {
+  return new UnlockError(
+    SERVICES_FAILED,
+    'The services could not be started from these images. The device tries them again by itself, each time later; start the unlock by hand to try at once.',
+  );
+}
+
+function isServicesFailed(error: unknown): boolean {
+  return error instanceof UnlockError && error.code === SERVICES_FAILED;
 }
 
 function isDomainError(error: unknown): error is DomainError {

@@ -7,6 +7,7 @@ import {
   type EngineImage,
   type ExpectedImage,
   type LoadedImages,
+  type ServiceRetry,
   UNLOCK_STATES,
   type UnlockRecord,
   UnlockRecords,
@@ -40,18 +41,31 @@ function parseRecord(text: string): UnlockRecord | undefined {
     return undefined;
   }
   if (typeof value !== 'object' || value === null) return undefined;
-  // Records of earlier releases have fewer: the first four, or those but the archive, `rollbackDue` and `refused`.
+  // Records of earlier releases have fewer: the first four, or those but the archive, `rollbackDue` and `refused`, or but `retry`.
   const { state, error, detail, images, ...more } = value as Record<string, unknown>;
   const { servicesDue = false, rollbackDue = false, refused = null } = more;
   const loaded = loadedImages(more['loaded'] ?? null);
   const archive = archiveName(more['archive'] ?? loaded);
   const lastGood = lastGoodImages(more['lastGood'] ?? null);
+  const retry = serviceRetry(more['retry'] ?? null);
   const knownState = UNLOCK_STATES.find((known) => known === state);
   if (knownState === undefined || !isTextOrNull(error) || !isTextOrNull(detail)) return undefined;
   if (!Array.isArray(images) || !images.every(isExpectedImage)) return undefined;
   if (typeof servicesDue !== 'boolean' || typeof rollbackDue !== 'boolean' || !isTextOrNull(refused)) return undefined;
-  if (loaded === undefined || archive === undefined || lastGood === undefined) return undefined;
-  return { state: knownState, error, detail, archive, images, loaded, lastGood, servicesDue, rollbackDue, refused };
+  if (loaded === undefined || archive === undefined || lastGood === undefined || retry === undefined) return undefined;
+  return {
+    state: knownState,
+    error,
+    detail,
+    archive,
+    images,
+    loaded,
+    lastGood,
+    servicesDue,
+    rollbackDue,
+    refused,
+    retry,
+  };
 }
 
 /** @returns `undefined` when it is none, as the others below. */
@@ -74,6 +88,17 @@ function lastGoodImages(value: unknown): LoadedImages | null | undefined {
   if (!Array.isArray(value)) return loadedImages(value);
   if (!isEngineImages(value)) return undefined;
   return value.length === 0 ? null : { identity: '', version: null, images: value };
+}
+
+function serviceRetry(value: unknown): ServiceRetry | null | undefined {
+  if (value === null) return null;
+  if (typeof value !== 'object') return undefined;
+  const { identity, attempts, atMs } = value as Record<string, unknown>;
+  return typeof identity === 'string' && isWhole(attempts) && isWhole(atMs) ? { identity, attempts, atMs } : undefined;
+}
+
+function isWhole(value: unknown): value is number {
+  return Number.isSafeInteger(value);
 }
 
 function isVersion(value: unknown): value is ArchiveVersion {

@@ -31,6 +31,7 @@ describe('UnlockOnStart', () => {
       images: [],
       loaded: null,
       report: null,
+      retry: null,
     });
     onStart = new UnlockOnStart(
       { settled: () => Promise.resolve(), status },

@@ -97,6 +97,18 @@ export class ArchiveVersionAnswer {
   readonly version!: number;
 }
 
+/** Services that could not be started. */
+export class UnlockRetryAnswer {
+  @ApiProperty({ example: 3, description: 'How often in a row' })
+  readonly attempts!: number;
+
+  @ApiProperty({
+    format: 'date-time',
+    description: 'Before this the device does not try again by itself; a person may',
+  })
+  readonly notBefore!: string;
+}
+
 /** Answer of `GET /unlock/status`, and the data of every event. */
 export class UnlockStatusAnswer {
   @ApiProperty({ enum: UNLOCK_STATES, example: 'ready' })
@@ -120,6 +132,9 @@ export class UnlockStatusAnswer {
     description: 'The version whose images the engine holds; none before the first, and for a file of the older format',
   })
   readonly loaded!: ArchiveVersionAnswer | null;
+
+  @ApiProperty({ type: UnlockRetryAnswer, nullable: true, description: 'After services could not be started' })
+  readonly retry!: UnlockRetryAnswer | null;
 
   @ApiProperty({ type: UnlockReportAnswer, nullable: true, description: 'Of the last run that loaded something' })
   readonly report!: UnlockReportAnswer | null;

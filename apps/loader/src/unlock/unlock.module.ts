@@ -25,6 +25,8 @@ import { UnlockOnStart } from './unlock-on-start.js';
 const STALL_LIMITS_MS = { archive: 120_000, engine: 120_000, 'engine-end': 20 * 60_000 };
 const LEAST_PART_BYTES = 48 * 1024 * 1024;
 const LINK_RETRY_MS = { first: 2000, longest: 60_000 };
+/** Each attempt stops the services that run; whoever mends the compose file or the engine meanwhile may start one by hand. */
+const SERVICE_RETRY_MS = { first: 60_000, longest: 6 * 3_600_000 };
 const GATE_POLL_MS = 1000;
 /** Where nobody names another one. */
 const FLIGHT_GATE_FILE = '/run/azaion/in-flight';
@@ -65,6 +67,7 @@ export class UnlockModule implements OnApplicationBootstrap, BeforeApplicationSh
                 gatePollMs: GATE_POLL_MS,
                 healthTimeoutMs: config.unlockHealthTimeoutSeconds * 1000,
                 linkRetryMs: LINK_RETRY_MS,
+                serviceRetryMs: SERVICE_RETRY_MS,
               },
               onError: report,
             });

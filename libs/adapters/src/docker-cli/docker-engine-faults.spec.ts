@@ -65,6 +65,7 @@ function unlockInto(runtime: ImageRuntime, limits: Parameters<typeof unlockOf>[1
       gatePollMs: 10,
       healthTimeoutMs: 1000,
       linkRetryMs: { first: 10, longest: 10 },
+      serviceRetryMs: { first: 10, longest: 10 },
       ...limits,
     },
     onError: () => undefined,

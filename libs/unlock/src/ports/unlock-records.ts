@@ -8,6 +8,16 @@ export interface LoadedImages extends ArchiveName {
   readonly images: readonly EngineImage[];
 }
 
+/** Services that could not be started, again and again: when the device tries the next time. */
+export interface ServiceRetry {
+  /** {@link ArchiveName.identity} of the archive with whose images it was. */
+  readonly identity: string;
+  /** How often in a row. */
+  readonly attempts: number;
+  /** Not before: wall clock, milliseconds since 1970. */
+  readonly atMs: number;
+}
+
 /** What survives a restart of the Loader. It holds no secret. */
 export interface UnlockRecord {
   readonly state: UnlockState;
@@ -29,6 +39,8 @@ export interface UnlockRecord {
   readonly rollbackDue: boolean;
   /** {@link ArchiveName.identity} of the archive with whose images the services were not healthy. */
   readonly refused: string | null;
+  /** `null` where the services could be started, or nobody tried. */
+  readonly retry: ServiceRetry | null;
 }
 
 /** Keeps the one {@link UnlockRecord} of this device. */
