@@ -424,6 +424,18 @@ export interface components {
       /** @example 3 */
       version: number;
     };
+    UnlockRetryAnswer: {
+      /**
+       * @description How often in a row
+       * @example 3
+       */
+      attempts: number;
+      /**
+       * Format: date-time
+       * @description Before this the device does not try again by itself; a person may
+       */
+      notBefore: string;
+    };
     UnlockReportAnswer: {
       /**
        * @description Size of the opened archive
@@ -473,6 +485,8 @@ export interface components {
       images: components['schemas']['UnlockImageAnswer'][];
       /** @description The version whose images the engine holds; none before the first, and for a file of the older format */
       loaded: components['schemas']['ArchiveVersionAnswer'] | null;
+      /** @description After services could not be started */
+      retry: components['schemas']['UnlockRetryAnswer'] | null;
       /** @description Of the last run that loaded something */
       report: components['schemas']['UnlockReportAnswer'] | null;
     };
