@@ -215,6 +215,7 @@ describe(`An Admin API killed with SIGKILL at ${String(POINTS)} random moments`,
 
   it('while it compacts a pack: has the pack as it was or the smaller one, and leaves nothing behind', async () => {
     const database = await connectToEmbeddedDatabase(join(directory.path, 'admin'));
+    await database.query(HOLD_STEPS);
     const packOf = async ({ name }: ResourceName): Promise<PackRow> => {
       const { rows } = await database.query<PackRow>(
         `select packs.id, packs.folder_id, object_id, examine_after from packs
@@ -227,19 +228,17 @@ describe(`An Admin API killed with SIGKILL at ${String(POINTS)} random moments`,
     };
     const objectsBeside = ({ folder_id: folderId, id }: PackRow): Promise<string[]> =>
       readdir(join(directory.path, 'admin', 'objects', dirname(packObjectKey(folderId, id))));
-    const staleObjects = async (): Promise<number> =>
-      (await database.query('select from stale_objects')).rowCount ?? NaN;
+    const any = async (query: string): Promise<boolean> => ((await database.query(query)).rowCount ?? 0) > 0;
     /** As if two days had gone by: what no pack has taken, or has any more, is deleted, and everything else stays. */
     const settle = async (pack: PackRow): Promise<void> => {
       await database.query('update stale_objects set delete_after = to_timestamp(0)');
-      while ((await staleObjects()) > 0) await delay(20);
+      while (await any('select from stale_objects')) await delay(20);
       const { rows } = await database.query<{ object: string }>(
         'select coalesce(object_id, id) as object from packs where folder_id = $1',
         [pack.folder_id],
       );
       expect((await objectsBeside(pack)).toSorted()).toEqual(rows.map(({ object }) => object).toSorted());
     };
-
     const withdrawFirst = async ({ folder, name }: ResourceName): Promise<void> => {
       const { status } = await fetch(`${url}/sealed/${folder}/${name}/versions/1/withdraw`, {
         method: 'POST',
@@ -249,48 +248,72 @@ describe(`An Admin API killed with SIGKILL at ${String(POINTS)} random moments`,
     };
 
     const needed: Buffer[] = [];
-    const foundAfter: Record<string, number> = {};
+    const resourceAt = (point: number): ResourceName => ({ folder: 'compacted', name: `sparse-${String(point)}.bin` });
+    let taken = 0;
     for (let point = 0; point < POINTS; point++) {
-      const resource = { folder: 'compacted', name: `sparse-${String(point)}.bin` };
+      const resource = resourceAt(point);
       const whole = pseudoRandomBytes(resource.name, SPARSE_PACK_BYTES);
-      needed.push(whole.subarray(0, NEEDED_BYTES));
-      for (const content of [whole, needed[point]!]) await publish(resource, content);
+      const content = whole.subarray(0, NEEDED_BYTES);
+      needed.push(content);
+      for (const each of [whole, content]) await publish(resource, each);
       const before = await packOf(resource);
-      const objectsBefore = await objectsBeside(before);
-      const has: Record<(typeof STEPS)[number], () => Promise<boolean>> = {
-        chosen: async () => (await packOf(resource)).examine_after !== null,
-        'written down': async () => (await staleObjects()) > 0,
-        written: async () => (await objectsBeside(before)).length > objectsBefore.length,
-        taken: async () => (await packOf(resource)).object_id !== null,
-      };
+      const step = STEPS[point % STEPS.length];
+      if (step !== undefined) await database.query('select pg_advisory_lock(hashtext($1))', [step]);
       await withdrawFirst(resource);
-      while (!(await has[STEPS[point % STEPS.length]!]()));
-      await delay(randomInt(STEP_MS));
-      await startAgain();
+      if (step === undefined) {
+        while ((await packOf(resource)).examine_after === null);
+        await delay(randomInt(COMPACTION_MS));
+      } else while (!(await any(HELD))) await delay(5);
+      kill();
+      await admin.ended;
+      // The statement that is held had not been sent yet, so to speak.
+      await database.query(`select pg_terminate_backend(pid) from (${HELD}) as held`);
+      if (step !== undefined) await database.query('select pg_advisory_unlock(hashtext($1))', [step]);
+      admin = await start();
 
-      let last: string = 'nothing';
-      for (const step of STEPS) if (await has[step]()) last = step;
-      foundAfter[last] = (foundAfter[last] ?? 0) + 1;
-      expect((await open(resource, 2)).equals(needed[point]!)).toBe(true);
+      if ((await packOf(resource)).object_id !== null) taken++;
+      expect((await open(resource, 2)).equals(content)).toBe(true);
       await settle(before);
-      expect((await open(resource, 2)).equals(needed[point]!)).toBe(true);
+      expect((await open(resource, 2)).equals(content)).toBe(true);
       // It is tried again when its time has come.
       await database.query('update packs set examine_after = null where id = $1', [before.id]);
       while ((await packOf(resource)).object_id === null) await delay(20);
       await settle(before);
       expect(await objectsBeside(before)).not.toContain(before.id);
-      expect((await open(resource, 2)).equals(needed[point]!)).toBe(true);
+      expect((await open(resource, 2)).equals(content)).toBe(true);
     }
     for (const [point, content] of needed.entries())
-      expect((await open({ folder: 'compacted', name: `sparse-${String(point)}.bin` }, 2)).equals(content)).toBe(true);
+      expect((await open(resourceAt(point), 2)).equals(content)).toBe(true);
     await database.end();
-    console.log(`${String(POINTS)} kills; the last step that was found after them: ${JSON.stringify(foundAfter)}`);
+    console.log(`${String(POINTS)} kills, ${String(taken)} after which the pack was the smaller one`);
   });
 });
 
-/** What a compaction leaves behind, one after the other; the kill comes soon after one of them has been seen. */
-const STEPS = ['chosen', 'written down', 'written', 'taken'] as const;
-const STEP_MS = 6;
+/** Before which change of the database a compaction is held and killed; `undefined`: at a random moment of it. */
+const STEPS = [
+  'its object is written down',
+  'its object is taken',
+  'the pack changes',
+  'the older object is stale',
+  undefined,
+];
+/** Holds those steps for whoever has their locks. */
+const HOLD_STEPS = `
+  create function hold_step() returns trigger language plpgsql as $$
+  begin
+    perform pg_advisory_xact_lock_shared(hashtext(case
+      when tg_table_name = 'packs' then '${STEPS[2]!}'
+      when tg_op = 'DELETE' then '${STEPS[1]!}'
+      when exists (select from packs where packs.id = new.object_id) then '${STEPS[3]!}'
+      else '${STEPS[0]!}' end));
+    return case when tg_op = 'DELETE' then old else new end;
+  end $$;
+  create trigger hold_step before insert or delete on stale_objects for each row execute function hold_step();
+  create trigger hold_step before update of object_id on packs for each row execute function hold_step();`;
+/** Who waits for one of them. */
+const HELD = `select pid from pg_locks where locktype = 'advisory' and not granted`;
+/** About as long as one takes. */
+const COMPACTION_MS = 60;
 /** In one pack. */
 const SPARSE_PACK_BYTES = 8 * 1024 * 1024;
 const NEEDED_BYTES = 1536 * 1024;
