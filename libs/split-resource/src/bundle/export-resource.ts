@@ -1,13 +1,6 @@
 import { randomBytes } from 'node:crypto';
 
-import {
-  assertInScope,
-  openRecipeKey,
-  type SegmentKind,
-  type Statement,
-  verifyGrantToken,
-  verifyStatement,
-} from '@azaion/crypto';
+import { openRecipeKey, type SegmentKind, type Statement, verifyGrantToken, verifyStatement } from '@azaion/crypto';
 import { type Clock, type ResourceName, toBase64Url } from '@azaion/kernel';
 
 import { ResourceError } from '../errors.js';
@@ -56,7 +49,6 @@ export class ExportResource {
       (version !== undefined && statement.version !== version)
     )
       throw new ResourceError('api.unexpected', 'The Admin API answered with another version than was asked for.');
-    if (statement.scope === 'fleet') assertInScope(statement, recipient.serial);
     await verifyGrantToken(answer.grantToken, keys, {
       statement,
       statementJws: answer.statement,
