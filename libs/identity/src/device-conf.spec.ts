@@ -53,6 +53,8 @@ describe('formatDeviceConf', () => {
           password: undefined,
         });
       }),
+      // What is the end of a line to some, and to no reader of this file.
+      { examples: [['\u2028', 'a\u2029b']] },
     );
   });
 

@@ -27,7 +27,7 @@ export function parseDeviceConf(text: string): DeviceConf {
   if (text.length > MAX_FILE_CHARS) throw new Error('device.conf is too long.');
   const values = new Map<string, string>();
   for (const line of text.split(/\r?\n/)) {
-    const match = /^\s*(?:export\s+)?([A-Z][A-Z0-9_]*)\s*=\s*(.*?)\s*$/.exec(line);
+    const match = /^\s*(?:export\s+)?([A-Z][A-Z0-9_]*)\s*=\s*([^\r]*?)\s*$/.exec(line);
     if (match?.[1] !== undefined && match[2] !== undefined) values.set(match[1], unquoted(match[2]));
   }
   const email = values.get('AZAION_DEVICE_EMAIL') ?? '';
