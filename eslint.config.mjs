@@ -63,6 +63,7 @@ export default tseslint.config(
       '**/generated/**',
       'release/**',
       '.nx/**',
+      '.stryker-tmp/**',
       '.azaion/**',
     ],
   },

@@ -1,0 +1,44 @@
+// A checker of Stryker that lets a sample of the mutants through. Those left out count as invalid, so that the score is that of the sample.
+import { hash } from 'node:crypto';
+
+/** Below 1 for every mutant, evenly spread, the same for the same seed and mutant as long as its place in the file is the same. */
+function lot(seed, { fileName, location: { start, end }, mutatorName, replacement }) {
+  const file = fileName.slice(fileName.lastIndexOf('/libs/'));
+  const mutant = [seed, file, start.line, start.column, end.line, end.column, mutatorName, replacement];
+  return Number.parseInt(hash('sha256', JSON.stringify(mutant)).slice(0, 12), 16) / 2 ** 48;
+}
+
+class SamplingChecker {
+  static inject = ['options'];
+
+  constructor({ sample }) {
+    this.sample = sample;
+  }
+
+  async init() {}
+
+  async check(mutants) {
+    const { percent, seed } = this.sample;
+    return Object.fromEntries(
+      mutants.map((mutant) => [
+        mutant.id,
+        lot(seed, mutant) * 100 < percent
+          ? { status: 'passed' }
+          : { status: 'compileError', reason: 'not in the sample' },
+      ]),
+    );
+  }
+}
+
+export const strykerPlugins = [{ kind: 'Checker', name: 'sample', injectableClass: SamplingChecker }];
+
+export const strykerValidationSchema = {
+  properties: {
+    sample: {
+      type: 'object',
+      properties: { percent: { type: 'number' }, seed: { type: 'number' } },
+      required: ['percent', 'seed'],
+      additionalProperties: false,
+    },
+  },
+};
