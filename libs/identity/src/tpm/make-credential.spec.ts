@@ -113,7 +113,7 @@ describe.each([
     const seeds = [await seedOf(one.encryptedSecret), await seedOf(two.encryptedSecret)];
     expect(seeds.map(({ length }) => length)).toEqual([32, 32]);
     expect(Buffer.from(seeds[0]!).equals(seeds[1]!)).toBe(false);
-    expect(Buffer.from(one.credentialBlob).includes(SECRET)).toBe(false);
+    expect(Buffer.from(one.credentialBlob).includes(Buffer.from(SECRET))).toBe(false);
     expect(Buffer.from(one.credentialBlob).equals(two.credentialBlob)).toBe(false);
   });
 });
