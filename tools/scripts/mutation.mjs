@@ -37,7 +37,7 @@ async function mutate(library, files) {
     // A copy of this, with the links of `node_modules`: what a library takes from others is theirs, unchanged.
     ignorePatterns: ['/*', '!/libs', '!/jest.preset.mjs', 'dist', 'dist-spec'],
     disableTypeChecks: false, // swc leaves types out unread
-    plugins: ['@stryker-mutator/jest-runner', './tools/scripts/sampling-checker.mjs'],
+    plugins: ['@stryker-mutator/jest-runner', './tools/scripts/mutation-plugins.mjs'],
     testRunner: 'jest',
     testRunnerNodeArgs: ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning'],
     jest: { configFile: `libs/${library}/jest.config.mjs` },
@@ -47,8 +47,7 @@ async function mutate(library, files) {
     warnings: { slow: false },
     concurrency: Number(values.concurrency),
     ...PATIENCE,
-    reporters: ['progress-append-only', 'clear-text', 'html', 'json'],
-    clearTextReporter: { allowColor: false, logTests: false, reportTests: false, reportScoreTable: false },
+    reporters: ['progress-append-only', 'unnoticed', 'html', 'json'],
     htmlReporter: { fileName: `${report}.html` },
     jsonReporter: { fileName: `${report}.json` },
   }).runMutationTest();
