@@ -337,6 +337,31 @@ describe('UnlockImages (F4)', () => {
       },
     );
 
+    it.each(['unlock.forbidden', 'unlock.credentials-rejected'] as const)(
+      'answers %s to the call although the images are there',
+      async (code) => {
+        const setup = await setUp();
+        await run(setup);
+        const refusing = new OddSource(() => Promise.reject(new UnlockError(code, 'no')));
+        await expect(setup.unlock.start(request(refusing))).rejects.toMatchObject({ code });
+      },
+    );
+
+    it('says that there is no archive although the engine does not say what it has, and hands that to the log', async () => {
+      const down = new UnlockError('unlock.engine-unreachable', 'The engine does not answer.');
+      const engine = new InMemoryImageRuntime();
+      let isDown = false;
+      const present: ImageRuntime['present'] = (wanted, signal) =>
+        isDown ? Promise.reject(down) : engine.present(wanted, signal);
+      const setup = await setUp({ runtime: new OddRuntime({ present }, engine) });
+      await run(setup);
+      isDown = true;
+      await expect(setup.unlock.start(request(new InMemoryArchiveSource(undefined)))).rejects.toMatchObject({
+        code: 'unlock.archive-not-found',
+      });
+      expect(setup.errors).toEqual([down]);
+    });
+
     it('is ready without an archive while the images of the last one are there', async () => {
       const setup = await setUp();
       await run(setup);
@@ -1093,6 +1118,15 @@ describe('UnlockImages (F4)', () => {
       services.sick = [];
       expect(await run(setup, byPerson(newer))).toBe('ready');
       expect(services.running).toEqual(idsOf(newer));
+    });
+
+    it('keeps the tags of the good images alone, not those of images that went', async () => {
+      const services = new InMemoryServices();
+      const setup = await setUp({ services });
+      await run(setup);
+      const fewer = dockerArchive([{ reference: references[0]!, content: randomBytes(3000) }]);
+      expect(await run(setup, request(new InMemoryArchiveSource(fewer)))).toBe('ready');
+      expect(await setup.runtime.present(kept, NEVER)).toEqual([{ reference: kept[0], imageId: idsOf(fewer)[0] }]);
     });
 
     /** A wish of the device itself; so are those of {@link request}. */
