@@ -4,6 +4,7 @@ import {
   type GrantExpectation,
   type GrantToken,
   openRecipeKey,
+  readGrantToken,
   recipientThumbprint,
   sealRecipeKey,
   signGrantToken,
@@ -65,6 +66,38 @@ const EXPECTED: GrantExpectation = {
 async function verified(part: Partial<GrantToken>, expected: Partial<GrantExpectation> = {}): Promise<GrantToken> {
   return verifyGrantToken(await signGrantToken({ ...TOKEN, ...part }, signingKey), keys, { ...EXPECTED, ...expected });
 }
+
+describe('readGrantToken', () => {
+  const read = async (part: object): Promise<GrantToken> =>
+    readGrantToken(await signGrantToken({ ...TOKEN, ...part }, signingKey), keys);
+  const texts = ['grantId', 'subject', 'nonce'];
+  const hashes = ['statementHash', 'rootHash', 'recipient'];
+  const counts = ['issuedAt', 'notAfter', 'latestVersion', 'minVersion'];
+  const each = (names: readonly string[], ...values: readonly unknown[]): object[] =>
+    names.flatMap((name) => values.map((value) => ({ [name]: value })));
+
+  it.each([
+    {},
+    { pinned: true },
+    { lease: false },
+    ...each(texts, 'a', 'a'.repeat(128)),
+    ...each(hashes, '0f'.repeat(32)),
+    ...each(counts, 0, 2 ** 53 - 1),
+  ])('reads a token with %p', async (part) => {
+    expect(await read(part)).toEqual({ ...TOKEN, ...part });
+  });
+
+  it.each([
+    { more: 1 },
+    ...each(texts, '', 'a'.repeat(129), 7, null, undefined, ['a']),
+    ...each(hashes, '', '0F'.repeat(32), '0f'.repeat(31), `${'0f'.repeat(32)}0`, 7, null, undefined, ['0f'.repeat(32)]),
+    ...each(counts, -1, 0.5, 2 ** 53, '1', null, undefined),
+    ...each(['lease'], 1, 'true', null, undefined),
+    ...each(['pinned'], false, 1, 'true', null),
+  ])('refuses one with %p, though truly signed', async (part) => {
+    await expect(read(part)).rejects.toMatchObject({ code: 'grant.invalid' });
+  });
+});
 
 describe('verifyGrantToken', () => {
   it('accepts a grant for this request, and a lease without one', async () => {

@@ -1,4 +1,4 @@
-import { createECDH, randomBytes, type webcrypto } from 'node:crypto';
+import { createECDH, ECDH, randomBytes, type webcrypto } from 'node:crypto';
 
 import { Aes128Gcm, Aes256Gcm, CipherSuite, DhkemP256HkdfSha256, HkdfSha256 } from '@hpke/core';
 
@@ -99,6 +99,12 @@ describe('hpkeSeal and hpkeOpen', () => {
     point[64]! ^= 1;
     for (const bad of [point, point.subarray(1), new Uint8Array(65)])
       await expect(hpkeSeal(AAD, bad, AAD)).rejects.toMatchObject({ code: 'grant.foreign-recipient' });
+  });
+
+  it.each(['compressed', 'hybrid'] as const)('refuse a recipient key in another form: %s', async (form) => {
+    const { point } = await ephemeralRecipient();
+    const other = new Uint8Array(ECDH.convertKey(point, 'prime256v1', undefined, undefined, form) as Buffer);
+    await expect(hpkeSeal(AAD, other, AAD)).rejects.toMatchObject({ code: 'grant.foreign-recipient' });
   });
 
   it('refuse every change of a single bit', async () => {

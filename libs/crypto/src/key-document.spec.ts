@@ -46,27 +46,28 @@ describe('StatementKeys.verify', () => {
     await expect(verified(part)).resolves.toBeDefined();
   });
 
-  it.each([
-    { keys: [] },
-    { keys: {} },
-    { keys: Array.from({ length: 65 }, (_, at) => ({ ...ENTRY, kid: `key-${at}` })) },
-    { keys: [ENTRY, ENTRY] },
-    { keys: [ENTRY, { ...ENTRY, key: two.publicJwk }] },
-    { keys: [null] },
-    { keys: ['one'] },
-    { keys: [{ ...ENTRY, use: 'sig' }] },
-    { keys: [{ ...ENTRY, alg: 'none' }] },
-    { keys: [{ ...ENTRY, alg: 'HS256' }] },
-    { keys: [{ ...ENTRY, kid: '' }] },
-    { keys: [{ ...ENTRY, kid: 'k'.repeat(129) }] },
-    { keys: [{ ...ENTRY, kid: 1 }] },
-    { keys: [{ ...ENTRY, key: one.privateJwk }] },
-    { keys: [{ ...ENTRY, key: { ...one.publicJwk, crv: 'P-384' } }] },
-    { keys: [{ ...ENTRY, key: { ...one.publicJwk, y: two.publicJwk.y } }] }, // off the curve
-    { version: 0 },
-    { version: 1.5 },
-    { expiresAt: 0 },
-  ])('refuses %j, though truly signed', async (part) => {
+  it.each<readonly [string, object]>([
+    ['no key', { keys: [] }],
+    ['no list of keys', { keys: {} }],
+    ['65 keys', { keys: Array.from({ length: 65 }, (_, at) => ({ ...ENTRY, kid: `key-${at}` })) }],
+    ['a key twice', { keys: [ENTRY, ENTRY] }],
+    ['an id for two keys', { keys: [ENTRY, { ...ENTRY, key: two.publicJwk }] }],
+    ['null for a key', { keys: [null] }],
+    ['a text for a key', { keys: ['one'] }],
+    ['a key with more to it', { keys: [{ ...ENTRY, use: 'sig' }] }],
+    ['a key for no algorithm', { keys: [{ ...ENTRY, alg: 'none' }] }],
+    ['a key for another algorithm', { keys: [{ ...ENTRY, alg: 'HS256' }] }],
+    ['a key without an id', { keys: [{ ...ENTRY, kid: '' }] }],
+    ['an id of 129 characters', { keys: [{ ...ENTRY, kid: 'k'.repeat(129) }] }],
+    ['a number for an id', { keys: [{ ...ENTRY, kid: 1 }] }],
+    ['a private key', { keys: [{ ...ENTRY, key: one.privateJwk }] }],
+    ['a key on another curve', { keys: [{ ...ENTRY, key: { ...one.publicJwk, crv: 'P-384' } }] }],
+    ['a key off the curve', { keys: [{ ...ENTRY, key: { ...one.publicJwk, y: two.publicJwk.y } }] }],
+    ['version 0', { version: 0 }],
+    ['version 1.5', { version: 1.5 }],
+    ['expiry 0', { expiresAt: 0 }],
+    ['more than a key document has', { more: 1 }],
+  ])('refuses %s, though truly signed', async (_, part) => {
     await expect(verified(part)).rejects.toMatchObject({ code: 'key-document.invalid' });
   });
 });

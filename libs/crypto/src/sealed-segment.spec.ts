@@ -48,8 +48,8 @@ describe('sealSegment and openSegment', () => {
   });
 
   it.each([
-    { folderId: randomBytes(15) },
-    { resourceId: randomBytes(17) },
+    { folderId: new Uint8Array(15) },
+    { resourceId: new Uint8Array(17) },
     { version: -1 },
     { version: 2 ** 32 },
     { index: 1.5 },

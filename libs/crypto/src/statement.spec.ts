@@ -18,7 +18,7 @@ const keys = await StatementKeys.verify(
 const DIGEST = `sha256:${'0f'.repeat(32)}`;
 const IMAGE = { reference: 'azaion/detections:1.4.0', configDigest: DIGEST, manifestDigest: DIGEST };
 const FILE: Statement = {
-  folderId: randomUUID(),
+  folderId: 'd955a364-7317-42c7-8a48-fed77b31f69f',
   folder: 'models',
   resourceId: randomUUID(),
   resource: 'detector.onnx',

@@ -146,7 +146,7 @@ describe('parseManifest', () => {
     { files: [FILE, { ...FILE, sizeBytes: 1 }] },
     { serials: ['azj-0001', 'azj-0002', 'azj-0001'] },
     { resources: [RESOURCE, { ...RESOURCE, name: 'other' }] },
-  ])('refuses %j in it', (changed) => {
+  ])('refuses %p in it', (changed) => {
     expect(() => parseManifest(textOf(changed))).toThrow(expect.objectContaining({ code: 'bundle.invalid' }) as Error);
   });
 
