@@ -54,14 +54,7 @@ async function makeIn(
 ): Promise<LocalBase> {
   await runCommand(
     'debootstrap',
-    [
-      `--arch=${architecture}`,
-      '--variant=minbase',
-      '--include=ca-certificates',
-      'bookworm',
-      root,
-      await debianMirror(),
-    ],
+    [`--arch=${architecture}`, '--variant=minbase', 'bookworm', root, await debianMirror()],
     BOOTSTRAP_TIMEOUT_MS,
   );
   await rm(join(root, 'var/cache/apt/archives'), { recursive: true });
@@ -75,6 +68,8 @@ async function makeIn(
   for (const name of ['npm', 'npx'])
     await symlink(`../lib/node_modules/npm/bin/${name}-cli.js`, join(root, 'usr/local/bin', name));
   const certificates = [`/${CERTIFICATES}`, process.env['NODE_EXTRA_CA_CERTS']].filter((path) => path !== undefined);
+  // Not by the package that has it: its set-up takes an emulated processor many minutes.
+  await mkdir(dirname(join(root, CERTIFICATES)), { recursive: true });
   await writeFile(join(root, CERTIFICATES), (await Promise.all(certificates.map((path) => readFile(path)))).join('\n'));
   const registry = (await runCommand('npm', ['config', 'get', 'registry'])).trim();
   await writeFile(join(root, 'root/.npmrc'), `registry=${registry}\ncafile=/${CERTIFICATES}\n`);
