@@ -1,3 +1,5 @@
+import { generateKeyPairSync } from 'node:crypto';
+
 import { generateP256KeyPair } from '@azaion/crypto';
 
 import { MAX_JWKS_KEYS, parseJwks } from './jwks.js';
@@ -19,6 +21,20 @@ describe('parseJwks', () => {
       ],
     };
     expect(parseJwks(set)?.map(({ kid }) => kid)).toEqual(['a', 'f']);
+  });
+
+  it('skips keys on another curve, and those without a usable id', async () => {
+    const { publicJwk } = await generateP256KeyPair();
+    const onAnotherCurve = generateKeyPairSync('ec', { namedCurve: 'secp384r1' }).publicKey.export({ format: 'jwk' });
+    const [longest, tooLong] = ['i'.repeat(128), 'i'.repeat(129)];
+    const keys = [
+      { ...onAnotherCurve, kid: 'a' },
+      { ...publicJwk, kid: '' },
+      { ...publicJwk, kid: 7 },
+      { ...publicJwk, kid: tooLong },
+      { ...publicJwk, kid: longest },
+    ];
+    expect(parseJwks({ keys })?.map(({ kid }) => kid)).toEqual([longest]);
   });
 
   it('refuses what is no key set, private members, equal ids and huge sets', async () => {

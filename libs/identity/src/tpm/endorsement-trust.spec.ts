@@ -50,6 +50,15 @@ describe('EndorsementTrust.check', () => {
     expect(() => check('endorsementKey', EndorsementTrust.of('', ''))).toThrow(refused('ek-untrusted'));
   });
 
+  it('refuses a certificate that names a trusted root as its issuer and was not signed by it', () => {
+    const forged = der('endorsementKey');
+    forged[forged.length - 1] = (forged.at(-1) ?? 0) ^ 1; // the signature is what ends it
+    const trust = EndorsementTrust.of(pem('root'), '');
+    expect(() => {
+      trust.check(key, forged, DURING);
+    }).toThrow(refused('ek-untrusted'));
+  });
+
   it('asks for no certificate of a key that is on the list', () => {
     const listed = EndorsementTrust.of('', Buffer.from(key.name).toString('hex'));
     expect(() => listed.check(key, der('withoutUsage'), DURING)).not.toThrow();
