@@ -163,9 +163,11 @@ describe('the verifier', () => {
     const versions = await Promise.all([committed(), committed(), committed()]);
     const { objects } = api.infrastructure;
     const read = objects.read.bind(objects);
+    const keys = new Set<string>();
     const reads: string[] = [];
     objects.read = (key, range) => {
-      reads.push(key);
+      keys.add(key);
+      reads.push(`${key} from ${range.start}`);
       return read(key, range);
     };
     try {
@@ -173,8 +175,8 @@ describe('the verifier', () => {
     } finally {
       objects.read = read;
     }
-    expect(reads).toHaveLength(versions.length);
-    expect(new Set(reads).size).toBe(versions.length);
+    expect(keys.size).toBe(versions.length);
+    expect(reads).toHaveLength(new Set(reads).size);
     for (const { name } of versions) expect(await verificationOf(name)).toBe('verified');
   });
 
