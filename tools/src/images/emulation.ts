@@ -42,13 +42,18 @@ export async function emulate(architecture: Architecture): Promise<() => Promise
     await runCommand('mount', ['-t', 'binfmt_misc', 'binfmt_misc', BINFMT]).catch((cause: unknown) => {
       throw new Error('This kernel has no binfmt_misc: images of another processor cannot be run here.', { cause });
     });
+  const unmount = async (): Promise<void> => {
+    if (!isMounted) await runCommand('umount', [BINFMT]);
+  };
   for (const name of await readdir(BINFMT))
-    if ((await readFile(`${BINFMT}/${name}`, 'utf8').catch(() => '')).includes(`magic ${magic}`))
-      return () => Promise.resolve();
+    if ((await readFile(`${BINFMT}/${name}`, 'utf8').catch(() => '')).includes(`magic ${magic}`)) return unmount;
   // "F" opens the emulator now: inside of a container it could not be found.
   const name = `azaion-${architecture}`;
   await writeFile(`${BINFMT}/register`, `:${name}:M::${escaped(magic)}:${escaped(mask)}:${emulator}:F`);
-  return () => writeFile(`${BINFMT}/${name}`, '-1');
+  return async () => {
+    await writeFile(`${BINFMT}/${name}`, '-1');
+    await unmount();
+  };
 }
 
 function escaped(hexadecimal: string): string {
