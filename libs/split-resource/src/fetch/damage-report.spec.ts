@@ -57,21 +57,22 @@ describe('a chunk that does not open twice', () => {
       }
     }
     await expect(world.fetch({ opener: new NotingOpener() })).rejects.toMatchObject({ code: 'resource.integrity' });
-    expect(runs).toEqual([10, 1]);
+    expect(runs).toEqual([1, 9, 1]); // the first chunk of a read is opened by itself
   });
 
   it('is not reported when no thread could open it the second time', async () => {
     const { world } = await damaged();
     const api = new NotingApi(world);
     const ended = new Error('A worker thread ended.');
+    let runs = 0;
     class EndingOpener extends InlineChunkOpener {
       override open(run: SealedRun): AsyncGenerator<OpenedChunks, void> {
-        if (run.chunks.length === 1) throw ended;
+        if (++runs === 3) throw ended;
         return super.open(run);
       }
     }
     await expect(world.fetch({ api, opener: new EndingOpener() })).rejects.toBe(ended);
-    expect(api.reports).toEqual([]);
+    expect([runs, api.reports]).toEqual([3, []]);
   });
 
   it('is the same failure when nobody takes the report', async () => {
