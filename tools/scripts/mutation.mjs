@@ -11,6 +11,8 @@ const LIBRARIES = ['crypto', 'identity', 'split-resource', 'unlock'];
 const LEAST_PERCENT = 85;
 /** A change counts as noticed when its tests take longer than three times as long as without it, and this: never for a machine with other work. */
 const PATIENCE = { timeoutFactor: 3, timeoutMS: 20_000, dryRunTimeoutMinutes: 30 };
+/** Code that counts each statement it runs is many times as slow: a test's own limit is for code as it is. */
+const TEST_TIMEOUT_MS = 600_000;
 const NOTICED = ['Killed', 'Timeout'];
 const UNNOTICED = ['Survived', 'NoCoverage'];
 
@@ -40,7 +42,7 @@ async function mutate(library, files) {
     plugins: ['@stryker-mutator/jest-runner', './tools/scripts/mutation-plugins.mjs'],
     testRunner: 'jest',
     testRunnerNodeArgs: ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning'],
-    jest: { configFile: `libs/${library}/jest.config.mjs` },
+    jest: { configFile: `libs/${library}/jest.config.mjs`, config: { testTimeout: TEST_TIMEOUT_MS } },
     checkers: sample.percent < 100 ? ['sample'] : [],
     sample,
     ignoreStatic: !values.constants,

@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import { type DescribedAccess } from '@azaion/nest-support';
 
 import { ACCESS_PAGE, accessPage } from './docs/access-page.js';
+import { CLI_PAGE, workspaceCliPage } from './docs/cli-reference.js';
 import { ERROR_CODES_PAGE, workspaceErrorCodesPage } from './docs/error-codes.js';
 import { type OpenApiDocument, routeTable, withRouteTable } from './docs/http-reference.js';
 import { METRICS_PAGE, workspaceMetricsPage } from './docs/metrics-reference.js';
@@ -36,6 +37,7 @@ async function describe(service: keyof typeof DESCRIBED_SERVICES, url: string): 
 write(CONFIGURATION_PAGE, workspaceConfigurationPage(WORKSPACE));
 write(METRICS_PAGE, workspaceMetricsPage(WORKSPACE));
 write(ERROR_CODES_PAGE, workspaceErrorCodesPage(WORKSPACE));
+write(CLI_PAGE, await workspaceCliPage(WORKSPACE));
 const system = values['admin-api'] === undefined || values.loader === undefined ? await startSystem() : undefined;
 try {
   await describe('admin-api', values['admin-api'] ?? system?.adminUrl ?? '');

@@ -89,7 +89,7 @@ export class AdminConfig extends ServiceConfig {
   @IsString()
   readonly s3Bucket?: string;
 
-  /** Who signs at the object store. */
+  /** Who signs at the object store; may read, write, delete and list there: who may not list is not told that an object is gone. */
   @EnvSecret('S3_ACCESS_KEY_ID')
   @Optional()
   @IsString()

@@ -1,16 +1,16 @@
-import { parseRole, type Role, ROLES, WORKING_ROLES } from '@azaion/identity';
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Role, ROLES, WORKING_ROLES } from '@azaion/identity';
+import { Argument, type Command, InvalidArgumentError, Option } from 'commander';
 
-import { usageFailure } from './cli-failure.js';
 import type { CommandContext } from './command-context.js';
 import type { AuditExportOptions, AuditListOptions, AuditOptions, AuditVerifyOptions } from './commands/audit.js';
-import type { FolderOptions, FolderSetOptions, WorkingRole } from './commands/folder.js';
+import type { FolderOptions, FolderSetOptions } from './commands/folder.js';
 import type { NewPasswordOptions, UserCreateOptions, UserListOptions, UserOptions } from './commands/user.js';
 import type { VersionOptions } from './commands/versions.js';
 import type { CommandMaker } from './fleet-commands.js';
 
 const DEFAULT_EVENTS = 50;
 const MAX_BYTES = 2 ** 50;
+const ROLE_NAMES = Object.keys(ROLES);
 
 /** `azaion user`: accounts of people and services. */
 export function addUserCommands(user: Command, make: CommandMaker, context: CommandContext): void {
@@ -19,20 +19,22 @@ export function addUserCommands(user: Command, make: CommandMaker, context: Comm
   const password = (): Option =>
     new Option('--new-password-file <path>', 'read the new password from the first line of a file');
   command('list', 'List accounts: role, state, last login.')
-    .option('--role <role>', 'accounts with this role only', role)
+    .addOption(new Option('--role <role>', 'accounts with this role only').choices(ROLE_NAMES))
     .option('--search <text>', 'accounts with this text in their address only')
     .action(async (options: UserListOptions) => (await import('./commands/user.js')).listUsers(context, options));
   command('create <email>', 'Create an account.')
-    .requiredOption('--role <role>', 'what it may do, for example ResourceUploader', role)
+    .addOption(new Option('--role <role>', 'what it may do').choices(ROLE_NAMES).makeOptionMandatory())
     .addOption(password())
     .action(async (email: string, options: UserCreateOptions) =>
       (await import('./commands/user.js')).createUser(context, email, options),
     );
-  command('set-role <email> <role>', 'Give an account another role; its sessions end.').action(
-    async (email: string, name: string, options: UserOptions) =>
-      (await import('./commands/user.js')).setRole(context, email, role(name), options),
-  );
-  command('set-password <email>', 'Give an account a new password; its sessions end.')
+  command('set-role', 'Give an account another role; its sessions end.')
+    .argument('<email>', 'the account')
+    .addArgument(new Argument('<role>', 'what it may do').choices(ROLE_NAMES))
+    .action(async (email: string, role: Role, options: UserOptions) =>
+      (await import('./commands/user.js')).setRole(context, email, role, options),
+    );
+  command('set-password <email>', 'Give another account a new password; its sessions end.')
     .addOption(password())
     .action(async (email: string, options: NewPasswordOptions) =>
       (await import('./commands/user.js')).setPassword(context, email, options),
@@ -54,12 +56,15 @@ export function addUserCommands(user: Command, make: CommandMaker, context: Comm
 export function addFolderCommands(folder: Command, make: CommandMaker, context: CommandContext): void {
   const command = (usage: string, description: string): Command =>
     make(usage, description, folder).addOption(new Option('--api <url>', 'the Admin API'));
+  const roles = (usage: string, description: string): Option => new Option(usage, description).choices(WORKING_ROLES);
   command('show <folder>', 'Show the rules of a folder.').action(async (name: string, options: FolderOptions) =>
     (await import('./commands/folder.js')).showFolder(context, name, options),
   );
   command('set <folder>', 'Change rules of a folder; the others stay as they are.')
-    .option('--read <roles...>', 'roles that read', workingRoles)
-    .option('--write <roles...>', 'roles that write', workingRoles)
+    .addOption(roles('--read <roles...>', 'all roles that read, instead of those that do now'))
+    .addOption(roles('--add-read <roles...>', 'further roles that read').conflicts('read'))
+    .addOption(roles('--write <roles...>', 'all roles that write, instead of those that do now'))
+    .addOption(roles('--add-write <roles...>', 'further roles that write').conflicts('write'))
     .option('--lease-days <number>', 'how long devices may open offline what they were granted', days)
     .option('--quota <bytes>', 'most bytes of packs and of older clients’ files, or "none"', quota)
     .option('--require-attestation', 'grants for attested devices only')
@@ -103,20 +108,6 @@ export function addAuditCommands(audit: Command, make: CommandMaker, context: Co
 function atLeastOne(text: string): number {
   if (!/^[1-9][0-9]{0,14}$/.test(text)) throw new InvalidArgumentError('It must be a whole number from 1.');
   return Number(text);
-}
-
-function role(text: string): Role {
-  const known = parseRole(text);
-  if (known === undefined)
-    throw usageFailure(`"${text}" is not a role.`, `Choose one of ${Object.keys(ROLES).join(', ')}.`);
-  return known;
-}
-
-/** Gathers roles that can be given a right; "None" cannot. */
-function workingRoles(text: string, before: readonly WorkingRole[] = []): readonly WorkingRole[] {
-  const working = WORKING_ROLES.find((known) => known === role(text));
-  if (working === undefined) throw usageFailure(`The role ${text} can be given no rights.`);
-  return [...before, working];
 }
 
 function days(text: string): number {

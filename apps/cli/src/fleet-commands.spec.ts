@@ -1,5 +1,6 @@
 import { PassThrough } from 'node:stream';
 
+import { ROLES, WORKING_ROLES } from '@azaion/identity';
 import { type TempDirectory, tempDirectory } from '@azaion/testing';
 
 import { runCommandLine } from './program.js';
@@ -53,6 +54,24 @@ describe('commands of the fleet', () => {
   ])('refuse %s before anything is asked', async (_, args) => {
     expect({ status: await run(args), said }).toMatchObject({ status: 2 });
   });
+
+  it.each([
+    ['user', 'list', '--role', 'Root'],
+    ['user', 'create', 'a@b.example', '--role', 'Root'],
+    ['user', 'set-role', 'a@b.example', 'Root'],
+  ])('"%s %s" names all roles where one is not known', async (...args) => {
+    expect(await run(args)).toBe(2);
+    expect(said).toContain(Object.keys(ROLES).join(', '));
+  });
+
+  it.each(['--read', '--add-read', '--write', '--add-write'])(
+    '"folder set %s" names the roles that can be given rights',
+    async (option) => {
+      expect(await run(['folder', 'set', 'models', option, 'Operator', 'None'])).toBe(2);
+      expect(said).toContain(WORKING_ROLES.join(', '));
+      expect(said).not.toContain('None,');
+    },
+  );
 
   it.each([
     ['device', 'list'],

@@ -23,3 +23,9 @@ export function formatSeconds(seconds: number): string {
   if (whole < 3600) return `${String(Math.floor(whole / 60))} min ${String(whole % 60)} s`;
   return `${String(Math.floor(whole / 3600))} h ${String(Math.floor((whole % 3600) / 60))} min`;
 }
+
+/** A path as a word of a command that people copy into a shell: one that begins with a dash is no option there. */
+export function forShell(path: string): string {
+  const named = path.startsWith('-') ? `./${path}` : path;
+  return /^[\w./@%+=:,-]+$/.test(named) ? named : `'${named.replaceAll("'", `'\\''`)}'`;
+}

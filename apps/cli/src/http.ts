@@ -15,13 +15,15 @@ export interface ServiceCall {
   readonly signal?: AbortSignal | undefined;
   /** Until the answer's headers; default one minute. */
   readonly timeoutMs?: number;
+  /** Statuses beside 2xx that are answers too, unless a problem document comes with them. */
+  readonly alsoAnswers?: readonly number[];
 }
 
-/** Calls a service; every answer but a 2xx becomes a failure that says what it means. The caller reads or cancels the body. */
+/** Calls a service; what is no answer, by its status, becomes a failure that says what it means. The caller reads or cancels the body. */
 export async function call({ method, url, token, accept, ...request }: ServiceCall): Promise<Response> {
   const headers = new Headers({ accept: accept ?? 'application/json' });
   if (token !== undefined) headers.set('authorization', `Bearer ${token}`);
-  return answered(new Request(url, { method, headers }), request.signal, request.timeoutMs);
+  return answered(new Request(url, { method, headers }), request.signal, request.timeoutMs, request.alsoAnswers);
 }
 
 /** How a typed client calls: as {@link call} does, with a token that is asked for at each call. */
@@ -66,6 +68,7 @@ async function answered(
   request: Request,
   signal: AbortSignal | undefined,
   timeoutMs = ANSWER_TIMEOUT_MS,
+  alsoAnswers: readonly number[] = [],
 ): Promise<Response> {
   const waiting = new AbortController();
   const timer = setTimeout(() => waiting.abort(), timeoutMs);
@@ -81,7 +84,8 @@ async function answered(
   } finally {
     clearTimeout(timer);
   }
-  if (response.ok) return response;
+  const isProblem = (response.headers.get('content-type') ?? '').startsWith('application/problem+json');
+  if (response.ok || (alsoAnswers.includes(response.status) && !isProblem)) return response;
   throw await problemFailure(request.url, response);
 }
 

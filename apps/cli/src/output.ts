@@ -43,6 +43,11 @@ export class Output {
     this.stdout.write(this.json ? `${JSON.stringify({ ok: true, ...facts })}\n` : `${lines.join('\n')}\n`);
   }
 
+  /** What was found by a command that fails then, for people: whoever keeps standard output keeps it. Machines get it with the failure. */
+  report(lines: readonly string[]): void {
+    if (!this.json) this.stdout.write(`${lines.join('\n')}\n`);
+  }
+
   /** The outcome when it failed: what happened, what it means, what to do next. */
   failure(failed: CliFailure): void {
     const { code, message, meaning, next } = failed;

@@ -68,6 +68,34 @@ describe('runCommandLine', () => {
     expect(stdout).toContain(said);
   });
 
+  it.each([[[]], [['device']], [['keys', 'root']]])('says as JSON that no command was given: %j', async (words) => {
+    expect(await run([...words, '--json'])).toBe(2);
+    expect(JSON.parse(stdout)).toEqual({
+      ok: false,
+      error: {
+        code: 'cli.usage',
+        message: 'No command was given.',
+        meaning: 'The command was not started; nothing was changed.',
+        next: 'Run it with --help to see which there are.',
+        exitStatus: 2,
+      },
+    });
+    expect(stderr).toBe('');
+  });
+
+  it.each([
+    [[], 'Publishes, fetches and unlocks'],
+    [['device'], 'Provision devices'],
+  ])('shows people the commands when they name none: %j', async (words, said) => {
+    expect(await run(words)).toBe(2);
+    expect(stderr).toContain(said);
+  });
+
+  it('takes --json between a family and its command too', async () => {
+    expect(await run(['device', '--json', 'list', '--api', url])).toBe(3);
+    expect(JSON.parse(stdout)).toMatchObject({ ok: false, error: { code: 'cli.not-logged-in' } });
+  });
+
   it('says what holds for every command in the help of the whole, not of each', async () => {
     expect(await run(['fetch', '--help'])).toBe(0);
     expect(stdout).not.toContain('Exit status:');
@@ -103,28 +131,68 @@ describe('runCommandLine', () => {
     expect(stderr).toContain('request-0042');
   });
 
-  it('shows the status of a Loader in words', async () => {
-    handler = (request, response) => {
-      const status = {
-        status: 'healthy',
-        version: '1.0.0',
-        offline: true,
-        authenticated: false,
-        binding: 'tpm',
-        modelCacheDir: '/data/packs',
-        cache: { bytes: 1_500_000, limitBytes: 50_000_000_000 },
-      };
-      const unlock = { state: 'idle', error: null, detail: null, progress: null, images: [] };
-      response.end(JSON.stringify(request.url === '/status' ? status : unlock));
+  describe('shows the status of a Loader', () => {
+    const loader = {
+      status: 'healthy',
+      version: '1.0.0',
+      offline: true,
+      authenticated: false,
+      binding: 'tpm',
+      modelCacheDir: '/data/packs',
+      cache: { bytes: 1_500_000, limitBytes: 50_000_000_000 },
     };
-    expect(await run(['status', '--loader', url])).toBe(0);
-    expect(stdout).toContain('Admin API    out of reach');
-    expect(stdout).toMatch(/cache {8}1\.\S+ \S+ of \S+ \S+ in \/data\/packs/);
-    expect(stdout).not.toContain('{');
+    const unlock = { state: 'idle', error: null, detail: null, progress: null, images: [] };
+    const up = { status: 'ok', info: { 'admin-api': { status: 'up' } }, error: {} };
+    const message = 'The Admin API does not answer.';
+    const down = {
+      status: 'error',
+      info: { 'data-directory': { status: 'up' } },
+      error: { 'admin-api': { status: 'down', message } },
+    };
+    const serve = (ready: object, readyStatus: number, type = 'application/json'): void => {
+      handler = (request, response) => {
+        if (request.url !== '/health/ready') response.end(JSON.stringify(request.url === '/status' ? loader : unlock));
+        else response.writeHead(readyStatus, { 'content-type': type }).end(JSON.stringify(ready));
+      };
+    };
+
+    it('in words', async () => {
+      serve(up, 200);
+      expect(await run(['status', '--loader', url])).toBe(0);
+      expect(stdout).toContain('state        ready\n');
+      expect(stdout).toContain('Admin API    out of reach');
+      expect(stdout).toMatch(/cache {8}1\.\S+ \S+ of \S+ \S+ in \/data\/packs/);
+      expect(stdout).not.toContain('{');
+    });
+
+    it('that is not ready, with what is down and why', async () => {
+      serve(down, 503);
+      expect(await run(['status', '--loader', url])).toBe(0);
+      expect(stdout).toContain(`state        not ready\n               admin-api: ${message}\n`);
+      expect(stdout).not.toContain('healthy');
+      stdout = '';
+      expect(await run(['status', '--loader', url, '--json'])).toBe(0);
+      expect(JSON.parse(stdout)).toMatchObject({
+        ready: false,
+        down: [{ check: 'admin-api', reason: message }],
+        loader,
+      });
+    });
+
+    it('and fails where it is going down', async () => {
+      serve({ code: 'server.unavailable', detail: 'It is shutting down.' }, 503, 'application/problem+json');
+      expect(await run(['status', '--loader', url])).toBe(5);
+      expect(stderr).toContain('It is shutting down. [server.unavailable]');
+    });
+
+    it('and fails where the answer is not that of a Loader', async () => {
+      serve({ hello: 'world' }, 200);
+      expect(await run(['status', '--loader', url])).toBe(1);
+    });
   });
 
-  it('takes "fetch --version 2" for a version of the resource', async () => {
-    expect(await run(['fetch', 'models/x', '--version', '2', '--api', url])).toBe(3);
+  it('takes "fetch models/x@2" for a version of the resource', async () => {
+    expect(await run(['fetch', 'models/x@2', '--api', url])).toBe(3);
     expect(stderr).toContain('cli.not-logged-in');
   });
 
@@ -264,20 +332,27 @@ describe('runCommandLine', () => {
       expect(stdout).toBe('Ready: 0 images.\n');
     });
 
-    it('ends with 9 when the unlock failed, and says why', async () => {
+    /** A Loader whose unlock fails, and that has no events to follow it by. */
+    const unlockFails = (status: object): void => {
       handler = (request, response) => {
         if (request.url === '/unlock/events') response.writeHead(404).end();
         else if (request.method === 'POST') response.writeHead(200).end('{"state":"authenticating"}');
-        else
-          response
-            .writeHead(200)
-            .end(
-              '{"state":"error","error":"unlock.no-space","detail":"The disk is full.","progress":null,"images":[]}',
-            );
+        else response.writeHead(200).end(JSON.stringify({ state: 'error', progress: null, images: [], ...status }));
       };
+    };
+
+    it('ends with 9 when the unlock failed, and says why', async () => {
+      unlockFails({ error: 'unlock.no-space', detail: 'The disk is full.' });
       expect(await run(['unlock', '--loader', url])).toBe(9);
       expect(stderr).toContain('The unlock failed: unlock.no-space (The disk is full.)');
       expect(stderr).toContain('Next: Free space on the device');
+    });
+
+    it('says when the device tries again by itself after services could not be started', async () => {
+      const retry = { attempts: 3, notBefore: '2026-11-23T10:00:00.000Z' };
+      unlockFails({ error: 'unlock.services-failed', detail: 'Compose failed.', retry });
+      expect(await run(['unlock', '--loader', url])).toBe(9);
+      expect(stderr).toContain('Tried 3 times; the device tries again by itself after 2026-11-23T10:00:00.000Z.');
     });
 
     it('tells what an unlock waits for, a stall, and what the engine had already', async () => {

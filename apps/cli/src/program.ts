@@ -1,14 +1,18 @@
+import { PassThrough } from 'node:stream';
+
 import { Argument, Command, CommanderError, Option } from 'commander';
 
 import { addAuditCommands, addFolderCommands, addUserCommands } from './administration-commands.js';
-import { usageFailure } from './cli-failure.js';
+import { type CliFailure, usageFailure } from './cli-failure.js';
 import type { CommandContext } from './command-context.js';
 import type { CreateBundleOptions, ImportBundleOptions } from './commands/bundle.js';
 import { type Shell, SHELLS } from './commands/completion.js';
 import type { FetchOptions } from './commands/fetch.js';
 import type { LegacyArchiveOptions, LegacyOpenOptions } from './commands/legacy.js';
+import type { LegacyRegisterOptions } from './commands/legacy-register.js';
 import type { CreateRootOptions, ShowKeyDocumentOptions, SignKeysOptions } from './commands/keys.js';
 import type { LoginOptions } from './commands/login.js';
+import type { PasswordOptions } from './commands/password.js';
 import type { ProveSplitOptions } from './commands/prove-split.js';
 import type { PublishOptions } from './commands/publish.js';
 import type { StatusOptions } from './commands/status.js';
@@ -28,9 +32,21 @@ const ENVIRONMENT = `Environment:
   AZAION_EMAIL                 who logs in
   AZAION_PASSWORD, AZAION_PASSWORD_FILE
                                the password; it is never taken from the command line
+  AZAION_NEW_PASSWORD, AZAION_NEW_PASSWORD_FILE
+                               the one that an account shall have
+  AZAION_PASSPHRASE, AZAION_PASSPHRASE_FILE
+                               the passphrase of a root key
   AZAION_PROFILE               the profile file (default ~/.config/azaion/profile.json)
   STATEMENT_ROOT_KEY_FILE      the root key to trust (a public JSON Web Key)
   ALLOW_INSECURE_API=true      permits http:// to other machines`;
+
+/** Source: docs/formats/legacy.md. */
+const AFTER_REGISTERING = `Devices ask for the archive "images", unless LEGACY_ARCHIVE_NAME of their Loader says otherwise.
+
+What to do with the fragment:
+  1. Encrypt what "docker save" wrote: a random IV of 16 bytes, then AES-256-CBC under the SHA-256 of the fragment.
+  2. Check it: azaion legacy open-archive images.enc --key-fragment FILE -o COPY
+  3. Put it where IMAGES_PATH of the device says. The fragment stays here: the device gets it when it unlocks.`;
 
 /** Known to every command, and in front of it. */
 const JSON_OPTION = ['--json', 'print one JSON object and nothing else'] as const;
@@ -55,24 +71,15 @@ export interface CommandWorld {
 export async function runCommandLine(args: readonly string[], world: CommandWorld): Promise<number> {
   // Known before parsing, because a mistake in parsing is told in the same way.
   const json = args.includes('--json');
-  const output = new Output(world.stdout, world.stderr, json);
-  const profile = ProfileFile.locate(world.env);
-  const context: CommandContext = {
-    output,
-    profile,
-    session: new SessionKeeper(profile, world.env['ALLOW_INSECURE_API'] === 'true', world.signal),
-    env: world.env,
-    input: world.stdin,
-    prompt: world.stderr,
-    signal: world.signal,
-  };
+  const context = contextIn(world, json);
+  const { output } = context;
   try {
     await commandTree(context, world).parseAsync(args, { from: 'user' });
     return EXIT_CODES.ok.status;
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return EXIT_CODES.ok.status;
     if (error instanceof CommanderError) {
-      if (json) output.failure(usageFailure(error.message.replace(/^error: /, '')));
+      if (json) output.failure(mistake(error));
       return EXIT_CODES.usage.status;
     }
     const failed = world.signal.aborted ? failureOf(world.signal.reason) : failureOf(error);
@@ -82,12 +89,40 @@ export async function runCommandLine(args: readonly string[], world: CommandWorl
   }
 }
 
+/** The program with all its commands, to be looked at: it is in a world where nothing is read or written. */
+export function programToRead(): Command {
+  const nowhere = { write: () => true };
+  const world = { stdout: nowhere, stderr: nowhere, stdin: new PassThrough(), env: {}, version: '' };
+  const quiet = { ...world, signal: new AbortController().signal };
+  return commandTree(contextIn(quiet, false), quiet);
+}
+
+function contextIn(world: CommandWorld, json: boolean): CommandContext {
+  const profile = ProfileFile.locate(world.env);
+  return {
+    output: new Output(world.stdout, world.stderr, json),
+    profile,
+    session: new SessionKeeper(profile, world.env['ALLOW_INSECURE_API'] === 'true', world.signal),
+    env: world.env,
+    input: world.stdin,
+    prompt: world.stderr,
+    signal: world.signal,
+  };
+}
+
+/** What was wrong with a command line. Where no command is named, commander shows the help and has no words of its own. */
+function mistake({ code, message }: CommanderError): CliFailure {
+  return code === 'commander.help'
+    ? usageFailure('No command was given.', 'Run it with --help to see which there are.')
+    : usageFailure(message.replace(/^error: /, ''));
+}
+
 /** Every command loads what it needs when it is run: together they would take most of the time of a short one. */
 function commandTree(context: CommandContext, world: CommandWorld): Command {
   const tree = new Command('azaion')
     .description('Publishes, fetches and unlocks encrypted models and container images.')
     .version(world.version)
-    .enablePositionalOptions() // "fetch --version 2" is not "--version"
+    .enablePositionalOptions() // "keys sign --version 2" is not "--version"
     .exitOverride()
     .configureOutput({
       writeOut: (text) => world.stdout.write(text),
@@ -117,6 +152,13 @@ function commandTree(context: CommandContext, world: CommandWorld): Command {
   command('logout', 'End all logins, at every service, and forget the tokens.').action(async () =>
     (await import('./commands/logout.js')).logout(context),
   );
+  command('password', 'Change your own password; your other sessions end.')
+    .addOption(api())
+    .option('--password-file <path>', 'read the current password from the first line of a file')
+    .option('--new-password-file <path>', 'read the new password from the first line of a file')
+    .action(async (options: PasswordOptions) =>
+      (await import('./commands/password.js')).changePassword(context, options),
+    );
   command('publish <file>', 'Encrypt a file and publish it as a new version. A small change is a small transfer.')
     .addOption(api())
     .option('--folder <folder>', 'where to publish', 'models')
@@ -129,11 +171,10 @@ function commandTree(context: CommandContext, world: CommandWorld): Command {
     .action(async (file: string, options: PublishOptions) =>
       (await import('./commands/publish.js')).publish(context, file, options),
     );
-  command('fetch <folder/name>', 'Fetch a resource, verify and decrypt it.')
+  command('fetch <folder/name[@version]>', 'Fetch a resource, the newest version by default, verify and decrypt it.')
     .addOption(api())
     .addOption(loader('fetch through a Loader'))
     .option('-o, --output <path>', "the file to write (default: the resource's name)")
-    .option('--version <number>', 'a certain version instead of the newest')
     .option('--force', 'replace the file if it is there')
     .action(async (reference: string, options: FetchOptions) =>
       (await import('./commands/fetch.js')).fetchResource(context, reference, options),
@@ -149,16 +190,15 @@ function commandTree(context: CommandContext, world: CommandWorld): Command {
   command('completion', 'Print a completion script for a shell.')
     .addArgument(new Argument('<shell>', 'the shell').choices(SHELLS))
     .action(async (shell: Shell) => (await import('./commands/completion.js')).completion(context, tree, shell));
-  const family = (name: string, description: string): Command => tree.command(name).description(description);
-  const device = family('device', 'Provision devices, look at them, revoke them.');
+  const device = command('device', 'Provision devices, look at them, revoke them.');
   addDeviceCommands(device, command, context);
   addOwnDeviceCommands(tree, device, command, context);
-  addGroupCommands(family('group', 'Groups of devices.'), command, context);
-  addDesiredCommands(family('desired', 'What devices shall hold and run.'), command, context);
+  addGroupCommands(command('group', 'Groups of devices.'), command, context);
+  addDesiredCommands(command('desired', 'What devices shall hold and run.'), command, context);
   addResourceCommands(tree, command, context);
-  addFolderCommands(family('folder', 'What holds for folders.'), command, context);
-  addUserCommands(family('user', 'Accounts of people and services.'), command, context);
-  addAuditCommands(family('audit', 'The record of what happened.'), command, context);
+  addFolderCommands(command('folder', 'What holds for folders.'), command, context);
+  addUserCommands(command('user', 'Accounts of people and services.'), command, context);
+  addAuditCommands(command('audit', 'The record of what happened.'), command, context);
   addKeyCommands(context, tree, command, api);
   addBundleCommands(context, tree, command, api);
   command('prove-split', 'Attack the stores of a running Admin API, and show that neither alone gives anything away.')
@@ -168,7 +208,10 @@ function commandTree(context: CommandContext, world: CommandWorld): Command {
     .action(async (options: ProveSplitOptions) =>
       (await import('./commands/prove-split.js')).proveSplitOf(context, options),
     );
-  const legacy = tree.command('legacy').description('Read what the older system wrote.');
+  const legacy = command(
+    'legacy',
+    'The older format: read what was written in it, and serve devices that still read it.',
+  );
   const opening = (usage: string, description: string): Command =>
     command(usage, description, legacy)
       .requiredOption('-o, --output <path>', 'the file to write')
@@ -187,6 +230,17 @@ function commandTree(context: CommandContext, world: CommandWorld): Command {
     .action(async (file: string, options: LegacyArchiveOptions) =>
       (await import('./commands/legacy.js')).openLegacyArchive(context, file, options),
     );
+  command(
+    'register <name>',
+    'Register an image archive, and write the key fragment to encrypt it with into a file; again, to who registered it or an administrator.',
+    legacy,
+  )
+    .addOption(api())
+    .requiredOption('-o, --output <path>', 'the new file for the key fragment (0600); never one that is there')
+    .addHelpText('after', `\n${AFTER_REGISTERING}`)
+    .action(async (name: string, options: LegacyRegisterOptions) =>
+      (await import('./commands/legacy-register.js')).registerLegacyArchive(context, name, options),
+    );
   return tree;
 }
 
@@ -197,8 +251,8 @@ function addKeyCommands(
   command: (usage: string, description: string, parent?: Command) => Command,
   api: () => Option,
 ): void {
-  const keys = tree.command('keys').description('The offline root, key documents and statement keys.');
-  const root = keys.command('root').description('The offline root key. Its place is a machine without a network.');
+  const keys = command('keys', 'The offline root, key documents and statement keys.');
+  const root = command('root', 'The offline root key. Its place is a machine without a network.', keys);
   const passphrase = (): Option =>
     new Option('--passphrase-file <path>', 'read the passphrase from the first line of a file');
   command('create', 'Make the root key: a private file, and a public one for devices, people and the Admin API.', root)
@@ -247,7 +301,7 @@ function addBundleCommands(
   command: (usage: string, description: string, parent?: Command) => Command,
   api: () => Option,
 ): void {
-  const bundle = tree.command('bundle').description('Versions with everything that devices without a network need.');
+  const bundle = command('bundle', 'Versions with everything that devices without a network need.');
   command(
     'create <resources...>',
     'Write versions, and grants for named devices, into a directory or a .tar file.',
@@ -268,9 +322,10 @@ function addBundleCommands(
     .action(async (path: string, options: ImportBundleOptions) =>
       (await import('./commands/bundle.js')).importBundle(context, path, options),
     );
-  command('verify <directory>', 'Check a pre-deployed disk or a bundle: every byte of it, without a network.').action(
-    async (path: string) => (await import('./commands/verify.js')).verifyDisk(context, path),
-  );
+  command(
+    'verify <path>',
+    'Check a pre-deployed disk or a bundle (.tar too): every byte of it, without a network.',
+  ).action(async (path: string) => (await import('./commands/verify.js')).verifyDisk(context, path));
 }
 
 /** Gathers an option that may be repeated. */

@@ -2,6 +2,9 @@ import { globSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { PassThrough } from 'node:stream';
 
+import { Command, Option } from 'commander';
+
+import { commandReference } from './command-reference.js';
 import { EXIT_CODES } from './exit-codes.js';
 import { runCommandLine } from './program.js';
 
@@ -72,11 +75,38 @@ let tree: ReadonlyMap<string, Help>;
 beforeAll(async () => (tree = await commandTree()));
 
 describe('docs/reference/cli.md', () => {
-  it('knows every option of the commands, and no others', () => {
-    const leaves = [...tree.values()].filter(({ children }) => children.length === 0);
-    const known = leaves.flatMap(({ options }) => options.filter((option) => option.startsWith('--')));
-    const told = [...reference.matchAll(/[`[ ](--[a-z0-9-]+)/g)].map(([, name]) => name);
-    expect([...new Set(told)].toSorted()).toEqual([...new Set(known)].toSorted());
+  const [block = '', made] = /<!-- commands: .*-->\n([^]*?)\n<!-- end of commands -->/.exec(reference) ?? [];
+
+  it('has the commands that the program has (npm run docs)', () => {
+    expect(made).toBe(commandReference());
+  });
+
+  it('says every option of each command that its help says, and no others', () => {
+    const everywhere = [...block.matchAll(/^\| `(?:-\w, )?(--[a-z]+)` .* every command \|$/gm)].map(([, name]) => name);
+    const told = block.split(/^\| \*\*(?=`azaion)/m).map((text) => {
+      const [words = ''] = /(?<=^`azaion ?)[a-z -]*(?=[ `])/.exec(text) ?? [];
+      const [rows = ''] = text.split('\n\n');
+      const names = [...rows.matchAll(/(?:^\| |\*\* )`(?:-\w, )?(--[a-z0-9-]+)/gm)].map(([, name]) => name);
+      return [words.trim(), [...names, ...everywhere].toSorted()] as const;
+    });
+    const known = [...tree].flatMap(([path, { options, children }]) =>
+      path === '' || children.length === 0
+        ? [[path, options.filter((option) => option.startsWith('--')).toSorted()] as const]
+        : [],
+    );
+    expect(known.length).toBeGreaterThan(50);
+    expect(Object.fromEntries(told.slice(1))).toEqual(Object.fromEntries(known));
+  });
+
+  it('names in its own words no option that the commands of the row do not have', () => {
+    const rows = reference.replace(block, '').matchAll(/^\| (`azaion [^|]*) \| (.*) \|$/gm);
+    const faults = [...rows].flatMap(([, commands = '', text = '']) => {
+      const paths = [...commands.matchAll(/`azaion ([a-z -]+)`/g)].map(([, path = '']) => path);
+      const options = paths.flatMap((path) => tree.get(path)?.options ?? [`no command ${path}`]);
+      const named = [...text.matchAll(/[`[ ](--[a-z0-9-]+)/g)].map(([, name = '']) => name);
+      return [...named.filter((name) => !options.includes(name)), ...options.filter((name) => name.startsWith('no '))];
+    });
+    expect(faults).toEqual([]);
   });
 
   it('says what each exit status means, as the help does', () => {
@@ -86,11 +116,25 @@ describe('docs/reference/cli.md', () => {
     ]);
     expect(rows).toEqual(Object.values(EXIT_CODES).map(({ status, meaning }) => [status, meaning]));
   });
+});
 
-  it('knows every command', () => {
-    const known = [...tree].flatMap(([path, { children }]) => (children.length === 0 ? [path] : []));
-    expect(known).toEqual(expect.arrayContaining(['login', 'device provision', 'legacy open-archive']));
-    for (const name of known) expect(reference).toContain(`\`azaion ${name}`);
+describe('commandReference', () => {
+  const taking = (option: Option): string =>
+    commandReference(new Command('azaion').addCommand(new Command('try').addOption(option)));
+
+  it.each([
+    [new Option('--as <role>', 'a role').choices(['Admin', 'None']), 'a role; one of `Admin`, `None`'],
+    [new Option('--as <role>', 'a role').default('Admin'), 'a role; default `Admin`'],
+    [new Option('--as <role>', 'a role').default(7, 'that of the day'), 'a role; default `that of the day`'],
+    [new Option('--as <role>', 'a role').env('AZAION_ROLE'), 'a role; variable `AZAION_ROLE`'],
+    [new Option('--as <role>', 'a role').makeOptionMandatory(), 'a role; required'],
+    [new Option('--as <role>', 'a <role>, none|one'), String.raw`a &lt;role>, none\|one`],
+  ])('says what an option takes: %#', (option, meaning) => {
+    expect(taking(option)).toContain(`| **\`azaion try\`** |  |\n| \`--as <role>\` | ${meaning} |`);
+  });
+
+  it('leaves out what the help does', () => {
+    expect(taking(new Option('--as <role>', 'a role').hideHelp())).not.toContain('--as');
   });
 });
 

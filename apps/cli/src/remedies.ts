@@ -19,7 +19,7 @@ export const REMEDIES = {
   'token.expired': 'Run "azaion login".',
   'role.forbidden': 'Log in with an account that may do this, or ask an administrator for the role.',
   'folder.forbidden':
-    'Ask an administrator for the right to this folder: "azaion folder set FOLDER --read ROLE", or --write.',
+    'Ask an administrator for the right to this folder: "azaion folder set FOLDER --add-read ROLE", or --add-write.',
   'folder.attestation-required':
     'Ask from a device whose TPM was attested: "azaion device show SERIAL" says whether it was.',
   'login.wrong-credentials':
@@ -28,6 +28,7 @@ export const REMEDIES = {
   'login.no-such-account': 'Check e-mail address and password.',
   'login.wrong-password': 'Check e-mail address and password.',
   'login.account-disabled': 'Ask an administrator to enable the account: "azaion user enable EMAIL".',
+  'clock.wrong': 'Set the clock of the machine, or let a time service do it: "timedatectl set-ntp true".',
   'device.not-enrolled': 'Start the Loader of the device, or run "azaion device enrol" on it.',
   'device.already-enrolled': 'Run "azaion device reset SERIAL" as an administrator, then enrol again.',
   'device.proof-invalid': 'Enrol again; if it stays, do not trust this device: it may not have the keys that it shows.',
@@ -60,9 +61,13 @@ export const REMEDIES = {
     'Enrol again; if it stays, do not trust this device: it does not have the TPM that it shows.',
   'attestation.tpm-taken': 'Reset the other device, if it is gone: "azaion device reset SERIAL".',
 
-  'resource.rollback-refused': 'Name the older version with --version if you really want it.',
+  'resource.rollback-refused': 'If you really want the older version, name it: azaion fetch FOLDER/NAME@VERSION.',
   'resource.range-invalid': 'Ask for a range that lies within the content.',
   'resource.too-large': 'Publish less at once; the message says how much may be.',
+  'pack.truncated':
+    'Run the same command again. If it stays: publish the same file again once "azaion list FOLDER/NAME" says "bad".',
+  'cdn.missing':
+    'Run the same command again. If it stays: where "azaion list FOLDER/NAME" says "bad", publishing the same file again repairs it; else tell the operator of the object store.',
   'bundle.invalid': 'Take another copy of the bundle, or make it again; "azaion verify" says whether one is good.',
   'bundle.not-for-device': 'Make the bundle again with --device and the serial of this device.',
   'pack.exists': 'Run the same command again: what was sent is not sent again.',
@@ -99,7 +104,7 @@ export const REMEDIES = {
   'unlock.archive-not-found':
     'Publish the archive under the name in UNLOCK_RESOURCE, or put it to where IMAGES_PATH says.',
   'unlock.key-not-found':
-    'Register the archive at the Admin API (PUT /binary-split/archives/{name}), then unlock again.',
+    'Register the archive under LEGACY_ARCHIVE_NAME of the Loader ("azaion legacy register images -o FILE"), encrypt it with the fragment in that file, then unlock again.',
   'unlock.archive-unreadable': 'Let the user of the Loader read what IMAGES_PATH names, and look at the disk.',
   'unlock.archive-invalid': 'Make the archive with "docker save -o FILE IMAGE…" and publish that, uncompressed.',
   'unlock.archive-truncated': 'Publish the archive again, and compare its size with what "docker save" wrote.',
@@ -141,14 +146,15 @@ export const REMEDIES = {
   'desired.unavailable': 'Check name and version: "azaion list FOLDER/NAME" shows them.',
   'version.withdrawn': 'Take another version: what was withdrawn stays so.',
   'version.pinned': 'Take the pin away first: "azaion pin FOLDER/NAME --remove".',
-  'version.device-scope': 'Give it to the fleet first: "azaion promote FOLDER/NAME VERSION".',
+  'version.device-scope': 'Give it to the fleet first: "azaion promote FOLDER/NAME@VERSION".',
   'grant.not-found': 'Run the same command again: it asks for a new grant.',
   'statement-key.document-refused': 'Sign it with the root key of this installation: "azaion keys sign".',
   'statement-key.document-older': 'Sign the next one: "azaion keys sign --document" with the one in force.',
   'statement-key.not-named': 'Name a key of this Admin API: "azaion keys new", then "azaion keys sign --add".',
   'statement-key.own-root': 'Give the Admin API the public half of an offline root first: STATEMENT_ROOT_KEY_FILE.',
   'legacy-file.not-found': 'Check the names of folder and file.',
-  'key-fragment.not-found': 'Register the archive first: PUT /binary-split/archives/{name}.',
+  'key-fragment.not-found':
+    'Register the archive first: "azaion legacy register NAME -o FILE", as a ResourceUploader or ApiAdmin.',
   'archive.of-another': 'Take another name, or let who registered it do so.',
   'token-key.rotating': 'Wait a quarter of an hour until the rotation is over.',
   'hashing.busy': 'Wait a moment, then run the same command again.',

@@ -26,11 +26,13 @@ describe('commands on resources', () => {
   }
 
   it.each([
-    ['a resource without a folder', ['promote', 'detector', '1']],
-    ['a version that is none', ['withdraw', 'models/detector', '0']],
-    ['a version that is no number', ['pin', 'models/detector', 'newest']],
+    ['a resource without a folder', ['promote', 'detector@1']],
+    ['a version that is none', ['withdraw', 'models/detector@0']],
+    ['no certain version', ['withdraw', 'models/detector']],
+    ['the newest version, whichever that is', ['promote', 'models/detector@latest']],
+    ['a version that is no number', ['pin', 'models/detector@newest']],
     ['neither a version nor --remove', ['pin', 'models/detector']],
-    ['both a version and --remove', ['pin', 'models/detector', '1', '--remove']],
+    ['both a version and --remove', ['pin', 'models/detector@1', '--remove']],
     ['a name with three parts', ['list', 'a/b/c']],
   ])('refuse %s before anything is asked', async (_, args) => {
     expect({ status: await run(args), said }).toMatchObject({ status: 2 });
@@ -40,9 +42,9 @@ describe('commands on resources', () => {
     ['list'],
     ['list', 'models'],
     ['list', 'models/detector'],
-    ['promote', 'models/detector', '1'],
-    ['withdraw', 'models/detector', '1'],
-    ['pin', 'models/detector', '1'],
+    ['promote', 'models/detector@1'],
+    ['withdraw', 'models/detector@1'],
+    ['pin', 'models/detector@1'],
     ['pin', 'models/detector', '--remove'],
     ['folder', 'rotate-dedup-key', 'models'],
   ])('"%s %s" says that nobody is logged in', async (...args) => {

@@ -13,17 +13,17 @@ export function addResourceCommands(tree: Command, make: CommandMaker, context: 
     async (folder: string | undefined, options: ListOptions) =>
       (await import('./commands/list.js')).list(context, folder, options),
   );
-  command('promote <folder/name> <version>', 'Give a version that a device published to the fleet.').action(
-    async (reference: string, version: string, options: VersionOptions) =>
-      (await import('./commands/versions.js')).promote(context, reference, version, options),
+  command('promote <folder/name@version>', 'Give a version that a device published to the fleet.').action(
+    async (reference: string, options: VersionOptions) =>
+      (await import('./commands/versions.js')).promote(context, reference, options),
   );
-  command('withdraw <folder/name> <version>', 'End all grants of a version, for good.').action(
-    async (reference: string, version: string, options: VersionOptions) =>
-      (await import('./commands/versions.js')).withdraw(context, reference, version, options),
+  command('withdraw <folder/name@version>', 'End all grants of a version, for good.').action(
+    async (reference: string, options: VersionOptions) =>
+      (await import('./commands/versions.js')).withdraw(context, reference, options),
   );
-  command('pin <folder/name> [version]', 'Let requests without a version get a certain one, for a rollback.')
+  command('pin <folder/name[@version]>', 'Let requests without a version get a certain one, for a rollback.')
     .option('--remove', 'let them get the newest again')
-    .action(async (reference: string, version: string | undefined, options: PinOptions) =>
-      (await import('./commands/versions.js')).pin(context, reference, version, options),
+    .action(async (reference: string, options: PinOptions) =>
+      (await import('./commands/versions.js')).pin(context, reference, options),
     );
 }

@@ -1,7 +1,7 @@
 import { UNLOCK_STATES, type UnlockState } from '@azaion/unlock';
 
 import { failure } from './failure-table.js';
-import { formatBytes, formatSeconds } from './format.js';
+import { counted, formatBytes, formatSeconds } from './format.js';
 
 /** A Loader's unlock, as it reports it (F5). Source: Loader HTTP contract, "States of an unlock". */
 export interface ReportedUnlock {
@@ -14,6 +14,15 @@ export interface ReportedUnlock {
   /** One text for each image. */
   readonly images: readonly string[];
   readonly report: ReportedLoad | null;
+  readonly retry: ReportedRetry | null;
+}
+
+/** After services could not be started. */
+export interface ReportedRetry {
+  /** How often in a row. */
+  readonly attempts: number;
+  /** RFC 3339; before this the device does not try again by itself. */
+  readonly notBefore: string;
 }
 
 /** What the last run moved. */
@@ -49,6 +58,7 @@ export function parseUnlockStatus(body: Readonly<Record<string, unknown>>): Repo
     progress: parseProgress(body['progress']),
     images: Array.isArray(images) ? images.map(imageText) : [],
     report: parseReport(body['report']),
+    retry: parseRetry(body['retry']),
   };
 }
 
@@ -79,6 +89,11 @@ const PHASES: Readonly<Record<string, string>> = {
 /** Why an unlock ended: its code and, where the Loader gives one, a sentence. */
 export function describeUnlockError({ error, detail }: ReportedUnlock): string {
   return `${error ?? 'no reason given'}${detail === null || detail === '' ? '.' : ` (${detail})`}`;
+}
+
+/** When the device tries by itself to start the services again, in a sentence. */
+export function describeRetry({ attempts, notBefore }: ReportedRetry): string {
+  return `Tried ${counted(attempts, 'time')}; the device tries again by itself after ${notBefore}. "azaion unlock" tries at once.`;
 }
 
 /** One line for people. */
@@ -112,6 +127,12 @@ function parseReport(value: unknown): ReportedLoad | null {
     downloadedBytes: numberOf(numbers['downloadedBytes']),
     durationMs: numberOf(numbers['durationMs']),
   };
+}
+
+function parseRetry(value: unknown): ReportedRetry | null {
+  if (typeof value !== 'object' || value === null) return null;
+  const { attempts, notBefore } = value as Record<string, unknown>;
+  return typeof notBefore === 'string' ? { attempts: numberOf(attempts), notBefore } : null;
 }
 
 function numberOf(value: unknown): number {

@@ -99,7 +99,7 @@ async function refreshStatus() {
 }
 
 function showUnlock(unlock) {
-  const { state, progress, error, detail, images } = unlock;
+  const { state, progress, error, detail, images, retry } = unlock;
   const running = STEPS.includes(state) && state !== 'ready';
   const pill = element('unlock-state');
   pill.textContent = STATE_NAMES[state] ?? state;
@@ -128,6 +128,11 @@ function showUnlock(unlock) {
 
   show(element('unlock-error'), error !== null);
   element('unlock-error').textContent = error === null ? '' : `${detail ?? ''} (${error})`;
+  show(element('unlock-retry'), retry !== null);
+  element('unlock-retry').textContent =
+    retry === null
+      ? ''
+      : `Attempt ${retry.attempts}. The device tries again by itself after ${new Date(retry.notBefore).toLocaleString()}.`;
   element('unlock-images').replaceChildren(
     ...images.map(({ reference, present }) => {
       const item = node('li', reference);

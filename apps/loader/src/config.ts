@@ -1,4 +1,4 @@
-import { apiUrlProblem } from '@azaion/adapters/resource-api';
+import { apiUrlProblem, proxyUrlProblem } from '@azaion/adapters/resource-api';
 import { rootKeyProblem } from '@azaion/adapters/trust-store';
 import { parsePcrSelection } from '@azaion/identity';
 import { NAME_PATTERN } from '@azaion/kernel';
@@ -377,25 +377,12 @@ function crossProblems(env: Environment): string[] {
   if (isSet(env['TPM_POLICY_KEY_FILE']) !== isSet(env['TPM_POLICY_FILE']))
     problems.push('TPM_POLICY_KEY_FILE and TPM_POLICY_FILE: one is of no use without the other');
   const proxy = env['HTTPS_PROXY'];
-  if (isSet(proxy) && !isProxyUrl(proxy))
-    problems.push(
-      'HTTPS_PROXY: must be a URL such as http://proxy.example:3128, with "%" and other marks of a password encoded',
-    );
+  const proxyProblem = isSet(proxy) ? proxyUrlProblem(proxy) : undefined;
+  if (proxyProblem !== undefined) problems.push(`HTTPS_PROXY: ${proxyProblem}`);
   if (isSet(env['UNLOCK_COMPOSE_FILE']) && env['UNLOCK_RUNTIME'] === 'directory')
     problems.push('UNLOCK_COMPOSE_FILE: services run in a container engine, so UNLOCK_RUNTIME may not be "directory"');
   const version = env['API_VERSION'];
   if (env['UNLOCK_RESOURCE'] === undefined && version !== undefined && !NAME_PATTERN.test(`azaion-${version}`))
     problems.push('API_VERSION: must be usable in a resource name');
   return problems;
-}
-
-function isProxyUrl(text: string): boolean {
-  if (!URL.canParse(text)) return false;
-  const { protocol, username, password, pathname, search, hash } = new URL(text);
-  try {
-    decodeURIComponent(username + password);
-  } catch {
-    return false;
-  }
-  return /^https?:$/.test(protocol) && pathname === '/' && search === '' && hash === '';
 }

@@ -2,6 +2,7 @@ import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 
 import { parseAllowList } from '@azaion/adapters/legacy-archive';
+import { certificatesProblem } from '@azaion/adapters/resource-api';
 import { rootKeyProblem } from '@azaion/adapters/trust-store';
 import { type Environment } from '@azaion/nest-support';
 
@@ -19,8 +20,6 @@ const FILES: Readonly<Record<string, ContentCheck>> = {
   TPM_POLICY_KEY_FILE: () => undefined, // both are judged where a TPM is used, by their names too
   TPM_POLICY_FILE: () => undefined,
 };
-
-const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g;
 
 /** The problems of all files that the environment names. */
 export function configuredFileProblems(env: Environment): string[] {
@@ -44,18 +43,13 @@ export function configuredFileProblems(env: Environment): string[] {
   return problems;
 }
 
-/** TLS itself takes anything for an authority, and then trusts nobody. */
-function certificatesProblem(text: string): string | undefined {
-  const certificates = text.match(CERTIFICATE);
-  if (certificates === null) return 'the file holds no certificate in PEM form';
-  const bad = certificates.findIndex((pem) => !isReadable(() => new X509Certificate(pem)));
-  return bad < 0 ? undefined : `the file's certificate number ${String(bad + 1)} cannot be read`;
-}
-
 function privateKeyProblem(text: string): string | undefined {
-  return isReadable(() => createPrivateKey(text))
-    ? undefined
-    : 'the file holds no private key in PEM form that opens without a passphrase';
+  try {
+    createPrivateKey(text);
+    return undefined;
+  } catch {
+    return 'the file holds no private key in PEM form that opens without a passphrase';
+  }
 }
 
 function allowListProblem(text: string): string | undefined {
@@ -64,14 +58,5 @@ function allowListProblem(text: string): string | undefined {
     return undefined;
   } catch (error) {
     return error instanceof Error ? error.message : 'cannot be used';
-  }
-}
-
-function isReadable(read: () => unknown): boolean {
-  try {
-    read();
-    return true;
-  } catch {
-    return false;
   }
 }

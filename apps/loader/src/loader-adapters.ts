@@ -34,7 +34,7 @@ export interface LoaderDevice extends DeviceRecipient {
 /** Everything outside of this process that a Loader works with, ready for use. */
 export interface LoaderAdapters {
   readonly clock: Clock;
-  readonly auth: Pick<HttpAuthApi, 'login' | 'logout'>;
+  readonly auth: Pick<HttpAuthApi, 'login' | 'logout'> & Partial<Pick<HttpAuthApi, 'serverTimeMs'>>;
   readonly apis: CallerApis;
   /** Verifies what the Admin API signed. */
   readonly verifier: TokenVerifier;

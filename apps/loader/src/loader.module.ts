@@ -92,7 +92,10 @@ function coreModule(config: LoaderConfig, adapters: LoaderAdapters, metrics: Loa
     { provide: LoaderMetrics, useValue: metrics },
     { provide: TokenVerifier, useValue: verifier },
     { provide: CallerSessions, useValue: sessions },
-    { provide: LogIn, useValue: new LogIn(auth, verifier, new LoginLimiter(clock), adapters.offline, whileReached) },
+    {
+      provide: LogIn,
+      useValue: new LogIn(auth, verifier, new LoginLimiter(clock), clock, adapters.offline, whileReached),
+    },
     { provide: LogOut, useValue: new LogOut(auth, sessions, (message) => logger.warn(message)) },
     { provide: RequestBearer, useValue: new RequestBearer(adapters.device, config.localTrust === 'session') },
     { provide: OpenForCaller, useValue: adapters.legacy?.open ?? opening },

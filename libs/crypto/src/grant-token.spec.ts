@@ -13,7 +13,8 @@ import {
 import { hpkeSeal } from './hpke.js';
 import { signKeyDocument, StatementKeys } from './key-document.js';
 import { ephemeralRecipient, generateP256KeyPair, importSigningKey, importVerificationKey } from './p256.js';
-import { signStatement, type Statement, statementHash } from './statement.js';
+import { signStatement, statementHash } from './statement.js';
+import { aStatement } from './testing/a-statement.js';
 
 const NOW_SECONDS = 1_790_000_000;
 const { privateJwk, publicJwk } = await generateP256KeyPair();
@@ -28,19 +29,7 @@ const keys = await StatementKeys.verify(
   NOW_SECONDS,
 );
 const recipient = await ephemeralRecipient();
-const statement: Statement = {
-  folderId: randomUUID(),
-  folder: 'models',
-  resourceId: randomUUID(),
-  resource: 'detector.onnx',
-  version: 7,
-  kind: 'file',
-  totalBytes: 10,
-  rootHash: 'ab'.repeat(32),
-  publisher: randomUUID(),
-  committedAt: NOW_SECONDS - 100,
-  scope: 'fleet',
-};
+const statement = aStatement({ committedAt: NOW_SECONDS - 100 });
 const statementJws = await signStatement(statement, signingKey);
 const TOKEN: GrantToken = {
   grantId: randomUUID(),

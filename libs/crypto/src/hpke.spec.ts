@@ -143,5 +143,8 @@ describe('hpkeSeal and hpkeOpen', () => {
     const sealed = await hpkeSeal(Buffer.from('secret'), point, AAD);
     const ecdh = async (): Promise<Uint8Array> => Promise.resolve(new Uint8Array(31));
     await expect(hpkeOpen(sealed, point, ecdh, AAD)).rejects.toMatchObject({ code: 'grant.invalid' });
+    const kem = new DelegatedDhkem(point, ecdh);
+    const recipientKey = (await kem.deserializePublicKey(point)) as webcrypto.CryptoKey;
+    await expect(kem.decap({ recipientKey, enc: arrayBuffer(Buffer.from(sealed.enc)) })).rejects.toThrow(RangeError);
   });
 });

@@ -84,8 +84,7 @@ function bytesOf(bytes: Bytes): Uint8Array {
  */
 class PlatformHkdf extends HkdfSha256 {
   override async extract(salt: Bytes, ikm: Bytes): Promise<ArrayBuffer> {
-    const key = salt.byteLength === 0 ? new Uint8Array(this.hashSize) : bytesOf(salt);
-    return Promise.resolve(toArrayBuffer(hmacSha256(key, bytesOf(ikm))));
+    return Promise.resolve(toArrayBuffer(hmacSha256(bytesOf(salt), bytesOf(ikm)))); // no salt and one of zeros are the same key
   }
 
   override async extractAndExpand(salt: Bytes, ikm: Bytes, info: Bytes, len: number): Promise<ArrayBuffer> {

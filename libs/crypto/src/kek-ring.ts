@@ -128,6 +128,6 @@ function invalid(cause?: unknown): CryptoError {
   return new CryptoError(
     'keys.wrapped-invalid',
     'A stored key does not open under the key-encryption key that it names: the database was changed.',
-    cause === undefined ? {} : { cause },
+    { cause },
   );
 }

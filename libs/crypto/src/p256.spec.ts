@@ -170,7 +170,9 @@ describe('importSigningKey and importVerificationKey', () => {
   it('refuse invalid keys', async () => {
     const { privateJwk, publicJwk } = await generateP256KeyPair();
     const other = await generateP256KeyPair();
-    await expect(importSigningKey('1', { ...privateJwk, d: other.privateJwk.d })).rejects.toThrow(INVALID);
+    const zero = Buffer.alloc(32).toString('base64url');
+    for (const d of [other.privateJwk.d, zero, privateJwk.d.slice(1), ''])
+      await expect(importSigningKey('1', { ...privateJwk, d })).rejects.toThrow(INVALID);
     await expect(importVerificationKey('1', { ...publicJwk, y: other.publicJwk.y })).rejects.toThrow(INVALID);
   });
 });

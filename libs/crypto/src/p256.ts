@@ -210,5 +210,5 @@ function publicKeyObject(jwk: PublicJwk): KeyObject {
 }
 
 function invalidKey(cause?: unknown): CryptoError {
-  return new CryptoError('keys.invalid', 'The key is not a valid P-256 key.', cause === undefined ? {} : { cause });
+  return new CryptoError('keys.invalid', 'The key is not a valid P-256 key.', { cause });
 }

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 
 import { CryptoError } from './errors.js';
 import { jwkFromPoint, softwareEcdh } from './p256.js';
-import { gcmOpen, gcmOpenAtOnce, gcmOpenInto, gcmSeal, gcmSealInto, hkdfSha256, hmacSha256 } from './primitives.js';
+import { GCM_TAG_BYTES, gcmOpen, gcmOpenInto, gcmSeal, gcmSealInto, hkdfSha256, hmacSha256 } from './primitives.js';
 
 /** The platform's primitives as this lib calls them: a build of Node or OpenSSL that computes something else must not pass. */
 
@@ -97,7 +97,7 @@ describe('Wycheproof’s vectors', () => {
       const [key, nonce, aad] = [hex(test.key), hex(test.nonce), hex(test.aad)];
       const sealed = test.ciphertext + test.tag;
       const isSealedSo = gcmSeal(key, nonce, aad, hex(test.message)).toString('hex') === sealed;
-      const isOpenedSo = [gcmOpen, gcmOpenAtOnce].every((open) => {
+      const isOpenedSo = [gcmOpen, gcmOpenIntoNew].every((open) => {
         try {
           return open(key, nonce, aad, hex(sealed)).toString('hex') === test.message && valid;
         } catch {
@@ -169,6 +169,12 @@ describe('Wycheproof’s vectors', () => {
     expect([tests.length, refused]).toEqual([216, 25]);
   });
 });
+
+const gcmOpenIntoNew: typeof gcmOpen = (key, nonce, aad, sealed) => {
+  const target = Buffer.alloc(sealed.length - GCM_TAG_BYTES);
+  gcmOpenInto(key, nonce, aad, sealed, target);
+  return target;
+};
 
 describe('gcmOpen and gcmSeal', () => {
   const [key, nonce, aad] = [Buffer.alloc(32, 1), Buffer.alloc(12, 2), Buffer.from('place')];

@@ -88,19 +88,6 @@ export function gcmOpenInto(
   decipher.final();
 }
 
-/**
- * As {@link gcmOpenInto}, at once and in the memory that the platform decrypts into: a copy less, for what needs no place of its own and no wiping.
- *
- * @returns Nobody else's memory.
- * @throws Error likewise.
- */
-export function gcmOpenAtOnce(key: Uint8Array, nonce: Uint8Array, aad: Uint8Array, sealed: Uint8Array): Buffer {
-  const decipher = gcmDecipher(key, nonce, aad, sealed);
-  const plaintext = decipher.update(sealed.subarray(0, sealed.length - GCM_TAG_BYTES));
-  decipher.final();
-  return plaintext;
-}
-
 /** Ready for the ciphertext. */
 function gcmDecipher(key: Uint8Array, nonce: Uint8Array, aad: Uint8Array, sealed: Uint8Array): DecipherGCM {
   if (sealed.length < GCM_TAG_BYTES) throw new RangeError('what is sealed has another length');
@@ -110,17 +97,20 @@ function gcmDecipher(key: Uint8Array, nonce: Uint8Array, aad: Uint8Array, sealed
 }
 
 /**
- * As {@link gcmOpenInto}, into new memory of its own. Nothing of it stays elsewhere, and nothing at all when the tag does not fit.
+ * As {@link gcmOpenInto}, at once and in the memory that the platform decrypts into. Nothing of it stays elsewhere, and nothing at all when the
+ * tag does not fit.
  *
+ * @returns Nobody else's memory.
  * @throws Error likewise.
  */
 export function gcmOpen(key: Uint8Array, nonce: Uint8Array, aad: Uint8Array, sealed: Uint8Array): Buffer {
-  const plaintext = Buffer.alloc(Math.max(0, sealed.length - GCM_TAG_BYTES));
+  const decipher = gcmDecipher(key, nonce, aad, sealed);
+  const plaintext = decipher.update(sealed.subarray(0, sealed.length - GCM_TAG_BYTES));
   try {
-    gcmOpenInto(key, nonce, aad, sealed, plaintext, true);
-    return plaintext;
+    decipher.final();
   } catch (error) {
     plaintext.fill(0);
     throw error;
   }
+  return plaintext;
 }

@@ -53,14 +53,7 @@ export function needsPassphrase(text: string): boolean {
 export async function readPrivateKey(text: string, passphrase: Secret<string> | undefined): Promise<NamedPrivateKey> {
   if (text.length > MAX_FILE_CHARS) throw invalidFile();
   const json = needsPassphrase(text) ? await decrypted(text.trim(), passphrase) : text;
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(json);
-  } catch {
-    throw invalidFile();
-  }
-  if (typeof parsed !== 'object' || parsed === null) throw invalidFile();
-  const { kid, ...key } = parsed as Record<string, unknown>;
+  const { kid, ...key } = membersOf(json);
   if (!isKeyId(kid) || !isPrivateJwk(key)) throw invalidFile();
   return { kid, key: new Secret(key) };
 }
@@ -79,6 +72,15 @@ async function decrypted(jwe: string, passphrase: Secret<string> | undefined): P
       'The private key does not open: the passphrase is another one, or the file was changed.',
       { cause },
     );
+  }
+}
+
+/** The members of a JSON object; none where the text is something else. */
+function membersOf(json: string): Record<string, unknown> {
+  try {
+    return { ...(JSON.parse(json) as object) };
+  } catch {
+    return {};
   }
 }
 

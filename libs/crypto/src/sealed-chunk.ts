@@ -4,7 +4,7 @@ import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { equalBytes, releaseBytes, u32be, utf8 } from '@azaion/kernel';
 
 import { CryptoError } from './errors.js';
-import { GCM_NONCE_BYTES, GCM_TAG_BYTES, gcmOpenAtOnce, gcmOpenInto, gcmSealInto } from './primitives.js';
+import { GCM_NONCE_BYTES, GCM_TAG_BYTES, gcmOpen, gcmOpenInto, gcmSealInto } from './primitives.js';
 import { isSingleZstdFrame } from './zstd-frame.js';
 
 /** The largest plaintext of a chunk: the chunker's maximum, and the bound for everything a reader allocates. */
@@ -110,7 +110,7 @@ function assertHash(actual: Uint8Array, { h }: ChunkSecrets): void {
 /** Everything but the hash, in memory that is nobody else's. */
 function decrypted(sealed: Uint8Array, secrets: ChunkSecrets): Buffer {
   const { plaintextBytes } = secrets;
-  const payload = withPayload(sealed, secrets, gcmOpenAtOnce);
+  const payload = withPayload(sealed, secrets, gcmOpen);
   const codec = sealed[0] ?? 0xff;
   if (codec === CODEC_STORED) {
     if (payload.length !== plaintextBytes) throw invalidChunk();
@@ -157,11 +157,7 @@ function isChunkLength(sizeBytes: number): boolean {
 
 /** The one answer for damage and forgery. */
 function invalidChunk(cause?: unknown): CryptoError {
-  return new CryptoError(
-    'chunk.invalid',
-    'A chunk of the resource is damaged or forged.',
-    cause === undefined ? {} : { cause },
-  );
+  return new CryptoError('chunk.invalid', 'A chunk of the resource is damaged or forged.', { cause });
 }
 
 function associatedData(codec: number, secrets: ChunkSecrets): Buffer {

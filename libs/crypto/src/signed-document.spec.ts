@@ -11,7 +11,8 @@ import {
   signDocument,
   verifyDocument,
 } from './signed-document.js';
-import { signStatement, type Statement, statementHash, verifyStatement } from './statement.js';
+import { signStatement, statementHash, verifyStatement } from './statement.js';
+import { aStatement } from './testing/a-statement.js';
 
 const NOW_SECONDS = 1_790_000_000;
 const KID = 'key-1';
@@ -21,19 +22,7 @@ const recipient = await generateP256KeyPair();
 const signingKey = await importSigningKey(KID, pair.privateJwk);
 const root = await importVerificationKey(KID, pair.publicJwk);
 
-const statement: Statement = {
-  folderId: randomUUID(),
-  folder: 'models',
-  resourceId: randomUUID(),
-  resource: 'detector.onnx',
-  version: 7,
-  kind: 'file',
-  totalBytes: 10_000_000,
-  rootHash: 'ab'.repeat(32),
-  publisher: randomUUID(),
-  committedAt: NOW_SECONDS - 100,
-  scope: 'fleet',
-};
+const statement = aStatement({ totalBytes: 10_000_000, committedAt: NOW_SECONDS - 100 });
 const keyDocument: KeyDocument = {
   version: 3,
   expiresAt: NOW_SECONDS + 1000,
@@ -238,10 +227,16 @@ describe.each(documents)('verifying a $name', ({ typ, payload, signed, invalid, 
 });
 
 describe('signDocument', () => {
-  it('refuses a document that no verifier would accept for its size', async () => {
-    await expect(signDocument({ a: 'a'.repeat(MAX_SIGNED_DOCUMENT_CHARS) }, 'test+jws', signingKey)).rejects.toThrow(
-      RangeError,
-    );
+  it('signs the longest document that a verifier takes, and none that is longer', async () => {
+    const signed = async (chars: number): Promise<string> =>
+      signDocument({ a: 'a'.repeat(chars) }, 'test+jws', signingKey);
+    // Three characters of the payload are four of the document.
+    const longest = Math.floor(((MAX_SIGNED_DOCUMENT_CHARS - (await signed(0)).length) * 3) / 4);
+    const payload = { a: 'a'.repeat(longest) };
+    const jws = await signed(longest);
+    expect(jws).toHaveLength(MAX_SIGNED_DOCUMENT_CHARS);
+    expect(await verifyDocument(jws, 'test+jws', root)).toEqual(payload);
+    await expect(signed(longest + 1)).rejects.toThrow(RangeError);
   });
 });
 

@@ -1,8 +1,7 @@
-import { randomUUID } from 'node:crypto';
-
 import { StatementKeys, signKeyDocument } from './key-document.js';
 import { generateP256KeyPair, importSigningKey, importVerificationKey } from './p256.js';
 import { assertInScope, signStatement, type Statement, statementHash, verifyStatement } from './statement.js';
+import { aStatement } from './testing/a-statement.js';
 
 const { privateJwk, publicJwk } = await generateP256KeyPair();
 const signingKey = await importSigningKey('key-1', privateJwk);
@@ -17,19 +16,7 @@ const keys = await StatementKeys.verify(
 );
 const DIGEST = `sha256:${'0f'.repeat(32)}`;
 const IMAGE = { reference: 'azaion/detections:1.4.0', configDigest: DIGEST, manifestDigest: DIGEST };
-const FILE: Statement = {
-  folderId: 'd955a364-7317-42c7-8a48-fed77b31f69f',
-  folder: 'models',
-  resourceId: randomUUID(),
-  resource: 'detector.onnx',
-  version: 1,
-  kind: 'file',
-  totalBytes: 0,
-  rootHash: 'ab'.repeat(32),
-  publisher: randomUUID(),
-  committedAt: 1,
-  scope: 'fleet',
-};
+const FILE = aStatement({ version: 1, totalBytes: 0 });
 
 async function verified(part: object): Promise<Statement> {
   return verifyStatement(await signStatement({ ...FILE, ...part }, signingKey), keys);
@@ -73,6 +60,7 @@ describe('verifyStatement', () => {
     { kind: 'images', images: ['text'] },
     { kind: 'images', images: [{ ...IMAGE, extra: 1 }] },
     { kind: 'images', images: [{ ...IMAGE, reference: '' }] },
+    { kind: 'images', images: [{ ...IMAGE, reference: ['a'] }] },
     { kind: 'images', images: [{ ...IMAGE, reference: 'r'.repeat(513) }] },
     { kind: 'images', images: [{ ...IMAGE, configDigest: null }] },
     { kind: 'images', images: [{ ...IMAGE, configDigest: 'sha512:00' }] },

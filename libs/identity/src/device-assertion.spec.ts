@@ -8,11 +8,12 @@ import {
 } from './device-assertion.js';
 import { type DeviceIdentity } from './device-identity.js';
 import { InMemoryDeviceIdentity } from './testing/in-memory-device-identity.js';
+import { SENTENCE } from './testing/sentence.js';
 
 const SERIAL = 'azj-0001';
 const AUDIENCE = 'azaion';
 const NOW_SECONDS = 1_800_000_000;
-const REFUSED = expect.objectContaining({ code: 'login.wrong-credentials' }) as Error;
+const REFUSED = expect.objectContaining({ code: 'login.wrong-credentials', message: SENTENCE }) as Error;
 
 const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url');
 
@@ -74,12 +75,40 @@ describe('a device assertion', () => {
     ['no end', { exp: undefined }],
     ['no beginning', { iat: undefined }],
     ['a text as a time', { exp: String(NOW_SECONDS + 60) }],
+    ['a beginning between two seconds', { iat: NOW_SECONDS + 0.5 }],
     ['a life that is too long', { exp: NOW_SECONDS + MAX_ASSERTION_SECONDS + 1 }],
     ['an end before its beginning', { exp: NOW_SECONDS }],
     ['an end that has passed', { iat: NOW_SECONDS - 90, exp: NOW_SECONDS - ASSERTION_TOLERANCE_SECONDS }],
     ['a beginning in the future', { iat: NOW_SECONDS + ASSERTION_TOLERANCE_SECONDS + 1 }],
   ])('is refused with %s', async (_, changes) => {
     await expect(verify(await signed({ ...good, ...changes }))).rejects.toThrow(REFUSED);
+  });
+
+  it('is accepted at the ends of what its times may be', async () => {
+    for (const [iat, exp] of [
+      [NOW_SECONDS + ASSERTION_TOLERANCE_SECONDS, NOW_SECONDS + ASSERTION_TOLERANCE_SECONDS + MAX_ASSERTION_SECONDS],
+      [NOW_SECONDS - MAX_ASSERTION_SECONDS, NOW_SECONDS - ASSERTION_TOLERANCE_SECONDS + 1],
+    ])
+      await expect(verify(await signed({ ...good, iat, exp }))).resolves.toMatchObject({ jti: 'once' });
+  });
+
+  it.each([null, [], 'text', 7, true])('is refused with the claims or the header %j', async (value) => {
+    await expect(verify(await signed(value as object))).rejects.toThrow(REFUSED);
+    await expect(verify(await signed(good, value as object))).rejects.toThrow(REFUSED);
+  });
+
+  it('is taken up to 4096 characters', async () => {
+    const note = (chars: number): Promise<string> => signed({ ...good, note: 'x'.repeat(chars) });
+    let most = Math.floor(((4096 - (await note(0)).length) * 3) / 4);
+    while ((await note(most + 1)).length <= 4096) most += 1;
+    await expect(verify(await note(most))).resolves.toMatchObject({ jti: 'once' });
+    await expect(verify(await note(most + 1))).rejects.toThrow(REFUSED);
+  });
+
+  it('is refused with a signature that is none, whatever it is written in', async () => {
+    const [header, claims, signature] = (await signed(good)).split('.') as [string, string, string];
+    for (const other of ['', '!', `${signature}=`, `${signature}A`, signature.slice(2), 'A'.repeat(200)])
+      await expect(verify(`${header}.${claims}.${other}`)).rejects.toThrow(REFUSED);
   });
 
   it.each([

@@ -30,6 +30,16 @@ describe('parseDeviceConf', () => {
     ['no password', 'AZAION_DEVICE_EMAIL=azj-0007@azaion.com', 'AZAION_DEVICE_PASSWORD'],
     ['too much', CONF.padEnd(70_000, '#'), 'too long'],
   ])('refuses %s by name', (_, text, name) => expect(() => parseDeviceConf(text)).toThrow(name));
+
+  it('reads a file of 64 KiB, a serial of 64 characters, and quotes that are not in pairs as they stand', () => {
+    expect(parseDeviceConf(CONF.padEnd(64 * 1024, '#')).serial).toBe('azj-0007');
+    const serial = 's'.repeat(64);
+    expect(parseDeviceConf(CONF.replace('azj-0007', serial)).serial).toBe(serial);
+    expect(() => parseDeviceConf(CONF.replace('azj-0007', `${serial}s`))).toThrow('AZAION_DEVICE_EMAIL');
+    for (const value of ['"', "'a", 'a"', `"a'`, 'a'])
+      expect(parseDeviceConf(`${CONF}RESOURCE_API_URL=${value}`).apiUrl).toBe(value);
+    for (const value of ['""', "''", '']) expect(parseDeviceConf(`${CONF}RESOURCE_API_URL=${value}`).apiUrl).toBe('');
+  });
 });
 
 describe('formatDeviceConf', () => {
@@ -56,6 +66,16 @@ describe('formatDeviceConf', () => {
       // What is the end of a line to some, and to no reader of this file.
       { examples: [['\u2028', 'a\u2029b']] },
     );
+  });
+
+  it('says who made it, and leaves out what there is not', () => {
+    const lines = formatDeviceConf({ ...conf, apiUrl: undefined, statementRoot: undefined }).split('\n');
+    expect(lines[0]).toMatch(/^# .+\.$/);
+    expect(lines.slice(1)).toEqual([
+      "AZAION_DEVICE_EMAIL='azj-0007@azaion.com'",
+      "AZAION_DEVICE_PASSWORD='0123456789abcdef'",
+      '',
+    ]);
   });
 
   it.each(["'", '\n', '\r', '\0'])('refuses %j in a value: it could become a line of its own', (character) => {

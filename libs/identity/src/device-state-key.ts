@@ -51,7 +51,7 @@ export class DeviceStateKey {
   seal(purpose: DeviceStatePurpose, text: string): string {
     const nonce = randomBytes(NONCE_BYTES);
     const cipher = createCipheriv('aes-256-gcm', this.key(purpose, 'seal'), nonce);
-    return toBase64Url(concatBytes(nonce, cipher.update(text, 'utf8'), cipher.final(), cipher.getAuthTag()));
+    return toBase64Url(concatBytes(nonce, cipher.update(text), cipher.final(), cipher.getAuthTag()));
   }
 
   /** What {@link seal} made; `undefined` when it was changed, or comes from another device or purpose. @param sealed - Untrusted. */
@@ -62,7 +62,7 @@ export class DeviceStateKey {
     const decipher = createDecipheriv('aes-256-gcm', this.key(purpose, 'seal'), bytes.subarray(0, NONCE_BYTES));
     decipher.setAuthTag(bytes.subarray(tagStart));
     try {
-      return Buffer.concat([decipher.update(bytes.subarray(NONCE_BYTES, tagStart)), decipher.final()]).toString('utf8');
+      return Buffer.concat([decipher.update(bytes.subarray(NONCE_BYTES, tagStart)), decipher.final()]).toString();
     } catch {
       return undefined;
     }

@@ -4,10 +4,11 @@ import { type EnrolmentProof, proveEnrolment, verifyEnrolment } from './enrolmen
 import { generateSoftwareKeys, SoftwareDeviceIdentity } from './software-keys.js';
 import { describeDeviceIdentity } from './testing/device-identity-contract.js';
 import { InMemoryDeviceIdentity } from './testing/in-memory-device-identity.js';
+import { SENTENCE } from './testing/sentence.js';
 
 const SERIAL = 'azj-0001';
 const NONCE = new Uint8Array(32).fill(5);
-const REFUSED = { code: 'device.proof-invalid' };
+const REFUSED = { code: 'device.proof-invalid', message: SENTENCE };
 
 describeDeviceIdentity('InMemoryDeviceIdentity', () => InMemoryDeviceIdentity.create());
 
@@ -33,6 +34,30 @@ describe('verifyEnrolment', () => {
     await expect(verify({}, '')).rejects.toMatchObject(REFUSED);
     await expect(verify({ nonce: new Uint8Array(32) })).rejects.toMatchObject(REFUSED);
     await expect(verify({ nonce: NONCE.subarray(1) })).rejects.toMatchObject(REFUSED);
+  });
+
+  it('refuses one good proof beside one for another serial or another nonce', async () => {
+    const device = await InMemoryDeviceIdentity.create();
+    const agreementPoint = server.point;
+    const whole = await proveEnrolment(device, SERIAL, { nonce: NONCE, agreementPoint });
+    await expect(verify(whole)).resolves.toBeUndefined();
+    for (const { signingProof, agreementProof } of [
+      await proveEnrolment(device, 'azj-0002', { nonce: NONCE, agreementPoint }),
+      await proveEnrolment(device, SERIAL, { nonce: new Uint8Array(32), agreementPoint }),
+    ]) {
+      await expect(verify({ ...whole, signingProof })).rejects.toMatchObject(REFUSED);
+      await expect(verify({ ...whole, agreementProof })).rejects.toMatchObject(REFUSED);
+    }
+  });
+
+  it('refuses a nonce of another length, though both proofs are about it', async () => {
+    const device = await InMemoryDeviceIdentity.create();
+    for (const sizeBytes of [0, 31, 33]) {
+      const nonce = new Uint8Array(sizeBytes).fill(5);
+      await expect(
+        verify(await proveEnrolment(device, SERIAL, { nonce, agreementPoint: server.point })),
+      ).rejects.toMatchObject(REFUSED);
+    }
   });
 
   it('refuses keys of somebody else beside proofs of its own', async () => {

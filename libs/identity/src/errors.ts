@@ -10,6 +10,7 @@ export const IDENTITY_ERRORS = {
   'folder.attestation-required': 'operator', // the device must prove where its keys live
   'login.wrong-credentials': 'caller', // one answer for unknown, wrong, disabled, locked
   'login.rate-limited': 'caller',
+  'clock.wrong': 'operator', // a token that was just issued is not valid by it
   'device.not-enrolled': 'operator',
   'device.already-enrolled': 'operator', // an administrator must reset it
   'device.proof-invalid': 'attacker', // it does not hold the keys that it shows, or they are another device's

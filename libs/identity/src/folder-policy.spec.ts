@@ -62,8 +62,9 @@ describe('attestation', () => {
   });
 
   it('is not asked for by default, and leases lie within their bounds', () => {
-    expect(open).toMatchObject({ requireAttestation: false, peopleMayRead: false, quotaBytes: undefined });
+    const policy = defaultFolderPolicy('models');
+    expect(policy).toMatchObject({ requireAttestation: false, peopleMayRead: false, quotaBytes: undefined });
     expect([MIN_LEASE_SECONDS, MAX_LEASE_SECONDS]).toEqual([3600, 90 * 86_400]);
-    expect(open.leaseSeconds).toBe(DEFAULT_LEASE_SECONDS);
+    expect(policy.leaseSeconds).toBe(DEFAULT_LEASE_SECONDS);
   });
 });

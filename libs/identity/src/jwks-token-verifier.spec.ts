@@ -2,7 +2,7 @@ import { createHmac, generateKeyPairSync, type KeyObject, sign } from 'node:cryp
 
 import { generateP256KeyPair, type SigningKey } from '@azaion/crypto';
 import { ManualClock } from '@azaion/kernel';
-import { exportSPKI, type JWTPayload, SignJWT } from 'jose';
+import { CompactSign, exportSPKI, type JWTPayload, SignJWT } from 'jose';
 
 import { AccessTokenIssuer, LOCAL_TOKEN_TYPE } from './access-token.js';
 import {
@@ -14,11 +14,12 @@ import {
   MAX_TOKEN_CHARS,
 } from './jwks-token-verifier.js';
 import { InMemoryJwksSource } from './testing/in-memory-jwks-source.js';
+import { SENTENCE } from './testing/sentence.js';
 
 const EXPECTED = { issuer: 'azaion-admin-api', audience: 'azaion' };
 const CLAIMS = { userId: 'u-1', email: 'a@azaion.com', role: 'Operator', sessionId: 's-1' } as const;
 const LIFETIME_SECONDS = 900;
-const INVALID = { code: 'token.invalid' };
+const INVALID = { code: 'token.invalid', message: SENTENCE };
 const NOW_SECONDS = 1_800_000_000;
 
 const b64 = (value: unknown): string =>
@@ -197,8 +198,38 @@ describe('JwksTokenVerifier', () => {
         { device: 7 },
         { unique_name: { toString: 'x' } },
         { sid: 'x'.repeat(513) },
+        { iat: -1 },
+        { exp: -1 },
+        { nbf: -1 },
+        { iat: 'now' as unknown as number },
+        { nbf: null as unknown as number },
       ];
       for (const claims of wrong) await expect(verifier.verify(await forged(claims))).rejects.toMatchObject(INVALID);
+    });
+
+    it('refuses claims that are truly signed and no object, or no UTF-8, or without an end', async () => {
+      const signed = async (payload: Uint8Array | string): Promise<string> =>
+        new CompactSign(Buffer.from(payload))
+          .setProtectedHeader({ alg: 'ES256', kid: key.kid, typ: 'at+jwt' })
+          .sign(key.privateKey);
+      const [, good = ''] = (await forged({})).split('.');
+      const claims = Buffer.from(good, 'base64url').toString();
+      await expect(verifier.verify(await signed(claims))).resolves.toMatchObject({ userId: 'u-1' });
+      for (const payload of [
+        'null',
+        '[]',
+        '"text"',
+        '1',
+        '{',
+        '',
+        Uint8Array.of(0x22, 0xff, 0x22),
+        claims.replace(/"exp":\d+/, '"exp":1e999'),
+      ])
+        await expect(verifier.verify(await signed(payload))).rejects.toMatchObject(INVALID);
+    });
+
+    it('takes texts of 512 characters', async () => {
+      await expect(verifier.verify(await forged({ sid: 'x'.repeat(512) }))).resolves.toBeDefined();
     });
 
     it('refuses every single changed character of a token', async () => {
@@ -228,12 +259,36 @@ describe('JwksTokenVerifier', () => {
     });
   });
 
+  describe('issuedAt', () => {
+    it('is the time of a token that is meant for it, even one that is over', async () => {
+      const token = await issuer.issue(CLAIMS);
+      clock.advance(10 * LIFETIME_SECONDS * 1000);
+      expect(await verifier.issuedAt(token)).toBe(NOW_SECONDS);
+    });
+
+    it('refuses a token without a time, of another issuer, for another audience, or by another key', async () => {
+      const stranger = await new InMemoryJwksSource().publish();
+      const other = new AccessTokenIssuer(() => Promise.resolve({ ...stranger, kid: key.kid }), clock, {
+        ...EXPECTED,
+        lifetimeSeconds: LIFETIME_SECONDS,
+      });
+      for (const token of [
+        await forged({}, {}, 'iat'),
+        await forged({ iat: -1 }),
+        await forged({ iss: 'other' }),
+        await forged({ aud: 'other' }),
+        await other.issue(CLAIMS),
+      ])
+        await expect(verifier.issuedAt(token)).rejects.toMatchObject(INVALID);
+    });
+  });
+
   it('tells an expired token from a bad one, with a small tolerance', async () => {
     const token = await issuer.issue(CLAIMS);
     clock.advance((LIFETIME_SECONDS + CLOCK_TOLERANCE_SECONDS) * 1000 - 1);
     await expect(verifier.verify(token)).resolves.toMatchObject({ userId: 'u-1' });
     clock.advance(1);
-    await expect(verifier.verify(token)).rejects.toMatchObject({ code: 'token.expired' });
+    await expect(verifier.verify(token)).rejects.toMatchObject({ code: 'token.expired', message: SENTENCE });
   });
 
   it('refuses a token from the future, with a small tolerance', async () => {

@@ -14,7 +14,7 @@ import {
 import { InMemoryJwksSource } from '@azaion/identity/testing';
 import { ManualClock, NameError } from '@azaion/kernel';
 import { ResourceError } from '@azaion/split-resource';
-import { Body, Controller, Get, Module, Param, Post, Query, Req, StreamableFile } from '@nestjs/common';
+import { Body, Controller, Get, Logger, Module, Param, Post, Query, Req, StreamableFile } from '@nestjs/common';
 import { type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { Type } from 'class-transformer';
 import { IsInt, IsString, Max, ValidateNested } from 'class-validator';
@@ -140,6 +140,26 @@ class Things {
     return { fields, body: request.body ?? null };
   }
 
+  @Post('fails/after-json')
+  @Public()
+  failsAfterJson(@Body() { email }: Nothing): string {
+    return email ?? failUnforeseen();
+  }
+
+  @Post('fails/after-bytes')
+  @Public()
+  async failsAfterBytes(@BodyStream() body: Readable): Promise<never> {
+    await readAtMost(body, 3 * 1024 * 1024);
+    failUnforeseen();
+  }
+
+  @Post('fails/after-form')
+  @Public()
+  async failsAfterForm(@Req() request: FastifyRequest): Promise<never> {
+    for await (const part of request.parts()) if (part.type === 'file') await readAtMost(part.file, 100);
+    failUnforeseen();
+  }
+
   @Get('left')
   @Public()
   async left(@Req() request: FastifyRequest): Promise<never> {
@@ -171,9 +191,16 @@ class Things {
       case 'late':
         return new StreamableFile(Readable.from(failingAfter(3)), { length: 40 });
       default:
-        throw new Error('password=hunter2 at /var/lib/azaion/keys', { cause: new Error('the cause') });
+        failUnforeseen();
     }
   }
+}
+
+function failUnforeseen(): never {
+  new Logger('Things').warn('it will fail');
+  throw new Error('password=hunter2 at /var/lib/azaion/keys', {
+    cause: new Error('GET https://cdn.example/pack?signature=geheim failed'),
+  });
 }
 
 /** Tells when the route that waits for its client to leave does, and when it has failed because of that. */
@@ -209,6 +236,13 @@ class CountingVerifier extends JwksTokenVerifier {
 class ThingsModule {}
 
 const JSON_TYPE = { 'content-type': 'application/json' };
+const BINARY_TYPE = { 'content-type': 'application/octet-stream' };
+
+function form(): FormData {
+  const data = new FormData();
+  data.append('data', new Blob(['x'.repeat(50)]));
+  return data;
+}
 
 describe('an application', () => {
   let app: NestFastifyApplication;
@@ -528,8 +562,35 @@ describe('an application', () => {
       const answer = await call('/things/fails/unknown');
       expectProblem(answer, 500, 'server.error');
       expect(JSON.stringify(answer.body)).not.toMatch(/hunter2|azaion|cause/);
-      expect(log).toContain('the cause');
-      expect(log).toContain(String(answer.body['requestId']));
+      expect(log).toContain('GET https://cdn.example/pack?[redacted] failed');
+      expect(log).not.toContain('geheim');
+    });
+
+    // What is found by the id that somebody was shown must hold the cause, whatever was read of the request before.
+    it.each<readonly [string, RequestInit]>([
+      ['unknown', {}],
+      ['after-json', { method: 'POST', headers: JSON_TYPE, body: '{}' }],
+      ['after-bytes', { method: 'POST', headers: BINARY_TYPE, body: Buffer.alloc(1024 * 1024) }],
+      ['after-form', { method: 'POST', body: form() }],
+    ])('logs every entry of a request with its id (%s)', async (how, init) => {
+      const answer = await call(`/things/fails/${how}`, init);
+      expectProblem(answer, 500, 'server.error');
+      while (!log.includes('request answered')) await once(written, 'line');
+      const lines = log
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line) as Record<string, unknown>);
+      const requestId = answer.body['requestId'];
+      expect(lines).toEqual([
+        expect.objectContaining({ msg: 'it will fail', requestId }),
+        expect.objectContaining({
+          err: expect.objectContaining({
+            cause: expect.objectContaining({ type: 'Error' }) as object,
+          }) as object,
+          requestId,
+        }),
+        expect.objectContaining({ msg: 'request answered', requestId }),
+      ]);
     });
 
     it('does not take what a leaving client stopped for a fault', async () => {

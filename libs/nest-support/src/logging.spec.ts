@@ -17,11 +17,21 @@ describe('the logger', () => {
     { token: 'geheim', access_token: 'geheim', refresh_token: 'geheim', refreshToken: 'geheim', assertion: 'geheim' },
     { value: new Secret('geheim') },
     { err: new Error('GET https://cdn.example/pack?X-Amz-Signature=geheim failed') },
+    new Error('GET https://cdn.example/pack?X-Amz-Signature=geheim failed'),
     { err: new Error('outside', { cause: new Error('https://cdn.example/p?sig=geheim') }) },
   ])('writes nothing secret of %j', (entry) => {
     const line = logged((logger) => logger.info(entry, 'message'));
     expect(line).toContain('[redacted]');
     expect(line).not.toContain('geheim');
+  });
+
+  it('hides query strings of an error that is its own message', () => {
+    const error = new Error('GET https://cdn.example/pack?X-Amz-Signature=geheim failed');
+    for (const entry of [error, { err: error }]) {
+      const line = logged((logger) => logger.error(entry));
+      expect(line).not.toContain('geheim');
+      expect(JSON.parse(line)).toMatchObject({ msg: 'GET https://cdn.example/pack?[redacted] failed' });
+    }
   });
 
   it("keeps the framework's talk of its assembly for those who debug, and its warnings for everybody", () => {

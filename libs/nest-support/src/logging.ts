@@ -4,7 +4,7 @@ import { LoggerModule } from 'nestjs-pino';
 import { type DestinationStream, type Logger as PinoLogger, type LoggerOptions, pino } from 'pino';
 
 import { outcomeOf } from './problem-filter.js';
-import { traceIdOf } from './trace-context.js';
+import { currentRequestId, traceIdOf } from './trace-context.js';
 import { whenAnswered } from './when-answered.js';
 
 /** Members whose values never reach a log, wherever they stand in the first levels of an entry. */
@@ -36,7 +36,10 @@ export function redactQueries(text: string): string {
   return text.replace(/(\bhttps?:\/\/[^\s"'<>?#]*|(?<![^\s"'(])\/[^\s"'<>?#]*)\?[^\s"'<>]*/g, '$1?[redacted]');
 }
 
-/** Pino settings shared by the applications. Entries are JSON lines; secrets and query strings are replaced by `[redacted]`. */
+/**
+ * Pino settings shared by the applications. Entries are JSON lines; secrets and query strings are replaced by `[redacted]`. Those that are written
+ * while a request is answered have its id.
+ */
 export function pinoOptions(options: LogOptions = {}): LoggerOptions {
   return {
     level: options.level ?? 'info',
@@ -48,12 +51,18 @@ export function pinoOptions(options: LogOptions = {}): LoggerOptions {
       censor: '[redacted]',
     },
     serializers: { err: safeError, error: safeError },
+    mixin: () => {
+      const requestId = currentRequestId();
+      return requestId === undefined ? {} : { requestId };
+    },
     hooks: {
       logMethod(args, method, level) {
         if (level === INFO && isChatter(args[0]) && !this.isLevelEnabled('debug')) return;
+        const message = args[1] ?? messageIn(args[0]);
+        const written = message === undefined ? args : [args[0], message, ...args.slice(2)];
         method.apply(
           this,
-          args.map((arg) => (typeof arg === 'string' ? redactQueries(arg) : arg)) as Parameters<typeof method>,
+          written.map((arg) => (typeof arg === 'string' ? redactQueries(arg) : arg)) as Parameters<typeof method>,
         );
       },
     },
@@ -68,6 +77,12 @@ function isChatter(entry: unknown): boolean {
   const context: unknown =
     typeof entry === 'object' && entry !== null && 'context' in entry ? entry.context : undefined;
   return CHATTER.some((one) => one === context);
+}
+
+/** The message that an entry without one gets, of the error in it: pino takes it only after queries were hidden. */
+function messageIn(entry: unknown): string | undefined {
+  const error = typeof entry === 'object' && entry !== null && 'err' in entry ? entry.err : entry;
+  return error instanceof Error ? error.message : undefined;
 }
 
 /** An error with its stack and causes, with every query string hidden. */
@@ -90,11 +105,9 @@ export function createLogger(options: LogOptions = {}): PinoLogger {
     : pino(pinoOptions(options), options.destination);
 }
 
-/** Lets Nest log through a logger, every entry with the id of the request it belongs to. Answered requests are logged elsewhere. */
+/** Lets Nest log through a logger, as it is: no entries of its own, no middleware, and errors written as everywhere. */
 export function loggerModule(logger: PinoLogger): DynamicModule {
-  return LoggerModule.forRoot({
-    pinoHttp: { logger, autoLogging: false, quietReqLogger: true, customAttributeKeys: { reqId: 'requestId' } },
-  });
+  return LoggerModule.forRoot({ pinoHttp: { logger, autoLogging: false, wrapSerializers: false }, forRoutes: [] });
 }
 
 /**

@@ -34,6 +34,11 @@ export function outgoingTraceHeaders(): Readonly<Record<string, string>> {
   };
 }
 
+/** Id of the request that is being answered; none outside of one. */
+export function currentRequestId(): string | undefined {
+  return current.getStore()?.requestId;
+}
+
 /** Remembers the trace of every request for as long as it is answered. */
 export function followTraces(fastify: FastifyInstance): void {
   fastify.addHook('onRequest', (request, _reply, done) => {

@@ -31,6 +31,7 @@ export class ByteIntervals {
 
   /** Takes a range out. */
   remove(range: ByteRange): void {
+    if (range.start >= range.end) return;
     this.ranges = this.ranges.flatMap((other) => {
       if (other.end <= range.start || other.start >= range.end) return [other];
       const before = { start: other.start, end: range.start };

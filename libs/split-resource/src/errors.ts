@@ -15,10 +15,11 @@ export const RESOURCE_ERRORS = {
   'bundle.not-for-device': 'operator', // it holds no grant for this device
   'recipe.invalid': 'publisher', // the recipe is not what was signed
   'pack.not-found': 'upstream', // the CDN does not have a pack
+  'pack.truncated': 'upstream', // the CDN has the beginning of a pack only
   'pack.forbidden': 'upstream', // the signed URL is no longer good
   'pack.unavailable': 'upstream', // the CDN cannot be reached, or does not answer as it must
   'pack.exists': 'caller', // a pack is written once
-  'cdn.missing': 'upstream', // the object store does not have an object
+  'cdn.missing': 'upstream', // the object store does not have an object, or not all of it
   'cdn.unavailable': 'upstream',
   'api.unauthorized': 'caller', // the token is not accepted
   'api.forbidden': 'caller',

@@ -11,6 +11,7 @@ import {
 } from '@azaion/crypto';
 
 import { Recipe, verifyRecipe } from './recipe/recipe.js';
+import { refusal } from './testing/refusal.js';
 
 interface FrozenStatement {
   readonly statement: Statement;
@@ -39,7 +40,7 @@ describe('what the first release published of other kinds opens for ever', () =>
     expect(() => assertInScope(statement, 'azj-0001')).not.toThrow();
     for (const serial of [undefined, 'azj-0002'])
       expect(() => assertInScope(statement, serial)).toThrow(
-        expect.objectContaining({ code: 'statement.scope' }) as Error,
+        expect.objectContaining(refusal('statement.scope')) as Error,
       );
     const { folderId, resourceId, version, rootHash } = statement;
     const recipe = await Recipe.open(

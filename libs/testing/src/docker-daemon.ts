@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import { join } from 'node:path';
@@ -17,6 +18,14 @@ export interface DockerDaemon {
   readonly dataRoot: string;
   /** Where it keeps run-time state and temporary files of containers. */
   readonly execRoot: string;
+  /** Runs a `docker` command with it. @returns What that printed, trimmed. @throws Error when it fails. */
+  cli(...args: string[]): string;
+  /** The same where bytes go in or come out. */
+  cliBytes(args: readonly string[], input?: Buffer): Buffer;
+  /** Identifiers of all containers, running or not. */
+  containers(): readonly string[];
+  /** Ends and removes all containers: they would outlive it. */
+  removeContainers(): void;
   /** What it has logged so far. */
   output(): string;
   /** Kills it at once, as a power cut would, and starts it again on what it has stored. */
@@ -24,6 +33,8 @@ export interface DockerDaemon {
   /** Stops it and deletes its data. */
   stop(): Promise<void>;
 }
+
+const MAX_CLI_OUTPUT_BYTES = 64 * 1024 * 1024;
 
 /** How an engine differs from the default. */
 export interface DockerDaemonOptions {
@@ -69,16 +80,33 @@ export async function startDockerd({
       ready: () => answersPing(socket),
       stopTimeoutMs: 20_000,
     });
+  const dockerHost = `unix://${socket}`;
+  const cliBytes = (args: readonly string[], input?: Buffer): Buffer =>
+    execFileSync('docker', args, {
+      env: { ...process.env, DOCKER_HOST: dockerHost },
+      maxBuffer: MAX_CLI_OUTPUT_BYTES,
+      stdio: ['pipe', 'pipe', 'pipe'],
+      input: input ?? '',
+    });
+  const cli = (...args: string[]): string => cliBytes(args).toString().trim();
+  const containers = (): readonly string[] => cli('ps', '--all', '--quiet').split('\n').filter(Boolean);
   try {
     if (storageBytes !== undefined) await mountSmallDisk(dataRoot, storageBytes);
     let daemon = await start();
     return {
-      dockerHost: `unix://${socket}`,
+      dockerHost,
       get pid() {
         return daemon.pid;
       },
       dataRoot,
       execRoot,
+      cli,
+      cliBytes,
+      containers,
+      removeContainers: () => {
+        const ids = containers();
+        if (ids.length > 0) cli('rm', '--force', ...ids);
+      },
       output: () => daemon.output(),
       killAndRestart: async () => {
         daemon.kill('SIGKILL');

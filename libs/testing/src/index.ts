@@ -10,7 +10,7 @@ export {
 } from './components.js';
 export { type DockerDaemon, startDockerd } from './docker-daemon.js';
 export { type CdnFault, type FaultyCdn, startFaultyCdn } from './faulty-cdn.js';
-export { freePort } from './free-port.js';
+export { freePort, nobodyListens } from './free-port.js';
 export { type GeneratedImage, type GeneratedLayer, type ImageArchive, imageArchive } from './image-archive.js';
 export { type PostgresServer, startPostgres } from './postgres-server.js';
 export { type OlderAccount, OlderAdminApi } from './older-admin-api.js';

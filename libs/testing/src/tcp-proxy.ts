@@ -219,8 +219,11 @@ async function until(momentMs: number, signal: AbortSignal): Promise<void> {
 
 function drained(sink: Socket): Promise<void> {
   return new Promise((resolve) => {
-    if (sink.destroyed) resolve();
-    sink.once('drain', resolve);
-    sink.once('close', resolve);
+    const settle = (): void => {
+      sink.off('drain', settle).off('close', settle);
+      resolve();
+    };
+    if (sink.destroyed) settle();
+    else sink.on('drain', settle).on('close', settle);
   });
 }

@@ -27,8 +27,7 @@ export async function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Pr
     onAbort = () => {
       reject(signal.reason as Error);
     };
-    if (signal.aborted) onAbort();
-    else signal.addEventListener('abort', onAbort, { once: true });
+    signal.addEventListener('abort', onAbort, { once: true });
   });
   try {
     signal.throwIfAborted();

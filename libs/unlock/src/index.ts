@@ -22,14 +22,8 @@ export { KeySource } from './ports/key-source.js';
 export { ServiceStack } from './ports/service-stack.js';
 export { type LoadedImages, type ServiceRetry, type UnlockRecord, UnlockRecords } from './ports/unlock-records.js';
 export { type UnlockPhase, type UnlockProgress } from './progress-meter.js';
-export {
-  type UnlockDependencies,
-  type UnlockImage,
-  UnlockImages,
-  type UnlockLimits,
-  type UnlockReport,
-  type UnlockRequest,
-  type UnlockStart,
-  type UnlockStatus,
-} from './unlock-images.js';
+export { type UnlockDependencies, UnlockImages } from './unlock-images.js';
+export { type UnlockLimits } from './unlock-limits.js';
+export { type UnlockRequest, type UnlockStart } from './unlock-request.js';
 export { isRunning, UNLOCK_STATES, UNLOCK_TRANSITIONS, type UnlockState, UnlockStateMachine } from './unlock-state.js';
+export { type UnlockImage, type UnlockReport, type UnlockStatus } from './unlock-status.js';

@@ -1,12 +1,12 @@
 import { UnlockError } from './errors.js';
 import { type ArchiveName } from './ports/archive-source.js';
 import { type EngineImage } from './ports/image-runtime.js';
-import { type ServiceRetry, type UnlockRecord } from './ports/unlock-records.js';
+import { type UnlockRecord } from './ports/unlock-records.js';
 
 /** What is kept across restarts beside the state of the last run. */
 export type KeptFacts = Pick<UnlockRecord, 'loaded' | 'lastGood' | 'servicesDue' | 'rollbackDue' | 'refused' | 'retry'>;
 
-/** How long a device waits before it tries by itself to start services that could not be started: the first pause, and the longest; they double. */
+/** How long a device waits before it tries again by itself, in milliseconds: the first pause, and the longest; they double. */
 export interface RetryPauses {
   readonly first: number;
   readonly longest: number;
@@ -37,11 +37,12 @@ export class KeptImages {
     return archive.identity === this.current.refused;
   }
 
-  /** The next attempt to start the services from the images of this archive, while it is too early for it. */
-  putOff(archive: ArchiveName, nowMs: number, { longest }: RetryPauses): ServiceRetry | undefined {
+  /** Whether it is too early for the next attempt to start the services from the images of this archive. */
+  isPutOff(archive: ArchiveName, nowMs: number, { longest }: RetryPauses): boolean {
     const { retry } = this.current;
-    if (retry?.identity !== archive.identity || nowMs >= retry.atMs) return undefined;
-    return retry.atMs - nowMs > longest ? undefined : retry; // a clock that was set back must not make it wait for years
+    if (retry?.identity !== archive.identity) return false;
+    const pauseMs = retry.atMs - nowMs;
+    return pauseMs > 0 && pauseMs <= longest; // a clock that was set back must not make it wait for years
   }
 
   /** The services could not be started: each further attempt stops those that run, and comes later than the one before. */

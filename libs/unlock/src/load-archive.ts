@@ -168,8 +168,7 @@ export class LoadArchive {
         assertArchiveExpected(images, expected);
       });
       const images = await loads.end(inspected);
-      const inParts = parts.flatMap(({ layers }) => layers);
-      const fromArchive = inParts.reduce((sum, { range }) => sum + range.end - range.start, rest.bytes);
+      const fromArchive = rest.bytes + bytesIn(parts.flatMap(({ layers }) => layers.map(({ range }) => range)));
       return { images, loadedBytes: bytes, reusedBytes: archive.totalBytes - fromArchive };
     } finally {
       await loads.stop();

@@ -43,21 +43,49 @@ describe('ProgressMeter', () => {
     expect(meter.snapshot()).toMatchObject({ bytesPerSecond: 0, etaSeconds: null });
   });
 
-  it('tells how long nothing has moved, from the third second on, while bytes are due', () => {
+  it('knows no end of what it does not know the size of, and has nothing left when more came than was expected', () => {
     const clock = new ManualClock(0);
     const meter = new ProgressMeter(clock);
-    meter.enter('loading_images');
-    meter.expect(1000);
     meter.add(500);
+    clock.advance(1000);
+    meter.add(500);
+    expect(meter.snapshot()).toMatchObject({ bytesPerSecond: 500, etaSeconds: null });
+    meter.expect(100);
+    clock.advance(1000);
+    meter.add(150);
+    expect(meter.snapshot()).toMatchObject({ bytesPerSecond: 150, etaSeconds: 0 });
+  });
+
+  it('takes a new phase, and whatever else moves, for no stall', () => {
+    const clock = new ManualClock(0);
+    const meter = new ProgressMeter(clock);
+    meter.expect(1000);
+    for (const move of [() => meter.enter('inspecting'), () => meter.touch(), () => meter.expect(500)]) {
+      clock.advance(2999);
+      move();
+    }
     clock.advance(2999);
     expect(meter.snapshot().stalledSeconds).toBe(0);
-    clock.advance(1);
-    expect(meter.snapshot().stalledSeconds).toBe(3);
-    clock.advance(60_000);
-    expect(meter.snapshot().stalledSeconds).toBe(63);
-    meter.add(1);
-    expect(meter.snapshot().stalledSeconds).toBe(0);
   });
+
+  it.each(['decrypting', 'inspecting', 'loading_images'] as const)(
+    'tells how long nothing has moved, from the third second on, while bytes are due: %s',
+    (phase) => {
+      const clock = new ManualClock(0);
+      const meter = new ProgressMeter(clock);
+      meter.enter(phase);
+      meter.expect(1000);
+      meter.add(500);
+      clock.advance(2999);
+      expect(meter.snapshot().stalledSeconds).toBe(0);
+      clock.advance(1);
+      expect(meter.snapshot().stalledSeconds).toBe(3);
+      clock.advance(60_000);
+      expect(meter.snapshot().stalledSeconds).toBe(63);
+      meter.add(1);
+      expect(meter.snapshot().stalledSeconds).toBe(0);
+    },
+  );
 
   it.each([
     ['waits for somebody', 'waiting_for_flight_gate', 500],

@@ -11,7 +11,7 @@ import { ArchiveSource, type OpenArchive } from './ports/archive-source.js';
 import { FlightGate } from './ports/flight-gate.js';
 import { type EngineImage, type ImageAssignment, ImageRuntime } from './ports/image-runtime.js';
 import { ServiceStack } from './ports/service-stack.js';
-import { type UnlockRecord } from './ports/unlock-records.js';
+import { NOTHING_RECORDED, type UnlockRecord } from './ports/unlock-records.js';
 import {
   archiveEnd,
   dockerArchive,
@@ -24,28 +24,34 @@ import {
   readDockerArchive,
   type TestArchive,
 } from './testing/index.js';
-import { UnlockImages, type UnlockLimits, type UnlockRequest } from './unlock-images.js';
+import { UnlockImages } from './unlock-images.js';
+import { type UnlockLimits } from './unlock-limits.js';
+import { type UnlockRequest } from './unlock-request.js';
 import { isRunning, UNLOCK_STATES, type UnlockState } from './unlock-state.js';
 
+/** What every ending says to people. */
+const SENTENCE = /^[A-Z].{15,}\.$/;
+/** What ports of these tests say. */
+const TOLD = 'It is as these tests say.';
 const DISK_FULL = new Error('disk full');
 const NEVER = new AbortController().signal;
 const SERVICE_RETRY_MS = { first: 60_000, longest: 240_000 };
 const PATIENT = { archive: 60_000, engine: 60_000, 'engine-end': 60_000 };
-const FACTS = {
-  archive: null,
-  loaded: null,
-  lastGood: null,
-  servicesDue: false,
-  rollbackDue: false,
-  refused: null,
-  retry: null,
-};
 const archiveContent = randomBytes(20_000);
 const archive = dockerArchive([
   { reference: 'azaion/detections:1.4.0', content: archiveContent },
   { reference: 'azaion/flights:1.4.0', content: randomBytes(10_000) },
 ]);
 const references = archive.images.map(({ reference }) => reference);
+
+/** What the runs of a test ended with. */
+const details = new Set<string>();
+
+afterEach(() => {
+  const told = [...details];
+  details.clear();
+  for (const detail of told) expect(detail).toMatch(SENTENCE);
+});
 
 interface Setup {
   readonly unlock: UnlockImages;
@@ -70,7 +76,7 @@ async function setUp(
   } = {},
 ): Promise<Setup> {
   const runtime = options.runtime ?? new InMemoryImageRuntime();
-  const record: UnlockRecord = { state: 'idle', error: null, detail: null, images: [], ...FACTS, ...options.record };
+  const record: UnlockRecord = { ...NOTHING_RECORDED, ...options.record };
   const records = new InMemoryUnlockRecords(options.record === undefined ? undefined : record);
   const errors: unknown[] = [];
   const unlock = await UnlockImages.restore({
@@ -85,7 +91,11 @@ async function setUp(
     onError: (error) => errors.push(error),
   });
   const states: UnlockState[] = [];
-  unlock.subscribe(() => states.push(unlock.status().state));
+  unlock.subscribe(() => {
+    const { state, detail } = unlock.status();
+    states.push(state);
+    if (detail !== null) details.add(detail);
+  });
   return { unlock, runtime, records, errors, states };
 }
 
@@ -167,7 +177,7 @@ class InMemoryServices extends ServiceStack {
     this.running = images.map(({ imageId }) => imageId);
     this.ups.push(this.running);
     await orAborted(Promise.resolve(this.onUp()), signal);
-    if (this.running.some((id) => this.sick.includes(id))) throw new UnlockError(this.sickness, 'sick');
+    if (this.running.some((id) => this.sick.includes(id))) throw new UnlockError(this.sickness, TOLD);
   }
 
   sickness: UnlockErrorCode = 'unlock.services-unhealthy';
@@ -309,8 +319,10 @@ describe('UnlockImages (F4)', () => {
       { state: 'authenticating', begun: false },
       { state: 'authenticating', begun: false },
     ]);
+    expect(setup.unlock.running).toBe(true);
     open();
     await setup.unlock.settled();
+    expect(setup.unlock.running).toBe(false);
     expect(distinct(setup.states).filter((state) => state === 'authenticating')).toHaveLength(1);
     expect(setup.unlock.status().state).toBe('ready');
   });
@@ -330,7 +342,7 @@ describe('UnlockImages (F4)', () => {
       'answers %s to the call and leaves the state as it was',
       async (code) => {
         const setup = await setUp();
-        const refusing = new OddSource(() => Promise.reject(new UnlockError(code, 'no')));
+        const refusing = new OddSource(() => Promise.reject(new UnlockError(code, TOLD)));
         await expect(setup.unlock.start(request(refusing))).rejects.toMatchObject({ code });
         expect(setup.states).toEqual([]);
         expect(setup.unlock.status().state).toBe('idle');
@@ -342,7 +354,7 @@ describe('UnlockImages (F4)', () => {
       async (code) => {
         const setup = await setUp();
         await run(setup);
-        const refusing = new OddSource(() => Promise.reject(new UnlockError(code, 'no')));
+        const refusing = new OddSource(() => Promise.reject(new UnlockError(code, TOLD)));
         await expect(setup.unlock.start(request(refusing))).rejects.toMatchObject({ code });
       },
     );
@@ -390,7 +402,6 @@ describe('UnlockImages (F4)', () => {
       const setup = await setUp(options);
       expect(await run(setup, wish)).toBe('error');
       expect(setup.unlock.status()).toMatchObject({ error: code, progress: null });
-      expect(setup.unlock.status().detail).not.toBe('');
       return setup;
     };
 
@@ -400,7 +411,7 @@ describe('UnlockImages (F4)', () => {
     });
 
     it('reports a session that ended', async () => {
-      const ended = new UnlockError('unlock.credentials-rejected', 'Log in again.');
+      const ended = new UnlockError('unlock.credentials-rejected', 'Somebody must log in again.');
       await failing('unlock.credentials-rejected', { ...request(), authenticate: () => Promise.reject(ended) });
     });
 
@@ -494,7 +505,7 @@ describe('UnlockImages (F4)', () => {
     });
 
     it('reports an engine that does not answer in the state, not to the caller', async () => {
-      const down = (): Promise<never> => Promise.reject(new UnlockError('unlock.engine-unreachable', 'down'));
+      const down = (): Promise<never> => Promise.reject(new UnlockError('unlock.engine-unreachable', TOLD));
       await failing('unlock.engine-unreachable', request(), { runtime: new OddRuntime({ present: down, load: down }) });
     });
 
@@ -625,9 +636,11 @@ describe('UnlockImages (F4)', () => {
     });
 
     it.each(UNLOCK_STATES.filter((state) => !isRunning(state)))('takes up %s as it was', async (state) => {
-      const record = { state, error: state === 'error' ? 'unlock.no-space' : null, detail: null, images: [] };
-      const setup = await setUp({ record });
-      expect(setup.unlock.status()).toMatchObject({ state, error: record.error });
+      const error = state === 'error' ? 'unlock.no-space' : null;
+      for (const detail of [null, 'The disk is full.']) {
+        const setup = await setUp({ record: { state, error, detail, images: [] } });
+        expect(setup.unlock.status()).toMatchObject({ state, error, detail: error === null ? null : (detail ?? '') });
+      }
     });
   });
 
@@ -705,7 +718,7 @@ describe('UnlockImages (F4)', () => {
           layers: () => Promise.resolve(new Set(readDockerArchive(archive.bytes)!.map(({ chainId }) => chainId))),
           load: () => {
             loads += 1;
-            return Promise.reject(new UnlockError(code, 'no'));
+            return Promise.reject(new UnlockError(code, TOLD));
           },
         });
         const setup = await setUp({ runtime: full });
@@ -800,7 +813,7 @@ describe('UnlockImages (F4)', () => {
       const engine = new WorkingEngine();
       const setup = await inParts({ runtime: engine.runtime });
       engine.working = (load) => {
-        if (load === refused) throw new UnlockError('unlock.engine-failed', 'no');
+        if (load === refused) throw new UnlockError('unlock.engine-failed', TOLD);
       };
       expect(await run(setup, wish)).toBe('ready');
       expect([await isLoaded(setup), await partsLeft(setup)]).toEqual([true, 0]);
@@ -812,7 +825,7 @@ describe('UnlockImages (F4)', () => {
       const engine = new WorkingEngine();
       const setup = await inParts({ runtime: engine.runtime });
       engine.working = (load) => {
-        if (load === 2) throw new UnlockError('unlock.no-space', 'full');
+        if (load === 2) throw new UnlockError('unlock.no-space', TOLD);
       };
       expect(await run(setup, wish)).toBe('error');
       expect([setup.unlock.status().error, await partsLeft(setup)]).toEqual(['unlock.no-space', 0]);
@@ -863,7 +876,7 @@ describe('UnlockImages (F4)', () => {
     });
 
     it('says so when the parts cannot be taken away, and is ready all the same', async () => {
-      const stuck = new UnlockError('unlock.engine-failed', 'stuck');
+      const stuck = new UnlockError('unlock.engine-failed', TOLD);
       const setup = await inParts({ runtime: new OddRuntime({ assign: () => Promise.reject(stuck) }) });
       expect(await run(setup, wish)).toBe('ready');
       expect(setup.errors).toEqual([stuck]);
@@ -1069,7 +1082,7 @@ describe('UnlockImages (F4)', () => {
 
     it('waits for nothing but the link', async () => {
       const setup = await setUp();
-      const broken = new UnlockError('unlock.archive-invalid', 'no');
+      const broken = new UnlockError('unlock.archive-invalid', TOLD);
       const wish = { ...request(new OddSource(() => Promise.reject(broken))), waitForLink: true };
       expect(await run(setup, wish)).toBe('error');
     });
@@ -1135,7 +1148,7 @@ describe('UnlockImages (F4)', () => {
       byPerson: true,
     });
     const of = (wanted: TestArchive): UnlockRequest => request(new InMemoryArchiveSource(wanted));
-    const noLink = request(new OddSource(() => Promise.reject(new UnlockError('unlock.api-unreachable', 'away'))));
+    const noLink = request(new OddSource(() => Promise.reject(new UnlockError('unlock.api-unreachable', TOLD))));
     /** What the next process finds. */
     const restarted = (setup: Setup, services: ServiceStack, more: Parameters<typeof setUp>[0] = {}): Promise<Setup> =>
       setUp({ services, runtime: setup.runtime, record: setup.records.saved.at(-1)!, ...more });
@@ -1176,7 +1189,7 @@ describe('UnlockImages (F4)', () => {
         const late = new OddSource(() => {
           attempts += 1;
           if (attempts > 2) return new InMemoryArchiveSource(newer).find();
-          return Promise.reject(new UnlockError('unlock.api-unreachable', 'away'));
+          return Promise.reject(new UnlockError('unlock.api-unreachable', TOLD));
         });
         expect(await run(again, { ...request(late), waitForLink: true })).toBe('error');
         expect([attempts, again.unlock.status().error, services.ups]).toEqual([3, 'unlock.services-unhealthy', []]);
@@ -1443,7 +1456,7 @@ describe('UnlockImages (F4)', () => {
         const late = new OddSource(() =>
           (attempts += 1) > 2
             ? new InMemoryArchiveSource(archive).find()
-            : Promise.reject(new UnlockError('unlock.api-unreachable', 'away')),
+            : Promise.reject(new UnlockError('unlock.api-unreachable', TOLD)),
         );
         expect(await run(again, { ...request(late), waitForLink: true })).toBe('error');
         expect([again.unlock.status().error, services.ups.length]).toEqual(['unlock.services-failed', 1]);
@@ -1517,7 +1530,10 @@ describe('UnlockImages (F4)', () => {
     await setup.unlock.start({ ...request(), authenticate: () => new Promise(() => undefined) });
     await setup.unlock.stop();
     expect(setup.unlock.status()).toMatchObject({ state: 'error', error: 'unlock.interrupted' });
-    await expect(setup.unlock.start(request())).rejects.toMatchObject({ code: 'unlock.interrupted' });
+    await expect(setup.unlock.start(request())).rejects.toMatchObject({
+      code: 'unlock.interrupted',
+      message: expect.stringMatching(SENTENCE) as string,
+    });
   });
 
   it('goes on when its record cannot be saved, and says so', async () => {

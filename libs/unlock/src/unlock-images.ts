@@ -1,103 +1,37 @@
-import { type Clock, DomainError } from '@azaion/kernel';
+import { type Clock } from '@azaion/kernel';
 
 import { orAborted, pause } from './abortable.js';
-import { UNLOCK_ERRORS, UnlockError, type UnlockErrorCode } from './errors.js';
-import { canonicalReference, type ExpectedImage } from './expected-image.js';
-import { mismatch, notAsExpected, notSignedFor, unsigned } from './image-checks.js';
-import { KeptImages, type RetryPauses } from './kept-images.js';
+import { UnlockError } from './errors.js';
+import { type ExpectedImage } from './expected-image.js';
+import { notAsExpected } from './image-checks.js';
+import { KeptImages } from './kept-images.js';
 import { LoadArchive, type LoadOutcome } from './load-archive.js';
 import { type ArchiveInspector } from './ports/archive-inspector.js';
-import {
-  type ArchiveName,
-  type ArchiveSource,
-  type ArchiveVersion,
-  type FoundArchive,
-  type OpenArchive,
-} from './ports/archive-source.js';
+import { type ArchiveName, type FoundArchive, type OpenArchive } from './ports/archive-source.js';
 import { type FlightGate } from './ports/flight-gate.js';
-import { type EngineImage, type ImageAssignment, type ImageRuntime } from './ports/image-runtime.js';
+import { type EngineImage, type ImageRuntime } from './ports/image-runtime.js';
 import { type ServiceStack } from './ports/service-stack.js';
-import { type UnlockRecord, type UnlockRecords } from './ports/unlock-records.js';
-import { ProgressMeter, type UnlockPhase, type UnlockProgress } from './progress-meter.js';
-import { type StallLimits } from './stall-watch.js';
+import { NOTHING_RECORDED, type UnlockRecord, type UnlockRecords } from './ports/unlock-records.js';
+import { ProgressMeter, type UnlockPhase } from './progress-meter.js';
 import { StartServices } from './start-services.js';
+import { type UnlockLimits } from './unlock-limits.js';
+import {
+  interrupted,
+  isCallersAnswer,
+  isNoLink,
+  isServicesFailed,
+  isUnseen,
+  outcomeOf,
+  type OutcomeText,
+  putOff,
+  refused,
+  SERVICES_FAILED,
+} from './unlock-outcomes.js';
+import { type UnlockRequest, type UnlockStart } from './unlock-request.js';
 import { isRunning, type UnlockState, UnlockStateMachine } from './unlock-state.js';
+import { imageStatus, type UnlockImage, type UnlockReport, type UnlockStatus } from './unlock-status.js';
+import { references, verifyLoaded } from './verify-loaded.js';
 import { WatchedEngine } from './watched-engine.js';
-
-/** An image that the newest archive holds, and whether the engine had it when it was last asked. */
-export interface UnlockImage {
-  readonly reference: string;
-  readonly configDigest: string | null;
-  readonly present: boolean;
-}
-
-/** What a run that ended well has moved. */
-export interface UnlockReport {
-  /** Plaintext size of the archive. */
-  readonly archiveBytes: number;
-  /** Plaintext bytes that the engine was given. */
-  readonly loadedBytes: number;
-  /** Plaintext bytes of layers that it had already: neither fetched, nor opened, nor loaded. */
-  readonly reusedBytes: number;
-  /** Sealed bytes that came over a network. */
-  readonly downloadedBytes: number;
-  /** Sealed bytes that were on the device already. */
-  readonly cachedBytes: number;
-  readonly durationMs: number;
-}
-
-/** What everybody may know of the unlock (F5). */
-export interface UnlockStatus {
-  readonly state: UnlockState;
-  /** Stable code of what ended the last run. */
-  readonly error: string | null;
-  /** The same in a plain sentence. */
-  readonly detail: string | null;
-  /** `null` when nothing runs. */
-  readonly progress: UnlockProgress | null;
-  readonly images: readonly UnlockImage[];
-  /** Which version's images the tags in the engine mean; `null` before the first, and for an archive of the older format. */
-  readonly loaded: ArchiveVersion | null;
-  /** Of the last run of this process that loaded something and ended well. */
-  readonly report: UnlockReport | null;
-  /** After services could not be started: how often in a row, and before when a device does not try them again by itself. */
-  readonly retry: { readonly attempts: number; readonly notBefore: string } | null;
-}
-
-/** One wish to unlock. */
-export interface UnlockRequest {
-  /** The archive as this caller may open it. */
-  readonly source: ArchiveSource;
-  /** Waits for a link that is not there, instead of ending with an error: for a device that starts before its network does. */
-  readonly waitForLink?: boolean;
-  /** Somebody asks for it: images with which the services were not healthy are tried again. A device by itself does not try them again. */
-  readonly byPerson?: boolean;
-  /** Makes sure that the caller's session still stands. @throws UnlockError or another coded error. */
-  authenticate(signal: AbortSignal): Promise<void>;
-}
-
-/** The answer to one wish. */
-export interface UnlockStart {
-  /** The state after it. */
-  readonly state: UnlockState;
-  /** Whether it began a run; otherwise a run is at work that somebody else began, or there is nothing to be done. */
-  readonly begun: boolean;
-}
-
-/** Every limit of an unlock; times and pauses in milliseconds. */
-export interface UnlockLimits {
-  /** Smaller archives are loaded in one. */
-  readonly leastPartBytes: number;
-  readonly stall: StallLimits;
-  /** Between two looks at the flight gate. */
-  readonly gatePollMs: number;
-  /** How long services may take to become healthy. */
-  readonly healthTimeoutMs: number;
-  /** Waiting for the link: the first pause, and the longest; they double. */
-  readonly linkRetryMs: RetryPauses;
-  /** Before a device tries by itself to start services that could not be started. */
-  readonly serviceRetryMs: RetryPauses;
-}
 
 /** What {@link UnlockImages} works with. */
 export interface UnlockDependencies {
@@ -119,7 +53,7 @@ export interface UnlockDependencies {
 export class UnlockImages {
   private readonly machine: UnlockStateMachine;
   private readonly listeners = new Set<() => void>();
-  private error: DomainErrorText | null;
+  private error: OutcomeText | null;
   private images: readonly UnlockImage[] = [];
   private archive: ArchiveName | null;
   private expected: readonly ExpectedImage[];
@@ -219,7 +153,7 @@ export class UnlockImages {
    * replaced, or brought back, stay as they are at this moment: the next run settles them.
    */
   async stop(): Promise<void> {
-    const reason = new UnlockError('unlock.interrupted', interrupted().message);
+    const reason = interrupted();
     this.stopping.abort(reason);
     this.active?.abort(reason);
     await this.settled();
@@ -312,7 +246,12 @@ export class UnlockImages {
     const before = await this.present(signal);
     const outcome = await this.load(archive, run);
     meter.enter('verifying');
-    const images = await this.verified(outcome.images, before, signal);
+    const images = await verifyLoaded(
+      this.engine,
+      outcome.images,
+      { expected: this.expected, before, onCompared: (wrong) => this.areAllBut(wrong) },
+      signal,
+    );
     this.kept.areLoaded(found, images);
     await this.startServices(images, run);
     this.report = {
@@ -370,35 +309,6 @@ export class UnlockImages {
     }).run(archive, this.expected);
   }
 
-  /**
-   * The engine's own word is checked: a success that left the wrong images behind, or none, is none. What a reference meant before is put
-   * back then.
-   */
-  private async verified(
-    loaded: readonly EngineImage[],
-    before: readonly EngineImage[],
-    signal: AbortSignal,
-  ): Promise<readonly EngineImage[]> {
-    const surplus = notSignedFor(loaded, this.expected);
-    if (surplus.length > 0) {
-      await this.engine.assign(restoring([...surplus, ...this.expected], before), signal);
-      throw unsigned(references(surplus).join(', '));
-    }
-    const present = await this.present(signal);
-    const wrong = notAsExpected(present, this.expected, loaded);
-    this.images = this.expected.map((image) => imageStatus(image, !wrong.includes(image)));
-    if (wrong.length === 0) return present;
-    const foreign = wrong.filter((image) => isNamed(present, image.reference));
-    if (foreign.length === 0)
-      throw new UnlockError(
-        'unlock.engine-failed',
-        'The container engine said that it loaded the images, but they are not there. Look at its log.',
-        { details: { missing: references(wrong) } },
-      );
-    await this.engine.assign(restoring(foreign, before), signal);
-    throw mismatch(references(foreign).join(', '));
-  }
-
   private async startServices(images: readonly EngineImage[], run: Run): Promise<void> {
     const { services: stack } = this.using;
     if (stack === undefined) return;
@@ -440,7 +350,7 @@ export class UnlockImages {
       stopping: stopping.signal,
       onHealthy: () => (this.active = undefined),
       beforeRollBack: async (reason) => {
-        this.images = this.expected.map((image) => imageStatus(image, false));
+        this.areAllBut(this.expected);
         kept.beginRollBack(archive, reason);
         await this.save();
         await this.passGate(run.meter, stopping.signal);
@@ -466,12 +376,12 @@ export class UnlockImages {
   private expect(archive: FoundArchive): void {
     this.archive = { identity: archive.identity, version: archive.version };
     this.expected = archive.images;
-    this.images = this.expected.map((image) => imageStatus(image, false));
+    this.areAllBut(this.expected);
   }
 
   private isPutOff(archive: ArchiveName): boolean {
     const { clock, limits } = this.using;
-    return this.kept.putOff(archive, clock.nowMs(), limits.serviceRetryMs) !== undefined;
+    return this.kept.isPutOff(archive, clock.nowMs(), limits.serviceRetryMs);
   }
 
   /** What there is to do for the archive that was seen last, short of loading it; `undefined` when it has to be loaded. */
@@ -482,7 +392,7 @@ export class UnlockImages {
     if (kept.isRefused(archive)) return kept.facts.rollbackDue ? { rollBack: true } : 'refused';
     const images = await this.present(signal);
     const wrong = notAsExpected(images, this.expected, kept.proofOf(archive));
-    this.images = this.expected.map((image) => imageStatus(image, !wrong.includes(image)));
+    this.areAllBut(wrong);
     if (wrong.length > 0) return undefined;
     kept.areLoaded(archive, images);
     return this.using.services === undefined || kept.isRunning(archive) ? 'none' : { services: images };
@@ -502,6 +412,11 @@ export class UnlockImages {
     }
   }
 
+  /** The engine has all of the expected images except these. */
+  private areAllBut(missing: readonly ExpectedImage[]): void {
+    this.images = this.expected.map((image) => imageStatus(image, !missing.includes(image)));
+  }
+
   private get engine(): WatchedEngine {
     if (this.asked === undefined) throw new RangeError('an unlock asks for its runtime before anything else');
     return this.asked;
@@ -517,7 +432,7 @@ export class UnlockImages {
     this.active = undefined;
     this.machine.moveTo('ready');
     this.error = null;
-    this.images = this.expected.map((image) => imageStatus(image, true));
+    this.areAllBut([]);
     this.changed();
     return 'ready';
   }
@@ -527,9 +442,7 @@ export class UnlockImages {
     this.active = undefined;
     this.using.onError(error);
     this.machine.moveTo('error');
-    this.error = isDomainError(error)
-      ? { code: error.code, message: error.message }
-      : { code: 'unlock.failed', message: 'The unlock failed for a reason that it did not expect; see the log.' };
+    this.error = outcomeOf(error);
     this.changed();
     return 'error';
   }
@@ -573,22 +486,6 @@ type Work =
   | { readonly services: readonly EngineImage[] }
   | { readonly load: () => FoundArchive };
 
-const NOTHING_RECORDED: UnlockRecord = {
-  state: 'idle',
-  error: null,
-  detail: null,
-  archive: null,
-  images: [],
-  loaded: null,
-  lastGood: null,
-  servicesDue: false,
-  rollbackDue: false,
-  refused: null,
-  retry: null,
-};
-
-const SERVICES_FAILED: UnlockErrorCode = 'unlock.services-failed';
-
 interface Run {
   readonly abort: AbortController;
   readonly meter: ProgressMeter;
@@ -596,82 +493,4 @@ interface Run {
   /** Services are being replaced: how that ends is how the run ends, whoever cancelled it. */
   replacing: boolean;
   done: Promise<void>;
-}
-
-interface DomainErrorText {
-  readonly code: string;
-  readonly message: string;
-}
-
-function interrupted(): DomainErrorText & { readonly code: UnlockErrorCode } {
-  return {
-    code: 'unlock.interrupted',
-    message: 'The Loader stopped while it was unlocking. Start the unlock again.',
-  };
-}
-
-function refused(): UnlockError {
-  return new UnlockError(
-    'unlock.services-unhealthy',
-    'The services were not healthy with these images, and the device does not try them again by itself. Publish images that work, or start the unlock by hand.',
-  );
-}
-
-function putOff(): UnlockError {
-  return new UnlockError(
-    SERVICES_FAILED,
-    'The services could not be started from these images. The device tries them again by itself, each time later; start the unlock by hand to try at once.',
-  );
-}
-
-function isServicesFailed(error: unknown): boolean {
-  return error instanceof UnlockError && error.code === SERVICES_FAILED;
-}
-
-function isDomainError(error: unknown): error is DomainError {
-  return error instanceof DomainError;
-}
-
-/** What only the caller can act on is the answer to the call; everything else is the outcome of the run. */
-function isCallersAnswer(error: unknown): error is UnlockError {
-  return (
-    error instanceof UnlockError &&
-    (UNLOCK_ERRORS[error.code] === 'caller' || error.code === 'unlock.archive-not-found')
-  );
-}
-
-/** Codes that say that nobody could be reached. */
-const NO_LINK: readonly string[] = ['unlock.api-unreachable', 'api.unreachable', 'cdn.unavailable'];
-
-function isNoLink(error: unknown): boolean {
-  return isDomainError(error) && NO_LINK.includes(error.code);
-}
-
-/** Whether nobody could say what the newest archive is: the newest that was seen is then the newest that this device may use. */
-function isUnseen(error: unknown): boolean {
-  return isNoLink(error) || (error instanceof UnlockError && error.code === 'unlock.archive-not-found');
-}
-
-/** What brings references back to what they meant before; those that meant nothing go away. */
-function restoring(
-  images: readonly { readonly reference: string }[],
-  before: readonly EngineImage[],
-): readonly ImageAssignment[] {
-  return images.map(({ reference }) => {
-    const name = canonicalReference(reference);
-    const known = before.find((image) => canonicalReference(image.reference) === name);
-    return { reference, imageId: known?.imageId ?? null };
-  });
-}
-
-function references(images: readonly { readonly reference: string }[]): readonly string[] {
-  return images.map((image) => image.reference);
-}
-
-function isNamed(images: readonly EngineImage[], reference: string): boolean {
-  return images.some((image) => canonicalReference(image.reference) === canonicalReference(reference));
-}
-
-function imageStatus(image: ExpectedImage, present: boolean): UnlockImage {
-  return { reference: image.reference, configDigest: image.configDigest, present };
 }

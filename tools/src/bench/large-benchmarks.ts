@@ -108,11 +108,7 @@ async function coldFirstByte(): Promise<readonly Measurement[]> {
     await publish(bench, 'cold.bin', 10 * MIB);
     // As an older service on the device asks, without a token: for the device itself.
     const load = async (): Promise<Response> => {
-      const answer = await fetch(`${bench.system.loaderUrl}/load/cold.bin`, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify({ filename: 'cold.bin', folder: 'models' }),
-      });
+      const answer = await bench.system.requests.load('cold.bin');
       if (answer.status !== 200) throw new Error(`POST ${answer.url}: status ${answer.status}`);
       return answer;
     };

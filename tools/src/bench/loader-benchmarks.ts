@@ -18,7 +18,9 @@ import {
 import { WORKSPACE } from '../started-service.js';
 import { type Measurement, median, rounded } from './bench-result.js';
 import { compiled, startBenchSystem } from './bench-system.js';
-import { type ProcessCost, type TimedCommand, timeInTurn, timeProcess, watchProcess } from './timed-process.js';
+import { bareChecks, besideFloor } from './floor.js';
+import { percentile } from './http-load.js';
+import { peakMemoryOf, type TimedCommand, timeInTurn, timeProcess } from './timed-process.js';
 
 const GIB = 1024 ** 3;
 const ROUNDS = 5;
@@ -46,7 +48,7 @@ async function legacyOpen(): Promise<readonly Measurement[]> {
     await pipeline(pseudoRandomStream('bench', GIB), legacyEncrypt(key, IV), createWriteStream(path('whole')));
     // `openssl` takes the IV as an argument, not from the file.
     const strip: TimedCommand = { command: 'tail', args: ['-c', '+17', path('whole')], outputPath: path('body') };
-    await watchProcess(strip);
+    await timeProcess(strip);
     const node = process.execPath;
     const ours = ['legacy', 'open', path('whole'), '-o', path('out')];
     const removes = path('out');
@@ -62,17 +64,14 @@ async function legacyOpen(): Promise<readonly Measurement[]> {
         args: ['enc', '-d', '-aes-256-cbc', ...keys, '-in', path('body'), '-out', path('out')],
         removes,
       });
-    const costs = new Map<string, ProcessCost[]>([...commands.keys()].map((name) => [name, []]));
-    for (let round = 0; round <= ROUNDS; round++)
-      for (const [name, command] of commands) {
-        const cost = await watchProcess(command);
-        if (round > 0) costs.get(name)?.push(cost);
-      }
-    const secondsOf = (name: string): number => median((costs.get(name) ?? []).map(({ seconds }) => seconds));
-    const mibOf = (name: string): number =>
-      median((costs.get(name) ?? []).map(({ peakBytes }) => peakBytes)) / 1024 ** 2;
+    const seconds = await timeInTurn(commands, ROUNDS);
+    const secondsOf = (name: string): number => median(seconds.get(name) ?? []);
+    const peaks = new Map<string, number[]>([...commands.keys()].map((name) => [name, []]));
+    for (let round = 0; round < ROUNDS; round++)
+      for (const [name, command] of commands) peaks.get(name)?.push(await peakMemoryOf(command));
+    const mibOf = (name: string): number => median(peaks.get(name) ?? []) / 1024 ** 2;
     const oursSeconds = secondsOf('ours');
-    const openssl = costs.has('openssl') ? secondsOf('openssl') : NaN;
+    const openssl = commands.has('openssl') ? secondsOf('openssl') : NaN;
     const figures = {
       'ours, seconds': rounded(oursSeconds),
       'with SHA-256 and flush, seconds': rounded(secondsOf('with hash and flush')),
@@ -144,11 +143,13 @@ async function serving(only: ReadonlySet<string>): Promise<readonly Measurement[
         new Map([
           ['ours', load],
           ['file server', peer],
+          ['checks', bareChecks(GIB)],
         ]),
         ROUNDS,
       );
       const ours = median(seconds.get('ours') ?? []);
       const theirs = median(seconds.get('file server') ?? []);
+      const checks = median(seconds.get('checks') ?? []);
       results.push({
         id: 'P9',
         bar: '/load of 1 GiB cached ≥ 0.8 × a Node file server',
@@ -156,8 +157,12 @@ async function serving(only: ReadonlySet<string>): Promise<readonly Measurement[
         unit: '× its speed',
         limit: 0.8,
         direction: 'min',
-        peers: { 'ours, seconds': rounded(ours), 'file server, seconds': rounded(theirs) },
+        peers: {
+          'ours, seconds': rounded(ours),
+          'file server, seconds': rounded(theirs),
+        },
       });
+      results.push(besideFloor('P9', '/load of 1 GiB cached', 'file server', { ours, peer: theirs, checks }));
     }
     if (only.has('P12')) {
       const barePort = await freePort();
@@ -182,11 +187,14 @@ async function serving(only: ReadonlySet<string>): Promise<readonly Measurement[
       results.push({
         id: 'P12',
         bar: '/health while 1 GiB is opened, p95 ≤ 10 ms',
-        value: p95(probes.ours),
+        value: percentile(probes.ours, 0.95),
         unit: 'ms',
         limit: 10,
         direction: 'max',
-        peers: { probes: probes.ours.length, 'bare application beside it, p95 ms': rounded(p95(probes.bare)) },
+        peers: {
+          probes: probes.ours.length,
+          'bare application beside it, p95 ms': rounded(percentile(probes.bare, 0.95)),
+        },
       });
     }
     return results;
@@ -202,10 +210,6 @@ async function probe(url: string): Promise<number> {
   const begin = performance.now();
   await (await fetch(url)).arrayBuffer();
   return performance.now() - begin;
-}
-
-function p95(values: readonly number[]): number {
-  return values.toSorted((left, right) => left - right)[Math.floor(values.length * 0.95)] ?? NaN;
 }
 
 /** P12: start-up and idle memory, in turn with a bare application. */

@@ -8,6 +8,7 @@ import { findProgram, pseudoRandomStream } from '@azaion/testing';
 
 import { type Measurement, median, rounded } from './bench-result.js';
 import { type BenchSystem, compiled, startBenchSystem } from './bench-system.js';
+import { bareChecks, besideFloor } from './floor.js';
 import { type TimedCommand, timeInTurn } from './timed-process.js';
 
 const GIB = 1024 ** 3;
@@ -23,7 +24,9 @@ export async function openBenchmarks(only: ReadonlySet<string>): Promise<readonl
     await bench.publish(plain, 'bench.bin');
     const token = await bench.token();
     const commands = new Map<string, TimedCommand>([['two cores', openCommand(bench, token, 2)]]);
-    if (only.has('P1')) for (const [name, peer] of await peers(bench, plain)) commands.set(name, peer);
+    if (only.has('P1'))
+      for (const [name, peer] of [['checks', bareChecks(GIB)] as const, ...(await peers(bench, plain))])
+        commands.set(name, peer);
     if (only.has('P2')) commands.set('one core', openCommand(bench, token, 1));
     const seconds = await timeInTurn(commands, ROUNDS);
     const medianOf = (name: string): number | undefined => {
@@ -41,11 +44,12 @@ export async function openBenchmarks(only: ReadonlySet<string>): Promise<readonl
 }
 
 function againstPeers(ours: number, medianOf: (name: string) => number | undefined): readonly Measurement[] {
-  return [
+  const checks = medianOf('checks') ?? NaN;
+  const bars = [
     { peer: 'openssl', most: 1.25 },
     { peer: 'age', most: 0.8 },
     { peer: 'rclone', most: 0.5 },
-  ].map(({ peer, most }) => {
+  ].map(({ peer, most }): Measurement => {
     const theirs = medianOf(peer);
     return {
       id: 'P1',
@@ -60,6 +64,7 @@ function againstPeers(ours: number, medianOf: (name: string) => number | undefin
       },
     };
   });
+  return [...bars, besideFloor('P1', 'open 1 GiB', 'openssl', { ours, peer: medianOf('openssl') ?? NaN, checks })];
 }
 
 function againstOneCore(two: number, one: number): Measurement {

@@ -18,14 +18,6 @@ export interface TimedCommand {
   readonly removes?: string;
 }
 
-/** What one run of a command took. */
-export interface ProcessCost {
-  /** Wall time. */
-  readonly seconds: number;
-  /** Largest resident size of the process and what it started, read every 50 ms (Linux; 0 elsewhere). */
-  readonly peakBytes: number;
-}
-
 /**
  * Runs a command from start to end.
  *
@@ -33,14 +25,19 @@ export interface ProcessCost {
  * @throws Error when it does not end with status 0.
  */
 export async function timeProcess(command: TimedCommand): Promise<number> {
-  return (await runToEnd(command, () => undefined)).seconds;
+  return runToEnd(command, () => undefined);
 }
 
-/** Runs a command from start to end and watches its memory. @throws Error when it does not end with status 0. */
-export async function watchProcess(command: TimedCommand): Promise<ProcessCost> {
+/**
+ * Runs a command from start to end and watches its memory. That takes up to half a core: time is taken of other runs.
+ *
+ * @returns Largest resident size of the process and what it started, read every 50 ms (Linux; 0 elsewhere).
+ * @throws Error when it does not end with status 0.
+ */
+export async function peakMemoryOf(command: TimedCommand): Promise<number> {
   let peakBytes = 0;
   let watching: NodeJS.Timeout | undefined;
-  const { seconds } = await runToEnd(command, (pid) => {
+  await runToEnd(command, (pid) => {
     watching = setInterval(() => {
       processTreeMemory(pid).then(
         (memory) => (peakBytes = Math.max(peakBytes, memory.peakBytes)),
@@ -48,7 +45,7 @@ export async function watchProcess(command: TimedCommand): Promise<ProcessCost> 
       );
     }, WATCH_INTERVAL_MS);
   }).finally(() => clearInterval(watching));
-  return { seconds, peakBytes };
+  return peakBytes;
 }
 
 /** Runs a command and returns what it printed. @throws Error when it does not end with status 0. */
@@ -59,7 +56,7 @@ export async function outputOf({ command, args, env }: TimedCommand): Promise<st
 async function runToEnd(
   { command, args, env, outputPath, removes }: TimedCommand,
   started: (pid: number) => void,
-): Promise<{ readonly seconds: number }> {
+): Promise<number> {
   if (removes !== undefined) await rm(removes, { force: true });
   const output: FileHandle | undefined = outputPath === undefined ? undefined : await open(outputPath, 'w');
   const begin = performance.now();
@@ -74,7 +71,7 @@ async function runToEnd(
   const seconds = (performance.now() - begin) / 1000;
   await output?.close();
   if (status !== 0) throw new Error(`${command} ended with status ${String(status)}: ${errors}`);
-  return { seconds };
+  return seconds;
 }
 
 /**

@@ -6,13 +6,13 @@ import { startSystem, type StartedSystem } from '../e2e/started-system.js';
 describe('a CDN that is away for long', () => {
   let cdn: FaultyCdn;
   let system: StartedSystem;
-  let authorization: Record<string, string>;
+  let token: string;
 
   beforeAll(async () => {
     cdn = await startFaultyCdn();
     system = await startSystem({ adminEnv: { ADMIN_PUBLIC_URL: cdn.url } });
     cdn.leadTo(system.adminUrl);
-    authorization = { authorization: `Bearer ${await system.login(await system.createPerson('ResourceUploader'))}` };
+    token = await system.login(await system.createPerson('ResourceUploader'));
   }, 180_000);
   afterEach(() => cdn.mend());
   afterAll(async () => {
@@ -22,16 +22,11 @@ describe('a CDN that is away for long', () => {
 
   const published = async (name: string): Promise<Buffer> => {
     const content = pseudoRandomBytes(name, 30_000);
-    const answer = await fetch(`${system.loaderUrl}/upload/${name}?folder=models`, {
-      method: 'POST',
-      headers: { ...authorization, 'content-type': 'application/octet-stream' },
-      body: new Uint8Array(content),
-    });
-    expect(answer.status).toBe(200);
+    await system.requests.publish(name, content, token);
     return content;
   };
   const load = (name: string): Promise<Response> =>
-    fetch(`${system.loaderUrl}/resources/models/${name}`, { headers: authorization });
+    fetch(`${system.loaderUrl}/resources/models/${name}`, { headers: { authorization: `Bearer ${token}` } });
 
   it('goes on after a connection that brings no byte any more, on another', async () => {
     const content = await published('stalled.bin');

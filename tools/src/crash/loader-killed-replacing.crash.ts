@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -69,21 +68,17 @@ describe.each(COMPOSES)('With %s', (compose, component) => {
       }, 180_000);
       afterAll(async () => {
         await system.stop();
-        const containers = engine('ps', '--all', '--quiet').split('\n').filter(Boolean);
-        if (containers.length > 0) engine('rm', '--force', ...containers);
+        docker.removeContainers();
         await docker.stop();
         await directory.remove();
       });
 
-      const engine = (...args: string[]): string =>
-        execFileSync('docker', args, { env: { ...process.env, DOCKER_HOST: docker.dockerHost } }).toString();
-
-      async function authorization(): Promise<Record<string, string>> {
+      async function freshToken(): Promise<string> {
         if (performance.now() - tokenSinceMs > TOKEN_LIFE_MS) {
           token = await system.login(await system.createPerson('ApiAdmin'));
           tokenSinceMs = performance.now();
         }
-        return { authorization: `Bearer ${token}` };
+        return token;
       }
 
       /** Publishes the next version. The health check of a sick one fails. */
@@ -103,18 +98,17 @@ describe.each(COMPOSES)('With %s', (compose, component) => {
             command: [BUSYBOX, 'sleep', '1000000'],
           })),
         );
-        const answer = await fetch(`${system.loaderUrl}/upload/azaion-latest?folder=images&kind=images`, {
-          method: 'POST',
-          headers: { ...(await authorization()), 'content-type': 'application/octet-stream' },
-          body: new Uint8Array(await buffer(archive.open())),
-        });
+        const content = await buffer(archive.open());
+        const where = 'folder=images&kind=images';
+        const answer = await system.requests.upload('azaion-latest', content, await freshToken(), where);
         expect(answer.status).toBe(200);
         const { version } = (await answer.json()) as { version: number };
         return { version, imageIds: archive.imageIds };
       }
 
       async function startUnlock(): Promise<void> {
-        const answer = await fetch(`${system.loaderUrl}/unlock`, { method: 'POST', headers: await authorization() });
+        const headers = { authorization: `Bearer ${await freshToken()}` };
+        const answer = await fetch(`${system.loaderUrl}/unlock`, { method: 'POST', headers });
         expect(answer.status).toBe(200);
       }
 
@@ -135,10 +129,9 @@ describe.each(COMPOSES)('With %s', (compose, component) => {
 
       /** What runs, service by service; a container too many, or one that stands, is seen as well. */
       const running = (): string[] =>
-        engine('ps', '--all', '--quiet')
-          .split('\n')
-          .filter(Boolean)
-          .map((id) => engine('inspect', '--format', '{{.Name}} {{.State.Health.Status}} {{.Image}}', id).trim())
+        docker
+          .containers()
+          .map((id) => docker.cli('inspect', '--format', '{{.Name}} {{.State.Health.Status}} {{.Image}}', id))
           .toSorted();
 
       const asIn = ({ imageIds }: Release): unknown[] =>
@@ -198,7 +191,7 @@ describe.each(COMPOSES)('With %s', (compose, component) => {
           expect(running()).toEqual(asIn(good));
           for (const [at, service] of SERVICES.entries())
             for (const reference of [`azaion/${service}:latest`, `azaion/${service}:latest-last-good`])
-              expect(engine('image', 'inspect', '--format', '{{.Id}}', reference).trim()).toBe(good.imageIds[at]);
+              expect(docker.cli('image', 'inspect', '--format', '{{.Id}}', reference)).toBe(good.imageIds[at]);
         }
         console.log(`${compose}: ${cutOff} runs cut off; ends in ${JSON.stringify(endedIn)}`);
       });

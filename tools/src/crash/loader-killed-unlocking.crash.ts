@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { cp } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -38,12 +37,8 @@ describeWith('docker', `A Loader killed with SIGKILL at ${POINTS} random moments
     ]);
     [imageId = ''] = archive.imageIds;
     const publisher = await system.login(await system.createPerson('ApiAdmin'));
-    const response = await fetch(`${system.loaderUrl}/upload/azaion-latest?folder=images&kind=images`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${publisher}`, 'content-type': 'application/octet-stream' },
-      body: new Uint8Array(await buffer(archive.open())),
-    });
-    expect(response.status).toBe(200);
+    const content = await buffer(archive.open());
+    await system.requests.publish('azaion-latest', content, publisher, 'folder=images&kind=images');
     await cp(join(system.adminDataDir, 'objects', 'packs'), join(system.imagesDir, 'packs'), { recursive: true });
     await system.restartLoader();
   }, 180_000);
@@ -51,12 +46,6 @@ describeWith('docker', `A Loader killed with SIGKILL at ${POINTS} random moments
     await system.stop();
     await docker.stop();
   });
-
-  const engine = (...args: string[]): string =>
-    execFileSync('docker', args, {
-      env: { ...process.env, DOCKER_HOST: docker.dockerHost },
-      stdio: ['ignore', 'pipe', 'ignore'],
-    }).toString();
 
   async function status(): Promise<UnlockStatus> {
     return (await (await fetch(`${system.loaderUrl}/unlock/status`)).json()) as UnlockStatus;
@@ -77,14 +66,14 @@ describeWith('docker', `A Loader killed with SIGKILL at ${POINTS} random moments
 
   it('says that the run was cut off, or has all of it, and unlocks when it is asked again', async () => {
     expect(await unlock()).toMatchObject({ state: 'ready' });
-    engine('image', 'rm', '--force', REFERENCE);
+    docker.cli('image', 'rm', '--force', REFERENCE);
     await system.restartLoader();
     const begin = performance.now();
     expect(await unlock()).toMatchObject({ state: 'ready' });
     const wholeMs = performance.now() - begin;
     let [cutOff, kills] = [0, 0];
     for (; cutOff < POINTS; kills++) {
-      engine('image', 'rm', '--force', REFERENCE);
+      docker.cli('image', 'rm', '--force', REFERENCE);
       const unlocking = unlock().catch(() => undefined);
       await delay(randomInt(Math.ceil(wholeMs)));
       process.kill(system.loader().pid, 'SIGKILL');
@@ -98,7 +87,7 @@ describeWith('docker', `A Loader killed with SIGKILL at ${POINTS} random moments
         cutOff++;
       }
       expect(await unlock()).toMatchObject({ state: 'ready', error: null });
-      expect(engine('image', 'inspect', '--format', '{{.Id}}', REFERENCE).trim()).toBe(imageId);
+      expect(docker.cli('image', 'inspect', '--format', '{{.Id}}', REFERENCE)).toBe(imageId);
     }
     console.log(`${cutOff} of ${kills} kills cut an unlock off, usually ${Math.ceil(wholeMs)} ms long`);
   });

@@ -31,20 +31,16 @@ describe(`A Loader killed with SIGKILL at ${POINTS} random moments`, () => {
 
   afterAll(() => system.stop());
 
-  async function authorization(): Promise<Record<string, string>> {
+  async function freshToken(): Promise<string> {
     if (performance.now() - tokenSinceMs > TOKEN_LIFE_MS) {
       token = await system.login(publisher);
       tokenSinceMs = performance.now();
     }
-    return { authorization: `Bearer ${token}` };
+    return token;
   }
 
   async function upload(name: string, content: Buffer): Promise<{ readonly version: number }> {
-    const answer = await fetch(`${system.loaderUrl}/upload/${name}?folder=models`, {
-      method: 'POST',
-      headers: { ...(await authorization()), 'content-type': 'application/octet-stream' },
-      body: new Uint8Array(content),
-    });
+    const answer = await system.requests.upload(name, content, await freshToken());
     const text = await answer.text();
     if (!answer.ok) throw new Error(`upload: ${answer.status} ${text}`);
     return JSON.parse(text) as { version: number };
@@ -52,7 +48,8 @@ describe(`A Loader killed with SIGKILL at ${POINTS} random moments`, () => {
 
   /** SHA-256 of the whole; `undefined` when there is no such resource. @throws when the connection breaks. */
   async function load(name: string): Promise<string | undefined> {
-    const answer = await fetch(`${system.loaderUrl}/resources/models/${name}`, { headers: await authorization() });
+    const headers = { authorization: `Bearer ${await freshToken()}` };
+    const answer = await fetch(`${system.loaderUrl}/resources/models/${name}`, { headers });
     if (answer.status === 404) return undefined;
     if (answer.status !== 200) throw new Error(`load: ${answer.status} ${await answer.text()}`);
     return (await digestOf(bodyOf(answer))).sha256;

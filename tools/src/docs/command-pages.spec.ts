@@ -29,10 +29,13 @@ describe('commands of the documents', () => {
         "docs/how-to/publish-from-ci.md: needs images in a container engine",
         "docs/how-to/move-from-the-older-system.md: adoption.spec.ts does it",
         "docs/how-to/move-from-the-older-system.md: adoption.spec.ts does it",
+        "docs/how-to/provision-a-device.md: \`npm run test:images\` starts this file on an engine of its own",
+        "docs/how-to/provision-a-device.md: \`npm run test:images\` starts the unit in a machine of its own",
         "docs/how-to/provision-a-jetson.md: needs the TPM of a device; suites run the same against one in software",
         "docs/how-to/provision-a-jetson.md: needs the TPM of a device",
         "docs/how-to/backup.md: backup.spec.ts does it",
         "docs/how-to/run-in-a-cluster.md: needs a cluster; the manifests are checked by a test",
+        "docs/how-to/run-in-a-cluster.md: needs a cluster",
       ]
     `);
   });
@@ -65,9 +68,13 @@ describe('commands of the documents', () => {
       path.endsWith('.md'),
     );
     const texts = await Promise.all(
-      [...documents.map((path) => join('docs', path)), 'README.md', 'CONTRIBUTING.md'].map((path) =>
-        readFile(join(WORKSPACE, path), 'utf8'),
-      ),
+      [
+        ...documents.map((path) => join('docs', path)),
+        'README.md',
+        'CONTRIBUTING.md',
+        'SECURITY.md',
+        'CHANGELOG.md',
+      ].map((path) => readFile(join(WORKSPACE, path), 'utf8')),
     );
     const named = new Set(
       texts.flatMap((text) => [...text.matchAll(/npm run ([a-z:-]+)/g)].map(([, name = '']) => name)),

@@ -5,6 +5,7 @@ export const COMMAND_PAGES = [
   'docs/how-to/install-the-cli.md',
   'docs/how-to/publish-from-ci.md',
   'docs/how-to/lose-a-device.md',
+  'docs/how-to/when-something-is-wrong.md',
   'docs/how-to/move-from-the-older-system.md',
   'docs/how-to/provision-a-device.md',
   'docs/how-to/provision-a-jetson.md',

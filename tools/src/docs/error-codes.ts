@@ -65,7 +65,7 @@ export function workspaceErrorCodesPage(workspace: string): string {
     'What went wrong has a code that stays the same over releases: the member `code` of a problem document (RFC 9457) of either service, `error.code` of the command `azaion` with `--json`, and',
     'without it what stands in brackets at the end of the sentence. Whoever acts is the caller, the operator of device or service, the publisher of the content, an upstream that is not available, or',
     'nobody but an attacker makes it happen. *HTTP* is the status a service answers with, *exit* the [exit status](cli.md#exit-status) of `azaion`. This page is made from the tables in the code by',
-    '`npm run docs`; a test fails when it is out of date.',
+    '`npm run docs`; a test fails when it is out of date. Symptom by symptom: [when something is wrong](../how-to/when-something-is-wrong.md).',
     '',
     sections.join('\n\n'),
     '',

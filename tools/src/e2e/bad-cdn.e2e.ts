@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises';
+import { readdir, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 
@@ -15,6 +15,14 @@ const CHUNK_BYTES = 30_000;
 /** Two ranges, which are fetched beside each other. */
 const SHARED_BYTES = 5_000_000;
 const CLIENTS = 50;
+
+/** Leaves the first bytes of every object. */
+async function cutShort(packs: string): Promise<void> {
+  for (const entry of await readdir(packs, { recursive: true, withFileTypes: true })) {
+    const path = join(entry.parentPath, entry.name);
+    if (entry.isFile()) await truncate(path, 100);
+  }
+}
 
 describe('a CDN that fails', () => {
   let cdn: FaultyCdn;
@@ -112,6 +120,27 @@ describe('a CDN that fails', () => {
       await expectWhole(name, content);
     },
   );
+
+  it.each<[string, (packs: string) => Promise<void>]>([
+    ['lost an object', (packs) => rm(packs, { recursive: true })],
+    ['cut an object short', cutShort],
+  ])('and has %s is reported; the next publish of the same bytes sends it again', async (lost, lose) => {
+    const name = `${lost.replaceAll(' ', '-')}.bin`;
+    const subject = `models/${name}`;
+    const content = await published(name);
+    const seen = async (event: string): Promise<void> => {
+      while (!(await eventsOf(subject)).includes(event)) await setTimeout(200);
+    };
+    await seen('version.verified');
+    await lose(join(system.adminDataDir, 'objects', 'packs'));
+    const refused = await load(name);
+    expect([refused.status, await refused.json()]).toEqual([502, expect.objectContaining({ code: 'cdn.missing' })]);
+    await seen('chunk.found-bad');
+    await published(name);
+    const loaded = await load(name);
+    expect([loaded.status, loaded.headers.get('x-resource-version')]).toEqual([200, '2']);
+    expect(Buffer.from(await loaded.arrayBuffer()).equals(content)).toBe(true);
+  });
 
   it('and damages what it sends is reported; the verifier finds the stored bytes good', async () => {
     const name = 'reported.bin';

@@ -14,6 +14,7 @@ import {
 } from '@azaion/testing';
 
 import { WORKSPACE } from '../started-service.js';
+import { loaderRequests } from './loader-requests.js';
 import { startSystem, type StartedSystem } from './started-system.js';
 
 const MODEL = Buffer.alloc(300_000, 'weights');
@@ -53,12 +54,7 @@ describeWith('tpm', "a copy of a device's data directory, on another machine", (
   });
 
   /** As the device itself: no token. */
-  const load = (url: string): Promise<Response> =>
-    fetch(`${url}/load/detector.onnx`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ filename: 'detector.onnx', folder: 'models' }),
-    });
+  const load = (url: string): Promise<Response> => loaderRequests(url).load('detector.onnx');
   /** @param apiUrl - Where the thief lets the Loader look for the Admin API. */
   const startThief = async (dataDir: string, apiUrl: string): Promise<string> => {
     const port = await freePort();
@@ -109,12 +105,7 @@ describeWith('tpm', "a copy of a device's data directory, on another machine", (
       await expect(startThief(dataDir, apiUrl())).rejects.toThrow(/was written by another device/);
       await rm(join(dataDir, 'statement-trust.json'));
       const url = await startThief(dataDir, apiUrl());
-      const login = (): Promise<Response> =>
-        fetch(`${url}/login`, {
-          method: 'POST',
-          headers: { 'content-type': 'application/json' },
-          body: JSON.stringify(system.deviceAccount),
-        });
+      const login = (): Promise<Response> => loaderRequests(url).login(system.deviceAccount);
       // A connection that ends without an answer has opened nothing either; the process must have survived it.
       for (const attempt of [() => load(url), login])
         expect(

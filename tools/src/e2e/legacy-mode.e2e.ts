@@ -18,6 +18,7 @@ import {
   tempDirectory,
 } from '@azaion/testing';
 
+import { loaderRequests } from './loader-requests.js';
 import { tokenFrom } from './started-system.js';
 
 const WORKSPACE = join(import.meta.dirname, '..', '..', '..');
@@ -81,22 +82,10 @@ describeWith('ceph', 'a Loader in legacy mode, with an older Admin API and a RAD
     return token;
   }
 
-  const load = (name: string, token?: string): Promise<Response> =>
-    fetch(`${url}/load/${name}`, {
-      method: 'POST',
-      headers: {
-        'content-type': 'application/json',
-        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
-      },
-      body: JSON.stringify({ filename: name, folder: 'models' }),
-    });
+  const load = (name: string, token?: string): Promise<Response> => loaderRequests(url).load(name, token);
 
   async function upload(name: string, content: Uint8Array): Promise<Response> {
-    return fetch(`${url}/upload/${name}?folder=models`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${await login(UPLOADER)}`, 'content-type': 'application/octet-stream' },
-      body: new Uint8Array(content),
-    });
+    return loaderRequests(url).upload(name, content, await login(UPLOADER));
   }
 
   /** As the older Loader would have published it. */
@@ -243,11 +232,7 @@ describeWith('ceph', 'a Loader in legacy mode, with an older Admin API and a RAD
   });
 
   it('refuses wrong credentials, foreign tokens, and what is not there', async () => {
-    const wrong = await fetch(`${url}/login`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ email: OPERATOR.email, password: 'wrong' }),
-    });
+    const wrong = await loaderRequests(url).login({ email: OPERATOR.email, password: 'wrong' });
     expect(wrong.status).toBe(401);
     expect(await wrong.json()).toMatchObject({ code: 'login.wrong-credentials' });
     // What an older server signs says nothing here: nobody but that server can verify it.

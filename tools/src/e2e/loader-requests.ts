@@ -32,7 +32,7 @@ export function loaderRequests(url: string): LoaderRequests {
     upload,
     publish: async (...sent) => {
       const answer = await upload(...sent);
-      if (!answer.ok) throw new Error(`publish ${sent[0]}: ${answer.status} ${await answer.text()}`);
+      if (answer.status !== 200) throw new Error(`publish ${sent[0]}: ${answer.status} ${await answer.text()}`);
       await answer.arrayBuffer();
     },
   };

@@ -1,14 +1,18 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import {
   describeWith,
   freePort,
   type PostgresServer,
+  pseudoRandomBytes,
   runCommand,
   type RunningProcess,
+  type S3Service,
+  signedS3Request,
   startPostgres,
   startProcess,
+  startRadosGateway,
   type TempDirectory,
   tempDirectory,
 } from '@azaion/testing';
@@ -23,28 +27,31 @@ import { WORKSPACE } from '../started-service.js';
 const POD = '127.0.0.2';
 /** Waiting proves nothing. Timeouts and thresholds are those of the files. */
 const HASTENED = 20;
+const PASSWORD = 'correct horse battery';
 const MAIN = join(WORKSPACE, 'apps', 'admin-api', 'dist', 'main.js');
 
-describeWith('postgresql', 'F6: the Admin API, probed as the files for Kubernetes say', () => {
+describeWith(['postgresql', 'ceph'], 'F6: the Admin API, probed as the files for Kubernetes say', () => {
   const { container, settings } = adminDeployment(WORKSPACE, 'production');
   let directory: TempDirectory;
   let postgres: PostgresServer;
-  let port: number;
+  let s3: S3Service;
+  let cli: AzaionCommand;
+  let url: string;
   let environment: Readonly<Record<string, string>>;
   let service: RunningProcess | undefined;
   let kubelet: Kubelet;
 
   beforeAll(async () => {
-    port = await freePort();
+    const port = await freePort();
+    url = `http://${POD}:${port}`;
     kubelet = new Kubelet(container, { host: POD, port, hastened: HASTENED });
     directory = await tempDirectory('azaion-probes');
-    postgres = await startPostgres();
+    [postgres, s3] = await Promise.all([startPostgres(), startRadosGateway()]);
     const [secrets, offline] = [join(directory.path, 'secrets'), join(directory.path, 'offline')];
     for (const path of [secrets, offline]) await mkdir(path);
-    const mounted = Object.entries(settings)
-      // The object store of the files is nobody's: the service's own directory stands in.
-      .filter(([name]) => !name.startsWith('S3_'))
-      .map(([name, value]) => [name, value.replace(`${SECRETS}/`, `${secrets}/`)] as const);
+    const mounted = Object.entries(settings).map(
+      ([name, value]) => [name, value.replace(`${SECRETS}/`, `${secrets}/`)] as const,
+    );
     environment = {
       ...Object.fromEntries(mounted),
       // As the image sets them.
@@ -52,14 +59,20 @@ describeWith('postgresql', 'F6: the Admin API, probed as the files for Kubernete
       ADMIN_HOST: POD,
       ADMIN_PORT: String(port),
       ADMIN_DATA_DIR: join(directory.path, 'data'),
-      ADMIN_PUBLIC_URL: `http://${POD}:${port}`,
+      ADMIN_PUBLIC_URL: url,
+      S3_ENDPOINT: s3.endpoint,
+      S3_PUBLIC_ENDPOINT: s3.endpoint,
+      S3_REGION: s3.region,
+      S3_BUCKET: s3.bucket,
     };
+    cli = new AzaionCommand(WORKSPACE, join(offline, 'profile.json'));
     await writeClusterSecrets({
       directory: secrets,
       offline,
       databaseUrl: postgres.url(),
-      password: 'correct horse battery',
-      cli: new AzaionCommand(WORKSPACE, join(offline, 'profile.json')),
+      objectStore: s3,
+      password: PASSWORD,
+      cli,
       statementKey: () => {
         const known = Object.entries(environment).filter(([name]) => name !== 'STATEMENT_KEY_DOCUMENT_FILE');
         const list = known.map(([name, value]) => `${name}=${value}`);
@@ -71,7 +84,7 @@ describeWith('postgresql', 'F6: the Admin API, probed as the files for Kubernete
   afterAll(async () => {
     await kubelet.stop();
     await service?.stop();
-    await postgres.stop();
+    await Promise.all([postgres.stop(), s3.stop()]);
     await directory.remove();
   });
 
@@ -82,6 +95,15 @@ describeWith('postgresql', 'F6: the Admin API, probed as the files for Kubernete
     await kubelet.until(({ ready }) => ready);
     expect(kubelet.started).toBe(true);
     expect(kubelet.restarts).toBe(0);
+  });
+
+  it('keeps what is published in the bucket of its settings, with the keys of its secret', async () => {
+    const file = join(directory.path, 'model.bin');
+    await writeFile(file, pseudoRandomBytes('model', 100_000));
+    await cli.run(['login', '--api', url, '--email', environment['BOOTSTRAP_ADMIN_EMAIL']!], PASSWORD);
+    await cli.run(['publish', file, '--name', 'model.bin', '--folder', 'models']);
+    const listed = await signedS3Request(s3.endpoint, s3, 'GET', `/${s3.bucket}`);
+    expect(await listed.text()).toMatch(/<Key>packs\/[0-9a-f-]{36}\/[0-9a-f]{32}<\/Key>/);
   });
 
   it('loses its requests, and is not started anew, while its database is away', async () => {

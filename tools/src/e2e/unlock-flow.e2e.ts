@@ -15,6 +15,9 @@ import {
   tempDirectory,
 } from '@azaion/testing';
 
+import { AzaionCommand } from '../demo/azaion-command.js';
+import { WORKSPACE } from '../started-service.js';
+import { post } from './loader-requests.js';
 import { answerOf, startSystem, type StartedSystem } from './started-system.js';
 
 /** Publishes an archive as `images/azaion-latest`. */
@@ -67,18 +70,6 @@ async function smallArchive(): Promise<Buffer> {
   return buffer(archive.open());
 }
 
-function engineOf(docker: DockerDaemon): NodeJS.ProcessEnv {
-  return { ...process.env, DOCKER_HOST: docker.dockerHost };
-}
-
-function dockerCli(docker: DockerDaemon, ...args: string[]): Buffer {
-  return execFileSync('docker', args, {
-    env: engineOf(docker),
-    maxBuffer: MAX_ARCHIVE_BYTES,
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-}
-
 describe('F4 without an engine: the archive goes into a directory', () => {
   let system: StartedSystem;
   beforeAll(async () => {
@@ -87,26 +78,15 @@ describe('F4 without an engine: the archive goes into a directory', () => {
   afterAll(() => system.stop());
 
   it('answers 404 while there is no archive', async () => {
-    const response = await fetch(`${system.loaderUrl}/unlock`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify(await system.createPerson('Operator')),
-    });
+    const response = await post(`${system.loaderUrl}/unlock`, await system.createPerson('Operator'));
     expect(response.status).toBe(404);
     expect(((await response.json()) as { detail: string }).detail).toContain('Encrypted archive not found');
   });
 
   it('refuses a role that may not unlock, and wrong credentials', async () => {
-    const post = async (body: unknown): Promise<number> =>
-      (
-        await fetch(`${system.loaderUrl}/unlock`, {
-          method: 'POST',
-          headers: { 'content-type': 'application/json' },
-          body: JSON.stringify(body),
-        })
-      ).status;
-    expect(await post(await system.createPerson('Validator'))).toBe(403);
-    expect(await post({ email: 'nobody@example.com', password: 'not the password' })).toBe(401);
+    const statusFor = async (body: unknown): Promise<number> => (await post(`${system.loaderUrl}/unlock`, body)).status;
+    expect(await statusFor(await system.createPerson('Validator'))).toBe(403);
+    expect(await statusFor({ email: 'nobody@example.com', password: 'not the password' })).toBe(401);
   });
 
   it('writes the verified archive, byte for byte, and is ready', async () => {
@@ -168,21 +148,17 @@ describeWith(['docker', 'busybox'], 'F4 with a Docker engine', () => {
   }, 60_000);
   afterAll(() => docker.stop());
 
-  const imageId = (reference: string): string =>
-    dockerCli(docker, 'image', 'inspect', '--format', '{{.Id}}', reference).toString().trim();
+  const imageId = (reference: string): string => docker.cli('image', 'inspect', '--format', '{{.Id}}', reference);
 
   /** Makes a real image, saves it, and takes it away again. */
   function savedImage(reference: string): { readonly id: string; readonly archive: Buffer } {
     const rootFilesystem = execFileSync('tar', ['-C', '/', '-cf', '-', findProgram('busybox')!.slice(1)], {
       maxBuffer: MAX_ARCHIVE_BYTES,
     });
-    execFileSync('docker', ['import', '--change', 'CMD ["/bin/busybox","sh"]', '-', reference], {
-      input: rootFilesystem,
-      env: engineOf(docker),
-    });
+    docker.cliBytes(['import', '--change', 'CMD ["/bin/busybox","sh"]', '-', reference], rootFilesystem);
     const id = imageId(reference);
-    const archive = dockerCli(docker, 'save', reference);
-    dockerCli(docker, 'rmi', '--force', reference);
+    const archive = docker.cliBytes(['save', reference]);
+    docker.cli('rmi', '--force', reference);
     expect(() => imageId(reference)).toThrow();
     return { id, archive };
   }
@@ -239,16 +215,21 @@ describeWith(['docker', 'busybox'], 'F4 with a Docker engine', () => {
       await directory.remove();
     });
 
-    /** As an older publisher: registers the archive, which makes the fragment, and writes `IV ‖ AES-256-CBC(tar)` under its SHA-256. */
+    /** As a publisher to older devices: registers the archive, which makes the fragment, and writes `IV ‖ AES-256-CBC(tar)` under its SHA-256. */
     async function publishOlder(archive: Buffer): Promise<void> {
-      const registered = await fetch(`${system.adminUrl}/binary-split/archives/images`, {
-        method: 'PUT',
-        headers: { authorization: `Bearer ${await system.login(await system.createPerson('ResourceUploader'))}` },
-      });
-      expect(registered.status).toBe(201);
-      const fragment = Buffer.from(await registered.arrayBuffer());
+      const { email, password } = await system.createPerson('ResourceUploader');
+      const publisher = new AzaionCommand(WORKSPACE, join(directory.path, 'profile.json'));
+      await publisher.run(['login', '--api', system.adminUrl, '--email', email], password);
+      const register = (name: string): ReturnType<AzaionCommand['run']> =>
+        publisher.run(['legacy', 'register', 'images', '--output', join(directory.path, name)]);
+      expect(await register('fragment')).toMatchObject({ bytes: 32, created: true });
+      expect(await register('again')).toMatchObject({ bytes: 32, created: false });
+      const [fragment, again] = await Promise.all(
+        ['fragment', 'again'].map((name) => readFile(join(directory.path, name))),
+      );
+      expect(again).toEqual(fragment);
       const iv = randomBytes(16);
-      const cipher = createCipheriv('aes-256-cbc', createHash('sha256').update(fragment).digest(), iv);
+      const cipher = createCipheriv('aes-256-cbc', createHash('sha256').update(fragment!).digest(), iv);
       await writeFile(path, Buffer.concat([iv, cipher.update(archive), cipher.final()]));
     }
 

@@ -170,6 +170,28 @@ describeWith('postgresql', 'an Admin API whose PostgreSQL goes away', () => {
       await database.check();
     });
 
+    it('by the victim of a deadlock, which is no outage; the other goes on', async () => {
+      const other = new Database({ connectionString: postgres.url() });
+      const toldBefore = told.length;
+      try {
+        const [both, arrived] = [Promise.withResolvers<undefined>(), { count: 0 }];
+        const crossing = (on: Database, ...locks: readonly [number, number]): Promise<unknown> =>
+          on.transaction(async (queries) => {
+            await sql`select pg_advisory_xact_lock(${locks[0]})`.execute(queries);
+            if (++arrived.count === 2) both.resolve(undefined);
+            await both.promise;
+            await sql`select pg_advisory_xact_lock(${locks[1]})`.execute(queries);
+          });
+        const outcomes = await Promise.allSettled([crossing(database, 1, 2), crossing(other, 2, 1)]);
+        expect(outcomes.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected']);
+        expect(outcomes.find(({ status }) => status === 'rejected')).toMatchObject({ reason: UNAVAILABLE });
+        await database.check();
+        expect(told.slice(toldBefore)).toEqual([]);
+      } finally {
+        await other.close();
+      }
+    });
+
     it('by who finds the connection gone between two statements', async () => {
       const failing = database.transaction(async (on) => {
         const { rows } = await sql<{ pid: number }>`select pg_backend_pid() as pid`.execute(on);

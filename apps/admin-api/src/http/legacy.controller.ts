@@ -310,7 +310,7 @@ export class KeyFragmentsController {
   @ApiOperation({ summary: 'Register an image archive of the older format: makes the key fragment to encrypt it with' })
   @ApiProduces(BINARY_MEDIA_TYPE)
   @ApiCreatedResponse({ description: 'The new key fragment, raw bytes' })
-  @ApiOkResponse({ description: 'The one it has, to who registered it' })
+  @ApiOkResponse({ description: 'The one it has, to who registered it or an ApiAdmin' })
   @ProblemResponses(400, 401, 403, 409)
   async register(
     @Param() { name }: ArchiveParams,

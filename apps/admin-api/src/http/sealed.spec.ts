@@ -1,6 +1,7 @@
 /* eslint-disable @typescript-eslint/no-unsafe-argument, @typescript-eslint/no-unsafe-assignment, @typescript-eslint/no-unsafe-call, @typescript-eslint/no-unsafe-member-access -- answers are looked into as they come */
 import { createHash, randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
 
 import { HttpPackSink, HttpPackSource } from '@azaion/adapters/http-packs';
 import { ApiClient, fixedToken, HttpGrantApi, HttpUploadApi, HttpWellKnown } from '@azaion/adapters/resource-api';
@@ -337,6 +338,15 @@ describe('sealed resources over HTTP', () => {
   describe('known chunks', () => {
     const content = randomBytes(50_000);
 
+    /** How often each index of the chunk tables was looked into. */
+    async function indexScans(): Promise<Record<'pack_chunks_chunk' | 'pack_chunks_pkey', number>> {
+      const { rows } = await sql<{ name: string; scans: number }>`
+        select indexrelname as name, idx_scan::int as scans from pg_stat_user_indexes
+        where relname = 'pack_chunks'`.execute(api.infrastructure.database.queries);
+      const of = (index: string): number => rows.find(({ name }) => name === index)?.scans ?? 0;
+      return { pack_chunks_chunk: of('pack_chunks_chunk'), pack_chunks_pkey: of('pack_chunks_pkey') };
+    }
+
     it('are the caller’s own: committed, or written by an interrupted upload', async () => {
       const mine = await api.account('ResourceUploader');
       const first = await DraftUpload.open(api, mine, 'known/first');
@@ -379,6 +389,37 @@ describe('sealed resources over HTTP', () => {
       expect(heads).toBeLessThanOrEqual(4);
       expect(await upload.write(packs.at(-1)!)).toBe(200);
       expect((await upload.known([id, id])).json).toHaveLength(1);
+    });
+
+    // A young database has no statistics, and neither has a table that has just been filled.
+    it('are looked up by their ids, not in every pack of the folder', async () => {
+      const on = api.infrastructure.database.queries;
+      const upload = await DraftUpload.open(api, await api.account('ResourceUploader'), 'crowded/first');
+      const one = await upload.pack(content);
+      await sql`
+        insert into packs (id, folder_id, domain, upload_id, owner_id, size_bytes, sha256, state, has_table, seen_written, created_at)
+        select md5('crowded ' || n), folder_id, domain, upload_id, owner_id, size_bytes, sha256, state, has_table, true, created_at
+        from packs cross join generate_series(1, 40) as n where id = ${one.packId}`.execute(on);
+      await sql`
+        insert into pack_chunks (pack_id, start_byte, sealed_bytes, chunk_id)
+        select id, chunk, 1, decode(md5(id || chunk), 'hex') from packs cross join generate_series(0, 199) as chunk
+        where upload_id = ${upload.id} and id <> ${one.packId}`.execute(on);
+      const { rows } = await sql<{ chunk_id: Buffer }>`
+        select chunk_id from pack_chunks join packs on packs.id = pack_chunks.pack_id
+        where upload_id = ${upload.id} limit 500`.execute(on);
+
+      const before = await indexScans();
+      expect((await upload.known(rows.map(({ chunk_id: id }) => id))).json).toHaveLength(500);
+      let byChunk = 0;
+      let byPack = 0;
+      // The database adds up now and then.
+      while (byChunk + byPack < 500) {
+        await delay(50);
+        const scans = await indexScans();
+        byChunk = scans.pack_chunks_chunk - before.pack_chunks_chunk;
+        byPack = scans.pack_chunks_pkey - before.pack_chunks_pkey;
+      }
+      expect(byPack).toBeLessThan(100); // others look for theirs, now and then
     });
 
     it.each([[[]], [['short']], [Array.from({ length: 4097 }, () => toBase64Url(randomBytes(16)))], ['text']])(

@@ -29,7 +29,7 @@ import { referenceBootStates } from './migrations/0051-reference-boot-states.js'
 import { type Outages } from './outages.js';
 import { type Schema } from './schema.js';
 import { grantServiceRole, type SERVICE_ROLE } from './service-role.js';
-import { isOfServer, reasonOf, unavailable } from './unavailable.js';
+import { isOfServer, isVictim, reasonOf, unavailable } from './unavailable.js';
 
 /** The database, or one transaction on it. */
 export type Queries = Kysely<Schema> | Transaction<Schema>;
@@ -264,6 +264,7 @@ export class Database {
           this.outages?.succeeded();
           return result;
         } catch (error) {
+          if (isVictim(error)) throw unavailable(error);
           if (!isOfServer(error)) throw error;
           usable = false;
           return this.outage(error);

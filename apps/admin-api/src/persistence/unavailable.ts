@@ -6,6 +6,8 @@ import { AdminError } from '../errors.js';
 const CLASSES: readonly string[] = ['08', '53', '57', '58'];
 /** A server that takes no writes, as after a switch to another; a transaction that it gave up because nothing happened in it. */
 const STATES: readonly string[] = ['25006', '25P03'];
+/** `serialization_failure` and `deadlock_detected`. */
+const VICTIMS: readonly string[] = ['40001', '40P01'];
 /** What `pg` says without a code when a connection is or goes away. */
 const LOST =
   /^(?:Connection terminated|Client has encountered a connection error|Client was closed|timeout exceeded|Query read timeout)/;
@@ -20,6 +22,14 @@ export function isOfServer(error: unknown): boolean {
   if (error instanceof pg.DatabaseError)
     return code !== undefined && (CLASSES.includes(code.slice(0, 2)) || STATES.includes(code));
   return code === undefined ? LOST.test(message) : SYSTEM_ERROR.test(code);
+}
+
+/**
+ * Whether a transaction was given up so that others could end: the victim of a deadlock, or of a conflict. Database and connection are sound,
+ * and the same request goes through when it is asked again.
+ */
+export function isVictim(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && VICTIMS.includes(error.code ?? '');
 }
 
 /** What callers are told of such a database. */

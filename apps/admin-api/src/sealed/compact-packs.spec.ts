@@ -1,6 +1,6 @@
 /* eslint-disable @typescript-eslint/no-unsafe-assignment, @typescript-eslint/no-unsafe-member-access -- answers are looked into as they come */
 import { hash } from 'node:crypto';
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { packObjectKey, ResourceError } from '@azaion/split-resource';
@@ -167,6 +167,24 @@ describe('the compaction of packs', () => {
     expect(await stored(upload)).not.toContain(pack.packId);
     expect(await stored(upload)).toContain((await rowOf(pack)).object_id);
     expect(await verificationOf(path)).toBe('verified');
+  });
+
+  it('takes for missing what lies behind the end of the new object once a reader reports that it is cut short', async () => {
+    const { path, upload, pack } = await sparse([2, 7, 12], 'models', 20);
+    expect((await round(pack)).compacted).toBe(1);
+    expect(await verificationOf(path)).toBe('verified');
+    const { object_id: objectId } = await rowOf(pack);
+    await truncate(fileOf(upload, objectId!), pack.chunks[2]!.sealedBytes + 1);
+    const report = { token: publisher.token, body: { chunk: 2 } };
+    expect((await api.call('POST', `/sealed/${path}/versions/2/bad-chunk`, report)).status).toBe(202);
+    while (await api.app.get(VerifyVersions).next());
+    const left = await queries()
+      .selectFrom('pack_chunks')
+      .select(['start_byte', 'good'])
+      .where('pack_id', '=', pack.packId)
+      .orderBy('start_byte')
+      .execute();
+    expect(left).toEqual([2, 7, 12].map((index) => ({ start_byte: pack.chunks[index]!.offset, good: index === 2 })));
   });
 
   it('counts what several versions need once: six that share a tenth of a pack leave it sparse', async () => {

@@ -153,16 +153,16 @@ export class Packs {
     const { others } = await this.reach(upload, standing);
     const wanted = [...new Set(ids.map(toHex))].map((id) => Buffer.from(id, 'hex'));
     // Few rows each: an upload may register one id in as many packs as it likes, none of them written. The newest come first: they were
-    // registered because the older ones were not there.
+    // registered because the older ones were not there. The offset makes the planner begin with the chunk: in a young database, without
+    // statistics, it would go through all packs of the folder for each.
     const { rows } = await sql<KnownRow>`
       select found.*
       from unnest(${wanted}::bytea[]) as wanted (chunk_id)
       cross join lateral (
         select chunk_id, start_byte, sealed_bytes, id, folder_id, size_bytes, sha256, seen_written, stored_bytes, object_id, extents
-        from pack_chunks
+        from (select * from pack_chunks where chunk_id = wanted.chunk_id offset 0) as pack_chunks
         join packs on packs.id = pack_chunks.pack_id
-        where pack_chunks.chunk_id = wanted.chunk_id
-          and packs.folder_id = ${upload.folder_id}
+        where packs.folder_id = ${upload.folder_id}
           and packs.domain = ${upload.domain}
           and packs.has_table
           and packs.state <> 'deleted'

@@ -1,6 +1,6 @@
 /* eslint-disable @typescript-eslint/no-unsafe-assignment, @typescript-eslint/no-unsafe-member-access -- answers are looked into as they come */
 import { createCipheriv, randomBytes } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { toBase64Url } from '@azaion/kernel';
@@ -95,6 +95,40 @@ describe('the verifier', () => {
     expect(await verificationOf(cut.name)).toBe('bad');
     expect(await goodOf(cut.pack)).toEqual([true, true, false]);
   });
+
+  it.each<[string, (pack: DraftPack) => number | undefined, boolean[]]>([
+    ['is gone', () => undefined, [false, false, false]],
+    ['has no byte left', () => 0, [false, false, false]],
+    ['ends within the chunk', ({ chunks }) => chunks[1]!.offset + 1, [true, false, false]],
+    ['ends right in front of the chunk', ({ chunks }) => chunks[1]!.offset, [true, false, false]],
+  ])(
+    'takes what is missing of a pack that %s for missing once a reader reports a chunk of it, and its publisher repairs it at once',
+    async (_, endOf, left) => {
+      const { name, upload, pack, file } = await committed();
+      const neighbour = await DraftUpload.open(api, publisher, `models/${name}-neighbour`);
+      expect((await neighbour.commit(neighbour.draft(pack))).status).toBe(201);
+      await everything();
+      const end = endOf(pack);
+      if (end === undefined)
+        await api.infrastructure.objects.delete(packObjectKey(upload.opened.folderId as string, pack.packId));
+      else await truncate(file, end);
+      expect([await verifier.next(), await verificationOf(name)]).toEqual([false, 'verified']); // nobody has noticed
+      const path = `/sealed/models/${name}/versions/1/bad-chunk`;
+      expect((await api.call('POST', path, { token: publisher.token, body: { chunk: 1 } })).status).toBe(202);
+      expect(await verifier.next()).toBe(true);
+      expect(await verificationOf(name)).toBe('bad');
+      expect(await goodOf(pack)).toEqual(left);
+      const again = await DraftUpload.open(api, publisher, `models/${name}`);
+      const kept = pack.chunks.filter((_chunk, index) => left[index]);
+      const { json: known } = await again.known(pack.chunks.map(({ id }) => id));
+      expect(known).toMatchObject(kept.map(({ id }) => ({ id: toBase64Url(id) })));
+      const sent = await again.pack(...pack.chunks.map(({ content }) => content));
+      expect(await again.commit(again.draft(sent))).toMatchObject({ status: 201, json: { version: 2 } });
+      await everything();
+      expect(await verificationOf(name)).toBe('verified');
+      expect(await verificationOf(`${name}-neighbour`)).toBe('bad');
+    },
+  );
 
   it('finds a whole that its publisher misstated, although every chunk is good', async () => {
     const { name, pack } = await committed({ sha256: randomBytes(32) });

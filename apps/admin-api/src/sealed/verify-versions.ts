@@ -1,6 +1,12 @@
 import { CryptoError, type KeyVault } from '@azaion/crypto';
 import { type Clock } from '@azaion/kernel';
-import { CheckContent, type CheckedChunk, type ObjectStore, ResourceError } from '@azaion/split-resource';
+import {
+  CheckContent,
+  type CheckedChunk,
+  type ObjectStore,
+  rangeInObject,
+  ResourceError,
+} from '@azaion/split-resource';
 import { type Selectable, sql, type Updateable } from 'kysely';
 
 import { type AuditLog } from '../audit/audit-log.js';
@@ -45,7 +51,7 @@ export class VerifyVersions {
 
   constructor(
     private readonly database: Database,
-    store: ObjectStore,
+    private readonly store: ObjectStore,
     vault: KeyVault,
     private readonly audit: AuditLog,
     private readonly clock: Clock,
@@ -110,8 +116,9 @@ export class VerifyVersions {
   private async checkReport(report: ClaimedReport): Promise<void> {
     const version = await this.versionOf(report);
     const checked = version && (await this.checkChunk(version, report.chunk));
+    const found = version && checked && checked !== UNREADABLE ? await this.withItsPack(version, checked) : [];
     await this.database.transaction(async (on) => {
-      if (version) await this.lock(on, version, checked && checked !== UNREADABLE ? [checked] : []);
+      if (version) await this.lock(on, version, found);
       if (version && checked === UNREADABLE) {
         await this.setVerification(on, version, 'bad');
         await this.audit.record(on, {
@@ -121,7 +128,7 @@ export class VerifyVersions {
           details: { version: version.version, reporter: report.reporter_id },
         });
       } else if (version && checked && checked !== UNREADABLE) {
-        await this.mark(on, [checked], version);
+        await this.mark(on, found, version);
         await this.audit.record(on, {
           event: checked.good ? 'chunk.found-good' : 'chunk.found-bad',
           actor: SYSTEM,
@@ -151,6 +158,25 @@ export class VerifyVersions {
       if (!isUnreadable(error)) throw error;
       return UNREADABLE;
     }
+  }
+
+  /** What a chunk says of its pack: where the object is gone or cut short, everything behind its end is missing, and the next publish reuses none of that. */
+  private async withItsPack({ folder_id: folderId }: RecipeVersion, checked: CheckedChunk): Promise<CheckedChunk[]> {
+    const { packId } = checked;
+    if (checked.good) return [checked];
+    const { key, extents } = await locatePack(this.database, folderId, packId);
+    const { sizeBytes: endsAt } = (await this.store.head(key)) ?? { sizeBytes: 0 };
+    const rows = await this.database.queries
+      .selectFrom('pack_chunks')
+      .select(['start_byte', 'sealed_bytes'])
+      .where('pack_id', '=', packId)
+      .execute();
+    const missing = rows
+      .map(({ start_byte: offset, sealed_bytes: sealedBytes }) => ({ packId, offset, sealedBytes, good: false }))
+      .filter(
+        ({ offset, sealedBytes }) => rangeInObject(extents, { start: offset, end: offset + sealedBytes }).end > endsAt,
+      );
+    return [checked, ...missing.filter(({ offset }) => offset !== checked.offset)];
   }
 
   /**

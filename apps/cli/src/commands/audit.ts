@@ -6,6 +6,7 @@ import { AdminApi, PAGE_ENTRIES } from '../admin-api.js';
 import { type CliFailure, usageFailure } from '../cli-failure.js';
 import { type CommandContext } from '../command-context.js';
 import { failure } from '../failure-table.js';
+import { forShell } from '../format.js';
 import { call, contentOf, wholeBody } from '../http.js';
 import { columns, shown } from '../table.js';
 import { writeWholeFile } from '../whole-file.js';
@@ -77,7 +78,7 @@ export async function exportAudit(
     signal,
   });
   const bytes = await writeWholeFile(path, wholeBody(response, signal));
-  output.result({ path, bytes }, [`${path} holds the log. Check it: azaion audit verify --file ${path}`]);
+  output.result({ path, bytes }, [`${path} holds the log. Check it: azaion audit verify --file ${forShell(path)}`]);
 }
 
 /**

@@ -4,7 +4,7 @@ import { CliFailure, usageFailure } from '../cli-failure.js';
 import { AdminApi } from '../admin-api.js';
 import { type CommandContext } from '../command-context.js';
 import { failure } from '../failure-table.js';
-import { parseWantedVersion, type WantedVersion, wantedVersions, wantedVersionText } from '../fleet/wanted-version.js';
+import { parseWantedVersion, type WantedVersion, wantedVersions, wantedVersionText } from '../wanted-version.js';
 import { contentOf } from '../http.js';
 import { parseResourceReference } from '../resource-reference.js';
 

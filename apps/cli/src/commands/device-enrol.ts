@@ -4,6 +4,7 @@ import { ApiClient, enrolDevice, HttpAuthApi } from '@azaion/adapters/resource-a
 import { keyThumbprint } from '@azaion/crypto';
 
 import { type CommandContext, findService } from '../command-context.js';
+import { loaderNetwork } from '../loader-network.js';
 import { parseServiceUrl } from '../resource-reference.js';
 import { readDeviceConf, thisDevice } from '../this-device.js';
 
@@ -16,14 +17,14 @@ export interface EnrolOptions {
 export async function enrolThisDevice(context: CommandContext, options: EnrolOptions): Promise<void> {
   const { confPath, identity: settings } = thisDevice(context.env);
   const conf = await readDeviceConf(confPath);
-  const insecure = context.env['ALLOW_INSECURE_API'] === 'true';
+  const network = await loaderNetwork(context.env);
   const fromConf = context.env['RESOURCE_API_URL'] || conf.apiUrl;
   const url =
     options.api === undefined && fromConf !== undefined
-      ? parseServiceUrl(fromConf, 'RESOURCE_API_URL', insecure)
+      ? parseServiceUrl(fromConf, 'RESOURCE_API_URL', network.allowInsecure)
       : (await findService(context, 'api', options.api)).url;
   const { identity, reason, close } = await openDeviceIdentity(settings, (message) => context.output.note(message));
-  const client = new ApiClient({ baseUrl: url, allowInsecure: insecure });
+  const client = new ApiClient({ baseUrl: url, ...network });
   try {
     const { attested, whyNot } = await enrolDevice(new HttpAuthApi(client), identity, conf);
     const key = await keyThumbprint(await identity.signingKey());

@@ -3,7 +3,7 @@ import { AdminApi, allPages } from '../admin-api.js';
 import { counted } from '../format.js';
 import { contentOf } from '../http.js';
 import { columns, shown } from '../table.js';
-import { wantedVersions, wantedVersionText } from '../fleet/wanted-version.js';
+import { wantedVersions, wantedVersionText } from '../wanted-version.js';
 
 /** Options of the commands that look at devices or change one. */
 export interface DeviceOptions {

@@ -1,19 +1,34 @@
-import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { chmod, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
-import { type AddressInfo } from 'node:net';
+import { createServer as createTlsServer } from 'node:https';
+import { type AddressInfo, connect } from 'node:net';
 import { join } from 'node:path';
+import { once } from 'node:events';
 import { PassThrough } from 'node:stream';
+import { promisify } from 'node:util';
 
 import { openDeviceIdentity } from '@azaion/adapters/device-identity';
 import { utf8 } from '@azaion/kernel';
-import { describeWith, type SoftwareTpm, startSoftwareTpm, type TempDirectory, tempDirectory } from '@azaion/testing';
+import {
+  describeWith,
+  selfSignedCertificate,
+  type SoftwareTpm,
+  startSoftwareTpm,
+  type TempDirectory,
+  tempDirectory,
+} from '@azaion/testing';
 
 import { runCommandLine } from '../program.js';
-import { type Finding } from './doctor.js';
+import { type Finding } from './finding.js';
 
 interface Outcome {
   readonly status: number;
   readonly json: { readonly ok: boolean; readonly findings?: readonly Finding[]; readonly [member: string]: unknown };
+}
+
+function portOf(server: Server): number {
+  return (server.address() as AddressInfo).port;
 }
 
 describe('azaion doctor', () => {
@@ -45,7 +60,7 @@ describe('azaion doctor', () => {
       LOADER_DATA_DIR: dataDir,
       LOADER_BINDING: 'credentials',
       TPM_TCTI: `swtpm:path=${join(directory.path, 'no-tpm')}`,
-      RESOURCE_API_URL: `http://127.0.0.1:${String((api.address() as AddressInfo).port)}`,
+      RESOURCE_API_URL: `http://127.0.0.1:${String(portOf(api))}`,
       CONTAINER_CLI: 'no-such-engine',
       AZAION_PROFILE: join(directory.path, 'profile.json'),
     };
@@ -86,6 +101,40 @@ describe('azaion doctor', () => {
     ]);
   });
 
+  it('quotes the path of a remedy for a shell', async () => {
+    env['DEVICE_CONF'] = join(directory.path, "it's of $(this) device");
+    await writeFile(env['DEVICE_CONF'], "AZAION_DEVICE_EMAIL='azj-0007@azaion.com'\n");
+    await chmod(env['DEVICE_CONF'], 0o644);
+    const [{ remedy } = {}] = findingsOf(await run('doctor'), 'permissions');
+    expect(remedy).toMatch(/^chmod go= '/);
+    await promisify(execFile)('sh', ['-c', remedy ?? '']);
+    expect((await stat(env['DEVICE_CONF'])).mode & 0o777).toBe(0o600);
+  });
+
+  it('tells people what it has found on standard output, and only the failure itself beside it', async () => {
+    const told = async (): Promise<readonly [string, string]> => {
+      let [stdout, stderr] = ['', ''];
+      await runCommandLine(['doctor'], {
+        stdout: { write: (part) => (stdout += part) },
+        stderr: { write: (part) => (stderr += part) },
+        stdin: new PassThrough().end(),
+        env,
+        version: '0.0.0',
+        signal: new AbortController().signal,
+      });
+      return [stdout, stderr];
+    };
+    const [healthy, nothing] = await told();
+    expect(healthy).toContain('ok          permissions: ');
+    expect(nothing).toBe('');
+    await chmod(env['DEVICE_CONF']!, 0o644);
+    const [found, failure] = await told();
+    expect(found).toContain('fails       permissions: ');
+    expect(found).toContain('ok          api: ');
+    expect(failure).toMatch(/^azaion: 1 of \d+ checks fail: permissions\. \[doctor\.fails\]\n/);
+    expect(failure).not.toContain('api: ');
+  });
+
   it.each([-3600_000, 3600_000])('fails when the clock is off by %i ms', async (offMs) => {
     clockOffMs = offMs;
     expect(findingsOf(await run('doctor'), 'clock')).toMatchObject([{ state: 'fails' }]);
@@ -112,6 +161,73 @@ describe('azaion doctor', () => {
     for (const check of ['api', 'cdn', 'disk'] as const)
       expect(findingsOf(outcome, check)).toMatchObject([{ state: 'fails', remedy: expect.any(String) as string }]);
     expect(findingsOf(outcome, 'clock')).toMatchObject([{ state: 'not checked' }]);
+  });
+
+  describe('asks as the Loader would', () => {
+    const certificate = selfSignedCertificate();
+    const secure = createTlsServer(certificate, (_, answer) => answer.end('{}'));
+    /** The only way to anywhere: tunnels lead to the secure Admin API, and plain requests are answered as an object store does. */
+    const proxy = createServer((_, answer) => answer.writeHead(403).end());
+    proxy.on('connect', (_, client) => {
+      const onward = connect(portOf(secure), '127.0.0.1', () => client.write('HTTP/1.1 200 OK\r\n\r\n'));
+      for (const [one, other] of [
+        [client, onward],
+        [onward, client],
+      ] as const)
+        one.on('error', () => other.destroy()).pipe(other);
+    });
+    beforeAll(() => Promise.all([secure, proxy].map((server) => once(server.listen(0, '127.0.0.1'), 'listening'))));
+    afterAll(() => {
+      for (const server of [secure, proxy]) server.closeAllConnections();
+      return Promise.all([secure, proxy].map((server) => once(server.close(), 'close')));
+    });
+    beforeEach(async () => {
+      env['API_CA_FILE'] = join(directory.path, 'ca.pem');
+      await writeFile(env['API_CA_FILE'], certificate.cert);
+    });
+
+    it('trusts the authorities of API_CA_FILE', async () => {
+      env['RESOURCE_API_URL'] = `https://localhost:${String(portOf(secure))}`;
+      for (const check of ['api', 'clock'] as const)
+        expect(findingsOf(await run('doctor'), check)).toMatchObject([{ state: 'ok' }]);
+      env['API_CA_FILE'] = '';
+      expect(findingsOf(await run('doctor'), 'api')).toMatchObject([
+        { state: 'fails', says: expect.stringContaining('DEPTH_ZERO_SELF_SIGNED_CERT') as string },
+      ]);
+    });
+
+    it('goes through HTTPS_PROXY, to the object store too', async () => {
+      env['HTTPS_PROXY'] = `http://127.0.0.1:${String(portOf(proxy))}`;
+      env['RESOURCE_API_URL'] = 'https://localhost:9';
+      const outcome = await run('doctor', '--cdn', 'http://127.0.0.1:9/');
+      for (const check of ['api', 'clock', 'cdn'] as const)
+        expect(findingsOf(outcome, check)).toMatchObject([{ state: 'ok' }]);
+    });
+
+    it('and so does an enrolment', async () => {
+      env['HTTPS_PROXY'] = `http://127.0.0.1:${String(portOf(proxy))}`;
+      env['RESOURCE_API_URL'] = 'https://localhost:9';
+      // It got an answer, though not one of an Admin API.
+      expect((await run('device', 'enrol')).json).toMatchObject({ error: { code: 'api.unexpected' } });
+    });
+
+    it.each([
+      ['API_CA_FILE', '/no/such/file', 'the file cannot be read (ENOENT)'],
+      ['API_CA_FILE', '/dev/null', 'the file holds no certificate in PEM form'],
+      ['HTTPS_PROXY', 'proxy.example:3128', 'must be a URL such as http://proxy.example:3128'],
+      ['RESOURCE_API_URL', 'http://api.example', 'must be an https URL'],
+    ])('fails where the Loader would not start: %s=%s', async (name, value, why) => {
+      env[name] = value;
+      const outcome = await run('doctor', '--cdn', env['RESOURCE_API_URL'] ?? '');
+      expect(findingsOf(outcome, 'api')).toMatchObject([
+        {
+          state: 'fails',
+          says: expect.stringContaining(`${name}: ${why}`) as string,
+          remedy: expect.any(String) as string,
+        },
+      ]);
+      expect(findingsOf(outcome, 'clock')).toMatchObject([{ state: 'not checked' }]);
+    });
   });
 
   it('fails without a TPM where the TPM is configured', async () => {

@@ -11,12 +11,13 @@ import { IdentityError } from '@azaion/identity';
 import { CliFailure } from '../cli-failure.js';
 import { type CommandContext } from '../command-context.js';
 import { systemErrorCode } from '../failure-table.js';
-import { formatBytes } from '../format.js';
+import { formatBytes, forShell } from '../format.js';
 import { readDeviceConf, type ThisDevice, thisDevice } from '../this-device.js';
+import { type Finding } from './finding.js';
+import { type ApiAddress, checkNetwork } from './network-check.js';
 
-const CALL_MS = 10_000;
+const ENGINE_MS = 10_000;
 const TPM_TIMEOUT_MS = 30_000;
-const CLOCK_WRONG_SECONDS = 30; // assertions of devices are refused beyond it
 const DISK_LOW_BYTES = 2 * 1024 ** 3;
 const DISK_FULL_BYTES = 256 * 1024 ** 2;
 const OTHERS_MAY = 0o077;
@@ -29,23 +30,13 @@ export interface DoctorOptions {
   readonly cdn?: string;
 }
 
-/** What one look came to. */
-export interface Finding {
-  readonly check: 'api' | 'binding' | 'cdn' | 'clock' | 'disk' | 'engine' | 'leases' | 'permissions' | 'tpm';
-  readonly state: 'fails' | 'not checked' | 'ok' | 'warns';
-  readonly says: string;
-  /** What helps. */
-  readonly remedy?: string;
-}
-
 /** `azaion doctor`: looks at everything on this machine that a device needs, and says what helps. @throws CliFailure exit `refused` when something fails. */
 export async function doctor(context: CommandContext, options: DoctorOptions): Promise<void> {
   const device = thisDevice(context.env);
-  const api = await apiUrl(context, device, options);
+  const api = await apiAddress(context, device, options);
   const findings = (
     await Promise.all([
-      checkApiAndClock(api, context.signal),
-      checkCdn(options.cdn, context.signal),
+      checkNetwork(context, api, options.cdn),
       checkDisk(device.identity.dataDir),
       checkEngine(device.containerCli),
       checkLeases(device.identity.dataDir),
@@ -63,7 +54,7 @@ export async function doctor(context: CommandContext, options: DoctorOptions): P
     context.output.result({ healthy: true, findings }, lines);
     return;
   }
-  for (const line of lines) context.output.note(line);
+  context.output.report(lines);
   throw new CliFailure(
     'refused',
     {
@@ -76,101 +67,21 @@ export async function doctor(context: CommandContext, options: DoctorOptions): P
   );
 }
 
-async function apiUrl(
-  context: CommandContext,
-  device: ThisDevice,
-  options: DoctorOptions,
-): Promise<string | undefined> {
-  const given = options.api ?? (context.env['RESOURCE_API_URL'] || context.env['AZAION_API']);
-  if (given) return given;
-  const conf = await readDeviceConf(device.confPath).catch(() => undefined);
-  return conf?.apiUrl ?? (await context.profile.read()).api;
-}
-
-async function checkApiAndClock(url: string | undefined, signal: AbortSignal): Promise<readonly Finding[]> {
-  if (url === undefined)
-    return [
-      {
-        check: 'api',
-        state: 'fails',
-        says: 'it is not known where the Admin API is',
-        remedy: 'Set RESOURCE_API_URL, or give --api URL.',
-      },
-      { check: 'clock', state: 'not checked', says: 'there is nothing to compare it with' },
-    ];
-  let answer: Response;
-  try {
-    answer = await fetch(`${url.replace(/\/+$/, '')}/health/ready`, {
-      signal: AbortSignal.any([signal, AbortSignal.timeout(CALL_MS)]),
-    });
-    await answer.body?.cancel();
-  } catch (error) {
-    const why = systemErrorCode(error) ?? 'no answer in time';
-    return [
-      {
-        check: 'api',
-        state: 'fails',
-        says: `the Admin API does not answer (${why})`,
-        remedy: 'Check the URL, name resolution, the proxy and the link.',
-      },
-      { check: 'clock', state: 'not checked', says: 'there is nothing to compare it with' },
-    ];
-  }
-  const isReady = answer.ok;
-  const date = Date.parse(answer.headers.get('date') ?? '');
-  const offSeconds = Math.round((Date.now() - date) / 1000);
-  const api: Finding = isReady
-    ? { check: 'api', state: 'ok', says: 'the Admin API is ready' }
-    : {
-        check: 'api',
-        state: 'fails',
-        says: `the Admin API answers ${String(answer.status)}`,
-        remedy: 'Wait, or tell its operator.',
-      };
-  if (Number.isNaN(offSeconds))
-    return [api, { check: 'clock', state: 'not checked', says: 'the Admin API does not tell the time' }];
-  const clock: Finding =
-    Math.abs(offSeconds) <= CLOCK_WRONG_SECONDS
-      ? { check: 'clock', state: 'ok', says: `within ${String(Math.abs(offSeconds) + 1)} s of the Admin API's` }
-      : {
-          check: 'clock',
-          state: 'fails',
-          says: `${String(Math.abs(offSeconds))} s ${offSeconds > 0 ? 'ahead of' : 'behind'} the Admin API's`,
-          remedy: 'Set the clock, or let a time service do it (timedatectl set-ntp true).',
-        };
-  return [api, clock];
-}
-
-async function checkCdn(url: string | undefined, signal: AbortSignal): Promise<readonly Finding[]> {
-  if (url === undefined)
-    return [
-      { check: 'cdn', state: 'not checked', says: 'its address comes with each grant; give --cdn URL to try it' },
-    ];
-  try {
-    const answer = await fetch(url, { signal: AbortSignal.any([signal, AbortSignal.timeout(CALL_MS)]) });
-    await answer.body?.cancel();
-    // Without a signed URL a refusal is what a healthy store answers.
-    return answer.status < 500
-      ? [{ check: 'cdn', state: 'ok', says: `it answers (${String(answer.status)})` }]
-      : [
-          {
-            check: 'cdn',
-            state: 'fails',
-            says: `it answers ${String(answer.status)}`,
-            remedy: 'Tell the operator of the object store.',
-          },
-        ];
-  } catch (error) {
-    const why = systemErrorCode(error) ?? 'no answer in time';
-    return [
-      {
-        check: 'cdn',
-        state: 'fails',
-        says: `it does not answer (${why})`,
-        remedy: 'Check the address, the proxy and the link.',
-      },
-    ];
-  }
+/** Where the Admin API is, and which setting says so. */
+async function apiAddress(
+  { env, profile }: CommandContext,
+  { confPath }: ThisDevice,
+  { api }: DoctorOptions,
+): Promise<ApiAddress | undefined> {
+  const conf = await readDeviceConf(confPath).catch(() => undefined);
+  const candidates: readonly (readonly [string, string | undefined])[] = [
+    ['--api', api],
+    ['RESOURCE_API_URL', env['RESOURCE_API_URL'] || undefined],
+    ['AZAION_API', env['AZAION_API'] || undefined],
+    ['RESOURCE_API_URL', conf?.apiUrl],
+    ['the profile', (await profile.read()).api],
+  ];
+  return candidates.flatMap(([from, url]) => (url === undefined ? [] : [{ from, url }]))[0];
 }
 
 async function checkDisk(directory: string): Promise<readonly Finding[]> {
@@ -226,7 +137,7 @@ async function checkLeases(dataDir: string): Promise<readonly Finding[]> {
 async function checkEngine(command: string): Promise<readonly Finding[]> {
   try {
     const { stdout } = await promisify(execFile)(command, ['version', '--format', '{{.Server.Version}}'], {
-      timeout: CALL_MS,
+      timeout: ENGINE_MS,
     });
     return [{ check: 'engine', state: 'ok', says: `${command} ${stdout.trim()} answers` }];
   } catch (error) {
@@ -292,7 +203,7 @@ async function checkPermissions({ confPath, identity }: ThisDevice): Promise<rea
         check: 'permissions',
         state: 'fails',
         says: `other users may read or change ${path}`,
-        remedy: `chmod go= ${path}`,
+        remedy: `chmod go= ${forShell(path)}`,
       });
   }
   return findings.length > 0

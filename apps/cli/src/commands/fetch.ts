@@ -14,8 +14,8 @@ import { usageFailure } from '../cli-failure.js';
 import { type CommandContext, findService } from '../command-context.js';
 import { formatBytes } from '../format.js';
 import { call, wholeBody } from '../http.js';
+import { parseWantedVersion } from '../wanted-version.js';
 import { profileTrust } from '../profile-trust.js';
-import { parseResourceReference, parseVersion } from '../resource-reference.js';
 import { fillWholeFile, writeWholeFile } from '../whole-file.js';
 
 const CACHE_LIMIT_BYTES = 20 * 1024 ** 3;
@@ -26,14 +26,13 @@ export interface FetchOptions {
   readonly api?: string;
   readonly loader?: string;
   readonly output?: string;
-  readonly version?: string;
   readonly force?: boolean;
 }
 
 /** F2: fetches a resource into a file, from the Admin API and the CDN, or through a Loader. */
 export async function fetchResource(context: CommandContext, reference: string, options: FetchOptions): Promise<void> {
-  const resource = parseResourceReference(reference);
-  const version = options.version === undefined ? undefined : parseVersion(options.version);
+  const { version: wanted, ...resource } = parseWantedVersion(reference);
+  const version = wanted === 'latest' ? undefined : wanted;
   const path = options.output ?? resource.name;
   // Asked before the transfer, which may be long.
   if (options.force !== true && (await stat(path).catch(() => undefined))?.isFile() === true)

@@ -17,8 +17,14 @@ export interface FolderOptions {
 
 /** Options of `azaion folder set`: what is left out stays. */
 export interface FolderSetOptions extends FolderOptions {
+  /** All roles that read, instead of those that do now. */
   readonly read?: readonly WorkingRole[];
+  /** Further roles that read. */
+  readonly addRead?: readonly WorkingRole[];
+  /** All roles that write, instead of those that do now. */
   readonly write?: readonly WorkingRole[];
+  /** Further roles that write. */
+  readonly addWrite?: readonly WorkingRole[];
   readonly leaseDays?: number;
   /** Bytes, or `none`. */
   readonly quota?: number | 'none';
@@ -48,7 +54,7 @@ export async function showFolder(context: CommandContext, name: string, { api }:
 /** `azaion folder set`: changes rules of a folder; the others stay as they are. */
 export async function setFolder(context: CommandContext, name: string, options: FolderSetOptions): Promise<void> {
   const folder = parseFolder(name);
-  const { api, read, write, leaseDays, quota, requireAttestation, peopleMayRead } = options;
+  const { api, read, addRead, write, addWrite, leaseDays, quota, requireAttestation, peopleMayRead } = options;
   const changes = {
     ...(read === undefined ? {} : { read: [...read] }),
     ...(write === undefined ? {} : { write: [...write] }),
@@ -57,12 +63,18 @@ export async function setFolder(context: CommandContext, name: string, options: 
     ...(requireAttestation === undefined ? {} : { requireAttestation }),
     ...(peopleMayRead === undefined ? {} : { peopleMayRead }),
   };
-  if (Object.keys(changes).length === 0)
+  if (Object.keys(changes).length === 0 && addRead === undefined && addWrite === undefined)
     throw usageFailure('Nothing is to be changed.', 'For example: azaion folder set models --lease-days 3');
   const { routes } = await AdminApi.open(context, api);
   const params = { path: { folder } };
   const before = contentOf(await routes.GET('/folders/{folder}', { params }));
-  const body = { ...rulesOf(before), ...changes };
+  const rules = rulesOf(before);
+  const body = {
+    ...rules,
+    read: [...new Set([...rules.read, ...(addRead ?? [])])],
+    write: [...new Set([...rules.write, ...(addWrite ?? [])])],
+    ...changes,
+  };
   const policy = contentOf(await routes.PUT('/folders/{folder}', { params, body }));
   context.output.result({ policy }, linesOf(folder, policy));
 }

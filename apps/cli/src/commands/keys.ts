@@ -1,4 +1,4 @@
-import { open, readFile, stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 
 import { parseRootKey, type RootKey } from '@azaion/adapters/trust-store';
 import {
@@ -26,8 +26,8 @@ import { AdminApi } from '../admin-api.js';
 import { type CommandContext } from '../command-context.js';
 import { failure, systemErrorCode } from '../failure-table.js';
 import { contentOf } from '../http.js';
-import { readPassword } from '../password.js';
-import { unwritable } from '../whole-file.js';
+import { writeNewFile } from '../new-file.js';
+import { NEW_PASSPHRASE, PASSPHRASE, SecretReader } from '../password.js';
 
 const DAY_SECONDS = 86_400;
 const MAX_DAYS = 3650;
@@ -68,15 +68,17 @@ export async function createRoot(context: CommandContext, options: CreateRootOpt
   const { privateJwk, publicJwk } = await generateP256KeyPair();
   const kid = options.kid ?? (await keyThumbprint(publicJwk));
   if (!isKeyId(kid)) throw usageFailure('The name of a key has 1 to 128 characters.');
-  const passphrase = options.passphrase ? await passphraseOf(context, options.passphraseFile) : undefined;
+  const passphrase = options.passphrase
+    ? await new SecretReader(context).read(NEW_PASSPHRASE, options.passphraseFile)
+    : undefined;
   if (passphrase !== undefined && passphrase.reveal().length < MIN_PASSPHRASE_CHARS)
     throw usageFailure(
       `The passphrase is shorter than ${MIN_PASSPHRASE_CHARS} characters.`,
       'Take several words: whoever finds the file may guess at leisure.',
     );
   const publicPath = `${options.output}.pub.json`;
-  await writeNew(options.output, await writePrivateKey({ kid, key: new Secret(privateJwk) }, passphrase), 0o600);
-  await writeNew(publicPath, `${JSON.stringify({ ...publicJwk, kid })}\n`, 0o644);
+  await writeNewFile(options.output, await writePrivateKey({ kid, key: new Secret(privateJwk) }, passphrase), 0o600);
+  await writeNewFile(publicPath, `${JSON.stringify({ ...publicJwk, kid })}\n`, 0o644);
   context.output.result({ kid, private: options.output, public: publicPath, protected: passphrase !== undefined }, [
     `The root key ${kid} stands in ${options.output}${passphrase === undefined ? ', protected by its permissions alone' : ', under the passphrase'}.`,
     `Its public half is ${publicPath}: STATEMENT_ROOT_KEY_FILE of the Admin API, of Loaders and of people.`,
@@ -107,7 +109,7 @@ export async function signKeys(context: CommandContext, options: SignKeysOptions
     keys: [...keys.values()],
   };
   const jws = await signKeyDocument(document, await importSigningKey(root.kid, root.key.reveal()));
-  await writeNew(options.output, `${jws}\n`, 0o644);
+  await writeNewFile(options.output, `${jws}\n`, 0o644);
   context.output.result({ ...factsOf(document), removed: [...removed], document: options.output }, [
     `Signed ${options.output}.`,
     ...linesOf(document),
@@ -150,7 +152,7 @@ export async function makeStatementKey(
   const made = parseStatementKey(contentOf(await routes.POST('/statement-keys')));
   if (made === undefined) throw failure('service.unexpected', 'The Admin API answered outside its contract.');
   const text = JSON.stringify(made);
-  if (options.output !== undefined) await writeNew(options.output, `${text}\n`, 0o644);
+  if (options.output !== undefined) await writeNewFile(options.output, `${text}\n`, 0o644);
   context.output.result({ ...made }, [
     options.output === undefined ? text : `The new statement key ${made.kid} stands in ${options.output}.`,
     ...(options.output === undefined ? [] : ['Carry it to the offline root: "azaion keys sign --add".']),
@@ -172,15 +174,6 @@ export async function publishKeyDocument(
   ]);
 }
 
-async function passphraseOf(context: CommandContext, file: string | undefined): Promise<Secret<string>> {
-  return readPassword({
-    file: file ?? context.env['AZAION_PASSPHRASE_FILE'],
-    variable: context.env['AZAION_PASSPHRASE'],
-    input: context.input,
-    prompt: context.prompt,
-  });
-}
-
 /** Reads a private key file, asking for its passphrase. @throws CliFailure when others may read it. */
 export async function readPrivateKeyFile(
   context: CommandContext,
@@ -188,7 +181,8 @@ export async function readPrivateKeyFile(
   passphraseFile?: string,
 ): Promise<NamedPrivateKey> {
   const text = await readText(path);
-  if (needsPassphrase(text)) return readPrivateKey(text, await passphraseOf(context, passphraseFile));
+  if (needsPassphrase(text))
+    return readPrivateKey(text, await new SecretReader(context).read(PASSPHRASE, passphraseFile));
   const { mode } = await stat(path);
   if (process.platform !== 'win32' && (mode & OTHERS_MAY) !== 0)
     throw failure('keys.exposed', `Other users of this machine can read the private key ${path}.`);
@@ -273,20 +267,4 @@ async function readText(path: string): Promise<string> {
     if (systemErrorCode(cause) === undefined) throw cause;
   }
   throw usageFailure(`The file ${path} cannot be read.`, 'Check the path and its permissions.');
-}
-
-async function writeNew(path: string, text: string, mode: number): Promise<void> {
-  try {
-    const file = await open(path, 'wx', mode);
-    try {
-      await file.writeFile(text);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-  } catch (error) {
-    if (systemErrorCode(error) === 'EEXIST')
-      throw usageFailure(`${path} is there already: it is not written over.`, 'Choose another name with -o.');
-    throw unwritable(path, error);
-  }
 }

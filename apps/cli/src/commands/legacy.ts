@@ -19,7 +19,7 @@ import { usageFailure } from '../cli-failure.js';
 import { type CommandContext } from '../command-context.js';
 import { failure } from '../failure-table.js';
 import { formatBytes } from '../format.js';
-import { readPassword } from '../password.js';
+import { PASSWORD, SecretReader } from '../password.js';
 import { fillWholeFile, writeWholeFile } from '../whole-file.js';
 
 const READ_BYTES = 1024 * 1024;
@@ -165,12 +165,7 @@ async function keyOf(context: CommandContext, options: LegacyOpenOptions): Promi
   const { keyFragment, email, passwordFile, fingerprint } = options;
   if (keyFragment !== undefined) return keyOfFragment(keyFragment);
   if (email === undefined) return legacyAesKey(LEGACY_RESOURCE_KEY);
-  const password = await readPassword({
-    file: passwordFile ?? context.env['AZAION_PASSWORD_FILE'],
-    variable: context.env['AZAION_PASSWORD'],
-    input: context.input,
-    prompt: context.prompt,
-  });
+  const password = await new SecretReader(context).read(PASSWORD, passwordFile);
   const hardware = fingerprint === undefined ? undefined : legacyHardwareHash(fingerprint);
   return legacyAesKey(legacyApiKey(email, password.reveal(), hardware));
 }

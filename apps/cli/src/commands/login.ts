@@ -1,6 +1,6 @@
 import { type CommandContext, findService } from '../command-context.js';
 import { usageFailure } from '../cli-failure.js';
-import { readPassword } from '../password.js';
+import { PASSWORD, SecretReader } from '../password.js';
 import { assertServiceKind } from '../service-kind.js';
 import { describeToken } from '../session.js';
 
@@ -21,12 +21,7 @@ export async function login(context: CommandContext, options: LoginOptions): Pro
   await assertServiceKind(service, context.signal);
   const email = options.email ?? context.env['AZAION_EMAIL'] ?? (await context.profile.read()).email;
   if (email === undefined) throw usageFailure('It is not known who logs in.', 'Give --email, or set AZAION_EMAIL.');
-  const password = await readPassword({
-    file: options.passwordFile ?? context.env['AZAION_PASSWORD_FILE'],
-    variable: context.env['AZAION_PASSWORD'],
-    input: context.input,
-    prompt: context.prompt,
-  });
+  const password = await new SecretReader(context).read(PASSWORD, options.passwordFile);
   const session = await context.session.login(service, email, password);
   const { role } = describeToken(session.accessToken);
   context.output.result(

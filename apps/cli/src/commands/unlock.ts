@@ -12,6 +12,7 @@ import { serverEvents } from '../server-events.js';
 import {
   describePhase,
   describeReport,
+  describeRetry,
   describeUnlockError,
   parseUnlockStatus,
   type ReportedUnlock,
@@ -67,7 +68,13 @@ export async function unlock(context: CommandContext, options: UnlockOptions): P
   }
   if (last === undefined) throw failure('service.unreachable', `${loader} stopped answering.`);
   if (last.state === 'error')
-    throw unlockFailure(last.error ?? 'unlock.failed', `The unlock failed: ${describeUnlockError(last)}`);
+    throw unlockFailure(
+      last.error ?? 'unlock.failed',
+      [
+        `The unlock failed: ${describeUnlockError(last)}`,
+        ...(last.retry === null ? [] : [describeRetry(last.retry)]),
+      ].join(' '),
+    );
   const loaded = last.state === 'ready' && states.length > 1 ? last.report : null;
   output.result({ state: last.state, states, images: last.images, report: loaded }, [
     last.state === 'ready' ? `Ready: ${counted(last.images.length, 'image')}.` : `The unlock runs: ${last.state}.`,

@@ -1,11 +1,11 @@
 import { type Role } from '@azaion/identity';
-import { type Secret } from '@azaion/kernel';
 
 import { AdminApi, allPages } from '../admin-api.js';
+import { usageFailure } from '../cli-failure.js';
 import { type CommandContext } from '../command-context.js';
 import { counted } from '../format.js';
 import { contentOf } from '../http.js';
-import { readPassword } from '../password.js';
+import { NEW_PASSWORD, SecretReader } from '../password.js';
 import { columns, shown } from '../table.js';
 
 /** Options of every command on accounts. */
@@ -55,7 +55,7 @@ export async function listUsers(context: CommandContext, { api, role, search }: 
 /** `azaion user create`: an account, with a password that its owner should change. */
 export async function createUser(context: CommandContext, email: string, options: UserCreateOptions): Promise<void> {
   const { routes } = await AdminApi.open(context, options.api);
-  const password = await newPassword(context, options);
+  const password = await new SecretReader(context).read(NEW_PASSWORD, options.newPasswordFile);
   const user = contentOf(
     await routes.POST('/users', { body: { email, password: password.reveal(), role: options.role } }),
   );
@@ -90,22 +90,13 @@ export async function deleteUser(context: CommandContext, email: string, { api }
   context.output.result({ email }, [`Deleted ${email}. What it published stays.`]);
 }
 
-/** `azaion user set-password`: for somebody who has lost it. All sessions of the account end. */
+/** `azaion user set-password`: for somebody else, who has lost it. All sessions of the account end. */
 export async function setPassword(context: CommandContext, email: string, options: NewPasswordOptions): Promise<void> {
   const { routes } = await AdminApi.open(context, options.api);
-  const password = await newPassword(context, options);
+  const own = contentOf(await routes.GET('/users/current')).email;
+  if (own.toLowerCase() === email.toLowerCase())
+    throw usageFailure(`${own} is your own account.`, 'Run "azaion password": it asks for the current one too.');
+  const password = await new SecretReader(context).read(NEW_PASSWORD, options.newPasswordFile);
   await routes.PATCH('/users/password', { body: { email, newPassword: password.reveal() } });
   context.output.result({ email }, [`${email} has a new password. Its sessions have ended.`]);
-}
-
-async function newPassword(
-  { env, input, prompt }: CommandContext,
-  { newPasswordFile }: NewPasswordOptions,
-): Promise<Secret<string>> {
-  return readPassword({
-    file: newPasswordFile ?? env['AZAION_NEW_PASSWORD_FILE'],
-    variable: env['AZAION_NEW_PASSWORD'],
-    input,
-    prompt,
-  });
 }

@@ -2,7 +2,8 @@ import { usageFailure } from '../cli-failure.js';
 import { type CommandContext } from '../command-context.js';
 import { AdminApi } from '../admin-api.js';
 import { contentOf } from '../http.js';
-import { parseResourceReference, parseVersion } from '../resource-reference.js';
+import { parseCertainVersion } from '../wanted-version.js';
+import { parseResourceReference } from '../resource-reference.js';
 
 /** Options of the commands on versions. */
 export interface VersionOptions {
@@ -15,29 +16,19 @@ export interface PinOptions extends VersionOptions {
 }
 
 /** `azaion promote`: a version that a device published for itself becomes the fleet's. */
-export async function promote(
-  context: CommandContext,
-  reference: string,
-  number: string,
-  { api }: VersionOptions,
-): Promise<void> {
-  const { folder, name, version } = await changeVersion(context, reference, number, 'promote', api);
+export async function promote(context: CommandContext, reference: string, { api }: VersionOptions): Promise<void> {
+  const { folder, name, version } = await changeVersion(context, reference, 'promote', api);
   context.output.result({ folder, name, version }, [
     `Version ${String(version)} of ${folder}/${name} is the fleet's: every device that may read the folder can fetch it.`,
   ]);
 }
 
 /** `azaion withdraw`: no more grants of a version, for good. */
-export async function withdraw(
-  context: CommandContext,
-  reference: string,
-  number: string,
-  { api }: VersionOptions,
-): Promise<void> {
-  const { folder, name, version } = await changeVersion(context, reference, number, 'withdraw', api);
+export async function withdraw(context: CommandContext, reference: string, { api }: VersionOptions): Promise<void> {
+  const { folder, name, version } = await changeVersion(context, reference, 'withdraw', api);
   context.output.result({ folder, name, version }, [
     `Withdrew version ${String(version)} of ${folder}/${name}: nobody is granted it any more, and what only it needed is deleted after two days.`,
-    `Devices that used it refuse an older version unless it is named; to roll back: azaion pin ${folder}/${name} VERSION.`,
+    `Devices that used it refuse an older version unless it is named; to roll back: azaion pin ${folder}/${name}@VERSION.`,
   ]);
 }
 
@@ -45,13 +36,13 @@ export async function withdraw(
 export async function pin(
   context: CommandContext,
   reference: string,
-  number: string | undefined,
-  { api, remove }: PinOptions,
+  { api, remove = false }: PinOptions,
 ): Promise<void> {
-  const { folder, name } = parseResourceReference(reference);
-  if ((remove === true) === (number !== undefined))
-    throw usageFailure('Name either a version or --remove.', `For example: azaion pin ${reference} 1`);
-  const version = number === undefined ? undefined : parseVersion(number);
+  if (remove === reference.includes('@'))
+    throw usageFailure('Name either a version or --remove.', 'For example: azaion pin models/detector.onnx@1');
+  const { folder, name, version } = remove
+    ? { ...parseResourceReference(reference), version: undefined }
+    : parseCertainVersion(reference);
   const { routes } = await AdminApi.open(context, api);
   const params = { path: { folder, name } };
   if (version === undefined) await routes.DELETE('/sealed/{folder}/{name}/pin', { params });
@@ -77,12 +68,10 @@ export async function rotateDedupKey(context: CommandContext, folder: string, { 
 async function changeVersion(
   context: CommandContext,
   reference: string,
-  number: string,
   change: 'promote' | 'withdraw',
   api: string | undefined,
 ): Promise<{ readonly folder: string; readonly name: string; readonly version: number }> {
-  const { folder, name } = parseResourceReference(reference);
-  const version = parseVersion(number);
+  const { folder, name, version } = parseCertainVersion(reference);
   const { routes } = await AdminApi.open(context, api);
   await routes.POST(`/sealed/{folder}/{name}/versions/{version}/${change}`, {
     params: { path: { folder, name, version } },

@@ -1,7 +1,8 @@
 import { setImmediate } from 'node:timers/promises';
 
 import { type IssuedTokens } from '@azaion/adapters/resource-api';
-import { type Caller, IdentityError, TokenVerifier } from '@azaion/identity';
+import { AccessTokenIssuer, type Caller, IdentityError, JwksTokenVerifier, TokenVerifier } from '@azaion/identity';
+import { InMemoryJwksSource } from '@azaion/identity/testing';
 import { ManualClock, Secret } from '@azaion/kernel';
 import { ResourceError } from '@azaion/split-resource';
 
@@ -25,7 +26,7 @@ class NoVerifier extends TokenVerifier {
 
 /** What the Admin API answers, and what the device holds. */
 const logIn = (answer: () => Promise<IssuedTokens>, offline: Partial<OfflineLogin>): Promise<unknown> =>
-  new LogIn({ login: answer }, new NoVerifier(), new LoginLimiter(new ManualClock(0)), {
+  new LogIn({ login: answer }, new NoVerifier(), new LoginLimiter(new ManualClock(0)), new ManualClock(0), {
     holdsLease: () => Promise.resolve(true),
     patienceMs: () => 60_000,
     logIn: () => Promise.resolve(undefined),
@@ -88,5 +89,52 @@ describe('LogIn (F1) on a device', () => {
   it('passes a refusal on, whatever it holds', async () => {
     const wrong = new IdentityError('login.wrong-credentials', 'wrong');
     await expect(logIn(() => Promise.reject(wrong), {})).rejects.toBe(wrong);
+  });
+});
+
+describe('LogIn (F1) on a machine that is no device', () => {
+  const PROFILE = { issuer: 'issuer', audience: 'audience' };
+  const HOUR_MS = 3600_000;
+  const API_MS = 1_800_000_000_000;
+
+  /** A login at an Admin API that tells the time, on a machine whose clock is off. @param audience - That the Loader expects. */
+  const logInWith = async (offMs: number, audience = PROFILE.audience): Promise<unknown> => {
+    const source = new InMemoryJwksSource();
+    const key = await source.publish();
+    const issuer = new AccessTokenIssuer(() => Promise.resolve(key), new ManualClock(API_MS), {
+      ...PROFILE,
+      lifetimeSeconds: 900,
+    });
+    const claims = { userId: 'u', email: EMAIL, role: 'Operator', sessionId: 's' } as const;
+    const auth = {
+      login: async (): Promise<IssuedTokens> => ({
+        accessToken: new Secret(await issuer.issue(claims)),
+        expiresInSeconds: 900,
+        refreshToken: undefined,
+      }),
+      serverTimeMs: () => API_MS,
+    };
+    const clock = new ManualClock(API_MS + offMs);
+    const verifier = new JwksTokenVerifier(source, clock, { ...PROFILE, audience });
+    return new LogIn(auth, verifier, new LoginLimiter(clock), clock).run(EMAIL, PASSWORD, '127.0.0.1');
+  };
+
+  it.each([
+    [HOUR_MS, '3600 s ahead of'],
+    [-HOUR_MS, '3600 s behind'],
+  ])('says that the clock is wrong, and by how much, when it is off by %i ms', async (offMs, how) => {
+    await expect(logInWith(offMs)).rejects.toMatchObject({
+      code: 'clock.wrong',
+      message: expect.stringContaining(how) as string,
+    });
+  });
+
+  it('blames the Admin API for a token that does not verify although the clock is right', async () => {
+    await expect(logInWith(0, 'another')).rejects.toMatchObject({ code: 'api.unexpected' });
+    await expect(logInWith(3000, 'another')).rejects.toMatchObject({ code: 'api.unexpected' });
+  });
+
+  it('takes a token that verifies, whatever the clocks say', async () => {
+    await expect(logInWith(60_000)).resolves.toMatchObject({ role: 'Operator' });
   });
 });

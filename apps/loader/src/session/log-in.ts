@@ -1,6 +1,6 @@
 import { type HttpAuthApi, type IssuedTokens } from '@azaion/adapters/resource-api';
-import { IdentityError, type Role, type TokenVerifier } from '@azaion/identity';
-import { DomainError, Secret } from '@azaion/kernel';
+import { CLOCK_TOLERANCE_SECONDS, IdentityError, type Role, type TokenVerifier } from '@azaion/identity';
+import { type Clock, DomainError, Secret } from '@azaion/kernel';
 import { HttpProblem } from '@azaion/nest-support';
 import { ResourceError } from '@azaion/split-resource';
 
@@ -31,9 +31,11 @@ export interface OfflineLogin {
 /** F1: logs a person in at the Admin API and verifies what comes back before anybody gets it. */
 export class LogIn {
   constructor(
-    private readonly auth: Pick<HttpAuthApi, 'login'>,
+    private readonly auth: Pick<HttpAuthApi, 'login'> & Partial<Pick<HttpAuthApi, 'serverTimeMs'>>,
     private readonly verifier: TokenVerifier,
     private readonly limiter: LoginLimiter,
+    /** That tokens are verified by. */
+    private readonly clock: Clock,
     /** The device while the Admin API is out of reach; `undefined` where there is none. */
     private readonly offline?: OfflineLogin,
     /** Waits for the Admin API where nobody can be let in without it. Default: as long as it takes. */
@@ -42,7 +44,7 @@ export class LogIn {
 
   /**
    * @param address - Where the request came from: attempts are counted by it.
-   * @throws IdentityError `login.wrong-credentials` | `login.rate-limited`; ResourceError `api.unreachable` | `api.unexpected`;
+   * @throws IdentityError `login.wrong-credentials` | `login.rate-limited` | `clock.wrong`; ResourceError `api.unreachable` | `api.unexpected`;
    *   HttpProblem `api.unreachable` with 503 where a lease lets the device go on, and nobody else.
    */
   async run(email: string, password: Secret<string>, address: string): Promise<Login> {
@@ -61,9 +63,25 @@ export class LogIn {
     } catch (cause) {
       // The caller did nothing wrong: a token that does not verify is the upstream's fault, never a 401.
       if (cause instanceof IdentityError)
-        throw new ResourceError('api.unexpected', 'The Admin API issued a token that does not verify.', { cause });
+        throw (
+          this.clockProblem(cause) ??
+          new ResourceError('api.unexpected', 'The Admin API issued a token that does not verify.', { cause })
+        );
       throw cause;
     }
+  }
+
+  /** A token that was issued just now and has expired, or is not valid yet, shows a wrong clock. Nobody signed the time it is compared with: that is for saying so only. */
+  private clockProblem(cause: IdentityError): IdentityError | undefined {
+    const serverMs = this.auth.serverTimeMs?.();
+    if (serverMs === undefined) return undefined;
+    const offSeconds = Math.round((this.clock.nowMs() - serverMs) / 1000);
+    if (Math.abs(offSeconds) <= CLOCK_TOLERANCE_SECONDS) return undefined;
+    return new IdentityError(
+      'clock.wrong',
+      `The clock of this Loader is ${String(Math.abs(offSeconds))} s ${offSeconds > 0 ? 'ahead of' : 'behind'} the Admin API's: set it, then log in again.`,
+      { cause },
+    );
   }
 
   /** Where there is something to go on with, a link that brings nothing is not waited for. */

@@ -103,7 +103,7 @@ function isWhole(value: unknown): value is number {
 
 function isVersion(value: unknown): value is ArchiveVersion {
   const { folder, name, version } = (value ?? {}) as Record<string, unknown>;
-  return typeof folder === 'string' && typeof name === 'string' && Number.isSafeInteger(version);
+  return typeof folder === 'string' && typeof name === 'string' && isWhole(version);
 }
 
 function isExpectedImage(value: unknown): value is ExpectedImage {

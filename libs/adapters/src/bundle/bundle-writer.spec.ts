@@ -110,6 +110,19 @@ describe('BundleWriter', () => {
   });
 
   it.each([
+    ['does not have it', 'pack.not-found', 1],
+    ['has its beginning only', 'pack.truncated', 4],
+  ] as const)('says that a pack is missing where the CDN %s', async (_, code, opens) => {
+    let asked = 0;
+    const failing = new TwoObjects((open) => {
+      asked = open;
+      throw new ResourceError(code, 'It is not there.');
+    });
+    await expect(write(failing, [wholeUrl])).rejects.toMatchObject({ code: 'cdn.missing', cause: { code } });
+    expect(asked).toBe(opens);
+  });
+
+  it.each([
     ['a pack', wholeUrl],
     ['what is left of a pack', compactedUrl],
   ])('refuses %s that is not what was written', async (_, url) => {

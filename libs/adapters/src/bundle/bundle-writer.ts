@@ -146,9 +146,11 @@ async function fetchObject(
       if (found?.compacted === undefined) failures = 0;
     } catch (error) {
       signal.throwIfAborted();
-      if (!(error instanceof ResourceError) || ++failures === ATTEMPTS) throw error;
-      if (error.code === 'pack.not-found')
-        throw new ResourceError('cdn.missing', 'A pack is not in the CDN.', { cause: error });
+      if (!(error instanceof ResourceError)) throw error;
+      failures++;
+      if (error.code === 'pack.not-found' || (error.code === 'pack.truncated' && failures === ATTEMPTS))
+        throw new ResourceError('cdn.missing', 'A pack is not in the CDN, or not all of it.', { cause: error });
+      if (failures === ATTEMPTS) throw error;
       found = await locate();
       if (found?.compacted !== undefined) [parts, receivedBytes] = [[], 0]; // its object may be another one by now
     }

@@ -30,7 +30,7 @@ describe.each(COMPOSES)('With %s', (command, component) => {
         maxBuffer: 2 ** 26,
       });
       for (const tag of ['1', '2'])
-        engine(['import', '--change', `ENV RELEASE=${tag}`, '-', `azaion/service:${tag}`], tar);
+        docker.cliBytes(['import', '--change', `ENV RELEASE=${tag}`, '-', `azaion/service:${tag}`], tar);
     }, 90_000);
     afterAll(() => docker.stop(), 60_000);
     beforeEach(async () => {
@@ -38,12 +38,9 @@ describe.each(COMPOSES)('With %s', (command, component) => {
       file = join(directory.path, 'compose.yml');
     });
     afterEach(async () => {
-      for (const id of engine(['ps', '--all', '--quiet']).split('\n').filter(Boolean)) engine(['rm', '--force', id]);
+      docker.removeContainers();
       await directory.remove();
     });
-
-    const engine = (args: readonly string[], input?: Buffer): string =>
-      execFileSync('docker', args, { env: { ...process.env, DOCKER_HOST: docker.dockerHost }, input }).toString();
 
     const stack = (): ComposeServiceStack =>
       new ComposeServiceStack({
@@ -85,7 +82,7 @@ ${more}`;
       retries: 2
 `;
 
-    const running = (): string[] => engine(['ps', '--format', '{{.Image}}']).split('\n').filter(Boolean).toSorted();
+    const running = (): string[] => docker.cli('ps', '--format', '{{.Image}}').split('\n').filter(Boolean).toSorted();
 
     it('brings services up from images of the given version, and replaces them by those of another', async () => {
       await services({ one: 'sleep 1000', two: 'sleep 1000' });
@@ -101,8 +98,8 @@ ${more}`;
         healthCheck('test -e /healthy').replace('2', '50'),
       );
       await stack().up(IMAGES, PATIENT_MS, NEVER);
-      const [id = ''] = engine(['ps', '--quiet']).split('\n');
-      expect(engine(['inspect', '--format', '{{.State.Health.Status}}', id]).trim()).toBe('healthy');
+      const [id = ''] = docker.cli('ps', '--quiet').split('\n');
+      expect(docker.cli('inspect', '--format', '{{.State.Health.Status}}', id)).toBe('healthy');
     }, 120_000);
 
     it('takes a service that ended well for healthy', async () => {

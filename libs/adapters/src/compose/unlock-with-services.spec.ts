@@ -13,7 +13,7 @@ import {
   type TempDirectory,
 } from '@azaion/testing';
 import { type ExpectedImage, UnlockImages } from '@azaion/unlock';
-import { InMemoryArchiveSource, InMemoryUnlockRecords } from '@azaion/unlock/testing';
+import { InMemoryArchiveSource, InMemoryUnlockRecords, TEST_LIMITS } from '@azaion/unlock/testing';
 
 import { DockerCliImageRuntime } from '../docker-cli/index.js';
 import { TarArchiveInspector } from '../image-archive/index.js';
@@ -36,25 +36,20 @@ describe.each(COMPOSES)('With %s', (command, component) => {
       directory = await tempDirectory('azaion-services');
     }, 90_000);
     afterAll(async () => {
-      const containers = engine('ps', '--all', '--quiet').toString().split('\n').filter(Boolean);
-      if (containers.length > 0) engine('rm', '--force', ...containers);
+      docker.removeContainers();
       await docker.stop();
       await directory.remove();
     }, 60_000);
-
-    const env = (): NodeJS.ProcessEnv => ({ ...process.env, DOCKER_HOST: docker.dockerHost });
-    const engine = (...args: string[]): Buffer =>
-      execFileSync('docker', args, { env: env(), maxBuffer: MAX_ARCHIVE_BYTES, stdio: ['ignore', 'pipe', 'pipe'] });
 
     /** An archive of an image that runs a shell script; the engine has forgotten it. */
     function archiveRunning(script: string): Archive {
       const busybox = findProgram('busybox')!;
       const files = execFileSync('tar', ['-C', '/', '-cf', '-', busybox.slice(1)], { maxBuffer: MAX_ARCHIVE_BYTES });
       const change = `CMD ["${busybox}", "sh", "-c", "${script}"]`;
-      execFileSync('docker', ['import', '--change', change, '-', REFERENCE], { input: files, env: env() });
-      const configDigest = engine('image', 'inspect', '--format', '{{.Id}}', REFERENCE).toString().trim();
-      const bytes = engine('save', REFERENCE);
-      engine('image', 'rm', '--force', REFERENCE);
+      docker.cliBytes(['import', '--change', change, '-', REFERENCE], files);
+      const configDigest = docker.cli('image', 'inspect', '--format', '{{.Id}}', REFERENCE);
+      const bytes = docker.cliBytes(['save', REFERENCE]);
+      docker.cli('image', 'rm', '--force', REFERENCE);
       return { bytes, images: [{ reference: REFERENCE, configDigest, manifestDigest: null }] };
     }
 
@@ -78,14 +73,7 @@ describe.each(COMPOSES)('With %s', (command, component) => {
         records: new InMemoryUnlockRecords(),
         services: new ComposeServiceStack({ file, compose, containerCli: 'docker', env: options, settledMs: 1000 }),
         clock: new SystemClock(),
-        limits: {
-          leastPartBytes: Infinity,
-          stall: { archive: 60_000, engine: 60_000, 'engine-end': 60_000 },
-          gatePollMs: 10,
-          healthTimeoutMs: 60_000,
-          linkRetryMs: { first: 10, longest: 10 },
-          serviceRetryMs: { first: 10, longest: 10 },
-        },
+        limits: { ...TEST_LIMITS, healthTimeoutMs: 60_000 },
         onError: () => undefined,
       });
       const run = async (archive: Archive): Promise<[string, string | null]> => {
@@ -96,11 +84,10 @@ describe.each(COMPOSES)('With %s', (command, component) => {
         await unlock.settled();
         return [unlock.status().state, unlock.status().error];
       };
-      const idOf = (reference: string): string =>
-        engine('image', 'inspect', '--format', '{{.Id}}', reference).toString().trim();
+      const idOf = (reference: string): string => docker.cli('image', 'inspect', '--format', '{{.Id}}', reference);
       const runningImage = (): string => {
-        const [container = ''] = engine('ps', '--quiet', '--no-trunc').toString().split('\n');
-        return engine('inspect', '--format', '{{.Image}}', container).toString().trim();
+        const [container = ''] = docker.cli('ps', '--quiet', '--no-trunc').split('\n');
+        return docker.cli('inspect', '--format', '{{.Image}}', container);
       };
 
       expect(await run(good)).toEqual(['ready', null]);

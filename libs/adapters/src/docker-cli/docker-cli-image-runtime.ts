@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { type Writable } from 'node:stream';
 
 import { releaseBytes } from '@azaion/kernel';
@@ -179,15 +178,20 @@ export class DockerCliImageRuntime extends ImageRuntime {
  * @returns Whether the pipe is open still.
  */
 async function writeTo(stdin: Writable, bytes: Uint8Array): Promise<boolean> {
-  if (!stdin.destroyed && !stdin.write(bytes, () => releaseBytes(bytes))) {
-    const settled = new AbortController();
-    const drained = once(stdin, 'drain', { signal: settled.signal });
-    const closed = once(stdin, 'close', { signal: settled.signal });
-    await Promise.race([drained, closed]).catch(() => undefined);
-    settled.abort();
-    await Promise.allSettled([drained, closed]);
-  }
+  if (stdin.destroyed) return false;
+  if (!stdin.write(bytes, () => releaseBytes(bytes))) await settled(stdin);
   return !stdin.destroyed;
+}
+
+/** Resolves when a pipe takes more, or is closed. Without anything that is thrown away each time: an archive waits for its pipe ten thousand times. */
+function settled(pipe: Writable): Promise<void> {
+  return new Promise((resolve) => {
+    const settle = (): void => {
+      pipe.off('drain', settle).off('close', settle);
+      resolve();
+    };
+    pipe.on('drain', settle).on('close', settle);
+  });
 }
 
 function linesOf(text: string): string[] {

@@ -21,7 +21,7 @@ import {
   type UnlockLimits,
   type UnlockRequest,
 } from '@azaion/unlock';
-import { InMemoryArchiveSource, InMemoryUnlockRecords } from '@azaion/unlock/testing';
+import { InMemoryArchiveSource, InMemoryUnlockRecords, TEST_LIMITS } from '@azaion/unlock/testing';
 
 import { TarArchiveInspector } from '../image-archive/index.js';
 import { DockerCliImageRuntime } from './docker-cli-image-runtime.js';
@@ -59,15 +59,7 @@ function unlockInto(runtime: ImageRuntime, limits: Parameters<typeof unlockOf>[1
     inspector: new TarArchiveInspector(),
     records: new InMemoryUnlockRecords(),
     clock: new SystemClock(),
-    limits: {
-      leastPartBytes: Infinity,
-      stall: { archive: 60_000, engine: 60_000, 'engine-end': 60_000 },
-      gatePollMs: 10,
-      healthTimeoutMs: 1000,
-      linkRetryMs: { first: 10, longest: 10 },
-      serviceRetryMs: { first: 10, longest: 10 },
-      ...limits,
-    },
+    limits: { ...TEST_LIMITS, ...limits },
     onError: () => undefined,
   });
 }

@@ -1,7 +1,7 @@
 import { type IncomingMessage, type ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
 
-import { DomainError, wantedRange } from '@azaion/kernel';
+import { DomainError, releaseBytes, wantedRange } from '@azaion/kernel';
 import { type SignedPut } from '@azaion/split-resource';
 
 import { type ObjectFiles } from './object-files.js';
@@ -82,9 +82,17 @@ export class FileObjectServer {
       refuse(request, response, 403);
       return;
     }
-    const outcome = await this.files.create(key, content, request);
+    const outcome = await this.files.create(key, content, piecesOf(request));
     if (outcome === 'created') response.writeHead(200, { 'content-length': 0 }).end();
     else refuse(request, response, outcome === 'exists' ? 412 : 400);
+  }
+}
+
+/** The body, piece by piece. Left to the collector, a pack's pieces would make it run over everything else that the process holds, again and again. */
+async function* piecesOf(request: IncomingMessage): AsyncGenerator<Uint8Array> {
+  for await (const piece of request as AsyncIterable<Buffer>) {
+    yield piece;
+    releaseBytes(piece);
   }
 }
 

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 
 import { ManualClock, SystemClock, type Clock } from '@azaion/kernel';
 import { describeObjectStore } from '@azaion/split-resource/testing';
+import { describeWith, smallDisk } from '@azaion/testing';
 
 import { HttpPackSink, HttpPackSource } from '../http-packs/index.js';
 import { FileObjectStore } from './file-object-store.js';
@@ -17,8 +18,8 @@ interface Served {
   readonly close: () => Promise<void>;
 }
 
-async function served(clock: Clock = new SystemClock()): Promise<Served> {
-  const directory = await mkdtemp(join(tmpdir(), 'file-objects-'));
+async function served(clock: Clock = new SystemClock(), at?: string): Promise<Served> {
+  const directory = at ?? (await mkdtemp(join(tmpdir(), 'file-objects-')));
   let url = '';
   const store = new FileObjectStore({ directory, publicUrl: () => url, macKey: randomBytes(32), clock });
   const server = createServer((request, response) => void store.server.handle(request, response));
@@ -30,7 +31,7 @@ async function served(clock: Clock = new SystemClock()): Promise<Served> {
     close: async () => {
       server.closeAllConnections();
       await new Promise((closed) => server.close(closed));
-      await rm(directory, { recursive: true, force: true });
+      if (at === undefined) await rm(directory, { recursive: true, force: true });
     },
   };
 }
@@ -188,5 +189,27 @@ describe('FileObjectStore over HTTP', () => {
     await expect(running.store.signPut(key, content, 60)).rejects.toMatchObject({ code: 'pack.not-found' });
     await expect(running.store.read(key, { start: 0, end: 1 })).rejects.toMatchObject({ code: 'pack.not-found' });
     expect(await running.store.head(key)).toBeUndefined();
+  });
+});
+
+describeWith('disk', 'FileObjectStore on a full disk', () => {
+  it('answers 507, and keeps nothing of what it could not write', async () => {
+    const disk = await smallDisk(1024 * 1024);
+    const running = await served(new SystemClock(), disk.path);
+    try {
+      const bytes = randomBytes(3 * 1024 * 1024);
+      const content = {
+        sizeBytes: bytes.length,
+        sha256: hash('sha256', bytes, 'hex'),
+        md5: createHash('md5').update(bytes).digest('base64'),
+      };
+      const { url, headers } = await running.store.signPut('packs/folder/0123', content, 60);
+      expect((await fetch(url, { method: 'PUT', body: new Uint8Array(bytes), headers })).status).toBe(507);
+      expect(await readdir(join(disk.path, '.incoming'))).toEqual([]);
+      expect(await running.store.head('packs/folder/0123')).toBeUndefined();
+    } finally {
+      await running.close();
+      await disk.remove();
+    }
   });
 });

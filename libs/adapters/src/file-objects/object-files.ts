@@ -1,16 +1,13 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { createWriteStream } from 'node:fs';
 import { access, constants, type FileHandle, link, mkdir, open, readdir, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { type Readable, Transform } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 
 import { ResourceError, type SignedPut } from '@azaion/split-resource';
 
+import { WriteBehind } from './write-behind.js';
+
 const KEY = /^[A-Za-z0-9][A-Za-z0-9._-]{0,199}(?:\/[A-Za-z0-9][A-Za-z0-9._-]{0,199}){0,7}$/;
 const INCOMING = '.incoming';
-/** What comes in faster than the disk takes it, before the sender has to wait. */
-const WRITE_BEHIND_BYTES = 1024 * 1024;
 /** A draft that nobody has written to for so long was left behind by a process that died: no request lives that long. */
 const DRAFT_LIFE_MS = 24 * 3_600_000;
 /** How often drafts are looked through. */
@@ -56,10 +53,15 @@ export class ObjectFiles {
   /**
    * Creates an object from a stream.
    *
+   * @param bytes - Untrusted. A piece is not looked at any more when the next one is asked for.
    * @returns Whether it was created: `exists` when there is one, `mismatch` when the bytes are not what was signed. Nothing is left behind then.
    * @throws ResourceError `cdn.unavailable` | `resource.no-space`; the stream's own errors.
    */
-  async create(key: string, content: SignedPut, bytes: Readable): Promise<'created' | 'exists' | 'mismatch'> {
+  async create(
+    key: string,
+    content: SignedPut,
+    bytes: AsyncIterable<Uint8Array>,
+  ): Promise<'created' | 'exists' | 'mismatch'> {
     const path = this.pathOf(key);
     if ((await this.sizeOf(key)) !== undefined) return 'exists';
     const draft = join(this.directory, INCOMING, randomBytes(12).toString('hex'));
@@ -68,14 +70,19 @@ export class ObjectFiles {
     await this.sweepDrafts();
     try {
       const check = new ContentCheck(content);
-      const file = createWriteStream(draft, {
-        flags: 'wx',
-        mode: 0o600,
-        flush: true,
-        highWaterMark: WRITE_BEHIND_BYTES,
-      });
-      await pipeline(bytes, check, file);
-      if (!check.matches()) return 'mismatch';
+      const file = await open(draft, 'wx', 0o600);
+      try {
+        const writing = new WriteBehind(file, content.sizeBytes);
+        for await (const piece of bytes) {
+          check.update(piece);
+          await writing.write(piece);
+        }
+        if (!check.matches()) return 'mismatch';
+        await writing.end();
+        await file.sync();
+      } finally {
+        await file.close();
+      }
       await link(draft, path);
       await syncDirectory(dirname(path));
       return 'created';
@@ -128,26 +135,16 @@ export class ObjectFiles {
 class ContentTooLong extends Error {}
 
 /** Hashes what passes and stops as soon as there is more than was signed. The SHA-256 decides alone: the signed MD5, which other stores check, is not looked at. */
-class ContentCheck extends Transform {
+class ContentCheck {
   private readonly sha256 = createHash('sha256');
   private seenBytes = 0;
 
-  constructor(private readonly expected: SignedPut) {
-    super();
-  }
+  constructor(private readonly expected: SignedPut) {}
 
-  override _transform(
-    chunk: Buffer,
-    _encoding: BufferEncoding,
-    done: (error?: Error | null, chunk?: Buffer) => void,
-  ): void {
-    this.seenBytes += chunk.length;
-    if (this.seenBytes > this.expected.sizeBytes) {
-      done(new ContentTooLong('more bytes than were signed'));
-      return;
-    }
-    this.sha256.update(chunk);
-    done(null, chunk);
+  update(piece: Uint8Array): void {
+    this.seenBytes += piece.length;
+    if (this.seenBytes > this.expected.sizeBytes) throw new ContentTooLong('more bytes than were signed');
+    this.sha256.update(piece);
   }
 
   matches(): boolean {

@@ -62,6 +62,7 @@ describe.each(['packs/{folderId}/{packId}', '{packId}'])('a directory laid out a
         }
         return { folderId, pack, url: undefined };
       },
+      cutShort: 'pack.not-found', // a file that is still being copied
     };
   });
 });

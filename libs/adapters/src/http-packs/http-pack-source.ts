@@ -36,6 +36,7 @@ export class HttpPackSource extends PackSource {
     const { url } = location;
     if (url === undefined || !/^https?:\/\//.test(url))
       throw packError('pack.forbidden', 'There is no URL for the pack.');
+    const dueMs = performance.now() + deadlineMs;
     const response = await this.get(url, range, deadlineMs, signal);
     const { statusCode: status, headers, body } = response;
     const skipBytes = status === 206 ? 0 : range.start;
@@ -45,6 +46,11 @@ export class HttpPackSource extends PackSource {
         throw packError('pack.forbidden', 'The CDN did not accept the URL.', { status });
       if (status === 404 || status === 410)
         throw packError('pack.not-found', 'The CDN does not have the pack.', { status });
+      const sizeBytes =
+        statedSize(response) ??
+        (status === 416 ? await this.sizeOf(url, dueMs - performance.now(), signal) : undefined);
+      if (sizeBytes !== undefined && sizeBytes < range.end)
+        throw packError('pack.truncated', 'The CDN has the beginning of the pack only.', { status });
       throw packError('pack.unavailable', `The CDN answered with status ${status}.`, { headers, status });
     }
     const wantedBytes = range.end - range.start;
@@ -54,6 +60,16 @@ export class HttpPackSource extends PackSource {
   /** Ends all connections. */
   async close(): Promise<void> {
     await this.agent.destroy();
+  }
+
+  /**
+   * The size of an object, as its store states it with the first byte: some S3 services refuse a range behind the end without a word. One that
+   * refuses the first byte as well has none.
+   */
+  private async sizeOf(url: string, deadlineMs: number, signal: AbortSignal | undefined): Promise<number | undefined> {
+    const response = await this.get(url, { start: 0, end: 1 }, deadlineMs, signal);
+    response.body.on('error', () => undefined).destroy();
+    return statedSize(response) ?? (response.statusCode === 416 ? 0 : undefined);
   }
 
   private async get(
@@ -83,10 +99,24 @@ export class HttpPackSource extends PackSource {
 }
 
 function isRightAnswer({ statusCode, headers }: Dispatcher.ResponseData, range: ByteRange): boolean {
-  if (headers['content-encoding'] !== undefined && headers['content-encoding'] !== 'identity') return false;
+  if (isEncoded(headers)) return false;
   if (statusCode === 200) return true;
   const stated = /^bytes (\d+)-(\d+)\/(?:\d+|\*)$/.exec(String(headers['content-range']));
   return statusCode === 206 && Number(stated?.[1]) === range.start && Number(stated?.[2]) === range.end - 1;
+}
+
+function isEncoded({ 'content-encoding': encoding }: Dispatcher.ResponseData['headers']): boolean {
+  return encoding !== undefined && encoding !== 'identity';
+}
+
+/**
+ * The size of the whole object, where the answer to a range states it (RFC 9110 §14.4). The length of an answer that ignored `Range` counts for
+ * nothing: whatever stands in the way may answer with a page of its own.
+ */
+function statedSize({ statusCode, headers }: Dispatcher.ResponseData): number | undefined {
+  if ((statusCode !== 206 && statusCode !== 416) || isEncoded(headers)) return undefined;
+  const [, size] = /^bytes (?:\d+-\d+|\*)\/(\d+)$/.exec(String(headers['content-range'])) ?? [];
+  return size === undefined ? undefined : Number(size);
 }
 
 /**

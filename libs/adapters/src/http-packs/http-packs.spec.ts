@@ -55,11 +55,14 @@ function objectServer(objects: Map<string, Buffer>, honoursRange: boolean): Requ
       return void response.writeHead(200).end();
     }
     if (!object) return void response.writeHead(404).end();
-    const [, start, end] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '') ?? [];
+    const [start = NaN, last = NaN] = (request.headers.range ?? '').replace('bytes=', '').split('-').map(Number);
     if (!honoursRange) return void response.writeHead(200, { 'content-length': object.length }).end(object);
+    if (start >= object.length)
+      return void response.writeHead(416, { 'content-range': `bytes */${object.length}` }).end();
+    const end = Math.min(last, object.length - 1);
     response
       .writeHead(206, { 'content-range': `bytes ${start}-${end}/${object.length}` })
-      .end(object.subarray(Number(start), Number(end) + 1));
+      .end(object.subarray(start, end + 1));
   };
   return (request, response) => void answer(request, response);
 }
@@ -76,6 +79,8 @@ describe.each([true, false])('against a server that honours Range: %s', (honours
         if (bytes) objects.set(path, bytes);
         return Promise.resolve({ folderId, pack, url: `${origin}${path}?signature=good` });
       },
+      // An answer with another status than 206 and 416 states nothing.
+      ...(!honoursRange && { cutShort: 'pack.unavailable' }),
       close: () => source.close(),
     };
   });
@@ -134,7 +139,37 @@ describe('HttpPackSource', () => {
     ['403', 403, {}, 'pack.forbidden'],
     ['401', 401, {}, 'pack.forbidden'],
     ['404', 404, {}, 'pack.not-found'],
-    ['416', 416, {}, 'pack.unavailable'],
+    ['416 to every range, the first byte too, without a size', 416, {}, 'pack.truncated'],
+    ['416 of an object that ends before the range', 416, { 'content-range': 'bytes */10000' }, 'pack.truncated'],
+    ['416 of an object that ends within the range', 416, { 'content-range': 'bytes */59999' }, 'pack.truncated'],
+    ['416 of an object without a byte', 416, { 'content-range': 'bytes */0' }, 'pack.truncated'],
+    ['416 of an object that has the range', 416, { 'content-range': 'bytes */60000' }, 'pack.unavailable'],
+    [
+      '206 of an object that ends within the range',
+      206,
+      { 'content-range': 'bytes 10000-49999/50000' },
+      'pack.truncated',
+    ],
+    [
+      '206 that ends early, of an object that does not',
+      206,
+      { 'content-range': 'bytes 10000-49999/100000' },
+      'pack.unavailable',
+    ],
+    [
+      '206 that ends early, of an object of unknown size',
+      206,
+      { 'content-range': 'bytes 10000-49999/*' },
+      'pack.unavailable',
+    ],
+    [
+      'a compressed body, of which it states the size',
+      206,
+      { 'content-range': 'bytes 10000-49999/50000', 'content-encoding': 'gzip' },
+      'pack.unavailable',
+    ],
+    ['a page of something in between', 200, { 'content-length': '50000' }, 'pack.unavailable'],
+    ['an error that states a size', 500, { 'content-range': 'bytes */50000' }, 'pack.unavailable'],
     ['500', 500, {}, 'pack.unavailable'],
     ['204', 204, {}, 'pack.unavailable'],
     ['206 without a Content-Range', 206, {}, 'pack.unavailable'],
@@ -144,6 +179,47 @@ describe('HttpPackSource', () => {
   ])('answers %s with its code', async (_, status, headers, code) => {
     const url = await serve(sending(status, headers, status === 204 ? Buffer.alloc(0) : bytes.subarray(0, 50_000)));
     expect((await failureOf(url)).code).toBe(code);
+  });
+
+  it('asks how large an object is where its end is told by a 416 alone', async () => {
+    const asked: (string | undefined)[] = [];
+    const url = await serve(({ headers: { range: wanted } }, response) => {
+      asked.push(wanted);
+      if (wanted === 'bytes=0-0') response.writeHead(206, { 'content-range': 'bytes 0-0/5000' }).end('x');
+      else response.writeHead(416).end('<Error><Code>InvalidRange</Code></Error>');
+    });
+    expect((await failureOf(url)).code).toBe('pack.truncated');
+    expect(asked).toEqual(['bytes=10000-59999', 'bytes=0-0']);
+  });
+
+  it('believes no 416 of an object whose first byte answers without a size', async () => {
+    const url = await serve(({ headers: { range: wanted } }, response) => {
+      if (wanted === 'bytes=0-0') response.writeHead(200, { 'content-length': 1 }).end('x');
+      else response.writeHead(416).end();
+    });
+    expect((await failureOf(url)).code).toBe('pack.unavailable');
+  });
+
+  it('asks for the size within the time that is left for the answer', async () => {
+    const givenUp = Promise.withResolvers<undefined>();
+    const url = await serve(({ headers: { range: wanted } }, response) => {
+      const answer = (): void => void response.writeHead(416).end();
+      if (wanted !== 'bytes=0-0') setTimeout(answer, 600);
+      else response.once('close', () => givenUp.resolve(undefined)); // nobody answers
+    });
+    const begin = performance.now();
+    expect((await failureOf(url, 800)).code).toBe('pack.unavailable');
+    expect(performance.now() - begin).toBeLessThan(1400);
+    await givenUp.promise;
+  });
+
+  it('takes a range that an object has, whatever size the object is said to have', async () => {
+    const url = await serve(
+      sending(206, { 'content-range': 'bytes 10000-59999/60000' }, bytes.subarray(10_000, 60_000)),
+    );
+    const parts: Buffer[] = [];
+    for await (const part of await source.open(at(url), range, 5000)) parts.push(part as Buffer);
+    expect(Buffer.concat(parts).equals(bytes.subarray(10_000, 60_000))).toBe(true);
   });
 
   it('follows no redirect', async () => {

@@ -2,6 +2,7 @@ export { type DeviceAccountCredentials, enrolDevice, type Enrolment, type Enrolm
 export { type AccessTokens, fixedToken } from './access-tokens.js';
 export { ApiClient, type ApiClientOptions, apiUrlProblem } from './api-client.js';
 export { type EnrolmentActivation, HttpAuthApi, type IssuedTokens } from './http-auth-api.js';
+export { certificatesProblem } from './certificates-problem.js';
 export { type CatalogueEntry, HttpCatalogue } from './http-catalogue.js';
 export {
   type DesiredState,
@@ -16,3 +17,4 @@ export { HttpJwksSource } from './http-jwks-source.js';
 export { HttpKeySource } from './http-key-source.js';
 export { HttpUploadApi } from './http-upload-api.js';
 export { HttpWellKnown } from './http-well-known.js';
+export { proxyUrlProblem } from './proxy-url-problem.js';

@@ -130,6 +130,19 @@ describeWith('ceph', 'S3ObjectStore on a RADOS gateway', () => {
     store.close();
   });
 
+  // By that a reader tells an object that was lost from a URL that is refused. It takes the right to list: without it S3 answers 403 to both.
+  it('tells whom it signed a GET for that the object is gone', async () => {
+    const store = storeOn(service);
+    const source = new HttpPackSource();
+    const pack = { packId: 'ab'.repeat(16), sizeBytes: 1, sha256: new Uint8Array(32) };
+    const url = await store.signGet(`packs/folder/${randomBytes(16).toString('hex')}`, 60);
+    await expect(source.open({ folderId: '', pack, url }, { start: 0, end: 1 }, 5_000)).rejects.toMatchObject({
+      code: 'pack.not-found',
+    });
+    await source.close();
+    store.close();
+  });
+
   it('signs for the public endpoint and talks to its own', async () => {
     const store = storeOn(service, 'https://cdn.example.com');
     await store.check();

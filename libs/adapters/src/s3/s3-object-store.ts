@@ -86,15 +86,17 @@ export class S3ObjectStore extends ObjectStore {
 
   override async read(key: string, range: ByteRange): Promise<Readable> {
     try {
-      const { Body: body } = await this.client.send(
+      const { Body: body, ContentRange: stated } = await this.client.send(
         new GetObjectCommand({ Bucket: this.bucket, Key: key, Range: `bytes=${range.start}-${range.end - 1}` }),
       );
-      if (body instanceof Readable) return body;
-      throw new Error('the answer has no body');
+      if (!(body instanceof Readable)) throw new Error('the answer has no body');
+      if (!endsBefore(range.end, stated)) return body;
+      body.destroy();
+      throw new ResourceError('pack.not-found', 'The object ends before the range does.');
     } catch (error) {
       if (isMissing(error) || statusOf(error) === 416)
         throw new ResourceError('pack.not-found', 'There is no such object.', { cause: error });
-      throw unavailable(error);
+      throw error instanceof ResourceError ? error : unavailable(error);
     }
   }
 
@@ -138,6 +140,12 @@ export class S3ObjectStore extends ObjectStore {
     this.client.destroy();
     this.signer.destroy();
   }
+}
+
+/** @param stated - `Content-Range`: S3 cuts a range that reaches beyond the end of an object. */
+function endsBefore(end: number, stated: string | undefined): boolean {
+  const [, size] = /\/(\d+)$/.exec(stated ?? '') ?? [];
+  return size !== undefined && Number(size) < end;
 }
 
 /** A HEAD answers a missing key without a body, so the status is all there is. 403 is what services say without list permission: it stays an error. */

@@ -6,7 +6,7 @@ import { finished, pipeline } from 'node:stream/promises';
 import fc from 'fast-check';
 
 import { CryptoError } from '../errors.js';
-import { legacyDecrypt, legacyEncrypt, legacyEncrypted, legacyEncryptedBytes } from './cipher.js';
+import { legacyBlockDecipher, legacyDecrypt, legacyEncrypt, legacyEncrypted, legacyEncryptedBytes } from './cipher.js';
 
 const KEY = randomBytes(32);
 
@@ -121,6 +121,17 @@ describe('legacyDecrypt of what is not a legacy ciphertext', () => {
     decrypt.end();
     await expect(finished(decrypt)).rejects.toMatchObject({ code: 'legacy.invalid' });
     expect(decrypt.read()).toBeNull();
+  });
+});
+
+describe('legacyBlockDecipher', () => {
+  it.each([0, 1, 7])('decrypts whole blocks from block %i on, with the padding as it stands', async (first) => {
+    const plaintext = randomBytes(16 * 10 - 3);
+    const sealed = await encrypted(plaintext);
+    const decrypt = legacyBlockDecipher(KEY, sealed.subarray(16 * first, 16 * (first + 1)));
+    const [some, rest] = [16 * (first + 1), 16 * (first + 3)];
+    const opened = Buffer.concat([decrypt(sealed.subarray(some, rest)), decrypt(sealed.subarray(rest))]);
+    expect(opened.equals(Buffer.concat([plaintext, Buffer.alloc(3, 3)]).subarray(16 * first))).toBe(true);
   });
 });
 

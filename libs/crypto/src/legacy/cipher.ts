@@ -15,8 +15,6 @@ import { CryptoError } from '../errors.js';
 const ALGORITHM = 'aes-256-cbc';
 const IV_BYTES = 16;
 const BLOCK_BYTES = 16;
-/** The shortest legacy ciphertext: the IV and one block of padding. */
-const MIN_ENCRYPTED_BYTES = IV_BYTES + BLOCK_BYTES;
 
 /** Length of the legacy ciphertext (`IV ‖ C`, PKCS#7) of a plaintext. */
 export function legacyEncryptedBytes(plaintextBytes: number): number {
@@ -106,14 +104,12 @@ class LegacyEncrypt extends Transform {
 class LegacyDecrypt extends Transform {
   private head = Buffer.alloc(0);
   private decipher: Decipheriv | undefined;
-  private receivedBytes = 0;
 
   constructor(private readonly aesKey: Uint8Array) {
     super();
   }
 
   override _transform(encrypted: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
-    this.receivedBytes += encrypted.length;
     let body = encrypted;
     if (this.decipher === undefined) {
       this.head = Buffer.concat([this.head, encrypted]);
@@ -129,14 +125,17 @@ class LegacyDecrypt extends Transform {
   }
 
   override _flush(done: TransformCallback): void {
-    if (this.decipher === undefined || this.receivedBytes < MIN_ENCRYPTED_BYTES) {
-      done(invalid());
-      return;
-    }
+    const last = this.lastBlock();
+    if (last === undefined) done(invalid());
+    else done(null, last);
+  }
+
+  /** Without its padding; `undefined` where there is none, or no block at all. */
+  private lastBlock(): Buffer | undefined {
     try {
-      done(null, this.decipher.final());
+      return this.decipher?.final();
     } catch {
-      done(invalid());
+      return undefined;
     }
   }
 }

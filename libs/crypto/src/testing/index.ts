@@ -1,1 +1,2 @@
+export { aStatement } from './a-statement.js';
 export { describeKeyVault } from './key-vault-contract.js';

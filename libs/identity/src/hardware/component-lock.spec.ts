@@ -71,6 +71,17 @@ describe('a secret locked to the parts of a machine', () => {
     },
   );
 
+  it('is made of three parts at least, and says which are missing', () => {
+    const named = (...kinds: readonly string[]): readonly HardwareComponent[] =>
+      COMPONENTS.filter(({ kind }) => kinds.includes(kind));
+    expect(whyNotLockable(COMPONENTS)).toBeUndefined();
+    expect(whyNotLockable(named('board', 'network-port', 'memory'))).toBeUndefined();
+    expect(whyNotLockable([])).toMatch(/only 0 .*none.* 3 /);
+    expect(whyNotLockable(named('board', 'memory'))).toMatch(/only 2 .*board, memory.* 3 /);
+    expect(whyNotLockable(named('board', 'processor', 'memory'))).toMatch(/not name its network-port,/);
+    expect(whyNotLockable([...named('processor', 'memory'), ...named('memory')])).toContain('board and network-port');
+  });
+
   it('is another lock each time, over the same parts and the same secret', async () => {
     const again = await lockToComponents(secret, COMPONENTS, COST);
     for (const [at, share] of again.shares.entries()) {
@@ -123,6 +134,14 @@ describe('a secret locked to the parts of a machine', () => {
       expect(parseComponentLock(JSON.parse(JSON.stringify(lock)))).toEqual(lock);
     });
 
+    it('may cost as little and as much as a device pays', () => {
+      for (const cost of [
+        { memoryKib: 8, passes: 1 },
+        { memoryKib: 1024 * 1024, passes: 16 },
+      ])
+        expect(parseComponentLock({ ...lock, cost })).toEqual({ ...lock, cost });
+    });
+
     it('is refused with costs that no device pays, with shares twice, and in every other form', () => {
       const share = lock.shares[0]!;
       const refused: unknown[] = [
@@ -136,12 +155,25 @@ describe('a secret locked to the parts of a machine', () => {
         { ...lock, shares: [...lock.shares, share] },
         { ...lock, shares: [share, share, share] },
         { ...lock, shares: lock.shares.map((one) => ({ ...one, x: 1 })) },
-        ...[{ kind: 'drive' }, { x: 0 }, { x: 256 }, { salt: 'AAAA' }, { hidden: 'AAAA' }, { hidden: 7 }].map(
-          (change) => ({
-            ...lock,
-            shares: [{ ...share, ...change }, ...lock.shares.slice(1)],
-          }),
-        ),
+        { ...lock, cost: null },
+        { ...lock, cost: { memoryKib: 7, passes: 1 } },
+        { ...lock, cost: { memoryKib: 64, passes: 0 } },
+        { ...lock, shares: null },
+        { ...lock, shares: [null, ...lock.shares.slice(1)] },
+        ...[
+          { kind: 'drive' },
+          { x: 0 },
+          { x: 256 },
+          { salt: 'AAAA' },
+          { salt: '!' },
+          { salt: 7 },
+          { hidden: 'AAAA' },
+          { hidden: '!' },
+          { hidden: 7 },
+        ].map((change) => ({
+          ...lock,
+          shares: [{ ...share, ...change }, ...lock.shares.slice(1)],
+        })),
       ];
       for (const value of refused) expect(parseComponentLock(value)).toBeUndefined();
     });

@@ -57,6 +57,15 @@ describe('the stable components of a machine', () => {
     (mac) => expect(kindsOf({ mac, isVirtual: false })).toEqual([]),
   );
 
+  it('take what a maker has filled in, without the spaces around it, in one spelling of the address', () => {
+    const machine = { boardSerial: ' 1421021062358 ', mac: ' 48:B0:2D:00:53:01\n', isVirtual: false };
+    expect(stableComponents(machine)).toEqual([
+      { kind: 'board', value: '1421021062358' },
+      { kind: 'network-port', value: '48:b0:2d:00:53:01' },
+    ]);
+    expect(stableComponents({ boardSerial: '12'.repeat(5000), isVirtual: false })[0]?.value).toHaveLength(4096);
+  });
+
   it('count memory in whole GiB, so that an update which keeps some for itself changes nothing', () => {
     const memory = (memoryKib: number): string | undefined =>
       stableComponents({ memoryKib, isVirtual: false })[0]?.value;
@@ -65,6 +74,17 @@ describe('the stable components of a machine', () => {
     expect(memory(8 * 1024 ** 2)).toBe('8 GiB');
     expect(memory(8 * 1024 ** 2 + 1)).toBe('9 GiB');
     expect(memory(0)).toBeUndefined();
+  });
+
+  it.each([
+    [{ cpuModel: 'ARMv8', cpuFeatures: 'fp asimd' }, 'ARMv8; asimd fp'],
+    [{ cpuModel: 'ARMv8', cpuFeatures: ' ' }, 'ARMv8'],
+    [{ cpuModel: 'ARMv8' }, 'ARMv8'],
+    [{ cpuModel: '', cpuFeatures: 'fp' }, 'fp'],
+    [{ cpuFeatures: 'fp' }, 'fp'],
+    [{}, undefined],
+  ])('say of the processor %j: %p', (processor, value) => {
+    expect(stableComponents({ ...processor, isVirtual: false })[0]?.value).toBe(value);
   });
 
   it('do not depend on the order in which a processor names its features', () => {

@@ -26,14 +26,14 @@ const LOCALLY_ADMINISTERED = 0x02;
  * unfilled and addresses that software made up are left out.
  */
 export function stableComponents(facts: HardwareFacts): readonly HardwareComponent[] {
-  const { cpuModel, cpuFeatures, memoryKib } = facts;
-  const features = (cpuFeatures ?? '').split(/\s+/).filter(Boolean).sort().join(' ');
+  const { cpuModel = '', cpuFeatures = '', memoryKib = 0 } = facts;
+  const features = cpuFeatures.split(/\s+/).filter(Boolean).sort().join(' ');
   const values: Readonly<Record<ComponentKind, string | undefined>> = {
     board: filled(facts.boardSerial),
-    processor: filled([cpuModel, features].filter((part) => part !== undefined && part !== '').join('; ')),
+    processor: filled([cpuModel, features].filter(Boolean).join('; ')),
     'network-port': ownAddress(facts.mac),
     // What firmware and kernel keep for themselves changes with updates; what is built in is the next whole GiB.
-    memory: memoryKib === undefined || memoryKib <= 0 ? undefined : `${Math.ceil(memoryKib / KIB_PER_GIB)} GiB`,
+    memory: memoryKib <= 0 ? undefined : `${Math.ceil(memoryKib / KIB_PER_GIB)} GiB`,
   };
   return COMPONENT_KINDS.flatMap((kind) => {
     const value = values[kind];
@@ -41,13 +41,13 @@ export function stableComponents(facts: HardwareFacts): readonly HardwareCompone
   });
 }
 
-function filled(value: string | undefined): string | undefined {
-  const text = value?.trim().slice(0, MAX_VALUE_CHARS);
-  return text === undefined || text === '' || FILLER.test(text) ? undefined : text;
+function filled(value = ''): string | undefined {
+  const text = value.trim().slice(0, MAX_VALUE_CHARS);
+  return text === '' || FILLER.test(text) ? undefined : text;
 }
 
-function ownAddress(mac: string | undefined): string | undefined {
-  const address = mac?.trim().toLowerCase();
-  if (address === undefined || !MAC.test(address) || /^(?:00:){5}00$/.test(address)) return undefined;
+function ownAddress(mac = ''): string | undefined {
+  const address = mac.trim().toLowerCase();
+  if (!MAC.test(address) || /^(?:00:){5}00$/.test(address)) return undefined;
   return (Number.parseInt(address.slice(0, 2), 16) & LOCALLY_ADMINISTERED) === 0 ? address : undefined;
 }

@@ -12,9 +12,11 @@ import {
   MAX_EPOCH,
   parseBootPolicies,
   pcrDigestOf,
+  policyReference,
   signBootPolicy,
 } from './boot-policy.js';
 import { parsePcrSelection, pcrSelectionText } from './pcr-selection.js';
+import { SENTENCE } from '../testing/sentence.js';
 
 const zero = new Uint8Array(32);
 const state: BootState = {
@@ -23,7 +25,7 @@ const state: BootState = {
   pcrs: [0, 2, 4, 7],
   pcrDigest: pcrDigestOf([zero, zero, zero, zero]),
 };
-const REFUSED = expect.objectContaining({ code: 'device.tpm-policy' }) as Error;
+const REFUSED = expect.objectContaining({ code: 'device.tpm-policy', message: SENTENCE }) as Error;
 
 describe('bootPolicyDigest', () => {
   // Calculated by swtpm 0.7.1 in a trial session: policypcr sha256:0,2,4,7 with zero registers, policynv "at most 5" on the counter.
@@ -37,6 +39,15 @@ describe('bootPolicyDigest', () => {
       toHex(bootPolicyDigest(one)),
     );
     expect(new Set(digests).size).toBe(digests.length);
+  });
+});
+
+describe('policyReference', () => {
+  // Every device's keys are bound to it. Calculated with another implementation (Python's hashlib).
+  it('is SHA-256 of the label and the model', () => {
+    expect(toHex(policyReference('carrier-a'))).toBe(
+      'a868e0d0df6766281868d75f4f8e7ae26b349584a3349086ac65b993170eac1f',
+    );
   });
 });
 
@@ -91,17 +102,29 @@ describe('isEpoch', () => {
 });
 
 describe('parsePcrSelection', () => {
+  const ALL = Array.from({ length: 24 }, (_, pcr) => pcr);
   it.each([
     ['sha256:0,2,4,7', [0, 2, 4, 7]],
     ['sha256:7,0', [0, 7]],
     ['sha256:23', [23]],
+    ['sha256:0,10,23', [0, 10, 23]],
+    [`sha256:${ALL.join(',')}`, ALL],
   ])('reads %s', (text, pcrs) => {
     expect(parsePcrSelection(text)).toEqual(pcrs);
     expect(pcrSelectionText(pcrs)).toBe(`sha256:${pcrs.join(',')}`);
   });
 
-  it.each(['', 'sha256:', 'sha1:0', 'sha256:24', 'sha256:0,0', 'sha256:0,', 'sha256:0+sha1:0', '0,2', 'sha256:-1'])(
-    'refuses %p',
-    (text) => expect(parsePcrSelection(text)).toBeUndefined(),
-  );
+  it.each([
+    '',
+    'sha256:',
+    'sha1:0',
+    'sha256:24',
+    'sha256:0,0',
+    'sha256:0,',
+    'sha256:0+sha1:0',
+    '0,2',
+    'sha256:-1',
+    ' sha256:0',
+    'sha256:0 ',
+  ])('refuses %p', (text) => expect(parsePcrSelection(text)).toBeUndefined());
 });

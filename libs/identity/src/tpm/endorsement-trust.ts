@@ -32,7 +32,7 @@ export class EndorsementTrust {
     if (blocks.length > MAX_CERTIFICATES) throw new TypeError('too many certificates');
     if (blocks.length === 0 && pem.trim() !== '') throw new TypeError('no certificate in it');
     const names = allowList
-      .split('\n')
+      .split(/\r?\n/)
       .map((line) => line.replace(/#.*$/, '').trim().toLowerCase())
       .filter((line) => line !== '');
     if (names.some((name) => !NAME.test(name))) throw new TypeError('not a list of names of endorsement keys');
@@ -53,7 +53,7 @@ export class EndorsementTrust {
     if (certificateDer === undefined) throw untrusted('has no certificate and is not on the list');
     const leaf = parsed(certificateDer);
     // A maker's authority certifies other things too: platforms, attestation keys, its own services.
-    if (leaf.ca || !extendedKeyUsages(leaf).includes(EK_CERTIFICATE_USAGE))
+    if (leaf.ca || !isForEndorsementKeys(leaf))
       throw untrusted(
         'has a certificate that was made for something else (its extended key usage is not 2.23.133.8.1)',
       );
@@ -79,9 +79,9 @@ export class EndorsementTrust {
   }
 }
 
-/** Node calls them `keyUsage`; a certificate without any has none, whatever its type says. */
-function extendedKeyUsages({ keyUsage }: { readonly keyUsage: readonly string[] | undefined }): readonly string[] {
-  return keyUsage ?? [];
+/** Node calls the extended usages `keyUsage`; a certificate without any has none, whatever its type says. */
+function isForEndorsementKeys({ keyUsage }: { readonly keyUsage: readonly string[] | undefined }): boolean {
+  return keyUsage?.includes(EK_CERTIFICATE_USAGE) === true;
 }
 
 function isRoot(certificate: X509Certificate, trusted: readonly X509Certificate[]): boolean {

@@ -16,6 +16,7 @@ import {
   type TpmEvidence,
 } from './tpm-evidence.js';
 import { sizedBytes, tpmName, u16be } from './tpm-public.js';
+import { SENTENCE } from '../testing/sentence.js';
 
 // What a TPM of this form would say; `tpm-attestation.spec.ts` of the adapters asks one.
 const CERTIFY = 0x8017;
@@ -139,7 +140,8 @@ function check(
   return checkEvidence({ ...EVIDENCE, ...changed }, { ...ENROLMENT, ...about }, { ...RULES, ...rules }, 0);
 }
 
-const refused = (code: string): Error => expect.objectContaining({ code: `attestation.${code}` }) as Error;
+const refused = (code: string): Error =>
+  expect.objectContaining({ code: `attestation.${code}`, message: SENTENCE }) as Error;
 
 describe('checkEvidence', () => {
   it('finds keys that a TPM made, for this enrolment, in the state that it quotes', () => {
@@ -252,6 +254,15 @@ describe('checkEvidence', () => {
       const quoting = { attestationKey: Uint8Array.from(rsa) };
       new DataView(quoting.attestationKey.buffer, 4, 4).setUint32(0, RESIDENT | restricted | sign);
       expect(() => check(quoting)).toThrow(refused('key-attributes'));
+      // The scheme's number alone makes no key of it.
+      const pretending = concatBytes(
+        rsa.subarray(0, 10 + POLICY.length),
+        u16be(TPM_ALG.null),
+        ECDSA,
+        rsa.subarray(10 + POLICY.length + 4),
+      );
+      new DataView(pretending.buffer, 4, 4).setUint32(0, RESIDENT | restricted | sign);
+      expect(() => check({ attestationKey: pretending })).toThrow(refused('key-attributes'));
     });
   });
 

@@ -10,6 +10,7 @@ import {
   segmentPath,
   statementPath,
 } from './bundle-manifest.js';
+import { refusal } from '../testing/refusal.js';
 
 const FOLDER_ID = 'd955a364-7317-42c7-8a48-fed77b31f69f';
 const ROOT_HASH = '0f'.repeat(32);
@@ -101,7 +102,7 @@ describe('parseManifest', () => {
   });
 
   it.each(['', '{', 'null', '7', '"text"', '[]', '[{}]', 'true'])('refuses %s', (text) => {
-    expect(() => parseManifest(text)).toThrow(expect.objectContaining({ code: 'bundle.invalid' }) as Error);
+    expect(() => parseManifest(text)).toThrow(expect.objectContaining(refusal('bundle.invalid')) as Error);
   });
 
   it.each([0, 2, 2 ** 53 - 1])('names the format %i, which a later release reads', (format) => {
@@ -147,7 +148,7 @@ describe('parseManifest', () => {
     { serials: ['azj-0001', 'azj-0002', 'azj-0001'] },
     { resources: [RESOURCE, { ...RESOURCE, name: 'other' }] },
   ])('refuses %p in it', (changed) => {
-    expect(() => parseManifest(textOf(changed))).toThrow(expect.objectContaining({ code: 'bundle.invalid' }) as Error);
+    expect(() => parseManifest(textOf(changed))).toThrow(expect.objectContaining(refusal('bundle.invalid')) as Error);
   });
 
   it('takes 100,000 devices and 10,000 resources, and not one more', () => {
@@ -159,8 +160,6 @@ describe('parseManifest', () => {
     const most = parseManifest(textOf({ serials: serials.slice(1), resources: resources.slice(1) }));
     expect([most.serials.length, most.resources.length]).toEqual([100_000, 10_000]);
     for (const changed of [{ serials }, { resources }])
-      expect(() => parseManifest(textOf(changed))).toThrow(
-        expect.objectContaining({ code: 'bundle.invalid' }) as Error,
-      );
+      expect(() => parseManifest(textOf(changed))).toThrow(expect.objectContaining(refusal('bundle.invalid')) as Error);
   });
 });

@@ -6,8 +6,10 @@ import { pseudoRandomBytes } from '@azaion/testing';
 import { CHUNKING as STANDARD, type ChunkingParameters } from '../chunker.js';
 import { type PackId } from '../pack.js';
 import { type GrantAnswer, GrantApi, type PackUrl } from '../ports/grant-api.js';
+import { InMemoryGrantApi } from '../testing/in-memory-admin-api.js';
 import { InMemoryPackStore } from '../testing/in-memory-pack-store.js';
 import { collect, RESOURCE, World } from '../testing/world.js';
+import { refusal } from '../testing/refusal.js';
 
 const CHUNK_BYTES = 1024;
 const SEALED_BYTES = CHUNK_BYTES + 29;
@@ -114,7 +116,7 @@ describe('a compacted pack', () => {
   it('gives a reader of a version that it was not kept for an error, never other bytes', async () => {
     const { world, compact } = await sparseWorld();
     await compact();
-    await expect(world.fetch({}, 1)).rejects.toMatchObject({ code: 'resource.integrity' });
+    await expect(world.fetch({}, 1)).rejects.toMatchObject(refusal('resource.integrity'));
   });
 
   it('is damaged where any byte of its object is', async () => {
@@ -125,7 +127,23 @@ describe('a compacted pack', () => {
       bytes[5 * SEALED_BYTES] = (bytes[5 * SEALED_BYTES] ?? 0) ^ 1;
       return bytes;
     });
-    await expect(world.fetch()).rejects.toMatchObject({ code: 'resource.integrity' });
+    await expect(world.fetch()).rejects.toMatchObject(refusal('resource.integrity'));
+  });
+
+  it('is cut short where its own object ends too early, and reported by a chunk that is lost', async () => {
+    const { world, compact } = await sparseWorld();
+    await compact();
+    const [, object = ''] = world.objects.keys();
+    world.objects.tamper(object, (bytes) => bytes.subarray(0, 6 * SEALED_BYTES + 10));
+    const reported: number[] = [];
+    const api = new InMemoryGrantApi(world.admin);
+    api.reportBadChunk = (_resource, _version, chunk) => Promise.resolve(void reported.push(chunk));
+    await expect(world.fetch({ api })).rejects.toMatchObject({
+      ...refusal('cdn.missing'),
+      cause: { code: 'pack.truncated' },
+    });
+    expect(reported).toHaveLength(1);
+    expect(reported[0]).toBeGreaterThanOrEqual(6);
   });
 
   it('opens nothing else when the Admin API names the wrong extents', async () => {

@@ -1,12 +1,15 @@
 import { randomBytes } from 'node:crypto';
+import { Readable } from 'node:stream';
 
 import { type ResourceName } from '@azaion/kernel';
 
 import { InlineChunkOpener, type OpenedChunks, type SealedRun } from '../chunk-work.js';
 import { ResourceError } from '../errors.js';
+import { PackSource } from '../ports/pack-source.js';
 import { InMemoryGrantApi } from '../testing/in-memory-admin-api.js';
 import { InMemoryPackStore } from '../testing/in-memory-pack-store.js';
 import { RESOURCE, TINY, World } from '../testing/world.js';
+import { refusal } from '../testing/refusal.js';
 
 /** Notes what is reported, and may refuse it. */
 class NotingApi extends InMemoryGrantApi {
@@ -43,7 +46,7 @@ describe('a chunk that does not open twice', () => {
   it('is reported by its index in the version, once, and the read fails all the same', async () => {
     const { world } = await damaged();
     const api = new NotingApi(world);
-    await expect(world.fetch({ api })).rejects.toMatchObject({ code: 'resource.integrity' });
+    await expect(world.fetch({ api })).rejects.toMatchObject(refusal('resource.integrity'));
     expect(api.reports).toEqual([{ resource: RESOURCE, version: 1, chunk: 5 }]);
   });
 
@@ -56,7 +59,7 @@ describe('a chunk that does not open twice', () => {
         return super.open(run);
       }
     }
-    await expect(world.fetch({ opener: new NotingOpener() })).rejects.toMatchObject({ code: 'resource.integrity' });
+    await expect(world.fetch({ opener: new NotingOpener() })).rejects.toMatchObject(refusal('resource.integrity'));
     expect(runs).toEqual([1, 9, 1]); // the first chunk of a read is opened by itself
   });
 
@@ -78,7 +81,7 @@ describe('a chunk that does not open twice', () => {
   it('is the same failure when nobody takes the report', async () => {
     const { world } = await damaged();
     const api = new NotingApi(world, new ResourceError('api.unreachable', 'The API is away.'));
-    await expect(world.fetch({ api })).rejects.toMatchObject({ code: 'resource.integrity' });
+    await expect(world.fetch({ api })).rejects.toMatchObject(refusal('resource.integrity'));
   });
 
   it('is not reported when it opened the second time: the damage was on the way or on the disk', async () => {
@@ -100,10 +103,111 @@ describe('a chunk that does not open twice', () => {
 
   it('is replaced by the next publish of the same bytes, which makes a version that opens', async () => {
     const { world, content } = await damaged();
-    await expect(world.fetch()).rejects.toMatchObject({ code: 'resource.integrity' });
+    await expect(world.fetch()).rejects.toMatchObject(refusal('resource.integrity'));
     const repaired = await world.publish(content);
     expect(repaired).toMatchObject({ version: 2, created: true, dedupedBytes: 64 * 9 });
     expect((await world.fetch()).equals(content)).toBe(true);
+  });
+});
+
+const TWO_CHUNKS = 2 * 93;
+
+/** A source that fails with this code wherever it is asked. */
+class FailingSource extends PackSource {
+  constructor(
+    private readonly code: 'pack.not-found' | 'pack.truncated' | 'pack.forbidden' | 'pack.unavailable',
+    override readonly remote: boolean,
+  ) {
+    super();
+  }
+
+  override open(): Promise<never> {
+    return Promise.reject(new ResourceError(this.code, 'It has nothing.'));
+  }
+}
+
+describe.each<[string, string, number, (object: Uint8Array) => Uint8Array | undefined]>([
+  ['is gone from the CDN', 'pack.not-found', 0, () => undefined],
+  ['ends in the CDN behind its first chunk', 'pack.truncated', 1, (object) => object.subarray(0, 93)],
+  ['ends in the CDN within its last chunk', 'pack.truncated', 1, (object) => object.subarray(0, TWO_CHUNKS - 1)],
+  ['has no byte left in the CDN', 'pack.truncated', 0, () => new Uint8Array()],
+])('a pack that %s', (_name, cause, firstLost, lose) => {
+  /** Three packs of two chunks, of which those at these places are lost. */
+  const lost = async (...places: readonly number[]): Promise<{ world: World; content: Buffer }> => {
+    const world = await World.create({ chunking: TINY, packTargetBytes: TWO_CHUNKS });
+    const content = randomBytes(64 * 6);
+    await world.publish(content);
+    const keys = world.objects.keys();
+    expect(keys).toHaveLength(3);
+    for (const place of places) world.objects.tamper(keys[place] ?? '', lose);
+    return { world, content };
+  };
+
+  it('is reported by a chunk that is lost, once, and the read fails all the same', async () => {
+    const { world } = await lost(1);
+    const api = new NotingApi(world);
+    await expect(world.fetch({ api })).rejects.toMatchObject({ code: 'cdn.missing', cause: { code: cause } });
+    expect(api.reports).toEqual([{ resource: RESOURCE, version: 1, chunk: 3 }]);
+  });
+
+  it('is reported although a directory that was shipped does not have it either', async () => {
+    const { world } = await lost(0, 1, 2);
+    const api = new NotingApi(world);
+    const shipped = new FailingSource('pack.not-found', false);
+    await expect(world.fetch({ api, sources: [shipped, world.source] })).rejects.toMatchObject({ code: 'cdn.missing' });
+    expect(api.reports.map(({ chunk }) => chunk)).toContain(firstLost);
+  });
+
+  it('is the same failure when nobody takes the report', async () => {
+    const { world } = await lost(0);
+    const api = new NotingApi(world, new ResourceError('api.unreachable', 'The API is away.'));
+    await expect(world.fetch({ api })).rejects.toMatchObject({ code: 'cdn.missing' });
+  });
+
+  it('is sent again by the next publish of the same bytes, which makes a version that opens', async () => {
+    const { world, content } = await lost(1);
+    await expect(world.fetch()).rejects.toMatchObject({ code: 'cdn.missing' });
+    expect(await world.publish(content)).toMatchObject({ version: 2, created: true, dedupedBytes: 64 * 4 });
+    expect((await world.fetch()).equals(content)).toBe(true);
+  });
+});
+
+describe('a pack that the CDN has', () => {
+  it.each(['pack.forbidden', 'pack.unavailable'] as const)(
+    'is not taken for lost after %s, whatever a directory has: the object may be there',
+    async (code) => {
+      const world = await World.create({ chunking: TINY, packTargetBytes: TWO_CHUNKS });
+      await world.publish(randomBytes(64 * 6));
+      const api = new NotingApi(world);
+      const sources = [new FailingSource('pack.not-found', false), new FailingSource(code, true)];
+      await expect(world.fetch({ api, sources })).rejects.toMatchObject({
+        code: code === 'pack.forbidden' ? 'cdn.missing' : 'cdn.unavailable',
+      });
+      expect(api.reports).toEqual([]);
+    },
+  );
+
+  it('is read where one source has lost its end and another has all of it: nothing is reported', async () => {
+    const world = await World.create({ chunking: TINY, packTargetBytes: TWO_CHUNKS });
+    const content = randomBytes(64 * 6);
+    await world.publish(content);
+    const api = new NotingApi(world);
+    const sources = [new FailingSource('pack.truncated', true), world.source];
+    expect((await world.fetch({ api, sources })).equals(content)).toBe(true);
+    expect(api.reports).toEqual([]);
+  });
+
+  it('may break off for good without being taken for cut short', async () => {
+    const world = await World.create({ chunking: TINY, packTargetBytes: TWO_CHUNKS });
+    await world.publish(randomBytes(64 * 6));
+    const api = new NotingApi(world);
+    class BreakingOff extends PackSource {
+      override open(): Promise<Readable> {
+        return Promise.resolve(Readable.from([])); // ends without a byte, and without a word
+      }
+    }
+    await expect(world.fetch({ api, sources: [new BreakingOff()] })).rejects.toMatchObject({ code: 'cdn.unavailable' });
+    expect(api.reports).toEqual([]);
   });
 });
 
@@ -120,6 +224,6 @@ describe('a resource that an administrator has pinned', () => {
     world.admin.pinned = undefined;
     expect((await world.fetch()).equals(second)).toBe(true);
     world.admin.forgetVersionsAfter(RESOURCE, 1);
-    await expect(world.fetch()).rejects.toMatchObject({ code: 'resource.rollback-refused' });
+    await expect(world.fetch()).rejects.toMatchObject(refusal('resource.rollback-refused'));
   });
 });

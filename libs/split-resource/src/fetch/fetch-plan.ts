@@ -42,14 +42,14 @@ export async function* planRanges(recipe: Recipe, wanted: ByteRange): AsyncGener
     if (segmentStart >= wanted.end) return;
     if (segmentStart + segmentBytes > wanted.start) {
       const segment = await recipe.chunkSegment(segmentIndex);
-      let at = segmentStart;
-      let index = 0;
-      for (; at + segment.plaintextBytes(index) <= wanted.start; index++) at += segment.plaintextBytes(index);
+      let index = segment.chunkAt(Math.max(0, wanted.start - segmentStart));
+      let at = segmentStart + segment.plaintextStart(index);
       while (index < segment.count && at < wanted.end) {
         const planned = rangeFrom(segment, segmentIndex, index, at, wanted.end, capBytes);
         capBytes = Math.min(Math.max(capBytes * 2, SECOND_RANGE_BYTES), LARGEST_RANGE_BYTES);
         yield planned;
-        for (; index < planned.to; index++) at += segment.plaintextBytes(index);
+        at += planned.plaintextBytes;
+        index = planned.to;
       }
     }
     segmentStart += segmentBytes;

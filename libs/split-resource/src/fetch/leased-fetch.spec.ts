@@ -18,6 +18,7 @@ import { InMemorySegmentStore } from '../testing/in-memory-segment-store.js';
 import { softwareRecipient } from '../testing/software-recipient.js';
 import { collect, RESOURCE, TINY, World } from '../testing/world.js';
 import { type FetchRequest } from './fetch-resource.js';
+import { refusal } from '../testing/refusal.js';
 
 const START_MS = 1_800_000_000_000;
 const DAY_MS = 86_400_000;
@@ -129,7 +130,7 @@ describe('FetchResource with leases', () => {
   it('opens what was granted although the disk has no room for the recipe', async () => {
     const plaintext = content();
     await world.publish(plaintext);
-    device.segments.write = () => Promise.reject(new ResourceError('resource.no-space', 'full'));
+    device.segments.write = () => Promise.reject(new ResourceError('resource.no-space', 'The disk is full as told.'));
     expect(await device.fetch()).toEqual(plaintext);
   });
 
@@ -415,7 +416,7 @@ describe('FetchResource with leases', () => {
       const plaintext = await held();
       expect(await device.fetch({ lease: 'only' })).toEqual(plaintext);
       await device.leases.revoked();
-      await expect(device.fetch({ lease: 'only' })).rejects.toMatchObject({ code: 'resource.forbidden' });
+      await expect(device.fetch({ lease: 'only' })).rejects.toMatchObject(refusal('resource.forbidden'));
     });
   });
 
@@ -512,8 +513,8 @@ describe('FetchResource with leases', () => {
       const first = await held();
       await held();
       const bundles = [await made(1), await made(2)] as const;
-      link.failure = new ResourceError('resource.not-found', 'No.');
-      await expect(device.fetch({ version: 2 })).rejects.toMatchObject({ code: 'resource.not-found' });
+      link.failure = new ResourceError('resource.not-found', 'There is no such resource.');
+      await expect(device.fetch({ version: 2 })).rejects.toMatchObject(refusal('resource.not-found'));
       cut();
       await device.start();
       await expect(carry(bundles[1])).rejects.toMatchObject(REFUSED);
@@ -607,6 +608,33 @@ describe('FetchResource with leases', () => {
       await expect(carry(bundle)).rejects.toMatchObject(REFUSED);
       expect(await device.store.names()).toHaveLength(8);
     });
+
+    it('takes the oldest of those that are kept over again', async () => {
+      for (let version = 1; version <= 8; version += 1) await held();
+      passing(1000);
+      const later = await made(1);
+      await carry(later);
+      const kept = await device.store.of(RESOURCE);
+      expect(kept).toHaveLength(8);
+      expect(kept.find(({ version }) => version === 1)?.grant.grantToken).toBe(later.answer.grantToken);
+    });
+
+    it('takes an older one that is wanted by its number, and none of which only another resource is', async () => {
+      await held();
+      const bundle = await made(1);
+      for (let version = 2; version <= 10; version += 1) await held();
+      for (const other of [
+        { ...RESOURCE, version: 2 },
+        { ...RESOURCE, name: 'another', version: 1 },
+        { ...RESOURCE, folder: 'another', version: 1 },
+      ]) {
+        device.leases.want([other]);
+        await expect(carry(bundle)).rejects.toMatchObject(REFUSED);
+      }
+      device.leases.want([{ ...RESOURCE, version: 1 }]);
+      await carry(bundle);
+      expect(await device.leases.all()).toContainEqual(expect.objectContaining({ version: 1 }));
+    });
   });
 
   describe('versions that were withdrawn', () => {
@@ -617,7 +645,7 @@ describe('FetchResource with leases', () => {
       if (lease === undefined) throw new Error('no lease was kept');
       for (const each of [clock, apiClock]) each.advance(1000);
       world.admin.forgetVersionsAfter(RESOURCE, 1);
-      await expect(device.fetch()).rejects.toMatchObject({ code: 'resource.rollback-refused' });
+      await expect(device.fetch()).rejects.toMatchObject(refusal('resource.rollback-refused'));
       expect((await device.store.names()).map(({ version }) => version)).toEqual([1]);
       await device.store.keep(lease);
       cut();

@@ -39,14 +39,18 @@ export interface OpenRangeContext {
   readonly reader: PackReader;
   readonly opener: ChunkOpener;
   readonly urls: PackUrls;
-  /** Tells that a chunk, by its index in the version, did not open twice. */
+  /** Tells that a chunk, by its index in the version, did not open twice, or that its pack is gone or ends before it. */
   readonly reportBadChunk: (chunk: number) => Promise<void>;
 }
 
-interface LoadedRange {
-  readonly planned: PlannedRange;
+interface LocatedPack {
   readonly pack: PackRef;
-  readonly upcoming: readonly PackId[];
+  /** Those behind it, for whoever has to ask for URLs. */
+  readonly upcoming: () => readonly PackId[];
+}
+
+interface LoadedRange extends LocatedPack {
+  readonly planned: PlannedRange;
   readonly loaded: PackBytes;
   /** Openers that work elsewhere have begun. */
   readonly opening: OpeningRun;
@@ -63,6 +67,7 @@ export class OpenRange {
   private readonly signal: AbortSignal;
   private readonly packSegments = new Map<number, Promise<PackSegment>>();
   private readonly reservations = new Map<number, Promise<void>>();
+  private readonly gonePacks = new Set<PackId>();
   private openedBytes = 0;
   private downloadedBytes = 0;
   private cachedBytes = 0;
@@ -153,11 +158,11 @@ export class OpenRange {
   private async readPack(
     planned: PlannedRange,
     pack: PackRef,
-    upcoming: readonly PackId[],
+    upcoming: () => readonly PackId[],
     range: ByteRange,
     lastSourceFirst: boolean,
   ): Promise<PackBytes> {
-    const loaded = await this.context.reader.read(range, {
+    const reading = this.context.reader.read(range, {
       folderId: this.context.recipe.place.folderId,
       pack,
       urls: this.context.urls,
@@ -166,8 +171,20 @@ export class OpenRange {
       beforeDownload: () => this.reserve(planned),
       lastSourceFirst,
     });
+    const loaded = await reading.catch(async (error: unknown) => {
+      if (isGone(error)) await this.reportGone(planned, pack);
+      throw error;
+    });
     this.downloadedBytes += loaded.downloadedBytes;
     return loaded;
+  }
+
+  /** By the last chunk: an object that is cut short ends before that. Ranges of one pack are read side by side: it is told once. */
+  private async reportGone(planned: PlannedRange, { packId }: PackRef): Promise<void> {
+    if (this.gonePacks.has(packId)) return;
+    this.gonePacks.add(packId);
+    const chunk = planned.segmentIndex * RECORDS_PER_SEGMENT + lastInPack(planned);
+    await this.context.reportBadChunk(chunk).catch(() => undefined); // that it is gone is what the reader has to know
   }
 
   /** @param following - The range behind it, which is begun before this one is over: whoever opens would have nothing to do in between. */
@@ -270,7 +287,7 @@ export class OpenRange {
     return missing;
   }
 
-  private async packAt(packIndex: number): Promise<{ readonly pack: PackRef; readonly upcoming: readonly PackId[] }> {
+  private async packAt(packIndex: number): Promise<LocatedPack> {
     const segmentIndex = Math.floor(packIndex / RECORDS_PER_SEGMENT);
     let reading = this.packSegments.get(segmentIndex);
     if (reading === undefined) {
@@ -279,15 +296,36 @@ export class OpenRange {
     }
     const segment = await reading;
     const index = packIndex % RECORDS_PER_SEGMENT;
-    const upcoming: PackId[] = [];
-    for (let other = index + 1; other < Math.min(index + MAX_PACK_URLS, segment.count); other++)
-      upcoming.push(segment.pack(other).packId);
+    const upcoming = (): readonly PackId[] => {
+      const packIds: PackId[] = [];
+      for (let other = index + 1; other < Math.min(index + MAX_PACK_URLS, segment.count); other++)
+        packIds.push(segment.pack(other).packId);
+      return packIds;
+    };
     return { pack: segment.pack(index), upcoming };
   }
 }
 
 function isBadChunk(error: unknown): boolean {
   return error instanceof CryptoError && error.code === 'chunk.invalid';
+}
+
+/** Whether the CDN itself says that it does not have a pack, or not all of it. A refused URL says nothing of the object. */
+function isGone(error: unknown): boolean {
+  return (
+    error instanceof ResourceError &&
+    error.code === 'cdn.missing' &&
+    error.cause instanceof ResourceError &&
+    (error.cause.code === 'pack.not-found' || error.cause.code === 'pack.truncated')
+  );
+}
+
+/** The chunk that ends last in the pack, which need not be the last of the content. */
+function lastInPack({ segment, from, to }: PlannedRange): number {
+  const end = (index: number): number => segment.offset(index) + segment.sealedBytes(index);
+  let last = from;
+  for (let index = from + 1; index < to; index++) if (end(index) > end(last)) last = index;
+  return last;
 }
 
 /** What is left of a planned range once the chunks before `from` have been handed out. */

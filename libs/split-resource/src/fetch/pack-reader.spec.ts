@@ -7,6 +7,7 @@ import { InMemoryPackStore } from '../testing/index.js';
 import { anyFolder, anyPack } from '../testing/contract-values.js';
 import { PackReader } from './pack-reader.js';
 import { PackUrls } from './pack-urls.js';
+import { refusal } from '../testing/refusal.js';
 
 const PACK_BYTES = 400_000;
 
@@ -27,7 +28,7 @@ describe('PackReader', () => {
     folderId,
     pack,
     urls: noUrls,
-    upcoming: [],
+    upcoming: () => [],
     signal: new AbortController().signal,
     beforeDownload: () => Promise.resolve(),
     lastSourceFirst: false,
@@ -48,6 +49,6 @@ describe('PackReader', () => {
     const reader = new PackReader(store, [new SlowSecondPart()]);
     const { bytes, stored } = await reader.read({ start: 0, end: PACK_BYTES }, read(folderId, pack));
     expect(bytes.equals(content)).toBe(true);
-    await expect(stored).rejects.toMatchObject({ code: 'resource.no-space' });
+    await expect(stored).rejects.toMatchObject(refusal('resource.no-space'));
   });
 });

@@ -169,8 +169,9 @@ export class PackReader {
         return { bytes: await download.run({ ...read, range }), remote: source.remote };
       } catch (error) {
         if (!(error instanceof ResourceError) || !isSourceFailure(error.code)) throw error;
-        // What may work later says more than what is not there.
+        // What may work later says more than what is not there, and the CDN more than a disk that may never have had it.
         if (failure === undefined || error.code === 'pack.unavailable') failure = error;
+        else if (source.remote && failure.code !== 'pack.unavailable') failure = error;
       }
     }
     if (failure?.code === 'pack.unavailable')
@@ -185,7 +186,9 @@ export class PackReader {
 }
 
 function isSourceFailure(code: ResourceErrorCode): boolean {
-  return code === 'pack.not-found' || code === 'pack.forbidden' || code === 'pack.unavailable';
+  return (
+    code === 'pack.not-found' || code === 'pack.truncated' || code === 'pack.forbidden' || code === 'pack.unavailable'
+  );
 }
 
 function overlap(left: ByteRange, right: ByteRange): boolean {

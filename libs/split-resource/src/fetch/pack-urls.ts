@@ -21,13 +21,13 @@ export class PackUrls {
    * @param refused - A URL that the CDN did not accept: never returned again.
    * @returns `undefined` when the Admin API gives none.
    */
-  async of(packId: PackId, upcoming: readonly PackId[], refused?: string): Promise<PackUrl | undefined> {
+  async of(packId: PackId, upcoming: () => readonly PackId[], refused?: string): Promise<PackUrl | undefined> {
     const known = this.urls.get(packId);
     if (known !== undefined && known.url !== refused) return known;
     if (known !== undefined) this.urls.delete(packId);
     let asking = this.asked.get(packId);
     if (asking === undefined) {
-      const batch = [packId, ...upcoming.filter((other) => other !== packId && !this.urls.has(other))].slice(
+      const batch = [packId, ...upcoming().filter((other) => other !== packId && !this.urls.has(other))].slice(
         0,
         MAX_PACK_URLS,
       );

@@ -63,7 +63,7 @@ describe('RangeDownload', () => {
       pack: anyPack(PACK_BYTES),
       range: RANGE,
       urls: new PackUrls({ packUrls: () => Promise.resolve([]) }, []),
-      upcoming: [],
+      upcoming: () => [],
       signal,
     });
   }
@@ -109,6 +109,17 @@ describe('RangeDownload', () => {
     expect((await run(source, slots)).equals(wanted)).toBe(true);
     expect(source.asked).toEqual([RANGE, RANGE]);
     await expectAllFree(slots, 4);
+  });
+
+  it('asks again where the object is said to end too early, and says so in the end', async () => {
+    const short: Open = () => Promise.reject(new ResourceError('pack.truncated', 'The pack is shorter than that.'));
+    const once = new ScriptedSource([short, good]);
+    expect((await run(once, experiencedSlots())).equals(wanted)).toBe(true);
+    const slots = experiencedSlots();
+    const always = new ScriptedSource([short, short, short]);
+    await expect(run(always, slots)).rejects.toMatchObject({ code: 'pack.truncated' });
+    expect(always.asked).toEqual([RANGE, RANGE, RANGE]);
+    await expectAllFree(slots); // which says nothing of the link
   });
 
   it('lets the second request go on when the first one fails', async () => {

@@ -29,7 +29,7 @@ export interface WantedRange {
   readonly range: ByteRange;
   readonly urls: PackUrls;
   /** Packs that will be wanted next. */
-  readonly upcoming: readonly PackId[];
+  readonly upcoming: () => readonly PackId[];
   readonly signal: AbortSignal;
 }
 
@@ -46,7 +46,7 @@ export class RangeDownload {
    * pack it asks for what is left of the range.
    *
    * @returns Exactly the range, with zeros for what nobody needs any more. Unverified.
-   * @throws ResourceError `pack.not-found` | `pack.forbidden` | `pack.unavailable` once every attempt failed; the signal's reason.
+   * @throws ResourceError `pack.not-found` | `pack.forbidden`; `pack.truncated` | `pack.unavailable` once every attempt failed; the signal's reason.
    */
   async run(wanted: WantedRange): Promise<Buffer> {
     const { folderId, pack, range, urls, upcoming, signal } = wanted;
@@ -79,7 +79,7 @@ export class RangeDownload {
         }
         if (stored.start + coming.receivedBytes > start) failures = 0; // it brought something
         failures++;
-        if (error.code !== 'pack.unavailable' || failures >= this.policy.retry.attempts) throw error;
+        if (!mayPass(error) || failures >= this.policy.retry.attempts) throw error;
         await pauseBeforeRetry(this.policy.retry, failures, retryAfterMs(error), signal);
       }
     }
@@ -193,6 +193,11 @@ class ComingBytes {
   get bytes(): Buffer {
     return this.whole ?? Buffer.alloc(0);
   }
+}
+
+/** Also where an object is said to be too short: it may be a copy of it that is, on the way. */
+function mayPass({ code }: ResourceError): boolean {
+  return code === 'pack.unavailable' || code === 'pack.truncated';
 }
 
 async function drain(

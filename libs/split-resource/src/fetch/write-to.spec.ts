@@ -5,6 +5,7 @@ import { InMemoryPackStore, InMemoryPlaintextFile } from '../testing/index.js';
 import { RESOURCE, TINY, World } from '../testing/world.js';
 import { type FetchProgress } from './open-range.js';
 import { type OpenedResource } from './fetch-resource.js';
+import { refusal } from '../testing/refusal.js';
 
 const SEALED_TINY_BYTES = 64 + 29;
 
@@ -76,7 +77,7 @@ describe('OpenedResource.writeTo', () => {
     });
     const file = new InMemoryPlaintextFile();
     const opened = await open(world, { store: new InMemoryPackStore() });
-    await expect(opened.writeTo(file)).rejects.toMatchObject({ code: 'resource.integrity' });
+    await expect(opened.writeTo(file)).rejects.toMatchObject(refusal('resource.integrity'));
     expect(file.content.equals(content.subarray(0, 50 * 64))).toBe(true);
   });
 

@@ -52,7 +52,7 @@ describe('LeaseRefusals', () => {
   });
 
   it('hold until the process ends when the disk is full', async () => {
-    store.write = () => Promise.reject(new ResourceError('resource.no-space', 'full'));
+    store.write = () => Promise.reject(new ResourceError('resource.no-space', 'The disk is full as told.'));
     await refusals.refused(resource, 3, NOW);
     await refusals.revoked(NOW - DAY);
     expect([await isRefused(NOW), await isRefused(NOW - DAY, { resource, version: 1 })]).toEqual([true, true]);

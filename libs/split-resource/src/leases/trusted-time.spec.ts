@@ -181,7 +181,7 @@ describe('TrustedTime', () => {
   describe('that cannot write down a start, for the disk is full', () => {
     it('is uncertain until the Admin API has signed a time: starting again and again stops no clock', async () => {
       await marks.write({ signedSeconds: SIGNED, runningMs: 0 });
-      marks.write = () => Promise.reject(new ResourceError('resource.no-space', 'full'));
+      marks.write = () => Promise.reject(new ResourceError('resource.no-space', 'The disk is full as told.'));
       const time = await TrustedTime.open(marks, clock);
       expect(time.isCertain).toBe(false);
       time.confirm(SIGNED);

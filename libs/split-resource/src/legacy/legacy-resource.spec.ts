@@ -16,6 +16,7 @@ import { KnownLegacyParts } from './known-legacy-parts.js';
 import { LegacyBigSink } from './legacy-parts.js';
 import { type OpenedLegacyResource, OpenLegacyResource } from './open-legacy-resource.js';
 import { PublishLegacyResource } from './publish-legacy-resource.js';
+import { refusal } from '../testing/refusal.js';
 
 const RESOURCE = { folder: 'models', name: 'azaion.onnx' };
 const KEY = legacyAesKey(calcHash('-#%@AzaionKey@%#---234sdfklgvhjbnn'));
@@ -211,10 +212,10 @@ describe('opening a resource of the older format (F2)', () => {
       store(older, cdn); // the small part that readers get
       cdn.parts.set('models/azaion.onnx', newer.subarray(3072));
       cdn.smallSha256s.set('models/azaion.onnx', hash('sha256', newer.subarray(0, 3072)));
-      await expect(read()).rejects.toMatchObject({ code: 'resource.integrity' });
+      await expect(read()).rejects.toMatchObject(refusal('resource.integrity'));
       // What lies on the device may be what the small part belongs to, or may not: nobody knows without a hash.
       local.parts.set('models/azaion.onnx', older.subarray(3072));
-      await expect(read()).rejects.toMatchObject({ code: 'resource.integrity' });
+      await expect(read()).rejects.toMatchObject(refusal('resource.integrity'));
       local.plaintextSha256s.set('models/azaion.onnx', hash('sha256', other(20_000)));
       expect((await read()).equals(other(20_000))).toBe(true);
     });
@@ -229,7 +230,7 @@ describe('opening a resource of the older format (F2)', () => {
       const reading = async (): Promise<void> => {
         for await (const part of opened.read(undefined, signal)) bytes += part.length;
       };
-      await expect(reading()).rejects.toMatchObject({ code: 'legacy.invalid' });
+      await expect(reading()).rejects.toMatchObject(refusal('legacy.invalid'));
       expect(bytes).toBeLessThan(opened.totalBytes);
       cdn.isUnreachable = false;
       store(newer, cdn);
@@ -243,9 +244,9 @@ describe('opening a resource of the older format (F2)', () => {
       known.published(hash('sha256', newer.subarray(0, 3072)), hash('sha256', pattern(20_000)));
       expect((await read()).equals(pattern(20_000))).toBe(true);
       cdn.parts.set('models/azaion.onnx', older.subarray(3072));
-      await expect(read()).rejects.toMatchObject({ code: 'legacy.invalid' });
+      await expect(read()).rejects.toMatchObject(refusal('legacy.invalid'));
       const opened = cdn.openings;
-      await expect(read()).rejects.toMatchObject({ code: 'legacy.invalid' });
+      await expect(read()).rejects.toMatchObject(refusal('legacy.invalid'));
       expect(cdn.openings).toBe(opened);
       cdn.parts.set('models/azaion.onnx', newer.subarray(3072));
       expect((await read()).equals(pattern(20_000))).toBe(true);
@@ -258,7 +259,7 @@ describe('opening a resource of the older format (F2)', () => {
       const reading = async (): Promise<void> => {
         for await (const part of opened.read(undefined, signal)) expect(part.length).toBeLessThanOrEqual(3072);
       };
-      await expect(reading()).rejects.toMatchObject({ code: 'cdn.unavailable' });
+      await expect(reading()).rejects.toMatchObject(refusal('cdn.unavailable'));
     });
 
     // The first block of the big part decrypts to garbage, and nothing in the format tells garbage from content.
@@ -286,7 +287,7 @@ describe('opening a resource of the older format (F2)', () => {
     const reading = async (): Promise<void> => {
       for await (const part of opened.read(undefined, signal)) expect(part.length).toBeLessThanOrEqual(3072);
     };
-    await expect(reading()).rejects.toMatchObject({ code: 'cdn.unavailable' });
+    await expect(reading()).rejects.toMatchObject(refusal('cdn.unavailable'));
   });
 
   it('answers a wrong key, bad padding and a wrong length alike', async () => {
@@ -299,13 +300,13 @@ describe('opening a resource of the older format (F2)', () => {
       answers.push(await read().catch(codeAndMessage));
     }
     expect(new Set(answers.map((answer) => JSON.stringify(answer))).size).toBe(1);
-    expect(answers[0]).toMatchObject({ code: 'legacy.invalid' });
+    expect(answers[0]).toMatchObject(refusal('legacy.invalid'));
   });
 
   it('says what is missing: the resource, or its part in the CDN', async () => {
-    await expect(read()).rejects.toMatchObject({ code: 'resource.not-found' });
+    await expect(read()).rejects.toMatchObject(refusal('resource.not-found'));
     smalls.parts.set('models/azaion.onnx', new Uint8Array(100));
-    await expect(read()).rejects.toMatchObject({ code: 'cdn.missing' });
+    await expect(read()).rejects.toMatchObject(refusal('cdn.missing'));
   });
 });
 
@@ -362,8 +363,8 @@ describe('publishing in the older format (F3)', () => {
       }
     }
     const slower = publish(pieces(pattern(20_000)), new Overtaken());
-    await expect(slower).rejects.toMatchObject({ code: 'upload.conflict' });
-    await expect(read()).rejects.toMatchObject({ code: 'resource.integrity' });
+    await expect(slower).rejects.toMatchObject(refusal('upload.conflict'));
+    await expect(read()).rejects.toMatchObject(refusal('resource.integrity'));
     await publish(pieces(pattern(20_000)), inner);
     expect((await read()).equals(pattern(20_000))).toBe(true);
   });
@@ -382,7 +383,7 @@ describe('publishing in the older format (F3)', () => {
 
   it('refuses what is too large, and writes nothing to the API', async () => {
     const refused = publish(pieces(pattern(50_001)), new InMemoryLegacyBigSink(cdn), 50_000);
-    await expect(refused).rejects.toMatchObject({ code: 'resource.too-large' });
+    await expect(refused).rejects.toMatchObject(refusal('resource.too-large'));
     expect(smalls.parts.size).toBe(0);
   });
 

@@ -61,7 +61,8 @@ export abstract class GrantApi {
   abstract packUrls(grantId: string, packIds: readonly PackId[]): Promise<readonly PackUrl[]>;
 
   /**
-   * Tells that a chunk did not open, twice: the Admin API looks at it and replaces it at the next publish. Who has nobody to tell leaves it.
+   * Tells that a chunk did not open, twice, or that the CDN does not have its pack, or not as far as the chunk: the Admin API looks, and the next
+   * publish replaces what is not as it should be. Who has nobody to tell leaves it.
    *
    * @param chunk - Index in the version, from 0.
    */

@@ -24,7 +24,7 @@ export abstract class ObjectStore {
   /** @returns The object's size, or `undefined` when there is none. @throws ResourceError `cdn.unavailable`. */
   abstract head(key: string): Promise<{ readonly sizeBytes: number } | undefined>;
 
-  /** Reads a range for the verifier. Unverified bytes. @throws ResourceError `pack.not-found` | `cdn.unavailable`. */
+  /** Reads a range for the verifier. Unverified bytes. @throws ResourceError `pack.not-found`, also where the object ends before the range does; `cdn.unavailable`. */
   abstract read(key: string, range: ByteRange): Promise<Readable>;
 
   /** Creates an object that the service itself has made. An existing one is never overwritten. @throws ResourceError `pack.exists` | `cdn.unavailable`. */

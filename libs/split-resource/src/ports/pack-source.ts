@@ -27,7 +27,8 @@ export abstract class PackSource {
    * @param deadlineMs - Time until the first byte; later stalls are the caller's to watch.
    * @param signal - Ends the waiting early.
    * @returns Exactly the bytes of the range, in order; the stream fails with `pack.unavailable` when it ends early. Unverified: a chunk counts only once it has been opened.
-   * @throws ResourceError `pack.not-found` | `pack.forbidden` (renew the URL) | `pack.unavailable` (try again later).
+   * @throws ResourceError `pack.not-found` | `pack.truncated` (the store itself says that the object ends before the range does) |
+   *   `pack.forbidden` (renew the URL) | `pack.unavailable` (try again later).
    *   The caller destroys the stream, also after an error.
    */
   abstract open(location: PackLocation, range: ByteRange, deadlineMs: number, signal?: AbortSignal): Promise<Readable>;

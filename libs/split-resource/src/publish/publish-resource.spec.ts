@@ -19,6 +19,7 @@ import { HeldUpload } from './held-upload.js';
 import { PackWriter } from './pack-writer.js';
 import { PlaintextWindows, WINDOW_BYTES } from './plaintext-windows.js';
 import { PublishResource } from './publish-resource.js';
+import { refusal } from '../testing/refusal.js';
 
 const RETRY = { attempts: 3, baseDelayMs: 1, maxDelayMs: 1 };
 
@@ -70,7 +71,7 @@ describe('PublishResource', () => {
     const dying = new FailingSink(new InMemoryPackSink(world.objects), () =>
       allowed-- > 0 ? {} : { before: unavailable },
     );
-    await expect(world.publish(content, dying)).rejects.toMatchObject({ code: 'pack.unavailable' });
+    await expect(world.publish(content, dying)).rejects.toMatchObject(refusal('pack.unavailable'));
     expect(world.admin.latestVersion(RESOURCE)).toBe(0);
     const written = world.objects.keys().length;
     expect(written).toBe(5);
@@ -182,7 +183,7 @@ describe('PublishResource', () => {
     });
     await expect(
       publisher.run({ resource: RESOURCE, kind: 'file', content: new Content(), maxBytes: 1e9 }),
-    ).rejects.toMatchObject({ code: 'api.unexpected' });
+    ).rejects.toMatchObject(refusal('api.unexpected'));
     expect(releasedWhenRead).toEqual([0, 0]);
     expect(released.length).toBeGreaterThan(0);
   });
@@ -200,7 +201,7 @@ describe('PublishResource', () => {
     const publisher = new PublishResource(new CountingApi(world.admin), sink, { retry: { ...RETRY, attempts: 5 } });
     await expect(
       publisher.run({ resource: RESOURCE, kind: 'file', content: streamOf(randomBytes(100)), maxBytes: 1e6 }),
-    ).rejects.toMatchObject({ code: 'pack.forbidden' });
+    ).rejects.toMatchObject(refusal('pack.forbidden'));
     expect({ announced, puts: sink.puts }).toEqual({ announced: 2, puts: 2 });
   });
 
@@ -227,7 +228,7 @@ describe('PublishResource', () => {
     const publisher = new PublishResource(new RecordingApi(world.admin), sink, { retry: RETRY });
     await expect(
       publisher.run({ resource: RESOURCE, kind: 'file', content: streamOf(randomBytes(100)), maxBytes: 1e6 }),
-    ).rejects.toMatchObject({ code: 'pack.unavailable' });
+    ).rejects.toMatchObject(refusal('pack.unavailable'));
     await expect(world.admin.knownChunks(uploadId, ['00'])).rejects.toThrow('There is no such upload.');
   });
 
@@ -250,9 +251,9 @@ describe('PublishResource', () => {
       expect(await publisher.run({ ...request, content: streamOf(content) })).toMatchObject({ version: 1 });
       expect((await world.fetch()).equals(content)).toBe(true);
       failures = Infinity;
-      await expect(publisher.run({ ...request, content: streamOf(randomBytes(2000)) })).rejects.toMatchObject({
-        code: 'api.unreachable',
-      });
+      await expect(publisher.run({ ...request, content: streamOf(randomBytes(2000)) })).rejects.toMatchObject(
+        refusal('api.unreachable'),
+      );
     },
   );
 
@@ -369,7 +370,7 @@ describe('PublishResource', () => {
       const publisher = new PublishResource(new LyingApi(world.admin), new InMemoryPackSink(world.objects));
       await expect(
         publisher.run({ resource: RESOURCE, kind: 'file', content: streamOf(randomBytes(64)), maxBytes: 1e6 }),
-      ).rejects.toMatchObject({ code: 'api.unexpected' });
+      ).rejects.toMatchObject(refusal('api.unexpected'));
     }
   });
 });

@@ -15,6 +15,7 @@ import { RecipeBuilder } from './recipe-builder.js';
 import { segmentPlace } from './recipe-place.js';
 import { decodeRoot, encodeRoot, type RecipeRoot } from './recipe-root.js';
 import { resealRecipe } from './reseal-recipe.js';
+import { refusal } from '../testing/refusal.js';
 
 const place = { folderId: randomUUID(), resourceId: randomUUID(), version: DRAFT_VERSION };
 const recipeKey = newRecipeKey();
@@ -105,12 +106,12 @@ describe('a recipe', () => {
       { ...place, folderId: randomUUID() },
       { ...place, resourceId: randomUUID() },
     ])
-      await expect(Recipe.open(other, recipeKey, readerOf(parts), undefined)).rejects.toMatchObject({
-        code: 'segment.invalid',
-      });
-    await expect(Recipe.open(place, newRecipeKey(), readerOf(parts), undefined)).rejects.toMatchObject({
-      code: 'segment.invalid',
-    });
+      await expect(Recipe.open(other, recipeKey, readerOf(parts), undefined)).rejects.toMatchObject(
+        refusal('segment.invalid'),
+      );
+    await expect(Recipe.open(place, newRecipeKey(), readerOf(parts), undefined)).rejects.toMatchObject(
+      refusal('segment.invalid'),
+    );
   });
 
   it('refuses segments that were exchanged', async () => {
@@ -119,7 +120,7 @@ describe('a recipe', () => {
     const first = parts.get('chunks/0')!;
     parts.set('chunks/0', parts.get('chunks/1')!);
     parts.set('chunks/1', first);
-    await expect(draft.chunkSegment(0)).rejects.toMatchObject({ code: 'resource.integrity' });
+    await expect(draft.chunkSegment(0)).rejects.toMatchObject(refusal('resource.integrity'));
     await expect(draft.chunkSegment(2)).rejects.toThrow(RangeError);
   });
 
@@ -131,7 +132,7 @@ describe('a recipe', () => {
 describe('verifyRecipe', () => {
   const refused = async (records: readonly ChunkRecord[], packs: readonly PackRef[]): Promise<void> => {
     const { draft } = await draftOf(records, packs);
-    await expect(verifyRecipe(draft)).rejects.toMatchObject({ code: 'recipe.invalid' });
+    await expect(verifyRecipe(draft)).rejects.toMatchObject(refusal('recipe.invalid'));
   };
 
   it('accepts one entry that is repeated', async () => {
@@ -157,7 +158,7 @@ describe('verifyRecipe', () => {
     for (const plaintextBytes of [0, CHUNKING.maxBytes + 1])
       await expect(
         draftOf([record({ plaintextBytes })], [pack(1000)]).then(({ draft }) => verifyRecipe(draft)),
-      ).rejects.toMatchObject({ code: 'recipe.invalid' });
+      ).rejects.toMatchObject(refusal('recipe.invalid'));
   });
 
   it('refuses a pack that is named twice', async () => {

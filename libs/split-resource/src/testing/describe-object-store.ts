@@ -73,6 +73,18 @@ export function describeObjectStore(name: string, make: () => Promise<ObjectStor
       expect(digestOf(await collected(await harness.store.read(key, range)))).toBe(digestOf(sliceOf(bytes, range)));
     });
 
+    it.each([
+      ['reaches over', -10, 1],
+      ['lies behind', 0, 1],
+    ])('refuses a range that %s the end of an object, also to whom it signed for', async (_, from, to) => {
+      const key = newKey();
+      await put(key);
+      const range = { start: bytes.length + from, end: bytes.length + to };
+      await expect(harness.store.read(key, range)).rejects.toMatchObject({ code: 'pack.not-found' });
+      const url = await harness.store.signGet(key, 60);
+      await expect(get(url, range.start, range.end)).rejects.toMatchObject({ code: 'pack.truncated' });
+    });
+
     it('takes an object that the service has made, and never in place of another', async () => {
       const key = newKey();
       await harness.store.write(key, bytes);

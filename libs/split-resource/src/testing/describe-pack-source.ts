@@ -9,6 +9,8 @@ export interface PackSourceHarness {
   readonly source: PackSource;
   /** Puts a pack where the source finds it; without bytes, tells where it would be. */
   readonly locate: (folderId: string, pack: PackLocation['pack'], bytes: Buffer | undefined) => Promise<PackLocation>;
+  /** How it refuses what lies behind the end of a pack that is cut short; `pack.truncated` unless given. */
+  readonly cutShort?: 'pack.not-found' | 'pack.unavailable';
   readonly close?: () => Promise<void>;
 }
 
@@ -52,6 +54,15 @@ export function describePackSource(name: string, make: () => Promise<PackSourceH
       await expect(harness.source.open(absent, { start: 0, end: 10 }, 10_000)).rejects.toMatchObject({
         code: 'pack.not-found',
       });
+    });
+
+    it.each([
+      { what: 'reaches over', start: 90_000, end: 100_001 },
+      { what: 'lies behind', start: 100_000, end: 100_001 },
+    ])('refuses a range that $what the end of a pack that is cut short', async ({ start, end }) => {
+      const cut = await harness.locate(anyFolder(), anyPack(bytes.length), bytes.subarray(0, 100_000));
+      const opening = harness.source.open(cut, { start, end }, 10_000);
+      await expect(opening.then(collected)).rejects.toMatchObject({ code: harness.cutShort ?? 'pack.truncated' });
     });
 
     it('goes on after a reader gave up in the middle', async () => {

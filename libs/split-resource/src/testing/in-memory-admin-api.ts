@@ -206,7 +206,8 @@ export class InMemoryAdminApi {
     const known: KnownChunk[] = [];
     for (const id of ids) {
       for (const chunk of this.known.get(id) ?? []) {
-        if (!(await this.objects.head(packObjectKey(this.folderId, chunk.packId)))) continue;
+        const object = await this.objects.head(packObjectKey(this.folderId, chunk.packId));
+        if (object?.sizeBytes !== chunk.packSizeBytes) continue;
         known.push(chunk);
         break;
       }

@@ -93,5 +93,5 @@ export class InMemoryLegacyBigSink extends LegacyBigSink {
 }
 
 function unreachable(): ResourceError {
-  return new ResourceError('cdn.unavailable', 'Nothing answers.');
+  return new ResourceError('cdn.unavailable', 'Nothing answers here.');
 }

@@ -10,6 +10,7 @@ import { Recipe } from '../recipe/recipe.js';
 import { type InMemoryObjectStore } from '../testing/in-memory-object-store.js';
 import { RESOURCE, TINY, World } from '../testing/world.js';
 import { CheckContent, type CheckedChunk } from './check-content.js';
+import { refusal } from '../testing/refusal.js';
 
 /** A version as the Admin API itself can open it. */
 async function stored(world: World, content: Buffer): Promise<Recipe> {
@@ -110,7 +111,7 @@ describe('CheckContent', () => {
     const world = await World.create({ chunking: TINY });
     const recipe = await stored(world, randomBytes(640));
     world.objects.read = (_key, range) => Promise.resolve(Readable.from(change(Buffer.alloc(range.end - range.start))));
-    await expect(check(world.objects, recipe)).rejects.toMatchObject({ code: 'cdn.unavailable' });
+    await expect(check(world.objects, recipe)).rejects.toMatchObject(refusal('cdn.unavailable'));
   });
 
   it('gives way after every chunk, and ends when it is told to', async () => {

@@ -50,3 +50,18 @@ export abstract class UnlockRecords {
   /** Replaces the record as a whole: after a power cut the old or the new one is there. */
   abstract save(record: UnlockRecord): Promise<void>;
 }
+
+/** What a device that never unlocked anything has recorded. */
+export const NOTHING_RECORDED: UnlockRecord = {
+  state: 'idle',
+  error: null,
+  detail: null,
+  archive: null,
+  images: [],
+  loaded: null,
+  lastGood: null,
+  servicesDue: false,
+  rollbackDue: false,
+  refused: null,
+  retry: null,
+};

@@ -13,3 +13,4 @@ export { InMemoryArchiveInspector, InMemoryArchiveSource, inPieces, openInMemory
 export { InMemoryImageRuntime } from './in-memory-image-runtime.js';
 export { InMemoryKeySource } from './in-memory-key-source.js';
 export { InMemoryUnlockRecords } from './in-memory-unlock-records.js';
+export { TEST_LIMITS } from './unlock-limits.js';

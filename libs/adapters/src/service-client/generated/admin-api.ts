@@ -8899,7 +8899,7 @@ export interface operations {
       };
     };
     responses: {
-      /** @description The one it has, to who registered it */
+      /** @description The one it has, to who registered it or an ApiAdmin */
       200: {
         headers: {
           [name: string]: unknown;

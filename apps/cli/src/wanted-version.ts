@@ -1,6 +1,7 @@
 import type { ResourceName } from '@azaion/kernel';
 
-import { parseResourceReference, parseVersion } from '../resource-reference.js';
+import { usageFailure } from './cli-failure.js';
+import { parseResourceReference, parseVersion } from './resource-reference.js';
 
 /** A resource in the version that is wanted. */
 export interface WantedVersion extends ResourceName {
@@ -16,6 +17,17 @@ export function parseWantedVersion(text: string): WantedVersion {
   const at = text.indexOf('@');
   const [path, version] = at < 0 ? [text, 'latest'] : [text.slice(0, at), text.slice(at + 1)];
   return { ...parseResourceReference(path), version: version === 'latest' ? 'latest' : parseVersion(version) };
+}
+
+/** Reads `FOLDER/NAME@3`, where nothing but a certain version will do. @throws as {@link parseWantedVersion}. */
+export function parseCertainVersion(text: string): ResourceName & { readonly version: number } {
+  const { version, ...resource } = parseWantedVersion(text);
+  if (version === 'latest')
+    throw usageFailure(
+      `"${text}" does not say which version.`,
+      `Add its number, for example ${text.replace(/@.*/, '')}@3.`,
+    );
+  return { ...resource, version };
 }
 
 /** `FOLDER/NAME@3`, as {@link parseWantedVersion} reads it. */
