@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 
-import { type DescribedAccess } from '@azaion/nest-support';
+import type { DescribedAccess } from '@azaion/nest-support';
 
 import { ACCESS_PAGE, accessPage } from './docs/access-page.js';
 import { CLI_PAGE, workspaceCliPage } from './docs/cli-reference.js';

@@ -6,7 +6,7 @@ import { Worker } from 'node:worker_threads';
 
 import { CaseLog } from './fuzz/case-log.js';
 import { keep } from './fuzz/fuzz.js';
-import { type FuzzJob, type FuzzReport } from './fuzz/fuzz-job.js';
+import type { FuzzJob, FuzzReport } from './fuzz/fuzz-job.js';
 import { fuzzTargets } from './fuzz/targets.js';
 import { type Ending, watchThread } from './fuzz/watched-thread.js';
 

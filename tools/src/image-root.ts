@@ -1,7 +1,7 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { type BillOfMaterials } from './release/bill-of-materials.js';
+import type { BillOfMaterials } from './release/bill-of-materials.js';
 import { imageBill } from './release/image-bill.js';
 import { writeImageRoot } from './release/image-root.js';
 import { isReleasedImage, RELEASED_IMAGES } from './release/released-images.js';

@@ -31,7 +31,7 @@ import { OwnStatementKeysController, StatementKeysController } from './http/stat
 import { UploadsController } from './http/uploads.controller.js';
 import { UsersController } from './http/users.controller.js';
 import { VersionsController } from './http/versions.controller.js';
-import { type Infrastructure } from './infrastructure.js';
+import type { Infrastructure } from './infrastructure.js';
 import { OwnJwks } from './keys/own-jwks.js';
 import { ServiceSecrets } from './keys/service-secrets.js';
 import { SigningKeys } from './keys/signing-keys.js';

@@ -1,7 +1,7 @@
-import { type Metrics } from '@azaion/nest-support';
+import type { Metrics } from '@azaion/nest-support';
 import { sql } from 'kysely';
 
-import { type Database } from './persistence/database.js';
+import type { Database } from './persistence/database.js';
 
 /** States of a live version that its check has not found good. */
 const UNVERIFIED = ['pending', 'bad'] as const;

@@ -1,7 +1,7 @@
 import { SystemClock } from '@azaion/kernel';
 import { Metrics, openLog, type OpenLog, runService, thisProcess } from '@azaion/nest-support';
 import { Logger } from '@nestjs/common';
-import { type NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 
 import { AuditChain } from './audit/audit-chain.js';
 import { type Background, repeat } from './background.js';

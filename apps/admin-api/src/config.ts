@@ -11,7 +11,7 @@ import {
   ServiceConfig,
 } from '@azaion/nest-support';
 import { parsePcrSelection } from '@azaion/identity';
-import { type Secret } from '@azaion/kernel';
+import type { Secret } from '@azaion/kernel';
 import { ArrayMaxSize, IsBoolean, IsEmail, IsIn, IsInt, IsString, IsUrl, Matches, Max, Min } from 'class-validator';
 
 const DAY_SECONDS = 86_400;

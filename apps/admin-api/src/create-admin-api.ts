@@ -1,14 +1,14 @@
 import { CryptoError } from '@azaion/crypto';
-import { type Secret } from '@azaion/kernel';
+import type { Secret } from '@azaion/kernel';
 import { createApp, type LogOptions, Metrics } from '@azaion/nest-support';
-import { type NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 
 import { AdminApiModule } from './admin-api.module.js';
 import { watchAdminApi } from './admin-metrics.js';
-import { type AdminConfig } from './config.js';
+import type { AdminConfig } from './config.js';
 import { adminProblemOptions } from './http/problems.js';
 import { AccountGuard } from './http/standing.js';
-import { type Infrastructure } from './infrastructure.js';
+import type { Infrastructure } from './infrastructure.js';
 import { MAX_LEGACY_FILE_BYTES } from './legacy/legacy-files.js';
 import { SERVICE_SECRETS, ServiceSecrets } from './keys/service-secrets.js';
 import { StatementAuthority } from './keys/statement-authority.js';

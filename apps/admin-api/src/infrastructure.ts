@@ -6,11 +6,11 @@ import { FileKeyVault } from '@azaion/adapters/key-file';
 import { S3ObjectStore } from '@azaion/adapters/s3';
 import { isPublicJwk, type KeyVault } from '@azaion/crypto';
 import { type Clock, Secret, SystemClock } from '@azaion/kernel';
-import { type ObjectStore } from '@azaion/split-resource';
+import type { ObjectStore } from '@azaion/split-resource';
 import { Logger } from '@nestjs/common';
 
 import { type AdminConfig, isProduction } from './config.js';
-import { type OfflineRoot } from './keys/statement-authority.js';
+import type { OfflineRoot } from './keys/statement-authority.js';
 import { type ConnectionSettings, Database } from './persistence/database.js';
 import { EmbeddedPostgres } from './persistence/embedded-postgres.js';
 import { Outages } from './persistence/outages.js';

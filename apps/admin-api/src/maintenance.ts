@@ -1,11 +1,11 @@
 import { addKeyEncryptionKey } from '@azaion/adapters/key-file';
 import { SIGNATURE_ALGORITHM } from '@azaion/crypto';
 import { SystemClock } from '@azaion/kernel';
-import { type ServiceCommand } from '@azaion/nest-support';
+import type { ServiceCommand } from '@azaion/nest-support';
 
 import { AuditLog } from './audit/audit-log.js';
 import { TrimAudit } from './audit/trim-audit.js';
-import { type AdminConfig } from './config.js';
+import type { AdminConfig } from './config.js';
 import { type Infrastructure, kekFileOf, openInfrastructure } from './infrastructure.js';
 import { RotateKek } from './keys/rotate-kek.js';
 import { SigningKeys } from './keys/signing-keys.js';

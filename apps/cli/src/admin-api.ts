@@ -3,7 +3,7 @@ import { adminApiClient, type AdminApiClient } from '@azaion/adapters/service-cl
 import { type CommandContext, findService } from './command-context.js';
 import { failure } from './failure-table.js';
 import { callsWith, contentOf } from './http.js';
-import { type Service } from './service.js';
+import type { Service } from './service.js';
 
 /** The most entries that the Admin API puts on a page. */
 export const PAGE_ENTRIES = 200;

@@ -1,4 +1,4 @@
-import { type Argument, type Command, type Option } from 'commander';
+import type { Argument, Command, Option } from 'commander';
 
 import { programToRead } from './program.js';
 

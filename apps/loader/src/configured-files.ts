@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { parseAllowList } from '@azaion/adapters/legacy-archive';
 import { certificatesProblem } from '@azaion/adapters/resource-api';
 import { rootKeyProblem } from '@azaion/adapters/trust-store';
-import { type Environment } from '@azaion/nest-support';
+import type { Environment } from '@azaion/nest-support';
 
 /** What is wrong with the content of a file, as the end of a sentence that starts with its variable; never the content. */
 type ContentCheck = (text: string) => string | undefined;

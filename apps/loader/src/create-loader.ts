@@ -1,12 +1,12 @@
 import { readFile } from 'node:fs/promises';
 
 import { type AppOptions, createApp, HttpProblem, type LogOptions, Metrics } from '@azaion/nest-support';
-import { type NestFastifyApplication } from '@nestjs/platform-fastify';
-import { type FastifyInstance } from 'fastify';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { FastifyInstance } from 'fastify';
 
-import { type LoaderConfig } from './config.js';
-import { type LoaderAdapters } from './loader-adapters.js';
-import { type LoaderFeature } from './loader-feature.js';
+import type { LoaderConfig } from './config.js';
+import type { LoaderAdapters } from './loader-adapters.js';
+import type { LoaderFeature } from './loader-feature.js';
 import { LoaderModule } from './loader.module.js';
 import { LoaderMetrics } from './metrics/loader-metrics.js';
 import { meteredAdapters } from './metrics/metered-adapters.js';

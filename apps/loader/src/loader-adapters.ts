@@ -1,26 +1,26 @@
-import { type HttpAuthApi, type HttpDesiredApi } from '@azaion/adapters/resource-api';
-import { type TokenVerifier } from '@azaion/identity';
-import { type Clock } from '@azaion/kernel';
-import { type HealthCheck } from '@azaion/nest-support';
-import {
-  type ChunkOpener,
-  type ChunkSealer,
-  type HeldLeases,
-  type PackSink,
-  type PackSource,
-  type PackStore,
-  type SegmentStore,
-  type StatementTrust,
-  type TrustedTime,
+import type { HttpAuthApi, HttpDesiredApi } from '@azaion/adapters/resource-api';
+import type { TokenVerifier } from '@azaion/identity';
+import type { Clock } from '@azaion/kernel';
+import type { HealthCheck } from '@azaion/nest-support';
+import type {
+  ChunkOpener,
+  ChunkSealer,
+  HeldLeases,
+  PackSink,
+  PackSource,
+  PackStore,
+  SegmentStore,
+  StatementTrust,
+  TrustedTime,
 } from '@azaion/split-resource';
-import { type ArchiveInspector } from '@azaion/unlock';
+import type { ArchiveInspector } from '@azaion/unlock';
 
-import { type CallerApis, type DeviceRecipient, type TokenBearer } from './session/caller-apis.js';
-import { type CallerSessions } from './session/caller-sessions.js';
-import { type OfflineLogin } from './session/log-in.js';
-import { type OpenLegacyForCaller, type PublishLegacyForCaller } from './legacy/legacy-resources.js';
-import { type DesiredImages } from './update/desired-images.js';
-import { type LeasedPacks } from './update/leased-packs.js';
+import type { CallerApis, DeviceRecipient, TokenBearer } from './session/caller-apis.js';
+import type { CallerSessions } from './session/caller-sessions.js';
+import type { OfflineLogin } from './session/log-in.js';
+import type { OpenLegacyForCaller, PublishLegacyForCaller } from './legacy/legacy-resources.js';
+import type { DesiredImages } from './update/desired-images.js';
+import type { LeasedPacks } from './update/leased-packs.js';
 
 /** The device's own session as the rest of the Loader sees it. */
 export interface LoaderDevice extends DeviceRecipient {

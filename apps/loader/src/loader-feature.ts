@@ -1,5 +1,5 @@
-import { type HealthCheck } from '@azaion/nest-support';
-import { type DynamicModule } from '@nestjs/common';
+import type { HealthCheck } from '@azaion/nest-support';
+import type { DynamicModule } from '@nestjs/common';
 
 /** A part of the Loader that can be left out. */
 export interface LoaderFeature {

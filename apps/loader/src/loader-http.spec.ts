@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 
-import { type IssuedTokens } from '@azaion/adapters/resource-api';
+import type { IssuedTokens } from '@azaion/adapters/resource-api';
 import { TarArchiveInspector } from '@azaion/adapters/image-archive';
 import { generateP256KeyPair, importSigningKey, recipientThumbprint, type SigningKey, signRaw } from '@azaion/crypto';
 import {
@@ -49,13 +49,13 @@ import {
   softwareRecipient,
 } from '@azaion/split-resource/testing';
 import { pseudoRandomBytes, selfSignedCertificate, tempDirectory } from '@azaion/testing';
-import { type KeySource } from '@azaion/unlock';
+import type { KeySource } from '@azaion/unlock';
 import { InMemoryKeySource } from '@azaion/unlock/testing';
-import { type NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 
 import { readLoaderConfig } from './config.js';
 import { createLoader } from './create-loader.js';
-import { type LoaderAdapters, type LoaderDevice } from './loader-adapters.js';
+import type { LoaderAdapters, LoaderDevice } from './loader-adapters.js';
 import { CallerApis, type TokenBearer } from './session/caller-apis.js';
 import { CallerSessions } from './session/caller-sessions.js';
 

@@ -10,14 +10,14 @@ import {
   type OnApplicationShutdown,
 } from '@nestjs/common';
 
-import { type LoaderConfig } from './config.js';
+import type { LoaderConfig } from './config.js';
 import { RequestBearer } from './http/request-bearer.js';
 import { ResourcesController } from './http/resources.controller.js';
 import { SessionController } from './http/session.controller.js';
 import { StatusController } from './http/status.controller.js';
 import { UploadController } from './http/upload.controller.js';
-import { type LoaderAdapters } from './loader-adapters.js';
-import { type LoaderFeature } from './loader-feature.js';
+import type { LoaderAdapters } from './loader-adapters.js';
+import type { LoaderFeature } from './loader-feature.js';
 import { LoaderMetrics } from './metrics/loader-metrics.js';
 import { CallerSessions } from './session/caller-sessions.js';
 import { LogIn, LogOut } from './session/log-in.js';

@@ -41,7 +41,7 @@ import { OfflineDevice } from './device/offline-device.js';
 import { legacyAdapters } from './legacy/legacy-adapters.js';
 import { BundledPacks } from './bundles/bundled-packs.js';
 import { TakeUpBundles } from './bundles/take-up-bundles.js';
-import { type LoaderAdapters } from './loader-adapters.js';
+import type { LoaderAdapters } from './loader-adapters.js';
 import { CallerSessions } from './session/caller-sessions.js';
 import { FairChunkOpener } from './session/fair-chunk-opener.js';
 import { HttpCallerApis } from './session/http-caller-apis.js';

@@ -1,5 +1,5 @@
 import { chunkHash, deriveChunkId, deriveChunkKey } from './chunk-keys.js';
-import { type ChunkSecrets } from './sealed-chunk.js';
+import type { ChunkSecrets } from './sealed-chunk.js';
 
 /** What a dedup domain makes of one plaintext. */
 export interface ChunkIdentity extends ChunkSecrets {

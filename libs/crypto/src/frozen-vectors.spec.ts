@@ -6,7 +6,7 @@ import { StatementKeys } from './key-document.js';
 import { importVerificationKey, pointFromJwk, type PrivateJwk, softwareEcdh } from './p256.js';
 import { openChunk } from './sealed-chunk.js';
 import { openSegment, type SegmentKind } from './sealed-segment.js';
-import { type PublicJwk } from './signed-document.js';
+import type { PublicJwk } from './signed-document.js';
 import { type Statement, verifyStatement } from './statement.js';
 
 interface FrozenChunk {

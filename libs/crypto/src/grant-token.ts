@@ -5,8 +5,8 @@ import { concatBytes, toHex } from '@azaion/kernel';
 import { KEY_BYTES } from './chunk-keys.js';
 import { CryptoError } from './errors.js';
 import { hpkeOpen, hpkeSeal, type HpkeSealed } from './hpke.js';
-import { type StatementKeys } from './key-document.js';
-import { type EcdhP256 } from './p256.js';
+import type { StatementKeys } from './key-document.js';
+import type { EcdhP256 } from './p256.js';
 import { signDocument, type SigningKey, verifyDocument } from './signed-document.js';
 import { type Statement, statementHash } from './statement.js';
 

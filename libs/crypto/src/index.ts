@@ -73,7 +73,7 @@ export {
   verifyRaw,
 } from './p256.js';
 export { type NamedPrivateKey, needsPassphrase, readPrivateKey, writePrivateKey } from './private-key-file.js';
-export { type SealedPlace } from './chunk-run.js';
+export type { SealedPlace } from './chunk-run.js';
 export {
   CHUNK_OVERHEAD_BYTES,
   type ChunkSecrets,

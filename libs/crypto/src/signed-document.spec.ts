@@ -1,6 +1,6 @@
 import { createHmac, randomUUID } from 'node:crypto';
 
-import { type CryptoError } from './errors.js';
+import type { CryptoError } from './errors.js';
 import { type GrantToken, recipientThumbprint, signGrantToken, verifyGrantToken } from './grant-token.js';
 import { type KeyDocument, signKeyDocument, StatementKeys } from './key-document.js';
 import { generateP256KeyPair, importSigningKey, importVerificationKey, type P256KeyPair, signRaw } from './p256.js';

@@ -3,7 +3,7 @@ import { hash } from 'node:crypto';
 import { isValidName, UUID_PATTERN } from '@azaion/kernel';
 
 import { CryptoError } from './errors.js';
-import { type StatementKeys } from './key-document.js';
+import type { StatementKeys } from './key-document.js';
 import { headerText, signDocument, type SigningKey, type VerificationKey, verifyDocument } from './signed-document.js';
 
 const TYP = 'azaion-statement+jws';

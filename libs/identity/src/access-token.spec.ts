@@ -1,4 +1,4 @@
-import { type SigningKey } from '@azaion/crypto';
+import type { SigningKey } from '@azaion/crypto';
 import { ManualClock } from '@azaion/kernel';
 import { decodeJwt, decodeProtectedHeader } from 'jose';
 

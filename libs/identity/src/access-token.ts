@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 
-import { type SigningKey } from '@azaion/crypto';
-import { type Clock } from '@azaion/kernel';
+import type { SigningKey } from '@azaion/crypto';
+import type { Clock } from '@azaion/kernel';
 import { SignJWT } from 'jose';
 
-import { type Role } from './roles.js';
+import type { Role } from './roles.js';
 
 /** `typ` of the Admin API's access tokens (RFC 9068 §2.1). */
 export const ACCESS_TOKEN_TYPE = 'at+jwt';

@@ -6,7 +6,7 @@ import {
   signDeviceAssertion,
   verifyDeviceAssertion,
 } from './device-assertion.js';
-import { type DeviceIdentity } from './device-identity.js';
+import type { DeviceIdentity } from './device-identity.js';
 import { InMemoryDeviceIdentity } from './testing/in-memory-device-identity.js';
 import { SENTENCE } from './testing/sentence.js';
 

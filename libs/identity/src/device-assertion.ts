@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { type PublicJwk, verifyRaw } from '@azaion/crypto';
 import { type Clock, fromBase64Url, isValidName, toBase64Url, utf8 } from '@azaion/kernel';
 
-import { type DeviceIdentity } from './device-identity.js';
+import type { DeviceIdentity } from './device-identity.js';
 import { IdentityError } from './errors.js';
 
 /** Longest life of an assertion. */

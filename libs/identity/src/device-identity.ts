@@ -1,4 +1,4 @@
-import { type EcdhP256, type PublicJwk } from '@azaion/crypto';
+import type { EcdhP256, PublicJwk } from '@azaion/crypto';
 
 /** What a device's keys are tied to. */
 export type Binding = 'credentials' | 'hardware' | 'tpm';

@@ -2,7 +2,7 @@ import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } f
 
 import { concatBytes, equalBytes, fromBase64Url, toBase64Url, utf8 } from '@azaion/kernel';
 
-import { type DeviceIdentity } from './device-identity.js';
+import type { DeviceIdentity } from './device-identity.js';
 
 const SALT = utf8('azaion-device-state-v1');
 const KEY_BYTES = 32;

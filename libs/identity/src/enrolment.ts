@@ -3,7 +3,7 @@ import { createHmac } from 'node:crypto';
 import { type EcdhP256, pointFromJwk, type PublicJwk, verifyRaw } from '@azaion/crypto';
 import { concatBytes, equalBytes, utf8 } from '@azaion/kernel';
 
-import { type DeviceIdentity } from './device-identity.js';
+import type { DeviceIdentity } from './device-identity.js';
 import { IdentityError } from './errors.js';
 
 const LABEL = utf8('azaion-enrol-v1\0');

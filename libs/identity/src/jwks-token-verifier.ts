@@ -1,6 +1,6 @@
-import { type KeyObject } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 
-import { type Clock } from '@azaion/kernel';
+import type { Clock } from '@azaion/kernel';
 import { decodeProtectedHeader } from 'jose';
 
 import { ACCESS_TOKEN_TYPE } from './access-token.js';

@@ -1,7 +1,7 @@
 import { type KeyObject, randomUUID } from 'node:crypto';
 
 import { importSigningKey, keyThumbprint, type PrivateJwk } from '@azaion/crypto';
-import { type Clock } from '@azaion/kernel';
+import type { Clock } from '@azaion/kernel';
 import { decodeProtectedHeader } from 'jose';
 
 import { AccessTokenIssuer, LOCAL_TOKEN_TYPE } from './access-token.js';

@@ -1,6 +1,6 @@
-import { type KeyObject } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 
-import { type Role } from './roles.js';
+import type { Role } from './roles.js';
 
 /** A person or device whose access token has been verified. */
 export interface Caller {

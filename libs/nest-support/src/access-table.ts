@@ -1,6 +1,6 @@
 import { WORKING_ROLES } from '@azaion/identity';
 
-import { type AccessRule } from './access.js';
+import type { AccessRule } from './access.js';
 
 /** What the table needs of an OpenAPI document that `openApiDocument` made. */
 export interface DescribedAccess {

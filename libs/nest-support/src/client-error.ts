@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { STATUS_CODES } from 'node:http';
-import { type Duplex } from 'node:stream';
+import type { Duplex } from 'node:stream';
 
 import { HttpProblem, PROBLEM_MEDIA_TYPE, problemOf } from './problem.js';
 

@@ -15,10 +15,10 @@ import { InMemoryJwksSource } from '@azaion/identity/testing';
 import { ManualClock, NameError } from '@azaion/kernel';
 import { ResourceError } from '@azaion/split-resource';
 import { Body, Controller, Get, Logger, Module, Param, Post, Query, Req, StreamableFile } from '@nestjs/common';
-import { type NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { Type } from 'class-transformer';
 import { IsInt, IsString, Max, ValidateNested } from 'class-validator';
-import { type FastifyRequest } from 'fastify';
+import type { FastifyRequest } from 'fastify';
 
 import {
   AllowRoles,

@@ -1,6 +1,6 @@
 import { type Caller, TokenVerifier } from '@azaion/identity';
 import { Controller, Get, Module, Put } from '@nestjs/common';
-import { type NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 
 import { AnyRole, createApp, Public } from './index.js';
 

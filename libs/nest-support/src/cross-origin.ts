@@ -1,4 +1,4 @@
-import { type FastifyInstance } from 'fastify';
+import type { FastifyInstance } from 'fastify';
 
 /** What pages send beside the headers that need no permission. */
 const ALLOWED_HEADERS = 'authorization, content-type, idempotency-key, if-match, if-none-match, range, x-request-id';

@@ -4,7 +4,7 @@ import { type Caller, IdentityError, TokenVerifier } from '@azaion/identity';
 import { DomainError, type Secret } from '@azaion/kernel';
 import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
-import { type FastifyReply, type FastifyRequest } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import passport from 'passport';
 import { ExtractJwt, Strategy } from 'passport-jwt';
 

@@ -1,7 +1,7 @@
 import { type Caller, TokenVerifier } from '@azaion/identity';
 import { DomainError } from '@azaion/kernel';
 import { Injectable, Module } from '@nestjs/common';
-import { type NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 
 import { createApp, HealthModule, HealthProbes, undeclaredRoutes } from './index.js';
 

@@ -15,7 +15,7 @@ import {
 } from '@nestjs/common';
 import { ApiOperation, ApiTags } from '@nestjs/swagger';
 import { HealthCheckService, HealthIndicatorService, TerminusModule } from '@nestjs/terminus';
-import { type FastifyReply } from 'fastify';
+import type { FastifyReply } from 'fastify';
 
 import { Public } from './access.js';
 import { type HealthCheck, HealthChecks } from './health-checks.js';

@@ -1,6 +1,6 @@
-import { type FastifyInstance } from 'fastify';
+import type { FastifyInstance } from 'fastify';
 
-import { type Metrics } from './metrics.js';
+import type { Metrics } from './metrics.js';
 import { outcomeOf } from './problem-filter.js';
 import { whenAnswered } from './when-answered.js';
 

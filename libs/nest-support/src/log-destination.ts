@@ -1,7 +1,7 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { type DestinationStream } from 'pino';
+import type { DestinationStream } from 'pino';
 
 /** Where a service's log goes. */
 export interface LogPlaces {

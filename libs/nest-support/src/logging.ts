@@ -1,5 +1,5 @@
-import { type DynamicModule } from '@nestjs/common';
-import { type FastifyInstance } from 'fastify';
+import type { DynamicModule } from '@nestjs/common';
+import type { FastifyInstance } from 'fastify';
 import { LoggerModule } from 'nestjs-pino';
 import { type DestinationStream, type Logger as PinoLogger, type LoggerOptions, pino } from 'pino';
 

@@ -1,6 +1,6 @@
 import { Controller, type DynamicModule, Get, Module, Res } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
-import { type FastifyReply } from 'fastify';
+import type { FastifyReply } from 'fastify';
 
 import { AllowScrape } from './access.js';
 import { Metrics } from './metrics.js';

@@ -1,6 +1,6 @@
 import { DomainError } from '@azaion/kernel';
-import { type FastifyRequest } from 'fastify';
-import { type Readable } from 'node:stream';
+import type { FastifyRequest } from 'fastify';
+import type { Readable } from 'node:stream';
 
 import { HttpProblem } from './problem.js';
 

@@ -1,5 +1,5 @@
 declare module 'pino-roll' {
-  import { type DestinationStream } from 'pino';
+  import type { DestinationStream } from 'pino';
 
   /** Opens a log file that is followed by a new one each day. @throws Error of the file system. */
   export default function roll(options: {

@@ -1,7 +1,7 @@
 import { finished, Readable } from 'node:stream';
 
 import { type ArgumentsHost, Catch, type ExceptionFilter, Logger } from '@nestjs/common';
-import { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 
 import { PROBLEM_MEDIA_TYPE, type ProblemDocument, problemOf, type ProblemOptions } from './problem.js';
 

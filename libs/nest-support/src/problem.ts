@@ -1,8 +1,8 @@
-import { type CryptoErrorCode } from '@azaion/crypto';
-import { type IdentityErrorCode } from '@azaion/identity';
+import type { CryptoErrorCode } from '@azaion/crypto';
+import type { IdentityErrorCode } from '@azaion/identity';
 import { DomainError, type NameErrorCode } from '@azaion/kernel';
-import { type ResourceErrorCode } from '@azaion/split-resource';
-import { type UnlockErrorCode } from '@azaion/unlock';
+import type { ResourceErrorCode } from '@azaion/split-resource';
+import type { UnlockErrorCode } from '@azaion/unlock';
 
 /** HTTP status and title of a kind of problem. */
 export interface ProblemSpec {

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 
-import { type FastifyRequest } from 'fastify';
+import type { FastifyRequest } from 'fastify';
 
 import { HttpProblem } from './problem.js';
 

@@ -8,7 +8,7 @@ import {
 import { InMemoryJwksSource } from '@azaion/identity/testing';
 import { ManualClock } from '@azaion/kernel';
 import { Controller, Get, Module } from '@nestjs/common';
-import { type NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 
 import { AnyRole, createApp, CurrentCaller } from './index.js';
 import { RecentTokens } from './recent-tokens.js';

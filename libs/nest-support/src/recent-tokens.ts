@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 
-import { type Caller } from '@azaion/identity';
-import { type Clock } from '@azaion/kernel';
+import type { Caller } from '@azaion/identity';
+import type { Clock } from '@azaion/kernel';
 
 const MOST_TOKENS = 10_000;
 

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { type IncomingHttpHeaders } from 'node:http';
+import type { IncomingHttpHeaders } from 'node:http';
 
 /** Header that carries the id of a request in both directions. */
 export const REQUEST_ID_HEADER = 'x-request-id';

@@ -1,4 +1,4 @@
-import { type Secret } from '@azaion/kernel';
+import type { Secret } from '@azaion/kernel';
 import { IsIn, Matches, MinLength } from 'class-validator';
 
 import { EnvSecret, EnvText } from './config.js';

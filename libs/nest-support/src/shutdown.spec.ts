@@ -3,7 +3,7 @@ import { connect } from 'node:net';
 
 import { type Caller, TokenVerifier } from '@azaion/identity';
 import { Controller, Get, Module } from '@nestjs/common';
-import { type NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 
 import { createApp, Public } from './index.js';
 

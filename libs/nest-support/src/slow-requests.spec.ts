@@ -1,12 +1,12 @@
 import { EventEmitter, once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import { type Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import { connect as connectTls } from 'node:tls';
 
 import { type Caller, TokenVerifier } from '@azaion/identity';
 import { selfSignedCertificate, type TempDirectory, tempDirectory } from '@azaion/testing';
 import { Body, Controller, Module, Post } from '@nestjs/common';
-import { type NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import fc from 'fast-check';
 
 import { type AppOptions, BodyStream, createApp, HttpProblem, Public, readAtMost } from './index.js';

@@ -1,7 +1,7 @@
 import { TokenVerifier } from '@azaion/identity';
 import { InMemoryJwksSource } from '@azaion/identity/testing';
 import { Controller, Get, Ip, Module } from '@nestjs/common';
-import { type NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 
 import { createApp, Public } from './index.js';
 

@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import { type Caller, TokenVerifier } from '@azaion/identity';
 import { startProcess, type TempDirectory, tempDirectory } from '@azaion/testing';
 import { Controller, Get, Module, Req } from '@nestjs/common';
-import { type NestFastifyApplication } from '@nestjs/platform-fastify';
-import { type FastifyRequest } from 'fastify';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { FastifyRequest } from 'fastify';
 
 import { cameOverUnixSocket, createApp, outgoingTraceHeaders, Public } from './index.js';
 

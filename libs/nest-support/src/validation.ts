@@ -1,5 +1,5 @@
 import { type ArgumentMetadata, Injectable, type PipeTransform, ValidationPipe } from '@nestjs/common';
-import { type ValidationError } from 'class-validator';
+import type { ValidationError } from 'class-validator';
 
 import { HttpProblem } from './problem.js';
 

@@ -1,4 +1,4 @@
-import { type ByteRange } from '@azaion/kernel';
+import type { ByteRange } from '@azaion/kernel';
 import fc from 'fast-check';
 
 import { ByteIntervals } from './byte-intervals.js';

@@ -1,4 +1,4 @@
-import { type ByteRange } from '@azaion/kernel';
+import type { ByteRange } from '@azaion/kernel';
 
 /** A set of bytes as disjoint, ordered ranges that do not touch: which parts of a pack are there. */
 export class ByteIntervals {

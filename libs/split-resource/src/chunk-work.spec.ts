@@ -1,4 +1,4 @@
-import { type ChunkIdentity } from '@azaion/crypto';
+import type { ChunkIdentity } from '@azaion/crypto';
 
 import { InlineChunkOpener, InlineChunkSealer } from './chunk-work.js';
 import { describeChunkOpener } from './testing/describe-chunk-opener.js';

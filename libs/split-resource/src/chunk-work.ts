@@ -11,7 +11,7 @@ import {
 import { type ByteRange, releaseBytes } from '@azaion/kernel';
 
 import { inOrder } from './in-order.js';
-import { type PlaintextFile } from './ports/plaintext-file.js';
+import type { PlaintextFile } from './ports/plaintext-file.js';
 import { TURN_BYTES, Turns } from './turns.js';
 
 /** A chunk that was named and is to be sealed. */

@@ -41,7 +41,7 @@ export {
   type VerifiedBundleResource,
   verifyBundle,
 } from './bundle/verify-bundle.js';
-export { type RetryPolicy } from './backoff.js';
+export type { RetryPolicy } from './backoff.js';
 export { RESOURCE_ERRORS, ResourceError, type ResourceErrorCode } from './errors.js';
 export {
   type FetchDependencies,
@@ -51,9 +51,9 @@ export {
   type OpenedResource,
 } from './fetch/fetch-resource.js';
 export { LeasedContent, type LeasedPack } from './fetch/leased-content.js';
-export { type FetchProgress } from './fetch/open-range.js';
+export type { FetchProgress } from './fetch/open-range.js';
 export { PackReader, type PackReadPolicy } from './fetch/pack-reader.js';
-export { type Recipient } from './fetch/recipient.js';
+export type { Recipient } from './fetch/recipient.js';
 export { StatementTrust } from './fetch/statement-trust.js';
 export { ForgetRecipes, type ForgetRecipesDependencies, type ForgottenRecipes } from './leases/forget-recipes.js';
 export { type HeldLease, HeldLeases, type HeldLeasesDependencies } from './leases/held-leases.js';
@@ -130,7 +130,7 @@ export {
 export { PackSegment } from './recipe/pack-segment.js';
 export { Recipe, type RecipeVisitor, type SegmentReader, verifyRecipe } from './recipe/recipe.js';
 export { RecipeBuilder, type SealedRecipe, type SegmentWriter } from './recipe/recipe-builder.js';
-export { type RecipePlace } from './recipe/recipe-place.js';
-export { type RecipeRoot } from './recipe/recipe-root.js';
+export type { RecipePlace } from './recipe/recipe-place.js';
+export type { RecipeRoot } from './recipe/recipe-root.js';
 export { type ResealedRecipe, resealRecipe } from './recipe/reseal-recipe.js';
 export { CheckContent, type CheckedChunk, type CheckVisitor } from './verify/check-content.js';

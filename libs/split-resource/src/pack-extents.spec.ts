@@ -1,4 +1,4 @@
-import { type ByteRange } from '@azaion/kernel';
+import type { ByteRange } from '@azaion/kernel';
 import { pseudoRandomBytes } from '@azaion/testing';
 import fc from 'fast-check';
 

@@ -1,4 +1,4 @@
-import { type ByteRange } from '@azaion/kernel';
+import type { ByteRange } from '@azaion/kernel';
 
 import { MAX_PACK_BYTES } from './pack.js';
 

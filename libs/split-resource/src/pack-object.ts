@@ -1,10 +1,10 @@
-import { type Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 
-import { type ByteRange } from '@azaion/kernel';
+import type { ByteRange } from '@azaion/kernel';
 
 import { ResourceError } from './errors.js';
 import { bytesInPack, type PackExtents, rangeInObject } from './pack-extents.js';
-import { type ObjectStore } from './ports/object-store.js';
+import type { ObjectStore } from './ports/object-store.js';
 
 /** Where the bytes of a pack lie in an object store. */
 export interface PackObject {

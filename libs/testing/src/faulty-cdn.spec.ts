@@ -1,5 +1,5 @@
 import { createServer } from 'node:http';
-import { type AddressInfo } from 'node:net';
+import type { AddressInfo } from 'node:net';
 
 import { type CdnFault, type FaultyCdn, startFaultyCdn } from './faulty-cdn.js';
 

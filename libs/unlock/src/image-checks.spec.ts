@@ -1,8 +1,8 @@
-import { type StatementImage } from '@azaion/crypto';
+import type { StatementImage } from '@azaion/crypto';
 
-import { type ExpectedImage } from './expected-image.js';
+import type { ExpectedImage } from './expected-image.js';
 import { assertArchiveExpected, notAsExpected, notSignedFor } from './image-checks.js';
-import { type EngineImage } from './ports/image-runtime.js';
+import type { EngineImage } from './ports/image-runtime.js';
 
 const digest = (byte: string): string => `sha256:${byte.repeat(32)}`;
 const IMAGE: StatementImage = { reference: 'azaion/a:1', configDigest: digest('0a'), manifestDigest: digest('1a') };

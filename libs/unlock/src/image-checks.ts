@@ -1,8 +1,8 @@
-import { type StatementImage } from '@azaion/crypto';
+import type { StatementImage } from '@azaion/crypto';
 
 import { UnlockError } from './errors.js';
 import { canonicalReference, type ExpectedImage, hasExpectedId } from './expected-image.js';
-import { type EngineImage } from './ports/image-runtime.js';
+import type { EngineImage } from './ports/image-runtime.js';
 
 /**
  * Checks that an archive holds what is expected and nothing else.

@@ -21,9 +21,9 @@ export { type EngineImage, type ImageAssignment, ImageRuntime } from './ports/im
 export { KeySource } from './ports/key-source.js';
 export { ServiceStack } from './ports/service-stack.js';
 export { type LoadedImages, type ServiceRetry, type UnlockRecord, UnlockRecords } from './ports/unlock-records.js';
-export { type UnlockPhase, type UnlockProgress } from './progress-meter.js';
+export type { UnlockPhase, UnlockProgress } from './progress-meter.js';
 export { type UnlockDependencies, UnlockImages } from './unlock-images.js';
-export { type UnlockLimits } from './unlock-limits.js';
-export { type UnlockRequest, type UnlockStart } from './unlock-request.js';
+export type { UnlockLimits } from './unlock-limits.js';
+export type { UnlockRequest, UnlockStart } from './unlock-request.js';
 export { isRunning, UNLOCK_STATES, UNLOCK_TRANSITIONS, type UnlockState, UnlockStateMachine } from './unlock-state.js';
-export { type UnlockImage, type UnlockReport, type UnlockStatus } from './unlock-status.js';
+export type { UnlockImage, UnlockReport, UnlockStatus } from './unlock-status.js';

@@ -1,7 +1,7 @@
 import { UnlockError } from './errors.js';
-import { type ArchiveName } from './ports/archive-source.js';
-import { type EngineImage } from './ports/image-runtime.js';
-import { type UnlockRecord } from './ports/unlock-records.js';
+import type { ArchiveName } from './ports/archive-source.js';
+import type { EngineImage } from './ports/image-runtime.js';
+import type { UnlockRecord } from './ports/unlock-records.js';
 
 /** What is kept across restarts beside the state of the last run. */
 export type KeptFacts = Pick<UnlockRecord, 'loaded' | 'lastGood' | 'servicesDue' | 'rollbackDue' | 'refused' | 'retry'>;

@@ -1,22 +1,17 @@
-import { type ByteRange } from '@azaion/kernel';
+import type { ByteRange } from '@azaion/kernel';
 
 import { abortable, pause } from './abortable.js';
 import { UnlockError } from './errors.js';
-import { type ExpectedImage } from './expected-image.js';
+import type { ExpectedImage } from './expected-image.js';
 import { assertArchiveExpected } from './image-checks.js';
 import { PartLoads } from './part-loads.js';
-import {
-  type ArchivedLayer,
-  type ArchiveInspector,
-  type ArchivePart,
-  type ArchiveSurvey,
-} from './ports/archive-inspector.js';
-import { type OpenArchive } from './ports/archive-source.js';
-import { type FlightGate } from './ports/flight-gate.js';
-import { type EngineImage } from './ports/image-runtime.js';
-import { type ProgressMeter } from './progress-meter.js';
+import type { ArchivedLayer, ArchiveInspector, ArchivePart, ArchiveSurvey } from './ports/archive-inspector.js';
+import type { OpenArchive } from './ports/archive-source.js';
+import type { FlightGate } from './ports/flight-gate.js';
+import type { EngineImage } from './ports/image-runtime.js';
+import type { ProgressMeter } from './progress-meter.js';
 import { stalled, type StallLimits, StallWatch } from './stall-watch.js';
-import { type WatchedEngine } from './watched-engine.js';
+import type { WatchedEngine } from './watched-engine.js';
 
 /** More of them make the engine begin no sooner. */
 const MOST_PARTS = 8;

@@ -1,4 +1,4 @@
-import { type EngineImage, type ImageRuntime } from './ports/image-runtime.js';
+import type { EngineImage, ImageRuntime } from './ports/image-runtime.js';
 
 /**
  * Loads parts of an archive one after the other: the engine takes the next part while it works at one, and gets its last piece when it is done

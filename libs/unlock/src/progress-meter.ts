@@ -1,4 +1,4 @@
-import { type Clock } from '@azaion/kernel';
+import type { Clock } from '@azaion/kernel';
 
 /** What an unlock is busy with, finer than its state. */
 export type UnlockPhase =

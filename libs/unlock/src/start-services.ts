@@ -1,7 +1,7 @@
 import { UnlockError } from './errors.js';
 import { canonicalReference } from './expected-image.js';
-import { type EngineImage, type ImageAssignment, type ImageRuntime } from './ports/image-runtime.js';
-import { type ServiceStack } from './ports/service-stack.js';
+import type { EngineImage, ImageAssignment, ImageRuntime } from './ports/image-runtime.js';
+import type { ServiceStack } from './ports/service-stack.js';
 
 const KEPT_SUFFIX = '-last-good';
 const MAX_TAG_LENGTH = 128;

@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto';
 
-import { type StatementImage } from '@azaion/crypto';
+import type { StatementImage } from '@azaion/crypto';
 import { type ByteRange, ManualClock } from '@azaion/kernel';
 
 import { orAborted } from './abortable.js';
 import { UnlockError, type UnlockErrorCode } from './errors.js';
-import { type ExpectedImage } from './expected-image.js';
-import { type ArchiveInspector, type ArchiveSurvey, type RangedArchive } from './ports/archive-inspector.js';
+import type { ExpectedImage } from './expected-image.js';
+import type { ArchiveInspector, ArchiveSurvey, RangedArchive } from './ports/archive-inspector.js';
 import { ArchiveSource, type OpenArchive } from './ports/archive-source.js';
 import { FlightGate } from './ports/flight-gate.js';
 import { type EngineImage, type ImageAssignment, ImageRuntime } from './ports/image-runtime.js';
@@ -25,8 +25,8 @@ import {
   type TestArchive,
 } from './testing/index.js';
 import { UnlockImages } from './unlock-images.js';
-import { type UnlockLimits } from './unlock-limits.js';
-import { type UnlockRequest } from './unlock-request.js';
+import type { UnlockLimits } from './unlock-limits.js';
+import type { UnlockRequest } from './unlock-request.js';
 import { isRunning, UNLOCK_STATES, type UnlockState } from './unlock-state.js';
 
 /** What every ending says to people. */

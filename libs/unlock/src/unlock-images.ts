@@ -1,20 +1,20 @@
-import { type Clock } from '@azaion/kernel';
+import type { Clock } from '@azaion/kernel';
 
 import { orAborted, pause } from './abortable.js';
 import { UnlockError } from './errors.js';
-import { type ExpectedImage } from './expected-image.js';
+import type { ExpectedImage } from './expected-image.js';
 import { notAsExpected } from './image-checks.js';
 import { KeptImages } from './kept-images.js';
 import { LoadArchive, type LoadOutcome } from './load-archive.js';
-import { type ArchiveInspector } from './ports/archive-inspector.js';
-import { type ArchiveName, type FoundArchive, type OpenArchive } from './ports/archive-source.js';
-import { type FlightGate } from './ports/flight-gate.js';
-import { type EngineImage, type ImageRuntime } from './ports/image-runtime.js';
-import { type ServiceStack } from './ports/service-stack.js';
+import type { ArchiveInspector } from './ports/archive-inspector.js';
+import type { ArchiveName, FoundArchive, OpenArchive } from './ports/archive-source.js';
+import type { FlightGate } from './ports/flight-gate.js';
+import type { EngineImage, ImageRuntime } from './ports/image-runtime.js';
+import type { ServiceStack } from './ports/service-stack.js';
 import { NOTHING_RECORDED, type UnlockRecord, type UnlockRecords } from './ports/unlock-records.js';
 import { ProgressMeter, type UnlockPhase } from './progress-meter.js';
 import { StartServices } from './start-services.js';
-import { type UnlockLimits } from './unlock-limits.js';
+import type { UnlockLimits } from './unlock-limits.js';
 import {
   interrupted,
   isCallersAnswer,
@@ -27,7 +27,7 @@ import {
   refused,
   SERVICES_FAILED,
 } from './unlock-outcomes.js';
-import { type UnlockRequest, type UnlockStart } from './unlock-request.js';
+import type { UnlockRequest, UnlockStart } from './unlock-request.js';
 import { isRunning, type UnlockState, UnlockStateMachine } from './unlock-state.js';
 import { imageStatus, type UnlockImage, type UnlockReport, type UnlockStatus } from './unlock-status.js';
 import { references, verifyLoaded } from './verify-loaded.js';

@@ -1,5 +1,5 @@
-import { type RetryPauses } from './kept-images.js';
-import { type StallLimits } from './stall-watch.js';
+import type { RetryPauses } from './kept-images.js';
+import type { StallLimits } from './stall-watch.js';
 
 /** Every limit of an unlock; times and pauses in milliseconds. */
 export interface UnlockLimits {

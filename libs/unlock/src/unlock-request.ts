@@ -1,5 +1,5 @@
-import { type ArchiveSource } from './ports/archive-source.js';
-import { type UnlockState } from './unlock-state.js';
+import type { ArchiveSource } from './ports/archive-source.js';
+import type { UnlockState } from './unlock-state.js';
 
 /** One wish to unlock. */
 export interface UnlockRequest {

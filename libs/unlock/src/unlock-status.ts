@@ -1,7 +1,7 @@
-import { type ExpectedImage } from './expected-image.js';
-import { type ArchiveVersion } from './ports/archive-source.js';
-import { type UnlockProgress } from './progress-meter.js';
-import { type UnlockState } from './unlock-state.js';
+import type { ExpectedImage } from './expected-image.js';
+import type { ArchiveVersion } from './ports/archive-source.js';
+import type { UnlockProgress } from './progress-meter.js';
+import type { UnlockState } from './unlock-state.js';
 
 /** An image that the newest archive holds, and whether the engine had it when it was last asked. */
 export interface UnlockImage {

@@ -1,8 +1,8 @@
 import { UnlockError } from './errors.js';
 import { canonicalReference, type ExpectedImage } from './expected-image.js';
 import { mismatch, notAsExpected, notSignedFor, unsigned } from './image-checks.js';
-import { type EngineImage, type ImageAssignment } from './ports/image-runtime.js';
-import { type WatchedEngine } from './watched-engine.js';
+import type { EngineImage, ImageAssignment } from './ports/image-runtime.js';
+import type { WatchedEngine } from './watched-engine.js';
 
 /** What a load is held against. */
 export interface LoadVerification {

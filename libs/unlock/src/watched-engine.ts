@@ -1,5 +1,5 @@
 import { orAborted } from './abortable.js';
-import { type EngineImage, type ImageAssignment, type ImageRuntime } from './ports/image-runtime.js';
+import type { EngineImage, ImageAssignment, ImageRuntime } from './ports/image-runtime.js';
 import { stalled, type StallLimits, StallWatch } from './stall-watch.js';
 
 /** Questions to an engine. One that does nothing for too long is given up, as a load is. */

@@ -11,7 +11,7 @@ import {
   resultsTable,
   shareOfLimit,
 } from './bench-report.js';
-import { type BenchResult } from './bench-result.js';
+import type { BenchResult } from './bench-result.js';
 
 const WORKSPACE = join(import.meta.dirname, '..', '..', '..');
 const result: BenchResult = {

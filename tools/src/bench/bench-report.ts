@@ -2,7 +2,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { withBlock } from '../docs/generated-block.js';
-import { type BenchResult } from './bench-result.js';
+import type { BenchResult } from './bench-result.js';
 
 /** Where figures, and the chart of them, lie in the workspace. */
 export const RESULTS_DIRECTORY = 'bench/results';

@@ -1,10 +1,10 @@
 import { createWriteStream } from 'node:fs';
-import { type Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { parseArgs } from 'node:util';
 
 import { HttpPackSource } from '@azaion/adapters/http-packs';
-import { type ByteRange } from '@azaion/kernel';
+import type { ByteRange } from '@azaion/kernel';
 import { type PackLocation, PackSource } from '@azaion/split-resource';
 
 import { openLocally } from './local-opener.js';

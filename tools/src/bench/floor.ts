@@ -1,6 +1,6 @@
 import { type Measurement, rounded } from './bench-result.js';
 import { compiled } from './bench-system.js';
-import { type TimedCommand } from './timed-process.js';
+import type { TimedCommand } from './timed-process.js';
 
 /** What is done beside checking may cost a quarter more than where nothing is checked. */
 const MOST = 1.25;

@@ -8,7 +8,7 @@ import { constants, createZstdCompress } from 'node:zlib';
 
 import { type GeneratedLayer, imageArchive, pseudoRandomBytes, safetensorsModel } from '@azaion/testing';
 
-import { type Measurement } from './bench-result.js';
+import type { Measurement } from './bench-result.js';
 import { type BenchSystem, startBenchSystem } from './bench-system.js';
 
 const TENSORS = 100;

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 
-import { type RunningProcess } from '@azaion/testing';
+import type { RunningProcess } from '@azaion/testing';
 
 import { startService } from '../started-service.js';
 import { preferredPort } from './preferred-port.js';

@@ -11,13 +11,13 @@ import {
 import { proveSplit, type SplitProof } from '@azaion/split-resource/adversary';
 import { packObjectKey } from '@azaion/split-resource';
 import { runCommand } from '@azaion/testing';
-import { type Client } from 'pg';
+import type { Client } from 'pg';
 
 import { AzaionCommand } from './azaion-command.js';
 import { writeDemoArchive } from './demo-archive.js';
 import { stopLeftoverPostgres } from './demo-database.js';
 import { readDemoModel, smallChange } from './demo-model.js';
-import { type DemoOptions } from './demo-options.js';
+import type { DemoOptions } from './demo-options.js';
 import { DemoReport, megabytes, percent } from './demo-report.js';
 import { keptPassword, writePrivately } from './demo-secrets.js';
 import { demoPlaces, DemoServices } from './demo-services.js';

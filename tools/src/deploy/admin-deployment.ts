@@ -1,7 +1,7 @@
 import { dirname, join } from 'node:path';
 
 import { documentOf } from './documents.js';
-import { type ProbedContainer } from './kubelet.js';
+import type { ProbedContainer } from './kubelet.js';
 
 /** The Admin API as the files for Kubernetes describe it. */
 export interface AdminDeployment {

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { type AzaionCommand } from '../demo/azaion-command.js';
+import type { AzaionCommand } from '../demo/azaion-command.js';
 
 /** What a cluster's secret is made from. */
 export interface ClusterSecrets {

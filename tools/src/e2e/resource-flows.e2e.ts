@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import { join } from 'node:path';
-import { type Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import { setTimeout } from 'node:timers/promises';
 
 import { describeWith, pseudoRandomBytes, pseudoRandomStream, startPostgres, startRadosGateway } from '@azaion/testing';

@@ -3,7 +3,7 @@ import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { adminApiClient, type AdminApiClient, loaderClient, type LoaderClient } from '@azaion/adapters/service-client';
-import { type Role } from '@azaion/identity';
+import type { Role } from '@azaion/identity';
 import {
   freePort,
   type RunningProcess,

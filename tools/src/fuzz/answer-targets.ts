@@ -9,7 +9,7 @@ import { HttpPackSource } from '@azaion/adapters/http-packs';
 import { FileLeaseStore } from '@azaion/adapters/lease-store';
 import { ApiClient, fixedToken, HttpGrantApi, HttpUploadApi } from '@azaion/adapters/resource-api';
 
-import { type FuzzTarget } from './targets.js';
+import type { FuzzTarget } from './targets.js';
 
 const UUID = 'd955a364-7317-42c7-8a48-fed77b31f69f';
 const PACK_ID = '0f'.repeat(16);

@@ -14,7 +14,7 @@ import { encodeManifest, isBundlePath, MANIFEST_PATH, MAX_PACK_BYTES } from '@az
 import multipart from '@fastify/multipart';
 import fastify from 'fastify';
 
-import { type FuzzTarget } from './targets.js';
+import type { FuzzTarget } from './targets.js';
 
 const UUID = 'd955a364-7317-42c7-8a48-fed77b31f69f';
 const HEX = '0f'.repeat(32);

@@ -3,7 +3,7 @@ import { runInNewContext } from 'node:vm';
 import { parentPort, workerData } from 'node:worker_threads';
 
 import { CaseLog } from './case-log.js';
-import { type FuzzJob, type FuzzReport } from './fuzz-job.js';
+import type { FuzzJob, FuzzReport } from './fuzz-job.js';
 import { fuzzTarget } from './fuzz.js';
 import { fuzzTargets } from './targets.js';
 

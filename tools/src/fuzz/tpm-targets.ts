@@ -31,7 +31,7 @@ import {
 } from '@azaion/identity';
 import { concatBytes, toHex, u32be } from '@azaion/kernel';
 
-import { type FuzzTarget } from './targets.js';
+import type { FuzzTarget } from './targets.js';
 
 const CERTIFICATES = new URL('../../../libs/identity/src/tpm/fixtures/ek-certificates.json', import.meta.url);
 const NOW_MS = Date.UTC(2030, 0);

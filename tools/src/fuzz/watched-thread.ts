@@ -1,6 +1,6 @@
-import { type Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 
-import { type CaseLog } from './case-log.js';
+import type { CaseLog } from './case-log.js';
 
 /** How a thread with cases ended. */
 export type Ending<T> =

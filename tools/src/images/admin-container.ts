@@ -7,7 +7,7 @@ import { AzaionCommand } from '../demo/azaion-command.js';
 import { adminDeployment, SECRETS } from '../deploy/admin-deployment.js';
 import { writeClusterSecrets } from '../deploy/cluster-secrets.js';
 import { WORKSPACE } from '../started-service.js';
-import { type Architecture } from './emulation.js';
+import type { Architecture } from './emulation.js';
 import { until } from './until.js';
 
 /** Whom the images run as. */

@@ -21,7 +21,7 @@ import {
 
 import { AzaionCommand } from '../demo/azaion-command.js';
 import { documentOf } from '../deploy/documents.js';
-import { type BillOfMaterials } from '../release/bill-of-materials.js';
+import type { BillOfMaterials } from '../release/bill-of-materials.js';
 import { RELEASED_IMAGES } from '../release/released-images.js';
 import { WORKSPACE } from '../started-service.js';
 import { ADMINISTRATOR, type AdminContainer, CONFINED, NOBODY, startAdminContainer } from './admin-container.js';

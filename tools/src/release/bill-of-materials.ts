@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 
-import { type DeliveredPackage } from './delivered-package.js';
+import type { DeliveredPackage } from './delivered-package.js';
 
 /** A bill of materials in CycloneDX 1.6, as far as it is used here. */
 export interface BillOfMaterials {

@@ -4,7 +4,7 @@ import { basename, join } from 'node:path';
 import { build, type Metafile } from 'esbuild';
 
 import { commonjsNames } from './commonjs-names.js';
-import { type ReleasedApp } from './released-apps.js';
+import type { ReleasedApp } from './released-apps.js';
 
 /**
  * Packages that libraries ask for and do without: nothing of them is installed, and what is started from the bundle meets the same absence as what is

@@ -1,7 +1,7 @@
 import { isBuiltin } from 'node:module';
 import { pathToFileURL } from 'node:url';
 
-import { type Plugin } from 'esbuild';
+import type { Plugin } from 'esbuild';
 
 const NAMESPACE = 'commonjs-names';
 /** Marks what this plugin asks itself. */

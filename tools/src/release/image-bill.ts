@@ -1,5 +1,5 @@
 import { type BillComponent, type BillOfMaterials, uuidOf } from './bill-of-materials.js';
-import { type DebianPackage } from './debian-packages.js';
+import type { DebianPackage } from './debian-packages.js';
 import { foreignProgram } from './foreign-programs.js';
 
 /** What is in an image beside the product. */

@@ -18,7 +18,7 @@ import { promisify } from 'node:util';
 
 import { type DebianPackage, packagesOf } from './debian-packages.js';
 import { describeForeignPrograms, LICENSES } from './foreign-programs.js';
-import { type ReleasedImage } from './released-images.js';
+import type { ReleasedImage } from './released-images.js';
 
 const run = promisify(execFile);
 

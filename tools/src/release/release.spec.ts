@@ -9,7 +9,7 @@ import { Spec, Validation } from '@cyclonedx/cyclonedx-library';
 import { answersHttp, freePort, startProcess, type TempDirectory, tempDirectory } from '@azaion/testing';
 
 import { WORKSPACE } from '../started-service.js';
-import { type BillOfMaterials } from './bill-of-materials.js';
+import type { BillOfMaterials } from './bill-of-materials.js';
 
 const run = promisify(execFile);
 const APPS = ['admin-api', 'cli', 'loader'] as const;

@@ -1,4 +1,4 @@
-import { type DeliveredPackage } from './delivered-package.js';
+import type { DeliveredPackage } from './delivered-package.js';
 
 /** Licences under which others' code may be delivered in a closed product: they ask for being named, and for nothing else. */
 const PERMISSIVE = new Set([

@@ -8,7 +8,7 @@ import { sql } from 'kysely';
 import { AdminConfig } from '../config.js';
 import { maintenanceCommands } from '../maintenance.js';
 import { Database } from '../persistence/database.js';
-import { type Account, type Answer } from '../testing/started-api.js';
+import type { Account, Answer } from '../testing/started-api.js';
 import { type StartedReplicas, startReplicas } from '../testing/started-replicas.js';
 import { AuditChain, type ChainVerdict } from './audit-chain.js';
 import { AuditLog } from './audit-log.js';

@@ -9,7 +9,7 @@ import {
 import { toHex } from '@azaion/kernel';
 import { sql } from 'kysely';
 
-import { type Database, type Queries } from '../persistence/database.js';
+import type { Database, Queries } from '../persistence/database.js';
 
 const LINKED_AT_ONCE = 1_000;
 const READ_AT_ONCE = 2_000;

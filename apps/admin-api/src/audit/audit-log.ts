@@ -1,6 +1,6 @@
-import { type Clock } from '@azaion/kernel';
+import type { Clock } from '@azaion/kernel';
 
-import { type Queries } from '../persistence/database.js';
+import type { Queries } from '../persistence/database.js';
 
 /** Who does something, and from where. */
 export interface Actor {

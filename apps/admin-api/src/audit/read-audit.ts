@@ -1,6 +1,6 @@
-import { type Database } from '../persistence/database.js';
+import type { Database } from '../persistence/database.js';
 import { toHex } from '@azaion/kernel';
-import { type LinkedEvent, type RecordedEvent } from './audit-chain.js';
+import type { LinkedEvent, RecordedEvent } from './audit-chain.js';
 
 /** Which events to show; all that is given must hold. */
 export interface AuditQuery {

@@ -1,10 +1,10 @@
 import { type AuditHead, verifyAuditExport } from '@azaion/crypto';
-import { type Clock } from '@azaion/kernel';
+import type { Clock } from '@azaion/kernel';
 import { sql } from 'kysely';
 
-import { type Database } from '../persistence/database.js';
+import type { Database } from '../persistence/database.js';
 import { AuditChain } from './audit-chain.js';
-import { type AuditLog } from './audit-log.js';
+import type { AuditLog } from './audit-log.js';
 
 const DELETED_AT_ONCE = 20_000;
 

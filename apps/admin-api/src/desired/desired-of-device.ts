@@ -2,7 +2,7 @@ import { type Clock, resourcePath } from '@azaion/kernel';
 import { sql } from 'kysely';
 
 import { AdminError } from '../errors.js';
-import { type Database } from '../persistence/database.js';
+import type { Database } from '../persistence/database.js';
 import {
   type DesiredState,
   type EffectiveState,

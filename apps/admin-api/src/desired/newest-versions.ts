@@ -1,10 +1,10 @@
-import { type ResourceKind } from '@azaion/crypto';
+import type { ResourceKind } from '@azaion/crypto';
 import { type ResourceName, resourcePath } from '@azaion/kernel';
 import { type Expression, expressionBuilder, sql, type SqlBool } from 'kysely';
 
-import { type Queries } from '../persistence/database.js';
-import { type Schema } from '../persistence/schema.js';
-import { type DesiredResource } from './desired-state.js';
+import type { Queries } from '../persistence/database.js';
+import type { Schema } from '../persistence/schema.js';
+import type { DesiredResource } from './desired-state.js';
 
 /** A version that a device could be granted. */
 export interface AvailableVersion extends ResourceName {

@@ -1,8 +1,8 @@
-import { type ResourceName } from '@azaion/kernel';
-import { type Clock } from '@azaion/kernel';
+import type { ResourceName } from '@azaion/kernel';
+import type { Clock } from '@azaion/kernel';
 
 import { AdminError } from '../errors.js';
-import { type Database } from '../persistence/database.js';
+import type { Database } from '../persistence/database.js';
 
 /** A version that a device holds. */
 export interface HeldVersion extends ResourceName {

@@ -1,9 +1,9 @@
 import { type Clock, resourcePath } from '@azaion/kernel';
 import { sql } from 'kysely';
 
-import { type Actor, type AuditLog } from '../audit/audit-log.js';
+import type { Actor, AuditLog } from '../audit/audit-log.js';
 import { AdminError } from '../errors.js';
-import { type Database, type Queries } from '../persistence/database.js';
+import type { Database, Queries } from '../persistence/database.js';
 import { type DesiredResource, type DesiredState, namedBy } from './desired-state.js';
 import { newestVersions, unavailableVersions } from './newest-versions.js';
 

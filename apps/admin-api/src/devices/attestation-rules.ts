@@ -4,7 +4,7 @@ import { isPublicJwk } from '@azaion/crypto';
 import { type AttestationRules, EndorsementTrust, parsePcrSelection } from '@azaion/identity';
 import { ConfigError } from '@azaion/nest-support';
 
-import { type AdminConfig } from '../config.js';
+import type { AdminConfig } from '../config.js';
 
 const PCR_DIGEST = /^[0-9a-f]{64}$/;
 const MAX_FILE_CHARS = 1024 * 1024;

@@ -15,13 +15,13 @@ import {
   verifyEnrolment,
 } from '@azaion/identity';
 import { type Clock, equalBytes, toHex, utf8 } from '@azaion/kernel';
-import { type Selectable } from 'kysely';
+import type { Selectable } from 'kysely';
 
-import { type AuditLog } from '../audit/audit-log.js';
+import type { AuditLog } from '../audit/audit-log.js';
 import { type Database, isUniqueViolation, type Queries } from '../persistence/database.js';
-import { type DeviceAttestationsTable, type DeviceChallengesTable } from '../persistence/schema.js';
+import type { DeviceAttestationsTable, DeviceChallengesTable } from '../persistence/schema.js';
 import { type Credentials, type LogIn, wrongCredentials } from '../tokens/log-in.js';
-import { type Sessions } from '../tokens/sessions.js';
+import type { Sessions } from '../tokens/sessions.js';
 import { keepReference, type Registers, registersOf } from './reference-boot-state.js';
 
 const CHALLENGE_SECONDS = 5 * 60;

@@ -1,13 +1,13 @@
-import { type PublicJwk } from '@azaion/crypto';
+import type { PublicJwk } from '@azaion/crypto';
 import { type DeviceAssertion, IdentityError, readDeviceAssertion, verifyDeviceAssertion } from '@azaion/identity';
-import { type Clock } from '@azaion/kernel';
+import type { Clock } from '@azaion/kernel';
 import { sql } from 'kysely';
 
-import { type AuditLog } from '../audit/audit-log.js';
+import type { AuditLog } from '../audit/audit-log.js';
 import { type Database, isUniqueViolation, type Queries } from '../persistence/database.js';
 import { wrongCredentials } from '../tokens/log-in.js';
-import { type LoginLimits } from '../tokens/login-limits.js';
-import { type IssuedTokens, type Sessions } from '../tokens/sessions.js';
+import type { LoginLimits } from '../tokens/login-limits.js';
+import type { IssuedTokens, Sessions } from '../tokens/sessions.js';
 
 /** A login from the address of the one before is recorded again after a day. */
 const RECORDED_AGAIN_MS = 24 * 60 * 60_000;

@@ -1,8 +1,8 @@
-import { type Actor, type AuditLog } from '../audit/audit-log.js';
-import { type DeviceReport } from '../desired/record-report.js';
+import type { Actor, AuditLog } from '../audit/audit-log.js';
+import type { DeviceReport } from '../desired/record-report.js';
 import { AdminError } from '../errors.js';
-import { type Database } from '../persistence/database.js';
-import { type Sessions } from '../tokens/sessions.js';
+import type { Database } from '../persistence/database.js';
+import type { Sessions } from '../tokens/sessions.js';
 
 /** A device as administrators see it. */
 export interface DeviceView {

@@ -1,7 +1,7 @@
 import { type AttestationRules, IdentityError, type PcrSelection } from '@azaion/identity';
 import { toHex } from '@azaion/kernel';
 
-import { type Queries } from '../persistence/database.js';
+import type { Queries } from '../persistence/database.js';
 
 /** Values of registers in hexadecimal, by their numbers. */
 export type Registers = Readonly<Record<string, string>>;

@@ -4,12 +4,12 @@ import { parseRole } from '@azaion/identity';
 import { type Clock, Secret, toHex } from '@azaion/kernel';
 import { sql } from 'kysely';
 
-import { type Actor, type AuditLog } from '../audit/audit-log.js';
+import type { Actor, AuditLog } from '../audit/audit-log.js';
 import { AdminError } from '../errors.js';
 import { type Database, isUniqueViolation, type Queries } from '../persistence/database.js';
-import { type PasswordHasher } from '../tokens/password-hasher.js';
-import { type Sessions } from '../tokens/sessions.js';
-import { type CreateUser } from '../users/create-user.js';
+import type { PasswordHasher } from '../tokens/password-hasher.js';
+import type { Sessions } from '../tokens/sessions.js';
+import type { CreateUser } from '../users/create-user.js';
 
 const PASSWORD_BYTES = 16;
 /** Of the addresses of devices' accounts. */

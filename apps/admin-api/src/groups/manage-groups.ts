@@ -1,7 +1,7 @@
-import { type Actor, type AuditLog } from '../audit/audit-log.js';
-import { type GroupWishes } from '../desired/set-desired.js';
+import type { Actor, AuditLog } from '../audit/audit-log.js';
+import type { GroupWishes } from '../desired/set-desired.js';
 import { AdminError } from '../errors.js';
-import { type Database, type Queries } from '../persistence/database.js';
+import type { Database, Queries } from '../persistence/database.js';
 
 /** A group as administrators see it. */
 export interface GroupView {

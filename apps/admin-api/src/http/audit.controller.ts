@@ -1,19 +1,19 @@
 import { Readable } from 'node:stream';
 
-import { type AuditHead } from '@azaion/crypto';
-import { type Caller } from '@azaion/identity';
+import type { AuditHead } from '@azaion/crypto';
+import type { Caller } from '@azaion/identity';
 import { AllowRoles, CurrentCaller, invalidRequest, Optional, ProblemResponses } from '@azaion/nest-support';
 import { Controller, Get, Ip, Query, Res } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiProduces, ApiProperty, ApiPropertyOptional, ApiTags } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
 import { IsInt, IsISO8601, IsString, Matches, Max, MaxLength, Min } from 'class-validator';
-import { type FastifyReply } from 'fastify';
+import type { FastifyReply } from 'fastify';
 
 import { AuditChain, type ChainFault, type LinkedEvent } from '../audit/audit-chain.js';
 import { AuditLog } from '../audit/audit-log.js';
 import { type AuditEntry, ReadAudit } from '../audit/read-audit.js';
 import { Database } from '../persistence/database.js';
-import { type AnswerOf } from './dto.js';
+import type { AnswerOf } from './dto.js';
 
 const JSON_LINES = 'application/x-ndjson';
 const MAX_TEXT_CHARS = 320;

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 
 import { HttpProblem } from '@azaion/nest-support';
-import { type FastifyReply, type FastifyRequest } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 
 /** The tag of an answer: the same text has the same tag on every replica (RFC 9110 §8.8.3). */
 export function etagOf(answer: unknown): string {

@@ -1,4 +1,4 @@
-import { type Caller } from '@azaion/identity';
+import type { Caller } from '@azaion/identity';
 import { AllowRoles, CurrentCaller, ProblemResponses } from '@azaion/nest-support';
 import { Body, Controller, Get, Headers, HttpCode, Ip, Param, Post, Put, Req, Res, UseGuards } from '@nestjs/common';
 import {
@@ -11,14 +11,14 @@ import {
   ApiResponse,
   ApiTags,
 } from '@nestjs/swagger';
-import { type FastifyReply, type FastifyRequest } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 
 import { DesiredOfDevice } from '../desired/desired-of-device.js';
 import { type DesiredState, NOTHING_DESIRED } from '../desired/desired-state.js';
 import { RecordReport } from '../desired/record-report.js';
 import { SetDesired } from '../desired/set-desired.js';
 import { AdminError } from '../errors.js';
-import { type Standing } from '../sealed/current-standing.js';
+import type { Standing } from '../sealed/current-standing.js';
 import { assertUnchanged, type ChangeHeaders, etagOf, unlessKnown } from './conditional.js';
 import {
   DesiredAnswer,

@@ -1,5 +1,5 @@
 import { isPublicJwk } from '@azaion/crypto';
-import { type Caller } from '@azaion/identity';
+import type { Caller } from '@azaion/identity';
 import { Secret, toBase64Url } from '@azaion/kernel';
 import { AllowRoles, CurrentCaller, invalidRequest, Optional, ProblemResponses, Public } from '@azaion/nest-support';
 import { Body, Controller, Get, Headers, HttpCode, Ip, Param, Post, Query, Res } from '@nestjs/common';

@@ -1,7 +1,7 @@
 import { invalidRequest } from '@azaion/nest-support';
 import { applyDecorators, type CanActivate, type ExecutionContext, Injectable, UseGuards } from '@nestjs/common';
 import { ApiBody } from '@nestjs/swagger';
-import { type FastifyRequest } from 'fastify';
+import type { FastifyRequest } from 'fastify';
 
 /** Refuses every member of a body that says nothing. */
 @Injectable()

@@ -15,7 +15,7 @@ import { ApiOkResponse, ApiOperation, ApiProperty, ApiPropertyOptional, ApiTags 
 import { ArrayMaxSize, ArrayUnique, IsArray, IsBoolean, IsInt, Matches, Max, Min, ValidateIf } from 'class-validator';
 
 import { FolderPolicies } from '../sealed/folder-policies.js';
-import { type AnswerOf } from './dto.js';
+import type { AnswerOf } from './dto.js';
 import { IsRole } from './is-role.js';
 
 const MAX_QUOTA_BYTES = 2 ** 50;

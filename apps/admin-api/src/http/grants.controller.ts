@@ -15,9 +15,9 @@ import {
 } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
 import { ArrayMaxSize, ArrayMinSize, ArrayUnique, IsArray, IsInt, Matches, Max, Min } from 'class-validator';
-import { type FastifyReply } from 'fastify';
+import type { FastifyReply } from 'fastify';
 
-import { type Standing } from '../sealed/current-standing.js';
+import type { Standing } from '../sealed/current-standing.js';
 import { GrantForDevices, MAX_BATCH_DEVICES } from '../sealed/grant-for-devices.js';
 import { GrantResource } from '../sealed/grant-resource.js';
 import { MOST_RESOURCES, ReadCatalogue } from '../sealed/read-catalogue.js';

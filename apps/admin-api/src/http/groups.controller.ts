@@ -1,4 +1,4 @@
-import { type Caller } from '@azaion/identity';
+import type { Caller } from '@azaion/identity';
 import { AllowRoles, CurrentCaller, ProblemResponses } from '@azaion/nest-support';
 import { Body, Controller, Delete, Get, Headers, HttpCode, Ip, Param, Put, Query, Req, Res } from '@nestjs/common';
 import {
@@ -12,7 +12,7 @@ import {
   ApiResponse,
   ApiTags,
 } from '@nestjs/swagger';
-import { type FastifyReply, type FastifyRequest } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 
 import { SetDesired } from '../desired/set-desired.js';
 import { ManageGroups } from '../groups/manage-groups.js';

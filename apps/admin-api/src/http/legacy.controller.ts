@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { Readable } from 'node:stream';
 
-import { type Caller } from '@azaion/identity';
+import type { Caller } from '@azaion/identity';
 import { isValidName, NAME_PATTERN, NameError, resourceName, Secret } from '@azaion/kernel';
 import {
   AllowRoles,
@@ -30,7 +30,7 @@ import {
   ApiTags,
 } from '@nestjs/swagger';
 import { IsString, Matches, MaxLength } from 'class-validator';
-import { type FastifyReply, type FastifyRequest } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 
 import { deviceOf, FetchLegacyFile } from '../legacy/fetch-legacy-file.js';
 import { KeyFragments } from '../legacy/key-fragments.js';
@@ -38,7 +38,7 @@ import { LegacyFiles } from '../legacy/legacy-files.js';
 import { actorOf, type Standing } from '../sealed/current-standing.js';
 import { Folders } from '../sealed/folders.js';
 import { MAX_PASSWORD_CHARS } from '../tokens/password-hasher.js';
-import { type AnswerOf } from './dto.js';
+import type { AnswerOf } from './dto.js';
 import { EmptyBody } from './empty-body.js';
 import { CallerStanding } from './standing.js';
 

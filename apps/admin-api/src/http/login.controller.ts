@@ -1,4 +1,4 @@
-import { type Caller } from '@azaion/identity';
+import type { Caller } from '@azaion/identity';
 import { Secret } from '@azaion/kernel';
 import { AnyRole, CurrentCaller, Public, ProblemResponses } from '@azaion/nest-support';
 import { Body, Controller, Get, Header, HttpCode, Ip, Post } from '@nestjs/common';
@@ -10,7 +10,7 @@ import { OwnJwks } from '../keys/own-jwks.js';
 import { LogIn } from '../tokens/log-in.js';
 import { MAX_PASSWORD_CHARS } from '../tokens/password-hasher.js';
 import { type IssuedTokens, Sessions } from '../tokens/sessions.js';
-import { type AnswerOf } from './dto.js';
+import type { AnswerOf } from './dto.js';
 import { EmptyBody } from './empty-body.js';
 
 const MAX_TOKEN_CHARS = 512;

@@ -3,7 +3,7 @@ import { HttpProblem, Public } from '@azaion/nest-support';
 import { ObjectStore } from '@azaion/split-resource';
 import { Controller, Get, Put, Req, Res } from '@nestjs/common';
 import { ApiExcludeController } from '@nestjs/swagger';
-import { type FastifyReply, type FastifyRequest } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 
 /** The objects of the file store by their signed URLs: the signature is the permission. */
 @ApiExcludeController()

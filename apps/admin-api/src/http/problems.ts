@@ -1,5 +1,5 @@
-import { type DomainError } from '@azaion/kernel';
-import { type ProblemOptions, type ProblemSpec } from '@azaion/nest-support';
+import type { DomainError } from '@azaion/kernel';
+import type { ProblemOptions, ProblemSpec } from '@azaion/nest-support';
 
 import { type AdminErrorCode, BUSINESS_ERROR_NUMBERS } from '../errors.js';
 

@@ -1,7 +1,7 @@
 import { IdentityError } from '@azaion/identity';
 import { callerOf } from '@azaion/nest-support';
 import { type CanActivate, createParamDecorator, type ExecutionContext, Injectable } from '@nestjs/common';
-import { type FastifyRequest } from 'fastify';
+import type { FastifyRequest } from 'fastify';
 
 import { CurrentStanding, type Standing } from '../sealed/current-standing.js';
 

@@ -1,5 +1,5 @@
 import { MAX_SIGNED_DOCUMENT_CHARS } from '@azaion/crypto';
-import { type Caller } from '@azaion/identity';
+import type { Caller } from '@azaion/identity';
 import { AllowRoles, CurrentCaller, HttpProblem, Public, ProblemResponses } from '@azaion/nest-support';
 import { Body, Controller, Get, Header, Ip, Post, Put } from '@nestjs/common';
 import { ApiCreatedResponse, ApiOkResponse, ApiOperation, ApiProduces, ApiProperty, ApiTags } from '@nestjs/swagger';
@@ -7,7 +7,7 @@ import { Matches, MaxLength } from 'class-validator';
 
 import { StatementAuthority } from '../keys/statement-authority.js';
 import { TrustedStatements } from '../keys/trusted-statements.js';
-import { type AnswerOf } from './dto.js';
+import type { AnswerOf } from './dto.js';
 
 /** What readers verify statements and grants with. */
 @ApiTags('fetch')

@@ -1,6 +1,6 @@
-import { type Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 
-import { type ResourceKind } from '@azaion/crypto';
+import type { ResourceKind } from '@azaion/crypto';
 import { NameError, resourceName, toBase64Url } from '@azaion/kernel';
 import {
   AnyRole,
@@ -48,10 +48,10 @@ import {
   ValidateIf,
   ValidateNested,
 } from 'class-validator';
-import { type FastifyReply } from 'fastify';
+import type { FastifyReply } from 'fastify';
 
 import { CommitUpload } from '../sealed/commit-upload.js';
-import { type Standing } from '../sealed/current-standing.js';
+import type { Standing } from '../sealed/current-standing.js';
 import { Packs } from '../sealed/packs.js';
 import { Uploads } from '../sealed/uploads.js';
 import { type AnswerOf, bytesOf, IdParams, IsBase64UrlBytes, PackParams, SegmentParams } from './dto.js';

@@ -14,11 +14,11 @@ import {
 import { Type } from 'class-transformer';
 import { IsInt, IsString, Max, Min } from 'class-validator';
 
-import { type Standing } from '../sealed/current-standing.js';
+import type { Standing } from '../sealed/current-standing.js';
 import { Folders } from '../sealed/folders.js';
 import { ManageVersions } from '../sealed/manage-versions.js';
 import { ReportBadChunk } from '../sealed/report-bad-chunk.js';
-import { type AnswerOf } from './dto.js';
+import type { AnswerOf } from './dto.js';
 import { EmptyBody } from './empty-body.js';
 import { FolderPath, ResourcePath } from './resource-path.js';
 import { CallerStanding, CARRIER, StandingGuard } from './standing.js';

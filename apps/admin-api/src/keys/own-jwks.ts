@@ -1,6 +1,6 @@
 import { JwksSource } from '@azaion/identity';
 
-import { type TokenKeys } from './token-keys.js';
+import type { TokenKeys } from './token-keys.js';
 
 /** The API's own token keys: what it publishes, and verifies its own tokens with. */
 export class OwnJwks extends JwksSource {

@@ -1,8 +1,8 @@
 import { CryptoError, type KeyPurpose, type KeyVault } from '@azaion/crypto';
 import { sql } from 'kysely';
 
-import { type AuditLog } from '../audit/audit-log.js';
-import { type Database, type Queries } from '../persistence/database.js';
+import type { AuditLog } from '../audit/audit-log.js';
+import type { Database, Queries } from '../persistence/database.js';
 import { WRAPPED_FOR } from './signing-keys.js';
 
 const ROWS_AT_ONCE = 100;

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 
 import { KEY_BYTES, type KeyVault } from '@azaion/crypto';
 
-import { type Database } from '../persistence/database.js';
+import type { Database } from '../persistence/database.js';
 
 /** What the random secrets of an installation are for. */
 export const SERVICE_SECRETS = ['device-password', 'content-fingerprint'] as const;

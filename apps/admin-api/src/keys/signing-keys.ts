@@ -11,8 +11,8 @@ import {
 import { type Clock, utf8 } from '@azaion/kernel';
 import { type Selectable, sql } from 'kysely';
 
-import { type Database, type Queries } from '../persistence/database.js';
-import { type SigningKeysTable } from '../persistence/schema.js';
+import type { Database, Queries } from '../persistence/database.js';
+import type { SigningKeysTable } from '../persistence/schema.js';
 
 /** What a signing key signs. */
 export type SigningPurpose = SigningKeysTable['purpose'];

@@ -8,13 +8,13 @@ import {
   StatementKeys,
   type VerificationKey,
 } from '@azaion/crypto';
-import { type Clock } from '@azaion/kernel';
+import type { Clock } from '@azaion/kernel';
 import { sql } from 'kysely';
 
-import { type Actor, type AuditLog } from '../audit/audit-log.js';
+import type { Actor, AuditLog } from '../audit/audit-log.js';
 import { AdminError } from '../errors.js';
 import { type Database, isUniqueViolation, type Queries } from '../persistence/database.js';
-import { type OwnSigningKey, type SigningKeys, type SigningKeysRow } from './signing-keys.js';
+import type { OwnSigningKey, SigningKeys, SigningKeysRow } from './signing-keys.js';
 
 const DOCUMENT_LIFE_SECONDS = 90 * 86_400;
 const RENEW_BEFORE_SECONDS = 30 * 86_400;

@@ -1,11 +1,11 @@
-import { type PublicJwk } from '@azaion/crypto';
-import { type Clock } from '@azaion/kernel';
+import type { PublicJwk } from '@azaion/crypto';
+import type { Clock } from '@azaion/kernel';
 import { sql } from 'kysely';
 
-import { type Actor, type AuditLog } from '../audit/audit-log.js';
+import type { Actor, AuditLog } from '../audit/audit-log.js';
 import { AdminError } from '../errors.js';
-import { type Database, type Queries } from '../persistence/database.js';
-import { type OwnSigningKey, type SigningKeys, type SigningKeysRow } from './signing-keys.js';
+import type { Database, Queries } from '../persistence/database.js';
+import type { OwnSigningKey, SigningKeys, SigningKeysRow } from './signing-keys.js';
 
 /**
  * How long a new key is published before it signs: whoever verifies tokens keeps the published set for up to ten minutes, and an HTTP cache for

@@ -8,11 +8,11 @@ import {
 } from '@azaion/crypto';
 import { type Selectable, sql } from 'kysely';
 
-import { type AuditLog } from '../audit/audit-log.js';
-import { type Database, type Queries } from '../persistence/database.js';
-import { type VersionsTable } from '../persistence/schema.js';
-import { type SigningKeys } from './signing-keys.js';
-import { type StatementAuthority } from './statement-authority.js';
+import type { AuditLog } from '../audit/audit-log.js';
+import type { Database, Queries } from '../persistence/database.js';
+import type { VersionsTable } from '../persistence/schema.js';
+import type { SigningKeys } from './signing-keys.js';
+import type { StatementAuthority } from './statement-authority.js';
 
 const ROWS_AT_ONCE = 200;
 

@@ -1,13 +1,13 @@
 import { Readable } from 'node:stream';
 
 import { legacyAesKey, legacyApiKey, legacyEncrypted, legacyEncryptedBytes } from '@azaion/crypto';
-import { type Secret } from '@azaion/kernel';
+import type { Secret } from '@azaion/kernel';
 
-import { type AuditLog } from '../audit/audit-log.js';
-import { type Database } from '../persistence/database.js';
+import type { AuditLog } from '../audit/audit-log.js';
+import type { Database } from '../persistence/database.js';
 import { actorOf, type Standing } from '../sealed/current-standing.js';
-import { type LogIn } from '../tokens/log-in.js';
-import { type LegacyFiles } from './legacy-files.js';
+import type { LogIn } from '../tokens/log-in.js';
+import type { LegacyFiles } from './legacy-files.js';
 
 /** A file on its way to an older client. */
 export interface EncryptedFile {

@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto';
 
-import { type KeyVault } from '@azaion/crypto';
-import { type Clock } from '@azaion/kernel';
+import type { KeyVault } from '@azaion/crypto';
+import type { Clock } from '@azaion/kernel';
 
-import { type Actor, type AuditLog } from '../audit/audit-log.js';
+import type { Actor, AuditLog } from '../audit/audit-log.js';
 import { AdminError } from '../errors.js';
-import { type Database, type Queries } from '../persistence/database.js';
-import { type Standing } from '../sealed/current-standing.js';
+import type { Database, Queries } from '../persistence/database.js';
+import type { Standing } from '../sealed/current-standing.js';
 
 const FRAGMENT_BYTES = 32;
 

@@ -6,10 +6,10 @@ import { HttpProblem } from '@azaion/nest-support';
 import { ResourceError } from '@azaion/split-resource';
 import { sql } from 'kysely';
 
-import { type Actor, type AuditLog } from '../audit/audit-log.js';
+import type { Actor, AuditLog } from '../audit/audit-log.js';
 import { AdminError } from '../errors.js';
-import { type Database, type Queries } from '../persistence/database.js';
-import { type FolderQuota } from '../sealed/folder-quota.js';
+import type { Database, Queries } from '../persistence/database.js';
+import type { FolderQuota } from '../sealed/folder-quota.js';
 
 /** Largest file that older clients may store. */
 export const MAX_LEGACY_FILE_BYTES = 200 * 1024 * 1024;

@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
 
-import { type Queries } from './database.js';
+import type { Queries } from './database.js';
 
 /** Most pairs that a message names. */
 const NAMED = 10;

@@ -1,7 +1,7 @@
 import { sql } from 'kysely';
 
-import { type AuditLog } from '../audit/audit-log.js';
-import { type Database } from './database.js';
+import type { AuditLog } from '../audit/audit-log.js';
+import type { Database } from './database.js';
 
 /** More versions than a resource gets between a dump and the moment it is needed. */
 export const SKIPPED_VERSIONS = 1000;

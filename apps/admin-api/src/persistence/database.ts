@@ -26,8 +26,8 @@ import { fleet } from './migrations/0030-fleet.js';
 import { recordedLogins } from './migrations/0031-recorded-logins.js';
 import { attestation } from './migrations/0050-attestation.js';
 import { referenceBootStates } from './migrations/0051-reference-boot-states.js';
-import { type Outages } from './outages.js';
-import { type Schema } from './schema.js';
+import type { Outages } from './outages.js';
+import type { Schema } from './schema.js';
 import { grantServiceRole, type SERVICE_ROLE } from './service-role.js';
 import { isOfServer, isVictim, reasonOf, unavailable } from './unavailable.js';
 

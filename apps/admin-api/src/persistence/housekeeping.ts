@@ -1,11 +1,11 @@
-import { type Clock } from '@azaion/kernel';
+import type { Clock } from '@azaion/kernel';
 
-import { type TokenKeys } from '../keys/token-keys.js';
-import { type LegacyFiles } from '../legacy/legacy-files.js';
-import { type LoginLimits } from '../tokens/login-limits.js';
-import { type PasswordCosts } from '../tokens/password-costs.js';
-import { type Sessions } from '../tokens/sessions.js';
-import { type Database } from './database.js';
+import type { TokenKeys } from '../keys/token-keys.js';
+import type { LegacyFiles } from '../legacy/legacy-files.js';
+import type { LoginLimits } from '../tokens/login-limits.js';
+import type { PasswordCosts } from '../tokens/password-costs.js';
+import type { Sessions } from '../tokens/sessions.js';
+import type { Database } from './database.js';
 
 /** Forgets what has run out. Every replica may do it at any time. */
 export class Housekeeping {

@@ -1,4 +1,4 @@
-import { type Clock } from '@azaion/kernel';
+import type { Clock } from '@azaion/kernel';
 
 /** Who tells the operator. */
 export interface OutageReport {

@@ -1,10 +1,10 @@
-import { type Generated, type GeneratedAlways, type JSONColumnType } from 'kysely';
+import type { Generated, GeneratedAlways, JSONColumnType } from 'kysely';
 
-import { type PublicJwk, type ResourceKind, type SegmentKind } from '@azaion/crypto';
-import { type PackExtents } from '@azaion/split-resource';
+import type { PublicJwk, ResourceKind, SegmentKind } from '@azaion/crypto';
+import type { PackExtents } from '@azaion/split-resource';
 
-import { type DesiredState } from '../desired/desired-state.js';
-import { type DeviceReport } from '../desired/record-report.js';
+import type { DesiredState } from '../desired/desired-state.js';
+import type { DeviceReport } from '../desired/record-report.js';
 
 /** People and devices. The shape of an older installation's table, adopted as it is; the two hardware columns are tombstones. */
 export interface UsersTable {

@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
 
-import { type Queries } from './database.js';
+import type { Queries } from './database.js';
 
 /**
  * The database role that the service acts in. It reads and writes rows and owns nothing; of the audit log it can only add rows, so that nobody

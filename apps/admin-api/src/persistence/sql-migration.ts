@@ -1,5 +1,5 @@
 import { type Kysely, sql } from 'kysely';
-import { type Migration } from 'kysely/migration';
+import type { Migration } from 'kysely/migration';
 
 /** A migration of these statements, one after the other: forward only. */
 export function sqlMigration(statements: readonly string[]): Migration {

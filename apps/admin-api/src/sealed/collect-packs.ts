@@ -1,8 +1,8 @@
-import { type Clock } from '@azaion/kernel';
+import type { Clock } from '@azaion/kernel';
 import { type ObjectStore, type PackId, packObjectKey } from '@azaion/split-resource';
 import { type RawBuilder, sql } from 'kysely';
 
-import { type Database, type Queries } from '../persistence/database.js';
+import type { Database, Queries } from '../persistence/database.js';
 import { packObject } from './pack-objects.js';
 import { UPLOAD_LIFE_SECONDS } from './uploads.js';
 

@@ -23,16 +23,16 @@ import {
 } from '@azaion/split-resource';
 import { type Selectable, sql } from 'kysely';
 
-import { type AuditLog } from '../audit/audit-log.js';
-import { type ServiceSecrets } from '../keys/service-secrets.js';
-import { type StatementAuthority } from '../keys/statement-authority.js';
-import { type Database, type Queries } from '../persistence/database.js';
-import { type PacksTable, type UploadsTable } from '../persistence/schema.js';
+import type { AuditLog } from '../audit/audit-log.js';
+import type { ServiceSecrets } from '../keys/service-secrets.js';
+import type { StatementAuthority } from '../keys/statement-authority.js';
+import type { Database, Queries } from '../persistence/database.js';
+import type { PacksTable, UploadsTable } from '../persistence/schema.js';
 import { actorOf, type Standing } from './current-standing.js';
-import { type FolderQuota } from './folder-quota.js';
-import { type DedupDomain, type Folders } from './folders.js';
-import { type Packs, type Reach } from './packs.js';
-import { type Uploads } from './uploads.js';
+import type { FolderQuota } from './folder-quota.js';
+import type { DedupDomain, Folders } from './folders.js';
+import type { Packs, Reach } from './packs.js';
+import type { Uploads } from './uploads.js';
 
 /** What a commit came to. */
 export interface CommittedVersion {

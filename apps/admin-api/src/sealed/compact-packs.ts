@@ -15,8 +15,8 @@ import {
 } from '@azaion/split-resource';
 import { type Selectable, sql } from 'kysely';
 
-import { type Database, type Queries } from '../persistence/database.js';
-import { type PacksTable } from '../persistence/schema.js';
+import type { Database, Queries } from '../persistence/database.js';
+import type { PacksTable } from '../persistence/schema.js';
 import { CONDEMNED_SECONDS, isPinned, SPARSE_PERCENT } from './collect-packs.js';
 import { packObject } from './pack-objects.js';
 import { type RecipeVersion, StoredRecipes } from './stored-recipes.js';

@@ -1,10 +1,10 @@
 import { type Caller, IdentityError, parseRole, type Role, type TokenVerifier } from '@azaion/identity';
-import { type Clock } from '@azaion/kernel';
+import type { Clock } from '@azaion/kernel';
 
-import { type Actor } from '../audit/audit-log.js';
+import type { Actor } from '../audit/audit-log.js';
 import { AdminError } from '../errors.js';
-import { type Database } from '../persistence/database.js';
-import { type DevicesTable, type SessionsTable, type UsersTable } from '../persistence/schema.js';
+import type { Database } from '../persistence/database.js';
+import type { DevicesTable, SessionsTable, UsersTable } from '../persistence/schema.js';
 
 const CALLER = {
   name: 'caller-standing',

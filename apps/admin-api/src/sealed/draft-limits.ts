@@ -1,9 +1,9 @@
-import { type SegmentKind } from '@azaion/crypto';
-import { type Clock } from '@azaion/kernel';
+import type { SegmentKind } from '@azaion/crypto';
+import type { Clock } from '@azaion/kernel';
 import { ResourceError } from '@azaion/split-resource';
 import { sql } from 'kysely';
 
-import { type Database, type Queries } from '../persistence/database.js';
+import type { Database, Queries } from '../persistence/database.js';
 
 /**
  * Sealed bytes of drafts for each byte of recipe segments. Recipes name reused content too: chunks of average length (82 bytes for each

@@ -1,10 +1,10 @@
 import { defaultFolderPolicy, type FolderPolicy, parseRole, type Role } from '@azaion/identity';
-import { type Clock } from '@azaion/kernel';
+import type { Clock } from '@azaion/kernel';
 import { sql } from 'kysely';
 
-import { type Actor, type AuditLog } from '../audit/audit-log.js';
-import { type Database, type Queries } from '../persistence/database.js';
-import { type FolderPoliciesTable } from '../persistence/schema.js';
+import type { Actor, AuditLog } from '../audit/audit-log.js';
+import type { Database, Queries } from '../persistence/database.js';
+import type { FolderPoliciesTable } from '../persistence/schema.js';
 
 /** Who may do what in which folder. A folder that nobody has set rules for has the default ones. */
 export class FolderPolicies {

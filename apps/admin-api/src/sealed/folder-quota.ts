@@ -1,8 +1,8 @@
 import { type PackId, ResourceError } from '@azaion/split-resource';
 import { sql } from 'kysely';
 
-import { type Database, type Queries } from '../persistence/database.js';
-import { type FolderPolicies } from './folder-policies.js';
+import type { Database, Queries } from '../persistence/database.js';
+import type { FolderPolicies } from './folder-policies.js';
 
 /**
  * Keeps folders within the bytes that their rules allow: packs of versions, and what older clients store, in one sum. Packs that are condemned

@@ -2,16 +2,16 @@ import { randomBytes, randomUUID } from 'node:crypto';
 
 import { deriveDeviceDomainKey, KEY_BYTES, type KeyVault } from '@azaion/crypto';
 import { type FolderPolicy, IdentityError, isAttestedFor, mayOpenAttested, mayRead, mayWrite } from '@azaion/identity';
-import { type Clock } from '@azaion/kernel';
+import type { Clock } from '@azaion/kernel';
 import { ResourceError } from '@azaion/split-resource';
 import { type Selectable, sql } from 'kysely';
 
-import { type AuditLog } from '../audit/audit-log.js';
+import type { AuditLog } from '../audit/audit-log.js';
 import { AdminError } from '../errors.js';
-import { type Database, type Queries } from '../persistence/database.js';
-import { type FoldersTable } from '../persistence/schema.js';
+import type { Database, Queries } from '../persistence/database.js';
+import type { FoldersTable } from '../persistence/schema.js';
 import { actorOf, type Standing } from './current-standing.js';
-import { type FolderPolicies } from './folder-policies.js';
+import type { FolderPolicies } from './folder-policies.js';
 
 /** A folder's first one. */
 const FIRST_DOMAIN = 0;

@@ -2,12 +2,12 @@ import { randomBytes } from 'node:crypto';
 
 import { IdentityError, parseRole } from '@azaion/identity';
 import { toBase64Url } from '@azaion/kernel';
-import { type GrantAnswer } from '@azaion/split-resource';
+import type { GrantAnswer } from '@azaion/split-resource';
 
 import { AdminError } from '../errors.js';
-import { type Database } from '../persistence/database.js';
-import { type Standing } from './current-standing.js';
-import { type GrantRequest, type GrantResource } from './grant-resource.js';
+import type { Database } from '../persistence/database.js';
+import type { Standing } from './current-standing.js';
+import type { GrantRequest, GrantResource } from './grant-resource.js';
 
 /** Most devices of one call. */
 export const MAX_BATCH_DEVICES = 256;

@@ -11,7 +11,7 @@ import {
   statementHash,
 } from '@azaion/crypto';
 import { defaultFolderPolicy, type FolderPolicy } from '@azaion/identity';
-import { type Clock, type ResourceName } from '@azaion/kernel';
+import type { Clock, ResourceName } from '@azaion/kernel';
 import {
   type GrantAnswer,
   MAX_PACK_URLS,
@@ -20,14 +20,14 @@ import {
   type PackUrl,
   ResourceError,
 } from '@azaion/split-resource';
-import { type Selectable } from 'kysely';
+import type { Selectable } from 'kysely';
 
 import { type AuditLog, recording } from '../audit/audit-log.js';
 import { AdminError } from '../errors.js';
-import { type StatementAuthority } from '../keys/statement-authority.js';
-import { type StatedVersion, type TrustedStatements } from '../keys/trusted-statements.js';
-import { type Database } from '../persistence/database.js';
-import { type FolderPoliciesTable, type GrantsTable, type VersionsTable } from '../persistence/schema.js';
+import type { StatementAuthority } from '../keys/statement-authority.js';
+import type { StatedVersion, TrustedStatements } from '../keys/trusted-statements.js';
+import type { Database } from '../persistence/database.js';
+import type { FolderPoliciesTable, GrantsTable, VersionsTable } from '../persistence/schema.js';
 import { recipeRow } from './commit-upload.js';
 import { actorOf, type Standing } from './current-standing.js';
 import { storedPolicy } from './folder-policies.js';

@@ -1,14 +1,14 @@
 import { signStatement } from '@azaion/crypto';
-import { type ResourceName } from '@azaion/kernel';
+import type { ResourceName } from '@azaion/kernel';
 import { ResourceError } from '@azaion/split-resource';
-import { type Selectable } from 'kysely';
+import type { Selectable } from 'kysely';
 
-import { type AuditLog } from '../audit/audit-log.js';
+import type { AuditLog } from '../audit/audit-log.js';
 import { AdminError } from '../errors.js';
-import { type StatementAuthority } from '../keys/statement-authority.js';
-import { type TrustedStatements } from '../keys/trusted-statements.js';
-import { type Database, type Queries } from '../persistence/database.js';
-import { type VersionsTable } from '../persistence/schema.js';
+import type { StatementAuthority } from '../keys/statement-authority.js';
+import type { TrustedStatements } from '../keys/trusted-statements.js';
+import type { Database, Queries } from '../persistence/database.js';
+import type { VersionsTable } from '../persistence/schema.js';
 import { actorOf, type Standing } from './current-standing.js';
 
 type Version = Selectable<VersionsTable>;

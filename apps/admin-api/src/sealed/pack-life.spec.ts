@@ -3,12 +3,12 @@ import { hash, randomBytes } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { type Role } from '@azaion/identity';
+import type { Role } from '@azaion/identity';
 import { toBase64Url } from '@azaion/kernel';
 import { packObjectKey, ResourceError } from '@azaion/split-resource';
 import { softwareRecipient } from '@azaion/split-resource/testing';
 
-import { type Queries } from '../persistence/database.js';
+import type { Queries } from '../persistence/database.js';
 import { TestDevice } from '../testing/device.js';
 import { type DraftPack, DraftUpload } from '../testing/draft-upload.js';
 import { untilSomethingWaits, whileLocked } from '../testing/lock-waits.js';

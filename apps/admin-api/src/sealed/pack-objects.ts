@@ -1,8 +1,8 @@
 import { type PackId, packObjectKey, type PackObject } from '@azaion/split-resource';
-import { type Selectable } from 'kysely';
+import type { Selectable } from 'kysely';
 
-import { type Database } from '../persistence/database.js';
-import { type PacksTable } from '../persistence/schema.js';
+import type { Database } from '../persistence/database.js';
+import type { PacksTable } from '../persistence/schema.js';
 
 /** What says where a pack's bytes lie. */
 export type StoredPack = Pick<Selectable<PacksTable>, 'id' | 'folder_id' | 'object_id' | 'extents'>;

@@ -13,14 +13,14 @@ import {
 } from '@azaion/split-resource';
 import { type Selectable, sql } from 'kysely';
 
-import { type Database, type Queries } from '../persistence/database.js';
-import { type PackChunksTable, type PacksTable, type UploadsTable } from '../persistence/schema.js';
-import { type Standing } from './current-standing.js';
-import { type DraftLimits } from './draft-limits.js';
-import { type FolderQuota } from './folder-quota.js';
-import { type Folders } from './folders.js';
+import type { Database, Queries } from '../persistence/database.js';
+import type { PackChunksTable, PacksTable, UploadsTable } from '../persistence/schema.js';
+import type { Standing } from './current-standing.js';
+import type { DraftLimits } from './draft-limits.js';
+import type { FolderQuota } from './folder-quota.js';
+import type { Folders } from './folders.js';
 import { packObject, type StoredPack } from './pack-objects.js';
-import { type Uploads } from './uploads.js';
+import type { Uploads } from './uploads.js';
 
 const MAX_PACKS_PER_UPLOAD = 262_144;
 const PUT_SECONDS = 15 * 60;

@@ -1,11 +1,11 @@
-import { type ResourceKind } from '@azaion/crypto';
-import { type ResourceName } from '@azaion/kernel';
+import type { ResourceKind } from '@azaion/crypto';
+import type { ResourceName } from '@azaion/kernel';
 import { ResourceError } from '@azaion/split-resource';
 import { type RawBuilder, sql } from 'kysely';
 
-import { type Database } from '../persistence/database.js';
-import { type Standing } from './current-standing.js';
-import { type Folders } from './folders.js';
+import type { Database } from '../persistence/database.js';
+import type { Standing } from './current-standing.js';
+import type { Folders } from './folders.js';
 
 /** Most entries of one answer. */
 export const MOST_RESOURCES = 10_000;

@@ -1,9 +1,9 @@
-import { type Clock, type ResourceName } from '@azaion/kernel';
+import type { Clock, ResourceName } from '@azaion/kernel';
 import { ResourceError } from '@azaion/split-resource';
 
-import { type Database } from '../persistence/database.js';
-import { type Standing } from './current-standing.js';
-import { type Folders } from './folders.js';
+import type { Database } from '../persistence/database.js';
+import type { Standing } from './current-standing.js';
+import type { Folders } from './folders.js';
 import { visibleTo } from './read-catalogue.js';
 
 /** Reports of one version that may wait for the verifier; further ones add nothing. */

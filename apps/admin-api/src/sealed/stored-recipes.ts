@@ -1,9 +1,9 @@
-import { type KeyVault } from '@azaion/crypto';
+import type { KeyVault } from '@azaion/crypto';
 import { Recipe } from '@azaion/split-resource';
-import { type Selectable } from 'kysely';
+import type { Selectable } from 'kysely';
 
-import { type Queries } from '../persistence/database.js';
-import { type VersionsTable } from '../persistence/schema.js';
+import type { Queries } from '../persistence/database.js';
+import type { VersionsTable } from '../persistence/schema.js';
 import { recipeRow } from './commit-upload.js';
 
 /** What opening a stored recipe needs of its version. */

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 
-import { type SegmentKind } from '@azaion/crypto';
-import { type Clock, type ResourceName } from '@azaion/kernel';
+import type { SegmentKind } from '@azaion/crypto';
+import type { Clock, ResourceName } from '@azaion/kernel';
 import {
   CHUNKING,
   MAX_CHUNK_SEGMENTS,
@@ -11,12 +11,12 @@ import {
   ResourceError,
 } from '@azaion/split-resource';
 
-import { type AuditLog } from '../audit/audit-log.js';
-import { type Database, type Queries } from '../persistence/database.js';
-import { type UploadsTable } from '../persistence/schema.js';
+import type { AuditLog } from '../audit/audit-log.js';
+import type { Database, Queries } from '../persistence/database.js';
+import type { UploadsTable } from '../persistence/schema.js';
 import { actorOf, type Standing } from './current-standing.js';
-import { type DraftLimits } from './draft-limits.js';
-import { type Folders } from './folders.js';
+import type { DraftLimits } from './draft-limits.js';
+import type { Folders } from './folders.js';
 
 /** How long an upload lives after it was opened or last extended. */
 export const UPLOAD_LIFE_SECONDS = 24 * 3600;

@@ -1,6 +1,6 @@
 import { setImmediate, setTimeout as pause } from 'node:timers/promises';
 
-import { type VerifyVersions } from './verify-versions.js';
+import type { VerifyVersions } from './verify-versions.js';
 
 /** How long the verifier rests when there is nothing to do. */
 const IDLE_MS = 2_000;

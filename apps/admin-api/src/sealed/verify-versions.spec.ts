@@ -7,7 +7,7 @@ import { toBase64Url } from '@azaion/kernel';
 import { packObjectKey, ResourceError } from '@azaion/split-resource';
 import { softwareRecipient } from '@azaion/split-resource/testing';
 
-import { type Queries } from '../persistence/database.js';
+import type { Queries } from '../persistence/database.js';
 import { type DraftPack, DraftUpload } from '../testing/draft-upload.js';
 import { untilSomethingWaits, whileLocked } from '../testing/lock-waits.js';
 import { type Account, type StartedApi, startApi } from '../testing/started-api.js';

@@ -1,5 +1,5 @@
 import { CryptoError, type KeyVault } from '@azaion/crypto';
-import { type Clock } from '@azaion/kernel';
+import type { Clock } from '@azaion/kernel';
 import {
   CheckContent,
   type CheckedChunk,
@@ -9,9 +9,9 @@ import {
 } from '@azaion/split-resource';
 import { type Selectable, sql, type Updateable } from 'kysely';
 
-import { type AuditLog } from '../audit/audit-log.js';
-import { type Database, type Queries } from '../persistence/database.js';
-import { type ChunkReportsTable, type VersionsTable } from '../persistence/schema.js';
+import type { AuditLog } from '../audit/audit-log.js';
+import type { Database, Queries } from '../persistence/database.js';
+import type { ChunkReportsTable, VersionsTable } from '../persistence/schema.js';
 import { locatePack } from './pack-objects.js';
 import { type RecipeVersion, StoredRecipes } from './stored-recipes.js';
 

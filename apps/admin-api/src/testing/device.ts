@@ -5,7 +5,7 @@ import { generateP256KeyPair, importSigningKey, type P256KeyPair, signRaw, softw
 import { concatBytes, toBase64Url, utf8 } from '@azaion/kernel';
 import { SignJWT } from 'jose';
 
-import { type Answer, type StartedApi } from './started-api.js';
+import type { Answer, StartedApi } from './started-api.js';
 
 const LABEL = utf8('azaion-enrol-v1\0');
 

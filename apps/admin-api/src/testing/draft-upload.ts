@@ -5,7 +5,7 @@ import { DRAFT_VERSION, sealChunk } from '@azaion/crypto';
 import { concatBytes, toBase64Url, u32be } from '@azaion/kernel';
 import { CHUNKING, type ChunkRecord, identifyChunk, type PackRef, RecipeBuilder } from '@azaion/split-resource';
 
-import { type Account, type Answer, type StartedApi } from './started-api.js';
+import type { Account, Answer, StartedApi } from './started-api.js';
 
 /** One sealed chunk and where it lies. */
 export interface DraftChunk extends ChunkRecord {

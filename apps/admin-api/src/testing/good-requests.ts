@@ -6,7 +6,7 @@ import { concatBytes, toBase64Url, utf8 } from '@azaion/kernel';
 
 import { TestDevice } from './device.js';
 import { DraftUpload } from './draft-upload.js';
-import { type StartedApi } from './started-api.js';
+import type { StartedApi } from './started-api.js';
 
 /** What a request of an operation needs to be answered well, where the examples of its description do not say. */
 export interface GoodRequest {

@@ -2,8 +2,8 @@ import { setTimeout } from 'node:timers/promises';
 
 import { sql } from 'kysely';
 
-import { type Queries } from '../persistence/database.js';
-import { type StartedApi } from './started-api.js';
+import type { Queries } from '../persistence/database.js';
+import type { StartedApi } from './started-api.js';
 
 /** Does work while a transaction of somebody else's holds locks; they are given back before this settles. @param lock - Takes them. */
 export async function whileLocked<Result>(

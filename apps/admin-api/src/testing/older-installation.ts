@@ -2,7 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 
 import { sql } from 'kysely';
 
-import { type Queries } from '../persistence/database.js';
+import type { Queries } from '../persistence/database.js';
 
 /** An account as the older system holds it. */
 export interface OlderAccount {

@@ -1,12 +1,12 @@
 /* eslint-disable @typescript-eslint/no-unsafe-assignment, @typescript-eslint/no-unsafe-member-access -- answers are looked into as they come */
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
-import { type AddressInfo } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { type Role } from '@azaion/identity';
-import { type Clock } from '@azaion/kernel';
-import { type NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { Role } from '@azaion/identity';
+import type { Clock } from '@azaion/kernel';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 
 import { readAdminConfig } from '../config.js';
 import { createAdminApi, prepareAdminApi } from '../create-admin-api.js';

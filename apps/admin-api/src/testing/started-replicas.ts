@@ -2,7 +2,7 @@ import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { type Clock } from '@azaion/kernel';
+import type { Clock } from '@azaion/kernel';
 
 import { EmbeddedPostgres } from '../persistence/embedded-postgres.js';
 import { type StartedApi, startApi } from './started-api.js';

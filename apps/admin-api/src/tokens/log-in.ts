@@ -1,12 +1,12 @@
 import { IdentityError, parseRole, type Role } from '@azaion/identity';
-import { type Clock, type Secret } from '@azaion/kernel';
+import type { Clock, Secret } from '@azaion/kernel';
 
-import { type AuditLog } from '../audit/audit-log.js';
+import type { AuditLog } from '../audit/audit-log.js';
 import { AdminError } from '../errors.js';
-import { type Database } from '../persistence/database.js';
-import { type LoginLimits } from './login-limits.js';
-import { type PasswordHasher } from './password-hasher.js';
-import { type IssuedTokens, type Sessions } from './sessions.js';
+import type { Database } from '../persistence/database.js';
+import type { LoginLimits } from './login-limits.js';
+import type { PasswordHasher } from './password-hasher.js';
+import type { IssuedTokens, Sessions } from './sessions.js';
 
 /** A login with a password. */
 export interface Credentials {

@@ -2,10 +2,10 @@ import { hash } from 'node:crypto';
 import { isIPv6 } from 'node:net';
 
 import { IdentityError } from '@azaion/identity';
-import { type Clock } from '@azaion/kernel';
+import type { Clock } from '@azaion/kernel';
 import { type RawBuilder, sql } from 'kysely';
 
-import { type Database, type Queries } from '../persistence/database.js';
+import type { Database, Queries } from '../persistence/database.js';
 import { Turns } from './turns.js';
 
 /** How many logins are let through. */

@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
 
-import { type Database } from '../persistence/database.js';
+import type { Database } from '../persistence/database.js';
 import { costOf, type PasswordHasher } from './password-hasher.js';
 
 /** Every login pays for each of them: more than these have never been configured within the life of a password. */

@@ -4,7 +4,7 @@ import { equalBytes, type Secret, utf8 } from '@azaion/kernel';
 import { hash, verify } from '@node-rs/argon2';
 
 import { AdminError } from '../errors.js';
-import { type ServiceSecrets } from '../keys/service-secrets.js';
+import type { ServiceSecrets } from '../keys/service-secrets.js';
 
 const ARGON2ID = { algorithm: 2, parallelism: 1 } as const;
 const COST = /^\$argon2id\$v=19\$m=(?<memoryKib>\d+),t=(?<passes>\d+),p=1\$/;

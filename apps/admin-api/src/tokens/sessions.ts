@@ -1,12 +1,12 @@
 import { hash, randomBytes, randomUUID } from 'node:crypto';
 
-import { type SigningKey } from '@azaion/crypto';
+import type { SigningKey } from '@azaion/crypto';
 import { type AccessTokenIssuer, IdentityError, parseRole, type Role } from '@azaion/identity';
 import { type Clock, toBase64Url } from '@azaion/kernel';
 
-import { type Actor, type AuditLog } from '../audit/audit-log.js';
-import { type Database, type Queries } from '../persistence/database.js';
-import { type LoginLimits } from './login-limits.js';
+import type { Actor, AuditLog } from '../audit/audit-log.js';
+import type { Database, Queries } from '../persistence/database.js';
+import type { LoginLimits } from './login-limits.js';
 
 /** How long a login can be refreshed. */
 export interface SessionLifetimes {

@@ -3,9 +3,9 @@ import { randomBytes } from 'node:crypto';
 import { Secret, toBase64Url } from '@azaion/kernel';
 import { sql } from 'kysely';
 
-import { type Database, type Queries } from '../persistence/database.js';
-import { type CreateUser } from './create-user.js';
-import { type PasswordHasher } from '../tokens/password-hasher.js';
+import type { Database, Queries } from '../persistence/database.js';
+import type { CreateUser } from './create-user.js';
+import type { PasswordHasher } from '../tokens/password-hasher.js';
 
 /** The first administrator, as configured. */
 export interface FirstAdministrator {

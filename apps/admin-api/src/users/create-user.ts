@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 
-import { type Role } from '@azaion/identity';
-import { type Clock, type Secret } from '@azaion/kernel';
+import type { Role } from '@azaion/identity';
+import type { Clock, Secret } from '@azaion/kernel';
 
-import { type Actor, type AuditLog } from '../audit/audit-log.js';
+import type { Actor, AuditLog } from '../audit/audit-log.js';
 import { AdminError } from '../errors.js';
 import { type Database, isUniqueViolation, type Queries } from '../persistence/database.js';
-import { type PasswordHasher } from '../tokens/password-hasher.js';
+import type { PasswordHasher } from '../tokens/password-hasher.js';
 
 const MIN_PASSWORD_CHARS = 12;
 const MIN_EMAIL_CHARS = 8;

@@ -1,7 +1,7 @@
 import { parseRole, type Role, ROLES } from '@azaion/identity';
 
 import { AdminError } from '../errors.js';
-import { type Database } from '../persistence/database.js';
+import type { Database } from '../persistence/database.js';
 
 /** An account as others may see it: never its password's hash. */
 export interface UserView {

@@ -1,13 +1,13 @@
 import { IdentityError, parseRole, type Role } from '@azaion/identity';
-import { type Secret } from '@azaion/kernel';
+import type { Secret } from '@azaion/kernel';
 import { sql } from 'kysely';
 
-import { type Actor, type AuditLog } from '../audit/audit-log.js';
+import type { Actor, AuditLog } from '../audit/audit-log.js';
 import { AdminError } from '../errors.js';
-import { type Database, type Queries } from '../persistence/database.js';
-import { type LogIn } from '../tokens/log-in.js';
-import { type PasswordHasher } from '../tokens/password-hasher.js';
-import { type Sessions } from '../tokens/sessions.js';
+import type { Database, Queries } from '../persistence/database.js';
+import type { LogIn } from '../tokens/log-in.js';
+import type { PasswordHasher } from '../tokens/password-hasher.js';
+import type { Sessions } from '../tokens/sessions.js';
 import { assertLongEnough } from './create-user.js';
 
 /** An account as it stands under its lock. */

@@ -4,7 +4,7 @@ import { type AuditHead, verifyAuditExport } from '@azaion/crypto';
 
 import { AdminApi, PAGE_ENTRIES } from '../admin-api.js';
 import { type CliFailure, usageFailure } from '../cli-failure.js';
-import { type CommandContext } from '../command-context.js';
+import type { CommandContext } from '../command-context.js';
 import { failure } from '../failure-table.js';
 import { forShell } from '../format.js';
 import { call, contentOf, wholeBody } from '../http.js';

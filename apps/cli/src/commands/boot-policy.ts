@@ -13,7 +13,7 @@ import {
 import { isValidName, toHex } from '@azaion/kernel';
 
 import { usageFailure } from '../cli-failure.js';
-import { type CommandContext } from '../command-context.js';
+import type { CommandContext } from '../command-context.js';
 import { systemErrorCode } from '../failure-table.js';
 import { pcrsOf, thisDevice } from '../this-device.js';
 import { readPrivateKeyFile } from './keys.js';

@@ -1,6 +1,6 @@
-import { type Command, type Option } from 'commander';
+import type { Command, Option } from 'commander';
 
-import { type CommandContext } from '../command-context.js';
+import type { CommandContext } from '../command-context.js';
 
 /** The shells that a script is made for. */
 export const SHELLS = ['bash', 'zsh', 'fish'] as const;

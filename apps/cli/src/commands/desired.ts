@@ -1,8 +1,8 @@
-import { type ResourceName } from '@azaion/kernel';
+import type { ResourceName } from '@azaion/kernel';
 
 import { CliFailure, usageFailure } from '../cli-failure.js';
 import { AdminApi } from '../admin-api.js';
-import { type CommandContext } from '../command-context.js';
+import type { CommandContext } from '../command-context.js';
 import { failure } from '../failure-table.js';
 import { parseWantedVersion, type WantedVersion, wantedVersions, wantedVersionText } from '../wanted-version.js';
 import { contentOf } from '../http.js';

@@ -8,7 +8,7 @@ import { Secret } from '@azaion/kernel';
 
 import { CliFailure, usageFailure } from '../cli-failure.js';
 import { AdminApi } from '../admin-api.js';
-import { type CommandContext } from '../command-context.js';
+import type { CommandContext } from '../command-context.js';
 import { failure, systemErrorCode } from '../failure-table.js';
 import { type Owner, parseOwner, StagingRoot } from '../fleet/staging-root.js';
 import { contentOf } from '../http.js';

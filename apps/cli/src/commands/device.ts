@@ -1,4 +1,4 @@
-import { type CommandContext } from '../command-context.js';
+import type { CommandContext } from '../command-context.js';
 import { AdminApi, allPages } from '../admin-api.js';
 import { counted } from '../format.js';
 import { contentOf } from '../http.js';

@@ -20,7 +20,7 @@ import {
 } from '@azaion/testing';
 
 import { runCommandLine } from '../program.js';
-import { type Finding } from './finding.js';
+import type { Finding } from './finding.js';
 
 interface Outcome {
   readonly status: number;

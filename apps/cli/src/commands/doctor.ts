@@ -9,11 +9,11 @@ import { inspectTpm } from '@azaion/adapters/tpm';
 import { IdentityError } from '@azaion/identity';
 
 import { CliFailure } from '../cli-failure.js';
-import { type CommandContext } from '../command-context.js';
+import type { CommandContext } from '../command-context.js';
 import { systemErrorCode } from '../failure-table.js';
 import { formatBytes, forShell } from '../format.js';
 import { readDeviceConf, type ThisDevice, thisDevice } from '../this-device.js';
-import { type Finding } from './finding.js';
+import type { Finding } from './finding.js';
 import { type ApiAddress, checkNetwork } from './network-check.js';
 
 const ENGINE_MS = 10_000;

@@ -1,8 +1,8 @@
-import { type WORKING_ROLES } from '@azaion/identity';
+import type { WORKING_ROLES } from '@azaion/identity';
 
 import { AdminApi } from '../admin-api.js';
 import { usageFailure } from '../cli-failure.js';
-import { type CommandContext } from '../command-context.js';
+import type { CommandContext } from '../command-context.js';
 import { formatBytes } from '../format.js';
 import { contentOf } from '../http.js';
 import { parseFolder } from '../resource-reference.js';

@@ -1,4 +1,4 @@
-import { type CommandContext } from '../command-context.js';
+import type { CommandContext } from '../command-context.js';
 import { failure } from '../failure-table.js';
 import { AdminApi, allPages } from '../admin-api.js';
 import { columns, shown } from '../table.js';

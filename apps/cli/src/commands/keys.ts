@@ -23,7 +23,7 @@ import { Secret } from '@azaion/kernel';
 
 import { usageFailure } from '../cli-failure.js';
 import { AdminApi } from '../admin-api.js';
-import { type CommandContext } from '../command-context.js';
+import type { CommandContext } from '../command-context.js';
 import { failure, systemErrorCode } from '../failure-table.js';
 import { contentOf } from '../http.js';
 import { writeNewFile } from '../new-file.js';

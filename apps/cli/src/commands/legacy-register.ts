@@ -2,7 +2,7 @@ import { NAME_PATTERN } from '@azaion/kernel';
 
 import { AdminApi } from '../admin-api.js';
 import { usageFailure } from '../cli-failure.js';
-import { type CommandContext } from '../command-context.js';
+import type { CommandContext } from '../command-context.js';
 import { failure } from '../failure-table.js';
 import { forShell } from '../format.js';
 import { wholeBody } from '../http.js';

@@ -16,7 +16,7 @@ import {
 } from '@azaion/split-resource';
 
 import { usageFailure } from '../cli-failure.js';
-import { type CommandContext } from '../command-context.js';
+import type { CommandContext } from '../command-context.js';
 import { failure } from '../failure-table.js';
 import { formatBytes } from '../format.js';
 import { PASSWORD, SecretReader } from '../password.js';

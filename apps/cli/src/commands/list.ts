@@ -1,7 +1,7 @@
-import { type ResourceName } from '@azaion/kernel';
+import type { ResourceName } from '@azaion/kernel';
 
 import { parseResourceReference } from '../resource-reference.js';
-import { type CommandContext } from '../command-context.js';
+import type { CommandContext } from '../command-context.js';
 import { AdminApi, allPages } from '../admin-api.js';
 import { formatBytes } from '../format.js';
 import { columns, shown } from '../table.js';

@@ -1,4 +1,4 @@
-import { type CommandContext } from '../command-context.js';
+import type { CommandContext } from '../command-context.js';
 import { failureOf } from '../failure-table.js';
 
 /** F1: ends every login at the service that gave it, and forgets the tokens in any case. */

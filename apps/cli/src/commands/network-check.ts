@@ -3,10 +3,10 @@ import { ApiClient, apiUrlProblem } from '@azaion/adapters/resource-api';
 import { ResourceError } from '@azaion/split-resource';
 
 import { CliFailure } from '../cli-failure.js';
-import { type CommandContext } from '../command-context.js';
+import type { CommandContext } from '../command-context.js';
 import { systemErrorCode } from '../failure-table.js';
 import { type LoaderNetwork, loaderNetwork } from '../loader-network.js';
-import { type Finding } from './finding.js';
+import type { Finding } from './finding.js';
 
 const CALL_MS = 10_000;
 const MAX_ANSWER_BYTES = 64 * 1024;

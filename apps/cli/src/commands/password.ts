@@ -1,5 +1,5 @@
 import { AdminApi } from '../admin-api.js';
-import { type CommandContext } from '../command-context.js';
+import type { CommandContext } from '../command-context.js';
 import { failureOf } from '../failure-table.js';
 import { contentOf } from '../http.js';
 import { CURRENT_PASSWORD, NEW_PASSWORD, SecretReader } from '../password.js';

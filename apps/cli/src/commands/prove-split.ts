@@ -13,7 +13,7 @@ import { Secret } from '@azaion/kernel';
 import { proveSplit, type SplitProof, type SplitTrial } from '@azaion/split-resource/adversary';
 
 import { usageFailure } from '../cli-failure.js';
-import { type CommandContext } from '../command-context.js';
+import type { CommandContext } from '../command-context.js';
 import { failure } from '../failure-table.js';
 import { formatBytes } from '../format.js';
 import { parseResourceReference } from '../resource-reference.js';

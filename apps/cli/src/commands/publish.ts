@@ -5,7 +5,7 @@ import { FilePlaintext } from '@azaion/adapters/file-store';
 import { HttpPackSink } from '@azaion/adapters/http-packs';
 import { inspectWhilePassing } from '@azaion/adapters/image-archive';
 import { ApiClient, HttpUploadApi } from '@azaion/adapters/resource-api';
-import { type ResourceKind } from '@azaion/crypto';
+import type { ResourceKind } from '@azaion/crypto';
 import { PublishResource } from '@azaion/split-resource';
 
 import { usageFailure } from '../cli-failure.js';

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { loaderClient } from '@azaion/adapters/service-client';
-import { type UnlockState } from '@azaion/unlock';
+import type { UnlockState } from '@azaion/unlock';
 
 import { type CommandContext, findService } from '../command-context.js';
 import { CliFailure } from '../cli-failure.js';

@@ -1,8 +1,8 @@
-import { type Role } from '@azaion/identity';
+import type { Role } from '@azaion/identity';
 
 import { AdminApi, allPages } from '../admin-api.js';
 import { usageFailure } from '../cli-failure.js';
-import { type CommandContext } from '../command-context.js';
+import type { CommandContext } from '../command-context.js';
 import { counted } from '../format.js';
 import { contentOf } from '../http.js';
 import { NEW_PASSWORD, SecretReader } from '../password.js';

@@ -1,4 +1,4 @@
-import { type CommandContext } from '../command-context.js';
+import type { CommandContext } from '../command-context.js';
 import { linesOf, verifyBundleAt } from './bundle.js';
 
 /**

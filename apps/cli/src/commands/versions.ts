@@ -1,5 +1,5 @@
 import { usageFailure } from '../cli-failure.js';
-import { type CommandContext } from '../command-context.js';
+import type { CommandContext } from '../command-context.js';
 import { AdminApi } from '../admin-api.js';
 import { contentOf } from '../http.js';
 import { parseCertainVersion } from '../wanted-version.js';

@@ -1,7 +1,7 @@
-import { type Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 
 import { DirectoryPackSource } from '@azaion/adapters/file-store';
-import { type ByteRange } from '@azaion/kernel';
+import type { ByteRange } from '@azaion/kernel';
 import { type PackLocation, PackSource, ResourceError } from '@azaion/split-resource';
 
 /** The packs of every bundle that this device has taken up, read from where they lie. */

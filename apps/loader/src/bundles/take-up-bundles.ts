@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { DirectoryBundle } from '@azaion/adapters/bundle';
 import { type ImportBundle, MANIFEST_PATH } from '@azaion/split-resource';
 
-import { type BundledPacks } from './bundled-packs.js';
+import type { BundledPacks } from './bundled-packs.js';
 
 const LOOK_EVERY_MS = 60_000;
 

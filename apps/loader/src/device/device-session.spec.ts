@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 
-import { type IssuedTokens } from '@azaion/adapters/resource-api';
+import type { IssuedTokens } from '@azaion/adapters/resource-api';
 import { type EcdhP256, ephemeralRecipient, type PublicJwk, type SigningKey } from '@azaion/crypto';
 import {
   AccessTokenIssuer,

@@ -10,8 +10,8 @@ import {
 import { type Clock, DomainError, ManualClock, type Secret } from '@azaion/kernel';
 import { type Recipient, ResourceError } from '@azaion/split-resource';
 
-import { type DeviceRecipient } from '../session/caller-apis.js';
-import { type DeviceTokens } from '../session/http-caller-apis.js';
+import type { DeviceRecipient } from '../session/caller-apis.js';
+import type { DeviceTokens } from '../session/http-caller-apis.js';
 import { LoginReport } from './login-report.js';
 
 /** A token is replaced when this much of its life is left (or a quarter, if that is less), so that no call meets one that dies on the way. */

@@ -5,9 +5,9 @@ import { replaceDurably } from '@azaion/adapters/file-store';
 import { generateP256KeyPair, isPrivateJwk, type PrivateJwk } from '@azaion/crypto';
 import { type DeviceStateKey, LOCAL_TOKEN_SECONDS, LocalTokens } from '@azaion/identity';
 import { equalBytes, type Secret, utf8 } from '@azaion/kernel';
-import { type HeldLeases, type TrustedTime } from '@azaion/split-resource';
+import type { HeldLeases, TrustedTime } from '@azaion/split-resource';
 
-import { type TokenBearer } from '../session/caller-apis.js';
+import type { TokenBearer } from '../session/caller-apis.js';
 
 const VERIFIER_FILE = 'offline-login';
 const KEY_FILE = 'local-token-key';

@@ -1,8 +1,8 @@
 import { IdentityError } from '@azaion/identity';
 import { callerOf } from '@azaion/nest-support';
-import { type FastifyRequest } from 'fastify';
+import type { FastifyRequest } from 'fastify';
 
-import { type TokenBearer } from '../session/caller-apis.js';
+import type { TokenBearer } from '../session/caller-apis.js';
 
 /** The verified caller of a request with the token it sent. @throws IdentityError `token.missing` on a route that let the request through without one. */
 export function bearerOf(request: FastifyRequest): TokenBearer {

@@ -1,10 +1,10 @@
 import { IdentityError } from '@azaion/identity';
 import { callerOf, cameOverUnixSocket } from '@azaion/nest-support';
 import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/common';
-import { type FastifyRequest } from 'fastify';
+import type { FastifyRequest } from 'fastify';
 
-import { type LoaderDevice } from '../loader-adapters.js';
-import { type TokenBearer } from '../session/caller-apis.js';
+import type { LoaderDevice } from '../loader-adapters.js';
+import type { TokenBearer } from '../session/caller-apis.js';
 import { bearerOf } from './bearer.js';
 
 /** What a proxy adds: a request with one of them comes from elsewhere, whatever address it was passed on from. */

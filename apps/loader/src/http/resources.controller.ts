@@ -1,8 +1,8 @@
 import { AnyRole, invalidRequest, OptionalCaller, ProblemResponses } from '@azaion/nest-support';
-import { type OpenedResource } from '@azaion/split-resource';
+import type { OpenedResource } from '@azaion/split-resource';
 import { Body, Controller, Get, Head, HttpCode, Param, Post, Query, Req, Res, UseGuards } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
-import { type FastifyReply, type FastifyRequest } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 
 import { OpenForCaller } from '../session/open-for-caller.js';
 import { bearerOf } from './bearer.js';

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 
 import { type ByteRange, releaseBytes } from '@azaion/kernel';
-import { type FastifyReply } from 'fastify';
+import type { FastifyReply } from 'fastify';
 
 import { entityHeaders, type ServableResource } from './entity-headers.js';
 

@@ -3,12 +3,12 @@ import { Secret } from '@azaion/kernel';
 import { AllowRoles, Public, ProblemResponses } from '@azaion/nest-support';
 import { Body, Controller, HttpCode, Post, Req } from '@nestjs/common';
 import { ApiNoContentResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
-import { type FastifyRequest } from 'fastify';
+import type { FastifyRequest } from 'fastify';
 
 import { LogIn, LogOut } from '../session/log-in.js';
 import { bearerOf } from './bearer.js';
 import { LoginAnswer, LoginDto } from './login.dto.js';
-import { type Plain } from './plain.js';
+import type { Plain } from './plain.js';
 
 const EVERY_ROLE = Object.keys(ROLES) as [Role, ...Role[]];
 

@@ -2,7 +2,7 @@ import { Public } from '@azaion/nest-support';
 import { Controller, Get } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiProperty, ApiTags } from '@nestjs/swagger';
 
-import { type Plain } from './plain.js';
+import type { Plain } from './plain.js';
 import { LoaderStatus } from '../status/loader-status.js';
 
 /** Answer of `GET /health`, exactly. */

@@ -1,4 +1,4 @@
-import { type Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 
 import { isValidName } from '@azaion/kernel';
 import {
@@ -8,7 +8,7 @@ import {
   type MultipartPart,
   multipartParts,
 } from '@azaion/nest-support';
-import { type FastifyRequest } from 'fastify';
+import type { FastifyRequest } from 'fastify';
 
 import { DEFAULT_FOLDER } from './names.dto.js';
 

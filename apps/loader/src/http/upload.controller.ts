@@ -1,13 +1,13 @@
-import { type IncomingMessage } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 
 import { BINARY_MEDIA_TYPE, OptionalCaller, ProblemResponses } from '@azaion/nest-support';
 import { Controller, HttpCode, Param, Post, Query, Req, UseGuards } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiProperty, ApiTags } from '@nestjs/swagger';
-import { type FastifyRequest } from 'fastify';
+import type { FastifyRequest } from 'fastify';
 
 import { PublishForCaller } from '../session/publish-for-caller.js';
 import { DEFAULT_FOLDER, FilenameParam, UploadQuery } from './names.dto.js';
-import { type Plain } from './plain.js';
+import type { Plain } from './plain.js';
 import { RequestBearer, TokenOrLocalGuard } from './request-bearer.js';
 import { readUploadBody } from './upload-body.js';
 

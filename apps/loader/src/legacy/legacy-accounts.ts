@@ -7,7 +7,7 @@ import {
   S3LegacyParts,
   S3LegacySink,
 } from '@azaion/adapters/legacy-protocol';
-import { type ApiClient, type IssuedTokens } from '@azaion/adapters/resource-api';
+import type { ApiClient, IssuedTokens } from '@azaion/adapters/resource-api';
 import { type AccessTokenIssuer, IdentityError, parseRole, type Role } from '@azaion/identity';
 import { type Clock, Secret } from '@azaion/kernel';
 

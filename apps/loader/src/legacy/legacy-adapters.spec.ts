@@ -5,8 +5,8 @@ import { OlderAdminApi, type TempDirectory, tempDirectory } from '@azaion/testin
 import { Logger } from '@nestjs/common';
 
 import { readLoaderConfig } from '../config.js';
-import { type LoaderDevice } from '../loader-adapters.js';
-import { type TokenBearer } from '../session/caller-apis.js';
+import type { LoaderDevice } from '../loader-adapters.js';
+import type { TokenBearer } from '../session/caller-apis.js';
 import { legacyAdapters, type LegacyLoaderAdapters } from './legacy-adapters.js';
 
 const DEVICE = { email: 'azj-0001@azaion.com', password: 'the password of the device', role: 'CompanionPC' };

@@ -5,13 +5,13 @@ import { DirectoryLegacyParts } from '@azaion/adapters/legacy-protocol';
 import { type ApiClient, type CatalogueEntry, HttpKeySource } from '@azaion/adapters/resource-api';
 import { generateP256KeyPair, importSigningKey } from '@azaion/crypto';
 import { AccessTokenIssuer, type DeviceConf, JwksSource, JwksTokenVerifier } from '@azaion/identity';
-import { type Clock } from '@azaion/kernel';
+import type { Clock } from '@azaion/kernel';
 import { type GrantApi, KnownLegacyParts, ResourceError, type UploadApi } from '@azaion/split-resource';
-import { type KeySource } from '@azaion/unlock';
+import type { KeySource } from '@azaion/unlock';
 import { Logger } from '@nestjs/common';
 
-import { type LoaderConfig } from '../config.js';
-import { type LoaderAdapters } from '../loader-adapters.js';
+import type { LoaderConfig } from '../config.js';
+import type { LoaderAdapters } from '../loader-adapters.js';
 import { CallerApis, type TokenBearer } from '../session/caller-apis.js';
 import { LegacyAccounts } from './legacy-accounts.js';
 import { LegacyDevice } from './legacy-device.js';

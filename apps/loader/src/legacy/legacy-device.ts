@@ -1,11 +1,11 @@
 import { type DeviceConf, IdentityError, type TokenVerifier } from '@azaion/identity';
-import { type Clock } from '@azaion/kernel';
+import type { Clock } from '@azaion/kernel';
 import { type Recipient, ResourceError } from '@azaion/split-resource';
 
 import { LoginReport } from '../device/login-report.js';
-import { type LoaderDevice } from '../loader-adapters.js';
-import { type TokenBearer } from '../session/caller-apis.js';
-import { type LegacyAccounts } from './legacy-accounts.js';
+import type { LoaderDevice } from '../loader-adapters.js';
+import type { TokenBearer } from '../session/caller-apis.js';
+import type { LegacyAccounts } from './legacy-accounts.js';
 
 /** A session is replaced when this much of its life is left, so that no call meets one that dies on the way. */
 const RENEW_BEFORE_MS = 120_000;

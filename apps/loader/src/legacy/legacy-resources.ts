@@ -9,10 +9,10 @@ import {
   ResourceError,
 } from '@azaion/split-resource';
 
-import { type ServableResource } from '../http/entity-headers.js';
-import { type TokenBearer } from '../session/caller-apis.js';
-import { type ListedResource } from '../session/open-for-caller.js';
-import { type LegacyAccounts } from './legacy-accounts.js';
+import type { ServableResource } from '../http/entity-headers.js';
+import type { TokenBearer } from '../session/caller-apis.js';
+import type { ListedResource } from '../session/open-for-caller.js';
+import type { LegacyAccounts } from './legacy-accounts.js';
 
 /** The format knows no versions: whatever is there is this one. */
 const ONLY_VERSION = 1;

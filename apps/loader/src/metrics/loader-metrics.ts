@@ -1,4 +1,4 @@
-import { type Metrics } from '@azaion/nest-support';
+import type { Metrics } from '@azaion/nest-support';
 import { isRunning, UNLOCK_STATES, type UnlockImages, type UnlockState } from '@azaion/unlock';
 
 const PHASE_BUCKETS_SECONDS = [0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600];

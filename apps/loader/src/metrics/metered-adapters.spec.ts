@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 
 import { CryptoError } from '@azaion/crypto';
-import { type Caller } from '@azaion/identity';
+import type { Caller } from '@azaion/identity';
 import { Metrics } from '@azaion/nest-support';
 import {
   ChunkOpener,
@@ -12,8 +12,8 @@ import {
   type PackStore,
 } from '@azaion/split-resource';
 
-import { type LoaderAdapters } from '../loader-adapters.js';
-import { type CallerApis, type TokenBearer } from '../session/caller-apis.js';
+import type { LoaderAdapters } from '../loader-adapters.js';
+import type { CallerApis, TokenBearer } from '../session/caller-apis.js';
 import { LoaderMetrics } from './loader-metrics.js';
 import { meteredAdapters } from './metered-adapters.js';
 

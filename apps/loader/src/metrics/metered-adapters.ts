@@ -1,4 +1,4 @@
-import { type Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 
 import { CryptoError, type SegmentKind } from '@azaion/crypto';
 import { type ByteRange, DomainError, type ResourceName } from '@azaion/kernel';
@@ -20,9 +20,9 @@ import {
   type UploadApi,
 } from '@azaion/split-resource';
 
-import { type LoaderAdapters } from '../loader-adapters.js';
+import type { LoaderAdapters } from '../loader-adapters.js';
 import { CallerApis, type TokenBearer } from '../session/caller-apis.js';
-import { type LoaderMetrics } from './loader-metrics.js';
+import type { LoaderMetrics } from './loader-metrics.js';
 
 /** The same adapters, each counted where bytes, chunks and grants pass. Nothing else about them changes. */
 export function meteredAdapters(adapters: LoaderAdapters, metrics: LoaderMetrics): LoaderAdapters {

@@ -1,10 +1,10 @@
-import { type Caller } from '@azaion/identity';
-import { type GrantApi, type Recipient, type UploadApi } from '@azaion/split-resource';
-import { type KeySource } from '@azaion/unlock';
+import type { Caller } from '@azaion/identity';
+import type { GrantApi, Recipient, UploadApi } from '@azaion/split-resource';
+import type { KeySource } from '@azaion/unlock';
 
-import { type CatalogueEntry } from '@azaion/adapters/resource-api';
+import type { CatalogueEntry } from '@azaion/adapters/resource-api';
 
-import { type CallerSessions } from './caller-sessions.js';
+import type { CallerSessions } from './caller-sessions.js';
 
 /** A verified caller together with the token that proved it. */
 export interface TokenBearer {

@@ -1,4 +1,4 @@
-import { type Caller } from '@azaion/identity';
+import type { Caller } from '@azaion/identity';
 import { ManualClock } from '@azaion/kernel';
 import { ResourceError, type ResourceErrorCode } from '@azaion/split-resource';
 

@@ -1,7 +1,7 @@
 import { ephemeralRecipient } from '@azaion/crypto';
 import { type Caller, IdentityError } from '@azaion/identity';
-import { type Clock } from '@azaion/kernel';
-import { type Recipient, type ResourceError } from '@azaion/split-resource';
+import type { Clock } from '@azaion/kernel';
+import type { Recipient, ResourceError } from '@azaion/split-resource';
 
 /** Most sessions kept at once; beyond that the one used longest ago is forgotten. Its token goes on to verify. */
 export const MAX_SESSIONS = 1024;

@@ -1,5 +1,5 @@
-import { type Caller } from '@azaion/identity';
-import { type Clock } from '@azaion/kernel';
+import type { Caller } from '@azaion/identity';
+import type { Clock } from '@azaion/kernel';
 
 const MAX_ANSWERS = 8192;
 

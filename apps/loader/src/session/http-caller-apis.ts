@@ -8,8 +8,8 @@ import {
   HttpKeySource,
   HttpUploadApi,
 } from '@azaion/adapters/resource-api';
-import { type GrantApi, type UploadApi } from '@azaion/split-resource';
-import { type KeySource } from '@azaion/unlock';
+import type { GrantApi, UploadApi } from '@azaion/split-resource';
+import type { KeySource } from '@azaion/unlock';
 
 import { CallerApis, type TokenBearer } from './caller-apis.js';
 

@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 
-import { type IssuedTokens } from '@azaion/adapters/resource-api';
+import type { IssuedTokens } from '@azaion/adapters/resource-api';
 import { AccessTokenIssuer, type Caller, IdentityError, JwksTokenVerifier, TokenVerifier } from '@azaion/identity';
 import { InMemoryJwksSource } from '@azaion/identity/testing';
 import { ManualClock, Secret } from '@azaion/kernel';

@@ -1,12 +1,12 @@
-import { type HttpAuthApi, type IssuedTokens } from '@azaion/adapters/resource-api';
+import type { HttpAuthApi, IssuedTokens } from '@azaion/adapters/resource-api';
 import { CLOCK_TOLERANCE_SECONDS, IdentityError, type Role, type TokenVerifier } from '@azaion/identity';
 import { type Clock, DomainError, Secret } from '@azaion/kernel';
 import { HttpProblem } from '@azaion/nest-support';
 import { ResourceError } from '@azaion/split-resource';
 
-import { type TokenBearer } from './caller-apis.js';
-import { type CallerSessions } from './caller-sessions.js';
-import { type LoginLimiter } from './login-limiter.js';
+import type { TokenBearer } from './caller-apis.js';
+import type { CallerSessions } from './caller-sessions.js';
+import type { LoginLimiter } from './login-limiter.js';
 
 /** A login whose token has been verified. */
 export interface Login {

@@ -1,5 +1,5 @@
 import { IdentityError } from '@azaion/identity';
-import { type Clock } from '@azaion/kernel';
+import type { Clock } from '@azaion/kernel';
 
 /** Attempts one address may make in {@link WINDOW_MS}. */
 export const MAX_ATTEMPTS = 10;

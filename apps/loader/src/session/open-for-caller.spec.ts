@@ -28,7 +28,7 @@ import {
   softwareRecipient,
 } from '@azaion/split-resource/testing';
 import { pseudoRandomBytes } from '@azaion/testing';
-import { type KeySource } from '@azaion/unlock';
+import type { KeySource } from '@azaion/unlock';
 
 import { CallerApis, type TokenBearer } from './caller-apis.js';
 import { CallerSessions } from './caller-sessions.js';

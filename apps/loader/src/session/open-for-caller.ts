@@ -1,5 +1,5 @@
-import { type Caller } from '@azaion/identity';
-import { type Clock, type ResourceName } from '@azaion/kernel';
+import type { Caller } from '@azaion/identity';
+import type { Clock, ResourceName } from '@azaion/kernel';
 import {
   type ChunkOpener,
   FetchResource,
@@ -19,7 +19,7 @@ import {
 } from '@azaion/split-resource';
 
 import { type CallerApis, type DeviceRecipient, isDevice, recipientFor, type TokenBearer } from './caller-apis.js';
-import { type CallerSessions } from './caller-sessions.js';
+import type { CallerSessions } from './caller-sessions.js';
 import { FolderAnswers, type FolderRight } from './folder-answers.js';
 import { NoGrantApi } from './no-api.js';
 

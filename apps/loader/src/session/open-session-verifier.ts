@@ -1,8 +1,8 @@
-import { type KeyObject } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 
 import { type Caller, TokenVerifier } from '@azaion/identity';
 
-import { type CallerSessions } from './caller-sessions.js';
+import type { CallerSessions } from './caller-sessions.js';
 
 /** Accepts what the Admin API signed, unless its session was logged out here. */
 export class OpenSessionVerifier extends TokenVerifier {

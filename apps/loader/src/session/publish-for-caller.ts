@@ -1,12 +1,12 @@
 import { Readable } from 'node:stream';
 
-import { type ResourceKind, type StatementImage } from '@azaion/crypto';
+import type { ResourceKind, StatementImage } from '@azaion/crypto';
 import { IdentityError } from '@azaion/identity';
-import { type ResourceName } from '@azaion/kernel';
+import type { ResourceName } from '@azaion/kernel';
 import { type ChunkSealer, type PackSink, PublishResource, type PublishResult } from '@azaion/split-resource';
-import { type ArchiveInspector } from '@azaion/unlock';
+import type { ArchiveInspector } from '@azaion/unlock';
 
-import { type CallerApis, type TokenBearer } from './caller-apis.js';
+import type { CallerApis, TokenBearer } from './caller-apis.js';
 
 /** F3 for one caller at a time, with the caller's own token. */
 export class PublishForCaller {

@@ -1,7 +1,7 @@
-import { type Caller, type Role } from '@azaion/identity';
-import { type Clock } from '@azaion/kernel';
+import type { Caller, Role } from '@azaion/identity';
+import type { Clock } from '@azaion/kernel';
 import { callerOf, outcomeOf, type ProblemDocument, whenAnswered } from '@azaion/nest-support';
-import { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 
 /** Somebody who called with a good token. */
 export interface ActivePerson {

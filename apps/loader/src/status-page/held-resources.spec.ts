@@ -1,6 +1,6 @@
-import { type Caller } from '@azaion/identity';
+import type { Caller } from '@azaion/identity';
 
-import { type HeldResource } from '../session/open-for-caller.js';
+import type { HeldResource } from '../session/open-for-caller.js';
 import { type HeldHere, HeldResources } from './held-resources.js';
 
 const version = (number: number, folder = 'models'): HeldResource => ({

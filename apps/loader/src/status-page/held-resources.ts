@@ -1,8 +1,8 @@
-import { type Caller } from '@azaion/identity';
+import type { Caller } from '@azaion/identity';
 
-import { type SparePacks } from '@azaion/split-resource';
+import type { SparePacks } from '@azaion/split-resource';
 
-import { type HeldResource } from '../session/open-for-caller.js';
+import type { HeldResource } from '../session/open-for-caller.js';
 
 /** What was found is shown for this long: looking reads the recipe of every leased version. */
 const GOOD_FOR_MS = 15_000;

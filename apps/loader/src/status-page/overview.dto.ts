@@ -1,7 +1,7 @@
 import { ROLES, type Role } from '@azaion/identity';
 import { ApiProperty } from '@nestjs/swagger';
 
-import { type Plain } from '../http/plain.js';
+import type { Plain } from '../http/plain.js';
 
 /** Somebody whose token is good. */
 export class OverviewPerson {

@@ -1,14 +1,14 @@
 import { readFile } from 'node:fs/promises';
 
-import { type Caller } from '@azaion/identity';
+import type { Caller } from '@azaion/identity';
 import { AllowRoles, CurrentCaller, Public } from '@azaion/nest-support';
 import { Controller, type DynamicModule, Get, Inject, Module, Param, Res } from '@nestjs/common';
 import { ApiExcludeEndpoint, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { HttpProblem } from '@azaion/nest-support';
-import { type FastifyReply } from 'fastify';
+import type { FastifyReply } from 'fastify';
 
-import { type Plain } from '../http/plain.js';
-import { type LoaderDevice } from '../loader-adapters.js';
+import type { Plain } from '../http/plain.js';
+import type { LoaderDevice } from '../loader-adapters.js';
 import { Activity } from './activity.js';
 import { HeldResources, seesAll } from './held-resources.js';
 import { OverviewAnswer } from './overview.dto.js';

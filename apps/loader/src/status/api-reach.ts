@@ -1,4 +1,4 @@
-import { type HealthCheck } from '@azaion/nest-support';
+import type { HealthCheck } from '@azaion/nest-support';
 import { ResourceError } from '@azaion/split-resource';
 
 const ANSWER_MS = 4_000;

@@ -1,6 +1,6 @@
-import { type PackStore } from '@azaion/split-resource';
+import type { PackStore } from '@azaion/split-resource';
 
-import { type CallerSessions } from '../session/caller-sessions.js';
+import type { CallerSessions } from '../session/caller-sessions.js';
 
 /** What `GET /status` says. */
 export interface LoaderStatusReport {

@@ -3,7 +3,7 @@ import { open, readFile } from 'node:fs/promises';
 import { LegacyArchiveSource, parseAllowList } from '@azaion/adapters/legacy-archive';
 import { type ArchiveSource, type ExpectedImage, type KeySource, UnlockError } from '@azaion/unlock';
 
-import { type LoaderConfig } from '../config.js';
+import type { LoaderConfig } from '../config.js';
 import { type OpenSealedArchive, SealedArchiveSource } from './sealed-archive-source.js';
 
 /** POSIX ustar. */

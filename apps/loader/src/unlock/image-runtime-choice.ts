@@ -2,11 +2,11 @@ import { join } from 'node:path';
 
 import { DockerCliImageRuntime } from '@azaion/adapters/docker-cli';
 import { DirectoryImageRuntime } from '@azaion/adapters/image-directory';
-import { type Clock } from '@azaion/kernel';
-import { type HealthCheck } from '@azaion/nest-support';
-import { type ImageRuntime } from '@azaion/unlock';
+import type { Clock } from '@azaion/kernel';
+import type { HealthCheck } from '@azaion/nest-support';
+import type { ImageRuntime } from '@azaion/unlock';
 
-import { type LoaderConfig } from '../config.js';
+import type { LoaderConfig } from '../config.js';
 
 /** An engine that answered is believed for so long: asking it starts a process. */
 const BELIEVED_MS = 30_000;

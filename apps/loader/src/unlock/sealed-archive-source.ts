@@ -1,5 +1,5 @@
 import { DomainError } from '@azaion/kernel';
-import { type OpenedResource } from '@azaion/split-resource';
+import type { OpenedResource } from '@azaion/split-resource';
 import { ArchiveSource, type ArchiveTraffic, type FoundArchive, type OpenArchive, UnlockError } from '@azaion/unlock';
 
 /** Opens the newest version of the sealed archive for one caller. @throws ResourceError | CryptoError | IdentityError. */

@@ -1,4 +1,4 @@
-import { type UnlockImages, type UnlockStatus } from '@azaion/unlock';
+import type { UnlockImages, UnlockStatus } from '@azaion/unlock';
 
 const TICK_MS = 1000;
 const KEEP_ALIVE_MS = 15_000;

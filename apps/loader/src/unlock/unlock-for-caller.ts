@@ -1,6 +1,6 @@
 import { IdentityError, type TokenVerifier } from '@azaion/identity';
-import { type ResourceName, type Secret } from '@azaion/kernel';
-import { type OpenedResource } from '@azaion/split-resource';
+import type { ResourceName, Secret } from '@azaion/kernel';
+import type { OpenedResource } from '@azaion/split-resource';
 import {
   type ArchiveVersion,
   ArchiveSource,
@@ -11,12 +11,12 @@ import {
   type UnlockStart,
 } from '@azaion/unlock';
 
-import { type LoaderDevice } from '../loader-adapters.js';
-import { type CallerApis, type TokenBearer } from '../session/caller-apis.js';
-import { type LogIn } from '../session/log-in.js';
-import { type OpenForCaller } from '../session/open-for-caller.js';
-import { type DesiredImages } from '../update/desired-images.js';
-import { type ArchiveChoice, type ArchiveKeys } from './archive-choice.js';
+import type { LoaderDevice } from '../loader-adapters.js';
+import type { CallerApis, TokenBearer } from '../session/caller-apis.js';
+import type { LogIn } from '../session/log-in.js';
+import type { OpenForCaller } from '../session/open-for-caller.js';
+import type { DesiredImages } from '../update/desired-images.js';
+import type { ArchiveChoice, ArchiveKeys } from './archive-choice.js';
 import { SealedArchiveSource } from './sealed-archive-source.js';
 
 /** Roles that may start and cancel an unlock. */

@@ -33,16 +33,16 @@ import {
   softwareRecipient,
 } from '@azaion/split-resource/testing';
 import { tempDirectory, type TempDirectory } from '@azaion/testing';
-import { type KeySource, type UnlockStatus, type ArchiveVersion } from '@azaion/unlock';
+import type { KeySource, UnlockStatus, ArchiveVersion } from '@azaion/unlock';
 import { dockerArchive, InMemoryKeySource, tar, type TestArchive } from '@azaion/unlock/testing';
-import { type NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 
 import { readLoaderConfig } from '../config.js';
 import { createLoader } from '../create-loader.js';
-import { type LoaderAdapters, type LoaderDevice } from '../loader-adapters.js';
+import type { LoaderAdapters, LoaderDevice } from '../loader-adapters.js';
 import { CallerApis } from '../session/caller-apis.js';
 import { CallerSessions } from '../session/caller-sessions.js';
-import { type DesiredImages } from '../update/desired-images.js';
+import type { DesiredImages } from '../update/desired-images.js';
 import { UnlockModule } from './unlock.module.js';
 
 const ISSUER = { issuer: 'azaion-admin-api', audience: 'azaion' };

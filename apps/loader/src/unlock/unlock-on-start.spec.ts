@@ -1,4 +1,4 @@
-import { type UnlockStatus } from '@azaion/unlock';
+import type { UnlockStatus } from '@azaion/unlock';
 
 import { UnlockOnStart } from './unlock-on-start.js';
 

@@ -1,4 +1,4 @@
-import { type UnlockImages } from '@azaion/unlock';
+import type { UnlockImages } from '@azaion/unlock';
 
 const FIRST_RETRY_MS = 5_000;
 const LONGEST_RETRY_MS = 5 * 60_000;

@@ -5,10 +5,10 @@ import { callerOf, OptionalCaller, Public, ProblemResponses } from '@azaion/nest
 import { UnlockImages, type UnlockState, type UnlockStatus } from '@azaion/unlock';
 import { Body, Controller, Get, Headers, HttpCode, Post, Req, Res } from '@nestjs/common';
 import { ApiAcceptedResponse, ApiBody, ApiOkResponse, ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
-import { type FastifyReply, type FastifyRequest } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 
 import { bearerOf } from '../http/bearer.js';
-import { type TokenBearer } from '../session/caller-apis.js';
+import type { TokenBearer } from '../session/caller-apis.js';
 import { UNLOCK_EXAMPLES, UnlockAnswer, UnlockDto, UnlockStatusAnswer } from './unlock.dto.js';
 import { UnlockEvents } from './unlock-events.js';
 import { UNLOCK_ROLES, UnlockForCaller } from './unlock-for-caller.js';

@@ -7,8 +7,8 @@ import { type ServiceStack, UnlockImages } from '@azaion/unlock';
 import { type BeforeApplicationShutdown, Logger, Module, type OnApplicationBootstrap } from '@nestjs/common';
 
 import { type LoaderConfig, unlockResourceOf } from '../config.js';
-import { type LoaderAdapters } from '../loader-adapters.js';
-import { type LoaderFeature } from '../loader-feature.js';
+import type { LoaderAdapters } from '../loader-adapters.js';
+import type { LoaderFeature } from '../loader-feature.js';
 import { LoaderMetrics } from '../metrics/loader-metrics.js';
 import { LogIn } from '../session/log-in.js';
 import { OpenForCaller } from '../session/open-for-caller.js';

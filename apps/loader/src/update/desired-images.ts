@@ -1,8 +1,8 @@
 import { readTextIfThere, replaceDurably } from '@azaion/adapters/file-store';
-import { type WantedResource } from '@azaion/adapters/resource-api';
-import { type DeviceStateKey } from '@azaion/identity';
+import type { WantedResource } from '@azaion/adapters/resource-api';
+import type { DeviceStateKey } from '@azaion/identity';
 import { NAME_PATTERN } from '@azaion/kernel';
-import { type ArchiveVersion } from '@azaion/unlock';
+import type { ArchiveVersion } from '@azaion/unlock';
 
 /**
  * The image archive that this device is told to run (desired state), for whoever starts an unlock without naming a version. It is kept over

@@ -1,6 +1,6 @@
-import { type DesiredState, type DeviceReport, type TaggedState } from '@azaion/adapters/resource-api';
-import { type Caller } from '@azaion/identity';
-import { type ResourceName } from '@azaion/kernel';
+import type { DesiredState, DeviceReport, TaggedState } from '@azaion/adapters/resource-api';
+import type { Caller } from '@azaion/identity';
+import type { ResourceName } from '@azaion/kernel';
 import { ResourceError } from '@azaion/split-resource';
 import { isRunning, type UnlockStatus } from '@azaion/unlock';
 

@@ -1,18 +1,13 @@
-import {
-  type DesiredState,
-  type DeviceReport,
-  type HttpDesiredApi,
-  type WantedResource,
-} from '@azaion/adapters/resource-api';
+import type { DesiredState, DeviceReport, HttpDesiredApi, WantedResource } from '@azaion/adapters/resource-api';
 import { DomainError, resourcePath } from '@azaion/kernel';
-import { type HeldLeases } from '@azaion/split-resource';
+import type { HeldLeases } from '@azaion/split-resource';
 import { type ArchiveVersion, isRunning, type UnlockStart, type UnlockStatus } from '@azaion/unlock';
 
-import { type TokenBearer } from '../session/caller-apis.js';
-import { type OpenForCaller } from '../session/open-for-caller.js';
-import { type DesiredImages } from './desired-images.js';
-import { type Prefetch } from './prefetch.js';
-import { type RenewLeases } from './renew-leases.js';
+import type { TokenBearer } from '../session/caller-apis.js';
+import type { OpenForCaller } from '../session/open-for-caller.js';
+import type { DesiredImages } from './desired-images.js';
+import type { Prefetch } from './prefetch.js';
+import type { RenewLeases } from './renew-leases.js';
 
 /** Trying the same archive again would stop the services each time, or somebody does not want it. */
 const FINAL: readonly (string | null)[] = ['unlock.cancelled', 'unlock.services-unhealthy'];

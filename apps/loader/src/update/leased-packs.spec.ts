@@ -1,4 +1,4 @@
-import { type LeasedPack } from '@azaion/split-resource';
+import type { LeasedPack } from '@azaion/split-resource';
 
 import { LeasedPacks } from './leased-packs.js';
 

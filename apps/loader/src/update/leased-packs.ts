@@ -1,4 +1,4 @@
-import { type LeasedPack } from '@azaion/split-resource';
+import type { LeasedPack } from '@azaion/split-resource';
 
 /** A look at the leases is good for this long: many packs may have to go at once. */
 const LOOK_MS = 10_000;

@@ -1,8 +1,8 @@
 import { type ByteRange, ManualClock, type ResourceName } from '@azaion/kernel';
 import { type OpenedResource, ResourceError } from '@azaion/split-resource';
-import { type Caller } from '@azaion/identity';
+import type { Caller } from '@azaion/identity';
 
-import { type Opening } from '../session/open-for-caller.js';
+import type { Opening } from '../session/open-for-caller.js';
 import { Prefetch, type PrefetchRequest } from './prefetch.js';
 import { TransferPolicy } from './transfer-policy.js';
 

@@ -3,9 +3,9 @@ import { setTimeout as timer } from 'node:timers/promises';
 import { type Clock, type ResourceName, resourcePath } from '@azaion/kernel';
 import { ResourceError, type StatementTrust } from '@azaion/split-resource';
 
-import { type TokenBearer } from '../session/caller-apis.js';
-import { type OpenForCaller } from '../session/open-for-caller.js';
-import { type TransferPolicy } from './transfer-policy.js';
+import type { TokenBearer } from '../session/caller-apis.js';
+import type { OpenForCaller } from '../session/open-for-caller.js';
+import type { TransferPolicy } from './transfer-policy.js';
 
 /** What is fetched between two looks at window, limit and time. */
 const SLICE_BYTES = 4 * 1024 * 1024;

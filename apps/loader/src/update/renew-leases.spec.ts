@@ -1,9 +1,9 @@
-import { type Caller } from '@azaion/identity';
-import { type ResourceName } from '@azaion/kernel';
+import type { Caller } from '@azaion/identity';
+import type { ResourceName } from '@azaion/kernel';
 import { type HeldLease, type HeldLeases, type OpenedResource, ResourceError } from '@azaion/split-resource';
 
-import { type TokenBearer } from '../session/caller-apis.js';
-import { type Opening } from '../session/open-for-caller.js';
+import type { TokenBearer } from '../session/caller-apis.js';
+import type { Opening } from '../session/open-for-caller.js';
 import { RenewLeases } from './renew-leases.js';
 
 const ISSUED_SECONDS = 1_800_000_000;

@@ -1,8 +1,8 @@
 import { type ResourceName, resourcePath } from '@azaion/kernel';
 import { type HeldLease, type HeldLeases, ResourceError, type TrustedTime } from '@azaion/split-resource';
 
-import { type TokenBearer } from '../session/caller-apis.js';
-import { type OpenForCaller } from '../session/open-for-caller.js';
+import type { TokenBearer } from '../session/caller-apis.js';
+import type { OpenForCaller } from '../session/open-for-caller.js';
 
 /** A lease is renewed when half of its life is over, and up to so much more: not by all devices at once. */
 const JITTER = 0.1;

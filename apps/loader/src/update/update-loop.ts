@@ -1,4 +1,4 @@
-import { type Clock } from '@azaion/kernel';
+import type { Clock } from '@azaion/kernel';
 
 /** Each interval is longer or shorter by up to so much of it: a fleet must not ask all at once. */
 const JITTER = 0.2;

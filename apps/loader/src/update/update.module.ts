@@ -1,9 +1,9 @@
 import { UnlockImages } from '@azaion/unlock';
 import { type BeforeApplicationShutdown, Inject, Logger, Module, type OnApplicationBootstrap } from '@nestjs/common';
 
-import { type LoaderConfig } from '../config.js';
-import { type LoaderAdapters } from '../loader-adapters.js';
-import { type LoaderFeature } from '../loader-feature.js';
+import type { LoaderConfig } from '../config.js';
+import type { LoaderAdapters } from '../loader-adapters.js';
+import type { LoaderFeature } from '../loader-feature.js';
 import { OpenForCaller } from '../session/open-for-caller.js';
 import { UnlockForCaller } from '../unlock/unlock-for-caller.js';
 import { KeepUpToDate } from './keep-up-to-date.js';

@@ -3,7 +3,7 @@ import { mkdir, open, rename, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 
-import { type SegmentKind } from '@azaion/crypto';
+import type { SegmentKind } from '@azaion/crypto';
 import { equalBytes, toHex } from '@azaion/kernel';
 import {
   type BundledFile,

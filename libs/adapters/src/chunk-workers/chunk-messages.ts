@@ -1,6 +1,6 @@
 import { CHUNK_ID_BYTES, type ChunkSecrets, type CryptoErrorCode, KEY_BYTES } from '@azaion/crypto/chunks';
-import { type ByteRange } from '@azaion/kernel';
-import { type ChunkIdentity, type ChunkToSeal, type PublishHash, type SealedPlace } from '@azaion/split-resource';
+import type { ByteRange } from '@azaion/kernel';
+import type { ChunkIdentity, ChunkToSeal, PublishHash, SealedPlace } from '@azaion/split-resource';
 
 /**
  * What the pool asks of a thread. The bytes of `open` are moved; windows, targets and what is hashed lie in memory that all threads see. Lists of

@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 
 import { type ChunkSecrets, CryptoError } from '@azaion/crypto';
-import { type ByteRange } from '@azaion/kernel';
+import type { ByteRange } from '@azaion/kernel';
 import {
   type ChunkIdentity,
   ChunkOpener,

@@ -4,7 +4,7 @@ import { parentPort } from 'node:worker_threads';
 
 import { CryptoError, identifyChunk, openChunkRun, plaintextBytesOf, sealChunk } from '@azaion/crypto/chunks';
 import { releaseBytes } from '@azaion/kernel';
-import { type PublishHash, type SealedPlace } from '@azaion/split-resource';
+import type { PublishHash, SealedPlace } from '@azaion/split-resource';
 
 import {
   type ChunkAnswer,

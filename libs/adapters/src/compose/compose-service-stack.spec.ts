@@ -11,7 +11,7 @@ import {
   tempDirectory,
   type TempDirectory,
 } from '@azaion/testing';
-import { type UnlockError } from '@azaion/unlock';
+import type { UnlockError } from '@azaion/unlock';
 
 import { ComposeServiceStack } from './compose-service-stack.js';
 

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 
-import { type DeviceIdentity, type HardwareFacts } from '@azaion/identity';
+import type { DeviceIdentity, HardwareFacts } from '@azaion/identity';
 import { FixedHardwareProbe } from '@azaion/identity/testing';
 import { describeWith, type SoftwareTpm, startSoftwareTpm, type TempDirectory, tempDirectory } from '@azaion/testing';
 

@@ -1,11 +1,11 @@
-import { type IncomingMessage, type ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
 
 import { DomainError, releaseBytes, wantedRange } from '@azaion/kernel';
-import { type SignedPut } from '@azaion/split-resource';
+import type { SignedPut } from '@azaion/split-resource';
 
-import { type ObjectFiles } from './object-files.js';
-import { type ObjectUrls } from './object-url.js';
+import type { ObjectFiles } from './object-files.js';
+import type { ObjectUrls } from './object-url.js';
 
 const READ_AHEAD_BYTES = 256 * 1024;
 

@@ -1,7 +1,7 @@
 import { createHash, hash } from 'node:crypto';
 import { Readable } from 'node:stream';
 
-import { type ByteRange, type Clock } from '@azaion/kernel';
+import type { ByteRange, Clock } from '@azaion/kernel';
 import { ObjectStore, type PackTarget, ResourceError, type SignedPut } from '@azaion/split-resource';
 
 import { FileObjectServer } from './file-object-server.js';

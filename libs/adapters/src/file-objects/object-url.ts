@@ -1,7 +1,7 @@
 import { createHmac, createSecretKey, type KeyObject } from 'node:crypto';
 
 import { type Clock, equalBytes, fromBase64Url, toBase64Url } from '@azaion/kernel';
-import { type SignedPut } from '@azaion/split-resource';
+import type { SignedPut } from '@azaion/split-resource';
 
 /** First part of the path of every signed URL. */
 export const OBJECT_PATH_PREFIX = '/objects/';

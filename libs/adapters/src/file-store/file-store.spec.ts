@@ -21,7 +21,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 
 import fc from 'fast-check';
 
-import { type PackRef, type PackSource } from '@azaion/split-resource';
+import type { PackRef, PackSource } from '@azaion/split-resource';
 import { describePackSource, describePackStore, describeSegmentStore } from '@azaion/split-resource/testing';
 
 import { DirectoryPackSource, DirectoryPackStore, DirectorySegmentStore } from './index.js';

@@ -1,4 +1,4 @@
-import { type ByteRange } from '@azaion/kernel';
+import type { ByteRange } from '@azaion/kernel';
 import { ByteIntervals, MAX_PACK_BYTES } from '@azaion/split-resource';
 import { crc32 } from 'node:zlib';
 

@@ -1,7 +1,7 @@
 import { chmod, cp, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { type HardwareFacts } from '@azaion/identity';
+import type { HardwareFacts } from '@azaion/identity';
 import { describeDeviceIdentity, FixedHardwareProbe } from '@azaion/identity/testing';
 import { type TempDirectory, tempDirectory } from '@azaion/testing';
 

@@ -1,6 +1,6 @@
 import { Transform, type Readable, type TransformCallback } from 'node:stream';
 
-import { type ByteRange } from '@azaion/kernel';
+import type { ByteRange } from '@azaion/kernel';
 import { type PackLocation, PackSource } from '@azaion/split-resource';
 import { Agent, type Dispatcher, ProxyAgent, request } from 'undici';
 

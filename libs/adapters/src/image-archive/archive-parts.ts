@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { buffer } from 'node:stream/consumers';
 
-import { type ByteRange } from '@azaion/kernel';
-import { type ArchivedLayer, type ArchivePart } from '@azaion/unlock';
+import type { ByteRange } from '@azaion/kernel';
+import type { ArchivedLayer, ArchivePart } from '@azaion/unlock';
 import { pack } from 'tar-stream';
 
 /** An image of an archive, as far as its layers go. */

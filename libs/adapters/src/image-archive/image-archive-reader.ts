@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 
-import { type StatementImage } from '@azaion/crypto';
+import type { StatementImage } from '@azaion/crypto';
 import { UnlockError } from '@azaion/unlock';
 import { type Extract, extract, type ExtractEvents, type Header } from 'tar-stream';
 

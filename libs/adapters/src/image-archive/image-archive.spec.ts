@@ -3,7 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 
-import { type StatementImage } from '@azaion/crypto';
+import type { StatementImage } from '@azaion/crypto';
 import { releaseBytes } from '@azaion/kernel';
 import { describeWith, runCommand, startDockerd, tempDirectory } from '@azaion/testing';
 import { UnlockError } from '@azaion/unlock';

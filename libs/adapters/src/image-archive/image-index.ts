@@ -1,4 +1,4 @@
-import { type StatementImage } from '@azaion/crypto';
+import type { StatementImage } from '@azaion/crypto';
 import { canonicalReference, UnlockError } from '@azaion/unlock';
 
 /** A small file of an archive: its bytes and their SHA-256, hexadecimal. */

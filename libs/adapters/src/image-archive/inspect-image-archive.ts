@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 
-import { type StatementImage } from '@azaion/crypto';
+import type { StatementImage } from '@azaion/crypto';
 
 import { ImageArchiveReader } from './image-archive-reader.js';
 

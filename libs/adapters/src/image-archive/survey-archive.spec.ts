@@ -4,7 +4,7 @@ import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 
-import { type ByteRange } from '@azaion/kernel';
+import type { ByteRange } from '@azaion/kernel';
 import { type GeneratedLayer, imageArchive, pseudoRandomBytes, tempDirectory } from '@azaion/testing';
 import { type ArchivePart, type ArchiveSurvey, type RangedArchive, UnlockError } from '@azaion/unlock';
 import { dockerArchive, inPieces, readTar, tar } from '@azaion/unlock/testing';

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { posix } from 'node:path';
 
-import { type ByteRange } from '@azaion/kernel';
-import { type ArchivedLayer, type ArchiveSurvey, type RangedArchive } from '@azaion/unlock';
+import type { ByteRange } from '@azaion/kernel';
+import type { ArchivedLayer, ArchiveSurvey, RangedArchive } from '@azaion/unlock';
 
 import { archiveParts, type LayeredImage } from './archive-parts.js';
 import { chainIdsOf } from './chain-ids.js';

@@ -1,4 +1,4 @@
-import { type StatementImage } from '@azaion/crypto';
+import type { StatementImage } from '@azaion/crypto';
 import { ArchiveInspector, type ArchiveSurvey, type RangedArchive } from '@azaion/unlock';
 
 import { ImageArchiveReader } from './image-archive-reader.js';

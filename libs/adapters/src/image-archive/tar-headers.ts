@@ -1,4 +1,4 @@
-import { type ByteRange } from '@azaion/kernel';
+import type { ByteRange } from '@azaion/kernel';
 import { type RangedArchive, UnlockError } from '@azaion/unlock';
 
 import { invalid } from './image-index.js';

@@ -3,7 +3,7 @@ import { type BigIntStats, createReadStream } from 'node:fs';
 import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { type StatementImage } from '@azaion/crypto';
+import type { StatementImage } from '@azaion/crypto';
 import { releaseBytes } from '@azaion/kernel';
 import {
   abortable,

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { type Stats } from 'node:fs';
+import type { Stats } from 'node:fs';
 import { link, mkdir, open, realpath, rm, stat } from 'node:fs/promises';
 import { dirname, relative, sep } from 'node:path';
 

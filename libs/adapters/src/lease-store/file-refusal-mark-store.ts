@@ -1,4 +1,4 @@
-import { type DeviceStateKey } from '@azaion/identity';
+import type { DeviceStateKey } from '@azaion/identity';
 import { type RefusalMarks, RefusalMarkStore } from '@azaion/split-resource';
 
 import { readTextIfThere, replaceDurably } from '../file-store/index.js';

@@ -1,9 +1,9 @@
 import { createSecretKey, type KeyObject } from 'node:crypto';
-import { type BigIntStats } from 'node:fs';
+import type { BigIntStats } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 
 import { legacyArchiveKey, legacyBlockDecipher } from '@azaion/crypto';
-import { type ByteRange, type Secret } from '@azaion/kernel';
+import type { ByteRange, Secret } from '@azaion/kernel';
 import {
   ArchiveSource,
   type ExpectedImage,

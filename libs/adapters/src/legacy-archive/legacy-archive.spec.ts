@@ -6,7 +6,7 @@ import { buffer } from 'node:stream/consumers';
 
 import { legacyArchiveKey, legacyEncrypt } from '@azaion/crypto';
 import { tempDirectory, type TempDirectory } from '@azaion/testing';
-import { type ExpectedImage, type OpenArchive, type UnlockError } from '@azaion/unlock';
+import type { ExpectedImage, OpenArchive, UnlockError } from '@azaion/unlock';
 import { InMemoryKeySource } from '@azaion/unlock/testing';
 import fc from 'fast-check';
 

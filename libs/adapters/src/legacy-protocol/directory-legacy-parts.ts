@@ -1,9 +1,9 @@
-import { type BigIntStats } from 'node:fs';
+import type { BigIntStats } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 
-import { type ByteRange, type ResourceName } from '@azaion/kernel';
+import type { ByteRange, ResourceName } from '@azaion/kernel';
 import { type FoundBigPart, LegacyBigParts, ResourceError } from '@azaion/split-resource';
 
 const READ_BYTES = 1024 * 1024;

@@ -3,7 +3,7 @@ import { IdentityError } from '@azaion/identity';
 import { type DomainError, type ResourceName, Secret } from '@azaion/kernel';
 import { LegacySmallParts, ResourceError } from '@azaion/split-resource';
 
-import { type AccessTokens } from '../resource-api/access-tokens.js';
+import type { AccessTokens } from '../resource-api/access-tokens.js';
 import { type ApiCall, type ApiClient, apiPath, type ApiProblem } from '../resource-api/api-client.js';
 import { type LegacyCdnConfig, parseCdnConfig } from './cdn-config.js';
 

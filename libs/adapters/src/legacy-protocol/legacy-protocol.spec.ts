@@ -1,12 +1,12 @@
 import { once } from 'node:events';
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type RequestListener } from 'node:http';
-import { type AddressInfo } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
 import { type Duplex, Readable } from 'node:stream';
 
 import { type ResourceName, Secret } from '@azaion/kernel';
-import { type LegacyBigParts } from '@azaion/split-resource';
+import type { LegacyBigParts } from '@azaion/split-resource';
 import { describeLegacyBigParts } from '@azaion/split-resource/testing';
 import { type TempDirectory, tempDirectory } from '@azaion/testing';
 import fc from 'fast-check';

@@ -1,4 +1,4 @@
-import { type Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 
 import {
   AbortMultipartUploadCommand,
@@ -14,7 +14,7 @@ import { type ByteRange, DomainError, type ResourceName } from '@azaion/kernel';
 import { type FoundBigPart, LegacyBigParts, LegacyBigSink, ResourceError } from '@azaion/split-resource';
 
 import { s3Client, statusOf } from '../s3/index.js';
-import { type LegacyCdnConfig, type LegacyCdnKeys } from './cdn-config.js';
+import type { LegacyCdnConfig, LegacyCdnKeys } from './cdn-config.js';
 
 /** S3 takes at most 10,000 parts: 80 GB. One of them is in memory at a time. */
 const PART_BYTES = 8 * 1024 * 1024;

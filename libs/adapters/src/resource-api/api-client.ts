@@ -1,10 +1,10 @@
 import { Agent, type Dispatcher, ProxyAgent, request } from 'undici';
 
 import { IdentityError } from '@azaion/identity';
-import { type DomainError } from '@azaion/kernel';
+import type { DomainError } from '@azaion/kernel';
 import { ResourceError } from '@azaion/split-resource';
 
-import { type AccessTokens } from './access-tokens.js';
+import type { AccessTokens } from './access-tokens.js';
 import { AnswerShapeError } from './api-answer.js';
 
 /** How to reach the Admin API. */

@@ -1,7 +1,7 @@
 import { type DeviceIdentity, IdentityError, isEvidenceSource, proveEnrolment } from '@azaion/identity';
-import { type Secret } from '@azaion/kernel';
+import type { Secret } from '@azaion/kernel';
 
-import { type HttpAuthApi } from './http-auth-api.js';
+import type { HttpAuthApi } from './http-auth-api.js';
 
 /** The account that a device enrols with. */
 export interface DeviceAccountCredentials {

@@ -1,6 +1,6 @@
 import { NAME_PATTERN, type ResourceName } from '@azaion/kernel';
 
-import { type AccessTokens } from './access-tokens.js';
+import type { AccessTokens } from './access-tokens.js';
 import { ApiAnswer } from './api-answer.js';
 import { type ApiClient, apiPath, readJson } from './api-client.js';
 

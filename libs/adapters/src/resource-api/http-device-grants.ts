@@ -3,7 +3,7 @@ import { IdentityError } from '@azaion/identity';
 import { type DomainError, type ResourceName, UUID_PATTERN } from '@azaion/kernel';
 import { type GrantAnswer, ResourceError } from '@azaion/split-resource';
 
-import { type AccessTokens } from './access-tokens.js';
+import type { AccessTokens } from './access-tokens.js';
 import { ApiAnswer } from './api-answer.js';
 import { type ApiClient, apiPath, type ApiProblem } from './api-client.js';
 

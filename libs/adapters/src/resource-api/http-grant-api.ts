@@ -14,7 +14,7 @@ import {
   ResourceError,
 } from '@azaion/split-resource';
 
-import { type AccessTokens } from './access-tokens.js';
+import type { AccessTokens } from './access-tokens.js';
 import { AnswerShapeError, answerList, ApiAnswer } from './api-answer.js';
 import { type ApiClient, apiPath, type ApiProblem } from './api-client.js';
 

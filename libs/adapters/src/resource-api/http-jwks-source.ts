@@ -1,6 +1,6 @@
 import { JwksSource } from '@azaion/identity';
 
-import { type ApiClient } from './api-client.js';
+import type { ApiClient } from './api-client.js';
 
 const MAX_JWKS_BYTES = 64 * 1024;
 

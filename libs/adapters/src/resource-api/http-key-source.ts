@@ -1,8 +1,8 @@
 import { Secret } from '@azaion/kernel';
 import { KeySource, UnlockError } from '@azaion/unlock';
 
-import { type AccessTokens } from './access-tokens.js';
-import { type ApiClient } from './api-client.js';
+import type { AccessTokens } from './access-tokens.js';
+import type { ApiClient } from './api-client.js';
 
 const MAX_FRAGMENT_BYTES = 64 * 1024;
 

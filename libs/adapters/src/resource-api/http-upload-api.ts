@@ -17,7 +17,7 @@ import {
 import { CHUNK_ID_BYTES, type SegmentKind } from '@azaion/crypto';
 import { type DomainError, type ResourceName, toBase64Url, toHex, UUID_PATTERN } from '@azaion/kernel';
 
-import { type AccessTokens } from './access-tokens.js';
+import type { AccessTokens } from './access-tokens.js';
 import { AnswerShapeError, answerList, ApiAnswer } from './api-answer.js';
 import { type ApiClient, apiPath, type ApiProblem } from './api-client.js';
 

@@ -1,7 +1,7 @@
-import { type PublicJwk } from '@azaion/crypto';
+import type { PublicJwk } from '@azaion/crypto';
 
 import { ApiAnswer } from './api-answer.js';
-import { type ApiClient } from './api-client.js';
+import type { ApiClient } from './api-client.js';
 
 const MAX_DOCUMENT_BYTES = 256 * 1024;
 

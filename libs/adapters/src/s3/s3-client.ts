@@ -2,7 +2,7 @@ import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 
 import { S3Client } from '@aws-sdk/client-s3';
-import { type Secret } from '@azaion/kernel';
+import type { Secret } from '@azaion/kernel';
 
 /** How an S3 service is called. */
 export interface S3ClientOptions {

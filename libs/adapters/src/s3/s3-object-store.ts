@@ -10,7 +10,7 @@ import {
   type S3Client,
 } from '@aws-sdk/client-s3';
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
-import { type ByteRange, type Secret } from '@azaion/kernel';
+import type { ByteRange, Secret } from '@azaion/kernel';
 import { ObjectStore, type PackTarget, ResourceError, type SignedPut } from '@azaion/split-resource';
 
 import { s3Client, statusOf } from './s3-client.js';

@@ -1,7 +1,7 @@
 import createClient, { type Client } from 'openapi-fetch';
 
-import { type paths as AdminApiPaths } from './generated/admin-api.js';
-import { type paths as LoaderPaths } from './generated/loader.js';
+import type { paths as AdminApiPaths } from './generated/admin-api.js';
+import type { paths as LoaderPaths } from './generated/loader.js';
 
 /** The routes of the Admin API with the types of its OpenAPI document. Answers are what the contract says; nothing of them has been checked. */
 export type AdminApiClient = Client<AdminApiPaths>;

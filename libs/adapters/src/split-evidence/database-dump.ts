@@ -1,5 +1,5 @@
-import { type StoredBytes } from '@azaion/split-resource/adversary';
-import { type Client } from 'pg';
+import type { StoredBytes } from '@azaion/split-resource/adversary';
+import type { Client } from 'pg';
 
 /** Every value of every row of every table, by the table's and column's name. */
 export async function dumpDatabase(client: Client): Promise<StoredBytes[]> {

@@ -11,11 +11,11 @@ import {
   type StoredBytes,
   type WrappedSecret,
 } from '@azaion/split-resource/adversary';
-import { type Client } from 'pg';
+import type { Client } from 'pg';
 
 import { FileKeyVault } from '../key-file/index.js';
 import { dumpDatabase } from './database-dump.js';
-import { type StoredObjects } from './stored-objects.js';
+import type { StoredObjects } from './stored-objects.js';
 
 interface VersionRow {
   readonly resource_id: string;

@@ -1,9 +1,9 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 
-import { type StoredBytes } from '@azaion/split-resource/adversary';
+import type { StoredBytes } from '@azaion/split-resource/adversary';
 
-import { type S3ClientOptions } from '../s3/index.js';
+import type { S3ClientOptions } from '../s3/index.js';
 
 /** Everything that lies in the store that stands for the CDN, as somebody who has got hold of all of it reads it. */
 export interface StoredObjects {

@@ -1,7 +1,7 @@
 import { IdentityError, PCR_BYTES, pcrDigestOf, type PcrSelection, pcrSelectionText } from '@azaion/identity';
 
 import { takeFile } from './tpm-files.js';
-import { type TpmAccess } from './tpm-tools.js';
+import type { TpmAccess } from './tpm-tools.js';
 import { openTpmWork } from './tpm-work-directory.js';
 
 /** What a TPM says about the boot and about itself. */

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { IdentityError } from '@azaion/identity';
 
 import { memoryDirectory } from '../work-directory/index.js';
-import { type TpmAccess } from './tpm-tools.js';
+import type { TpmAccess } from './tpm-tools.js';
 import { openTpmWorkIn } from './tpm-work-directory.js';
 
 /**

@@ -16,8 +16,8 @@ import {
 import { concatBytes, toHex, u32be } from '@azaion/kernel';
 
 import { takeFile } from './tpm-files.js';
-import { type TpmKeys } from './tpm-key-file.js';
-import { type TpmTools } from './tpm-tools.js';
+import type { TpmKeys } from './tpm-key-file.js';
+import type { TpmTools } from './tpm-tools.js';
 
 /** Where makers leave the endorsement key and its certificate (TCG EK Credential Profile 2.5, 2.2.1). */
 const ENDORSEMENT_HANDLE = '0x81010001';

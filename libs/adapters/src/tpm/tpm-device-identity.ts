@@ -39,7 +39,7 @@ import { equalBytes, toHex } from '@azaion/kernel';
 import { makeEvidence, openCredential } from './tpm-attestation.js';
 import { takeFile } from './tpm-files.js';
 import { readTpmKeys, type TpmKeyBlobs, type TpmKeys, writeTpmKeys } from './tpm-key-file.js';
-import { type TpmAccess, type TpmTools } from './tpm-tools.js';
+import type { TpmAccess, TpmTools } from './tpm-tools.js';
 import { openTpmWork, type TpmWork } from './tpm-work-directory.js';
 
 const COUNTER = `0x${EPOCH_COUNTER_INDEX.toString(16)}`;

@@ -1,7 +1,7 @@
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { type TpmTools } from './tpm-tools.js';
+import type { TpmTools } from './tpm-tools.js';
 
 /** Reads an output of a tool and overwrites it before it is deleted. */
 export async function takeFile(tools: TpmTools, name: string): Promise<Uint8Array> {

@@ -4,7 +4,7 @@ import { IdentityError } from '@azaion/identity';
 import { type ClockReading, RunningClock } from '@azaion/split-resource';
 
 import { memoryDirectory } from '../work-directory/index.js';
-import { type TpmAccess } from './tpm-tools.js';
+import type { TpmAccess } from './tpm-tools.js';
 import { openTpmWorkIn, type TpmWork } from './tpm-work-directory.js';
 
 /** Only what clears the TPM, and its keys with it, ends the era. */

@@ -1,11 +1,11 @@
 import { join } from 'node:path';
 
 import { CryptoError, importVerificationKey, StatementKeys } from '@azaion/crypto';
-import { type DeviceStateKey } from '@azaion/identity';
-import { type Clock } from '@azaion/kernel';
+import type { DeviceStateKey } from '@azaion/identity';
+import type { Clock } from '@azaion/kernel';
 import { ResourceError, StatementTrust } from '@azaion/split-resource';
 
-import { type RootKey } from './root-key.js';
+import type { RootKey } from './root-key.js';
 import { type TrustState, TrustStateFile } from './trust-state.js';
 
 const FILE_NAME = 'statement-trust.json';

@@ -1,10 +1,10 @@
 import { readFile } from 'node:fs/promises';
 
 import { isPublicJwk } from '@azaion/crypto';
-import { type DeviceStateKey } from '@azaion/identity';
+import type { DeviceStateKey } from '@azaion/identity';
 
 import { replaceDurably } from '../file-store/index.js';
-import { type RootKey } from './root-key.js';
+import type { RootKey } from './root-key.js';
 
 /** What a reader remembers of what it has trusted. All marks only rise. */
 export interface TrustState {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 
-import { type Statement } from '../statement.js';
+import type { Statement } from '../statement.js';
 
 /** A statement about some file of ten bytes for every device. @param more - What is to be otherwise. */
 export function aStatement(more: Partial<Statement> = {}): Statement {

@@ -10,7 +10,7 @@ import {
   parseComponentLock,
   whyNotLockable,
 } from './component-lock.js';
-import { type HardwareComponent } from './stable-components.js';
+import type { HardwareComponent } from './stable-components.js';
 
 /** Cheap: what is tested does not depend on it. */
 const COST: GuessCost = { memoryKib: 64, passes: 1 };

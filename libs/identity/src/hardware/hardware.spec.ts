@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 
 import { legacyHardwareHash } from '@azaion/crypto';
 
-import { type HardwareFacts } from './hardware-probe.js';
+import type { HardwareFacts } from './hardware-probe.js';
 import { legacyFingerprint } from './legacy-fingerprint.js';
 import { stableComponents } from './stable-components.js';
 

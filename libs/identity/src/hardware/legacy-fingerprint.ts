@@ -1,4 +1,4 @@
-import { type HardwareFacts } from './hardware-probe.js';
+import type { HardwareFacts } from './hardware-probe.js';
 
 /**
  * The line by which the older system knew a machine. Only an Admin API that still asks for it sees it; no key of this system depends on it.

@@ -1,4 +1,4 @@
-import { type HardwareFacts } from './hardware-probe.js';
+import type { HardwareFacts } from './hardware-probe.js';
 
 /** Parts of a machine that do not lie with its disk and stay the same over years. */
 export const COMPONENT_KINDS = ['board', 'processor', 'network-port', 'memory'] as const;

@@ -3,7 +3,7 @@ import { pointFromJwk, softwareEcdh, generateP256KeyPair, jwkFromPoint, verifyRa
 import { ManualClock, utf8 } from '@azaion/kernel';
 
 import { signDeviceAssertion, verifyDeviceAssertion } from '../device-assertion.js';
-import { type DeviceIdentity } from '../device-identity.js';
+import type { DeviceIdentity } from '../device-identity.js';
 import { proveEnrolment, verifyEnrolment } from '../enrolment.js';
 
 /**

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 
 import { EndorsementTrust } from './endorsement-trust.js';
 import { TPM_ALG } from './tpm-algorithms.js';
-import { type TpmPublic } from './tpm-public.js';
+import type { TpmPublic } from './tpm-public.js';
 import { SENTENCE } from '../testing/sentence.js';
 
 /** The generator of P-256 (SEC 2, 2.4.2): some other key. */

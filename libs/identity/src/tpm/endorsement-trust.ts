@@ -4,7 +4,7 @@ import { toHex } from '@azaion/kernel';
 
 import { IdentityError } from '../errors.js';
 import { keyObjectOf } from './make-credential.js';
-import { type TpmPublic } from './tpm-public.js';
+import type { TpmPublic } from './tpm-public.js';
 
 const PEM = /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g;
 const NAME = /^[0-9a-f]{68}$/;

@@ -14,7 +14,7 @@ import { concatBytes, u32be, utf8 } from '@azaion/kernel';
 
 import { keyObjectOf, makeCredential, type TpmCredential } from './make-credential.js';
 import { TPM_ALG } from './tpm-algorithms.js';
-import { type TpmPublic } from './tpm-public.js';
+import type { TpmPublic } from './tpm-public.js';
 import { TpmReader } from './tpm-reader.js';
 
 const NAME = new Uint8Array(34).fill(0xab);

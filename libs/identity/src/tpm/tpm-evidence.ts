@@ -5,9 +5,9 @@ import { concatBytes, equalBytes, toHex, utf8 } from '@azaion/kernel';
 
 import { IdentityError } from '../errors.js';
 import { authorizedPolicyDigest, pcrDigestOf } from './boot-policy.js';
-import { type EndorsementTrust } from './endorsement-trust.js';
+import type { EndorsementTrust } from './endorsement-trust.js';
 import { PCR_BYTES, pcrSelectionBytes, type PcrSelection } from './pcr-selection.js';
-import { type TpmCredential } from './make-credential.js';
+import type { TpmCredential } from './make-credential.js';
 import { TPM_ALG, TPMA_OBJECT } from './tpm-algorithms.js';
 import { parseTpmStatement, type TpmStatement } from './tpm-attest.js';
 import { parseTpmPublic, parseTpmSignature, type TpmPublic } from './tpm-public.js';

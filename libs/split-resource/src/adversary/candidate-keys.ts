@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 
-import { type StoredBytes } from './stored-bytes.js';
+import type { StoredBytes } from './stored-bytes.js';
 
 /** Length of every key of the format. */
 export const KEY_BYTES = 32;

@@ -6,5 +6,5 @@ export {
   type SplitTrial,
 } from './prove-split.js';
 export { type OpenedVersion, openWithEverything } from './sealed-control.js';
-export { type StoredBytes } from './stored-bytes.js';
-export { type WrappedSecret } from './wrapped-secret.js';
+export type { StoredBytes } from './stored-bytes.js';
+export type { WrappedSecret } from './wrapped-secret.js';

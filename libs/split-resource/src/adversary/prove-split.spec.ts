@@ -7,8 +7,8 @@ import { RecipeBuilder } from '../recipe/recipe-builder.js';
 
 import { proveSplit, type SplitEvidence, type SplitProof } from './prove-split.js';
 import { openWithEverything } from './sealed-control.js';
-import { type StoredBytes } from './stored-bytes.js';
-import { type WrappedSecret } from './wrapped-secret.js';
+import type { StoredBytes } from './stored-bytes.js';
+import type { WrappedSecret } from './wrapped-secret.js';
 
 const PLACE = {
   folderId: '11111111-1111-4111-8111-111111111111',

@@ -7,7 +7,7 @@ import { CandidateKeys } from './candidate-keys.js';
 import { type KeyTrial, type SealedTarget, tryKeys } from './key-trial.js';
 import { legacyBigPart, openLegacyBigPart } from './legacy-control.js';
 import { PlaintextWindows } from './plaintext-windows.js';
-import { type OpenedVersion } from './sealed-control.js';
+import type { OpenedVersion } from './sealed-control.js';
 import { readings, type StoredBytes } from './stored-bytes.js';
 import { tryKeks, type WrappedSecret } from './wrapped-secret.js';
 

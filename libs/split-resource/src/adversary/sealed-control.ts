@@ -1,13 +1,13 @@
 import { hash } from 'node:crypto';
 
 import { openChunk, SEGMENT_KINDS, type SegmentKind } from '@azaion/crypto';
-import { type PackId, type PackRef } from '../pack.js';
+import type { PackId, PackRef } from '../pack.js';
 import { RECORDS_PER_SEGMENT } from '../recipe/limits.js';
-import { type RecipePlace } from '../recipe/recipe-place.js';
+import type { RecipePlace } from '../recipe/recipe-place.js';
 import { Recipe } from '../recipe/recipe.js';
 
-import { type SealedTarget } from './key-trial.js';
-import { type StoredBytes } from './stored-bytes.js';
+import type { SealedTarget } from './key-trial.js';
+import type { StoredBytes } from './stored-bytes.js';
 
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;

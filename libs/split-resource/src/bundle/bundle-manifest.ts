@@ -1,4 +1,4 @@
-import { type ResourceKind, type SegmentKind } from '@azaion/crypto';
+import type { ResourceKind, SegmentKind } from '@azaion/crypto';
 import { isValidName, UUID_PATTERN } from '@azaion/kernel';
 
 import { ResourceError } from '../errors.js';

@@ -19,9 +19,9 @@ import { aStatement } from '@azaion/crypto/testing';
 import { ManualClock } from '@azaion/kernel';
 
 import { ResourceError } from '../errors.js';
-import { type Recipient } from '../fetch/recipient.js';
+import type { Recipient } from '../fetch/recipient.js';
 import { packObjectKey } from '../pack.js';
-import { type GrantAnswer, type GrantApi, type GrantRequest } from '../ports/grant-api.js';
+import type { GrantAnswer, GrantApi, GrantRequest } from '../ports/grant-api.js';
 import { InMemoryGrantApi } from '../testing/in-memory-admin-api.js';
 import { InMemorySegmentStore } from '../testing/in-memory-segment-store.js';
 import { softwareRecipient } from '../testing/software-recipient.js';

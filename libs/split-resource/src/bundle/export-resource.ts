@@ -4,10 +4,10 @@ import { openRecipeKey, type SegmentKind, type Statement, verifyGrantToken, veri
 import { type Clock, type ResourceName, toBase64Url } from '@azaion/kernel';
 
 import { ResourceError } from '../errors.js';
-import { type Recipient } from '../fetch/recipient.js';
-import { type StatementTrust } from '../fetch/statement-trust.js';
-import { type PackRef } from '../pack.js';
-import { type GrantApi } from '../ports/grant-api.js';
+import type { Recipient } from '../fetch/recipient.js';
+import type { StatementTrust } from '../fetch/statement-trust.js';
+import type { PackRef } from '../pack.js';
+import type { GrantApi } from '../ports/grant-api.js';
 import { Recipe, verifyRecipe } from '../recipe/recipe.js';
 
 /** Where the parts of a version go. */

@@ -3,12 +3,12 @@ import { assertInScope, SEGMENT_KINDS, type SegmentKind, type StatementKeys, ver
 import { type Clock, equalBytes } from '@azaion/kernel';
 
 import { ResourceError } from '../errors.js';
-import { type Recipient } from '../fetch/recipient.js';
-import { type HeldLeases } from '../leases/held-leases.js';
-import { type LeaseName } from '../ports/lease-store.js';
-import { type SegmentStore } from '../ports/segment-store.js';
+import type { Recipient } from '../fetch/recipient.js';
+import type { HeldLeases } from '../leases/held-leases.js';
+import type { LeaseName } from '../ports/lease-store.js';
+import type { SegmentStore } from '../ports/segment-store.js';
 import { MAX_ROOT_BYTES, MAX_SEGMENT_BYTES } from '../recipe/limits.js';
-import { type BundleReader } from './bundle-reader.js';
+import type { BundleReader } from './bundle-reader.js';
 import { verifyBundle } from './verify-bundle.js';
 
 const SEGMENT = /^segments\/([0-9a-f]{64})\/(root|chunks|packs)\/([0-9]+)$/;

@@ -12,7 +12,7 @@ import {
 import { fromBase64Url, UUID_PATTERN } from '@azaion/kernel';
 
 import { ResourceError } from '../errors.js';
-import { type GrantAnswer } from '../ports/grant-api.js';
+import type { GrantAnswer } from '../ports/grant-api.js';
 import {
   type BundledResource,
   type BundleManifest,
@@ -24,7 +24,7 @@ import {
   segmentPath,
   statementPath,
 } from './bundle-manifest.js';
-import { type BundleReader } from './bundle-reader.js';
+import type { BundleReader } from './bundle-reader.js';
 
 const JWS = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
 const MAX_GRANT_FILE_BYTES = MAX_SIGNED_DOCUMENT_CHARS + 8192;

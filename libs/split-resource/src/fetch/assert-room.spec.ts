@@ -5,7 +5,7 @@ import { pseudoRandomBytes } from '@azaion/testing';
 import { PackSource } from '../ports/pack-source.js';
 import { InMemoryPackStore } from '../testing/in-memory-pack-store.js';
 import { collect, RESOURCE, TINY, World } from '../testing/world.js';
-import { type OpenedResource } from './fetch-resource.js';
+import type { OpenedResource } from './fetch-resource.js';
 
 /** Chunks of 64 bytes, 93 when they are sealed, 11 in a pack of at least 1024. */
 const PACK_BYTES = 1024;

@@ -1,8 +1,8 @@
 import { ResourceError } from '../errors.js';
 import { RECORDS_PER_SEGMENT } from '../recipe/limits.js';
-import { type Recipe } from '../recipe/recipe.js';
+import type { Recipe } from '../recipe/recipe.js';
 import { planRanges } from './fetch-plan.js';
-import { type PackReader } from './pack-reader.js';
+import type { PackReader } from './pack-reader.js';
 
 /**
  * Checks that a version can lie in the pack store as a whole, if the store gave up everything else. Reads the pack table, and the rest of the

@@ -4,7 +4,7 @@ import { type ByteRange, ManualClock } from '@azaion/kernel';
 import { pseudoRandomBytes } from '@azaion/testing';
 
 import { CHUNKING as STANDARD, type ChunkingParameters } from '../chunker.js';
-import { type PackId } from '../pack.js';
+import type { PackId } from '../pack.js';
 import { type GrantAnswer, GrantApi, type PackUrl } from '../ports/grant-api.js';
 import { InMemoryGrantApi } from '../testing/in-memory-admin-api.js';
 import { InMemoryPackStore } from '../testing/in-memory-pack-store.js';

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
 
-import { type ResourceName } from '@azaion/kernel';
+import type { ResourceName } from '@azaion/kernel';
 
 import { InlineChunkOpener, type OpenedChunks, type SealedRun } from '../chunk-work.js';
 import { ResourceError } from '../errors.js';

@@ -1,7 +1,7 @@
-import { type ByteRange } from '@azaion/kernel';
+import type { ByteRange } from '@azaion/kernel';
 
-import { type ChunkSegment } from '../recipe/chunk-segment.js';
-import { type Recipe } from '../recipe/recipe.js';
+import type { ChunkSegment } from '../recipe/chunk-segment.js';
+import type { Recipe } from '../recipe/recipe.js';
 
 /** Neighbouring ranges are read as one when no more than this lies between them. */
 export const MAX_GAP_BYTES = 64 * 1024;

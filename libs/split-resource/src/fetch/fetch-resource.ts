@@ -14,21 +14,21 @@ import { type ByteRange, type Clock, type ResourceName, toBase64Url } from '@aza
 import { DEFAULT_RETRY, repeatWhileUnreachable, type RetryPolicy } from '../backoff.js';
 import { type ChunkOpener, InlineChunkOpener } from '../chunk-work.js';
 import { ResourceError } from '../errors.js';
-import { type GrantAnswer, type GrantApi } from '../ports/grant-api.js';
-import { type PlaintextFile } from '../ports/plaintext-file.js';
-import { type HeldLeases } from '../leases/held-leases.js';
-import { type SegmentStore } from '../ports/segment-store.js';
+import type { GrantAnswer, GrantApi } from '../ports/grant-api.js';
+import type { PlaintextFile } from '../ports/plaintext-file.js';
+import type { HeldLeases } from '../leases/held-leases.js';
+import type { SegmentStore } from '../ports/segment-store.js';
 import { Recipe } from '../recipe/recipe.js';
 import { assertRoom } from './assert-room.js';
 import { HeldGrant } from './held-grant.js';
 import { LeasedContent } from './leased-content.js';
 import { LeasedGrant } from './leased-grant.js';
 import { type FetchProgress, OpenRange } from './open-range.js';
-import { type PackReader } from './pack-reader.js';
+import type { PackReader } from './pack-reader.js';
 import { PackUrls } from './pack-urls.js';
-import { type Recipient } from './recipient.js';
+import type { Recipient } from './recipient.js';
 import { segmentsOf } from './segment-cache.js';
-import { type StatementTrust } from './statement-trust.js';
+import type { StatementTrust } from './statement-trust.js';
 
 /** How often the first grant is asked for while the Admin API is out of reach: somebody waits for the answer, or a lease could be used. */
 const FIRST_GRANT_ATTEMPTS = 3;

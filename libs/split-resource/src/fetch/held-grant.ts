@@ -1,9 +1,9 @@
-import { type SegmentKind } from '@azaion/crypto';
+import type { SegmentKind } from '@azaion/crypto';
 
 import { repeatWhileUnreachable, type RetryPolicy } from '../backoff.js';
 import { ResourceError } from '../errors.js';
-import { type PackId } from '../pack.js';
-import { type GrantApi, type PackUrl } from '../ports/grant-api.js';
+import type { PackId } from '../pack.js';
+import type { GrantApi, PackUrl } from '../ports/grant-api.js';
 
 /** How a grant is held. */
 export interface HeldGrantOptions {

@@ -1,14 +1,14 @@
 import { openRecipeKey } from '@azaion/crypto';
 import { type ByteRange, DomainError } from '@azaion/kernel';
 
-import { type HeldLease, type HeldLeases } from '../leases/held-leases.js';
-import { type PackId } from '../pack.js';
-import { type SegmentStore } from '../ports/segment-store.js';
+import type { HeldLease, HeldLeases } from '../leases/held-leases.js';
+import type { PackId } from '../pack.js';
+import type { SegmentStore } from '../ports/segment-store.js';
 import { RECORDS_PER_SEGMENT } from '../recipe/limits.js';
-import { type PackSegment } from '../recipe/pack-segment.js';
+import type { PackSegment } from '../recipe/pack-segment.js';
 import { Recipe } from '../recipe/recipe.js';
 import { type PlannedRange, planRanges } from './fetch-plan.js';
-import { type PackReader } from './pack-reader.js';
+import type { PackReader } from './pack-reader.js';
 import { keptSegmentsOf } from './segment-cache.js';
 
 /** A pack that a leased version is made of. */

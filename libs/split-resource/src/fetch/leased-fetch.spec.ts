@@ -17,7 +17,7 @@ import { InMemoryPackStore } from '../testing/in-memory-pack-store.js';
 import { InMemorySegmentStore } from '../testing/in-memory-segment-store.js';
 import { softwareRecipient } from '../testing/software-recipient.js';
 import { collect, RESOURCE, TINY, World } from '../testing/world.js';
-import { type FetchRequest } from './fetch-resource.js';
+import type { FetchRequest } from './fetch-resource.js';
 import { refusal } from '../testing/refusal.js';
 
 const START_MS = 1_800_000_000_000;

@@ -1,12 +1,12 @@
-import { type Statement } from '@azaion/crypto';
-import { type ResourceName } from '@azaion/kernel';
+import type { Statement } from '@azaion/crypto';
+import type { ResourceName } from '@azaion/kernel';
 
 import { ResourceError } from '../errors.js';
-import { type HeldLease, type HeldLeases } from '../leases/held-leases.js';
-import { type LeasedContent } from './leased-content.js';
-import { type GrantAnswer } from '../ports/grant-api.js';
-import { type Recipient } from './recipient.js';
-import { type StatementTrust } from './statement-trust.js';
+import type { HeldLease, HeldLeases } from '../leases/held-leases.js';
+import type { LeasedContent } from './leased-content.js';
+import type { GrantAnswer } from '../ports/grant-api.js';
+import type { Recipient } from './recipient.js';
+import type { StatementTrust } from './statement-trust.js';
 
 /** What is to be opened, and for whom. */
 interface Wanted {

@@ -3,16 +3,16 @@ import { type ByteRange, releaseBytes } from '@azaion/kernel';
 
 import { type ChunkOpener, CHUNKS_AHEAD, type OpenedChunks } from '../chunk-work.js';
 import { ResourceError } from '../errors.js';
-import { type PackId, type PackRef } from '../pack.js';
+import type { PackId, PackRef } from '../pack.js';
 import { MAX_PACK_URLS } from '../ports/grant-api.js';
-import { type PlaintextFile } from '../ports/plaintext-file.js';
+import type { PlaintextFile } from '../ports/plaintext-file.js';
 import { RECORDS_PER_SEGMENT } from '../recipe/limits.js';
-import { type PackSegment } from '../recipe/pack-segment.js';
-import { type Recipe } from '../recipe/recipe.js';
+import type { PackSegment } from '../recipe/pack-segment.js';
+import type { Recipe } from '../recipe/recipe.js';
 import { type PlannedRange, planRanges } from './fetch-plan.js';
 import { OpeningRun } from './opening-run.js';
-import { type PackBytes, type PackReader } from './pack-reader.js';
-import { type PackUrls } from './pack-urls.js';
+import type { PackBytes, PackReader } from './pack-reader.js';
+import type { PackUrls } from './pack-urls.js';
 
 /** Ranges being read, or read and not yet handed out, as long as the budget of all reads allows. */
 const READ_AHEAD_RANGES = 8;

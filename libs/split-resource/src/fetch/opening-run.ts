@@ -1,4 +1,4 @@
-import { type OpenedChunks } from '../chunk-work.js';
+import type { OpenedChunks } from '../chunk-work.js';
 
 /** A run of chunks that an opener works on. */
 export class OpeningRun {

@@ -1,10 +1,10 @@
-import { type ByteRange } from '@azaion/kernel';
+import type { ByteRange } from '@azaion/kernel';
 
 import { DEFAULT_RETRY } from '../backoff.js';
 import { ResourceError, type ResourceErrorCode } from '../errors.js';
-import { type PackRef } from '../pack.js';
-import { type PackSource } from '../ports/pack-source.js';
-import { type PackStore } from '../ports/pack-store.js';
+import type { PackRef } from '../pack.js';
+import type { PackSource } from '../ports/pack-source.js';
+import type { PackStore } from '../ports/pack-store.js';
 import { DownloadSlots } from './download-slots.js';
 import { MAX_GAP_BYTES } from './fetch-plan.js';
 import { type DownloadPolicy, RangeDownload, type WantedRange } from './range-download.js';

@@ -1,6 +1,6 @@
-import { type PackId } from '../pack.js';
+import type { PackId } from '../pack.js';
 import { MAX_PACK_URLS, type PackUrl } from '../ports/grant-api.js';
-import { type HeldGrant } from './held-grant.js';
+import type { HeldGrant } from './held-grant.js';
 
 /** The signed URLs of one grant's packs; asked for in batches, renewed when the CDN no longer accepts them. */
 export class PackUrls {

@@ -1,14 +1,14 @@
-import { type Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 
-import { type ByteRange } from '@azaion/kernel';
+import type { ByteRange } from '@azaion/kernel';
 
 import { pauseBeforeRetry, retryAfterMs, type RetryPolicy, sleep } from '../backoff.js';
 import { ResourceError } from '../errors.js';
 import { bytesInPack, rangeInObject } from '../pack-extents.js';
-import { type PackId, type PackRef } from '../pack.js';
+import type { PackId, PackRef } from '../pack.js';
 import { MAX_RANGE_BYTES, type PackLocation, type PackSource } from '../ports/pack-source.js';
-import { type DownloadSlots } from './download-slots.js';
-import { type PackUrls } from './pack-urls.js';
+import type { DownloadSlots } from './download-slots.js';
+import type { PackUrls } from './pack-urls.js';
 
 /** A request counts as slow when it takes this many times what the ones before it took. */
 const SLOW_FACTOR = 3;

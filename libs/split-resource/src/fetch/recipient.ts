@@ -1,4 +1,4 @@
-import { type EcdhP256 } from '@azaion/crypto';
+import type { EcdhP256 } from '@azaion/crypto';
 
 /** Whose key a grant is sealed to: a device's agreement key, or a person's ephemeral one. */
 export interface Recipient {

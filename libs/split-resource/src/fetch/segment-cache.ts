@@ -1,7 +1,7 @@
 import { ResourceError } from '../errors.js';
-import { type SegmentStore } from '../ports/segment-store.js';
-import { type SegmentReader } from '../recipe/recipe.js';
-import { type HeldGrant } from './held-grant.js';
+import type { SegmentStore } from '../ports/segment-store.js';
+import type { SegmentReader } from '../recipe/recipe.js';
+import type { HeldGrant } from './held-grant.js';
 
 /**
  * Reads sealed parts of one version: from the device's own store, else from the Admin API, keeping what has the right hash. A kept part

@@ -1,4 +1,4 @@
-import { type StatementKeys } from '@azaion/crypto';
+import type { StatementKeys } from '@azaion/crypto';
 
 /** The statement keys this reader trusts right now, and the versions it has accepted before. */
 export abstract class StatementTrust {

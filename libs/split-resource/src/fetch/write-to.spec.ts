@@ -3,8 +3,8 @@ import { randomBytes } from 'node:crypto';
 import { ChunkOpener, InlineChunkOpener, type OpenedChunks, type SealedRun } from '../chunk-work.js';
 import { InMemoryPackStore, InMemoryPlaintextFile } from '../testing/index.js';
 import { RESOURCE, TINY, World } from '../testing/world.js';
-import { type FetchProgress } from './open-range.js';
-import { type OpenedResource } from './fetch-resource.js';
+import type { FetchProgress } from './open-range.js';
+import type { OpenedResource } from './fetch-resource.js';
 import { refusal } from '../testing/refusal.js';
 
 const SEALED_TINY_BYTES = 64 + 29;

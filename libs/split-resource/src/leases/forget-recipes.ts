@@ -1,4 +1,4 @@
-import { type SegmentStore } from '../ports/segment-store.js';
+import type { SegmentStore } from '../ports/segment-store.js';
 
 /** What nobody has used for so long goes. */
 const UNUSED_MS = 7 * 86_400_000;

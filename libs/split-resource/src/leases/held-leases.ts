@@ -9,13 +9,13 @@ import {
 import { type ResourceName, resourcePath } from '@azaion/kernel';
 
 import { ResourceError } from '../errors.js';
-import { type Recipient } from '../fetch/recipient.js';
-import { type StatementTrust } from '../fetch/statement-trust.js';
-import { type GrantAnswer } from '../ports/grant-api.js';
+import type { Recipient } from '../fetch/recipient.js';
+import type { StatementTrust } from '../fetch/statement-trust.js';
+import type { GrantAnswer } from '../ports/grant-api.js';
 import { type Lease, type LeaseName, leasePath, type LeaseStore } from '../ports/lease-store.js';
-import { type RefusalMarkStore } from '../ports/refusal-mark-store.js';
+import type { RefusalMarkStore } from '../ports/refusal-mark-store.js';
 import { LeaseRefusals } from './lease-refusals.js';
-import { type TrustedTime } from './trusted-time.js';
+import type { TrustedTime } from './trusted-time.js';
 
 /** Leases kept for one resource, beside what is wanted or pinned; the lowest versions go first. */
 const MAX_PER_RESOURCE = 8;

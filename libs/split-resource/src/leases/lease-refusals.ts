@@ -2,7 +2,7 @@ import { type ResourceName, resourcePath } from '@azaion/kernel';
 
 import { ResourceError } from '../errors.js';
 import { type LeaseName, leasePath } from '../ports/lease-store.js';
-import { type RefusalMarks, type RefusalMarkStore } from '../ports/refusal-mark-store.js';
+import type { RefusalMarks, RefusalMarkStore } from '../ports/refusal-mark-store.js';
 
 /** No grant lives longer: an older mark refuses what has ended by itself. */
 const LONGEST_LEASE_SECONDS = 90 * 86_400;

@@ -2,7 +2,7 @@ import { Clock } from '@azaion/kernel';
 
 import { ResourceError } from '../errors.js';
 import { type ClockReading, NoRunningClock, type RunningClock } from '../ports/running-clock.js';
-import { type TimeMark, type TimeMarkStore } from '../ports/time-mark-store.js';
+import type { TimeMark, TimeMarkStore } from '../ports/time-mark-store.js';
 
 /** How often the running time is written down. As much is added at a start for what a cut may have lost, where no clock tells. */
 export const MARK_INTERVAL_MS = 60_000;

@@ -1,4 +1,4 @@
-import { type Clock } from '@azaion/kernel';
+import type { Clock } from '@azaion/kernel';
 
 /** Of each kind of knowledge; a device holds some hundreds of resources. */
 const MAX_KNOWN = 4096;

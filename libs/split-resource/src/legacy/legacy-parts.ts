@@ -1,6 +1,6 @@
-import { type Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 
-import { type ByteRange, type ResourceName } from '@azaion/kernel';
+import type { ByteRange, ResourceName } from '@azaion/kernel';
 
 /** The older Admin API as one caller sees it: where small parts lie. Source: docs/formats/legacy.md. */
 export abstract class LegacySmallParts {

@@ -4,8 +4,8 @@ import { CryptoError, legacyBlockDecipher } from '@azaion/crypto';
 import { type ByteRange, DomainError, type ResourceName } from '@azaion/kernel';
 
 import { ResourceError } from '../errors.js';
-import { type KnownLegacyParts } from './known-legacy-parts.js';
-import { type FoundBigPart, type LegacyBigParts, type LegacySmallParts } from './legacy-parts.js';
+import type { KnownLegacyParts } from './known-legacy-parts.js';
+import type { FoundBigPart, LegacyBigParts, LegacySmallParts } from './legacy-parts.js';
 
 const BLOCK_BYTES = 16;
 /** An IV and one block of padding. */

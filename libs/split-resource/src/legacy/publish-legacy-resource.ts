@@ -5,8 +5,8 @@ import { legacyEncrypt, legacySmallBytes } from '@azaion/crypto';
 import { DomainError, type ResourceName } from '@azaion/kernel';
 
 import { ResourceError } from '../errors.js';
-import { type KnownLegacyParts } from './known-legacy-parts.js';
-import { type LegacyBigParts, type LegacyBigSink, type LegacySmallParts } from './legacy-parts.js';
+import type { KnownLegacyParts } from './known-legacy-parts.js';
+import type { LegacyBigParts, LegacyBigSink, LegacySmallParts } from './legacy-parts.js';
 
 /** From this length on the small part has its full size, whatever is still to come. */
 const DECIDED_BYTES = 10_240;

@@ -1,8 +1,8 @@
-import { type HpkeSealed, type SegmentKind } from '@azaion/crypto';
-import { type ResourceName } from '@azaion/kernel';
+import type { HpkeSealed, SegmentKind } from '@azaion/crypto';
+import type { ResourceName } from '@azaion/kernel';
 
-import { type CompactedPack } from '../pack-extents.js';
-import { type PackId } from '../pack.js';
+import type { CompactedPack } from '../pack-extents.js';
+import type { PackId } from '../pack.js';
 
 /** What a reader asks for. */
 export interface GrantRequest {

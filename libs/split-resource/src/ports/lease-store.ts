@@ -1,6 +1,6 @@
 import { type ResourceName, resourcePath } from '@azaion/kernel';
 
-import { type GrantAnswer } from './grant-api.js';
+import type { GrantAnswer } from './grant-api.js';
 
 /** Which version a lease opens. */
 export interface LeaseName {

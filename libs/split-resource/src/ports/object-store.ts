@@ -1,8 +1,8 @@
-import { type Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 
-import { type ByteRange } from '@azaion/kernel';
+import type { ByteRange } from '@azaion/kernel';
 
-import { type PackTarget } from './pack-sink.js';
+import type { PackTarget } from './pack-sink.js';
 
 /** What must be true of an object for its signed PUT to be accepted. */
 export interface SignedPut {

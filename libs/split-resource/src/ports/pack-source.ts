@@ -1,8 +1,8 @@
-import { type Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 
-import { type ByteRange } from '@azaion/kernel';
+import type { ByteRange } from '@azaion/kernel';
 
-import { type PackRef } from '../pack.js';
+import type { PackRef } from '../pack.js';
 
 /** Where one pack lies and how it may be reached right now. */
 export interface PackLocation {

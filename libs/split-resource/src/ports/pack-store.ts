@@ -1,6 +1,6 @@
-import { type ByteRange } from '@azaion/kernel';
+import type { ByteRange } from '@azaion/kernel';
 
-import { type PackId, type PackRef } from '../pack.js';
+import type { PackId, PackRef } from '../pack.js';
 
 /** Packs that are kept, as far as they are here. */
 export interface SparePacks {

@@ -1,4 +1,4 @@
-import { type Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 
 /** Where the plaintext of a publish is read from: once, front to back. */
 export abstract class PlaintextSource {

@@ -1,9 +1,9 @@
-import { type ResourceKind, type SegmentKind, type StatementImage } from '@azaion/crypto';
-import { type ResourceName } from '@azaion/kernel';
+import type { ResourceKind, SegmentKind, StatementImage } from '@azaion/crypto';
+import type { ResourceName } from '@azaion/kernel';
 
-import { type ChunkingParameters } from '../chunker.js';
-import { type PackId } from '../pack.js';
-import { type PackTarget } from './pack-sink.js';
+import type { ChunkingParameters } from '../chunker.js';
+import type { PackId } from '../pack.js';
+import type { PackTarget } from './pack-sink.js';
 
 /** An upload in the making. */
 export interface OpenedUpload {

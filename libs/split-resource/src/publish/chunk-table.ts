@@ -3,7 +3,7 @@ import { toHex } from '@azaion/kernel';
 
 import { ResourceError } from '../errors.js';
 import { MAX_CHUNKS_PER_PACK, MAX_PACK_BYTES } from '../pack.js';
-import { type PackedChunk } from '../ports/upload-api.js';
+import type { PackedChunk } from '../ports/upload-api.js';
 
 /** `chunkId(16) offset(u32 BE) sealedLength(u32 BE)`. */
 const RECORD_BYTES = CHUNK_ID_BYTES + 8;

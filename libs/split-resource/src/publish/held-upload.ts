@@ -1,15 +1,9 @@
-import { type SegmentKind } from '@azaion/crypto';
+import type { SegmentKind } from '@azaion/crypto';
 
 import { repeatWhileUnreachable, type RetryPolicy } from '../backoff.js';
-import { type PackId } from '../pack.js';
-import { type PackTarget } from '../ports/pack-sink.js';
-import {
-  type CommitRequest,
-  type KnownChunk,
-  type NewPack,
-  type PackedChunk,
-  type UploadApi,
-} from '../ports/upload-api.js';
+import type { PackId } from '../pack.js';
+import type { PackTarget } from '../ports/pack-sink.js';
+import type { CommitRequest, KnownChunk, NewPack, PackedChunk, UploadApi } from '../ports/upload-api.js';
 
 /** One upload in use: its calls are repeated while the Admin API is out of reach. All of them may be made twice. */
 export class HeldUpload {

@@ -1,12 +1,12 @@
 import { CHUNK_OVERHEAD_BYTES, MAX_CHUNK_BYTES } from '@azaion/crypto';
 
 import { pauseBeforeRetry, retryAfterMs, type RetryPolicy } from '../backoff.js';
-import { type ChunkSealer, type PublishHash, type RunningHash } from '../chunk-work.js';
+import type { ChunkSealer, PublishHash, RunningHash } from '../chunk-work.js';
 import { ResourceError } from '../errors.js';
 import { MAX_CHUNKS_PER_PACK, type PackRef } from '../pack.js';
-import { type PackSink } from '../ports/pack-sink.js';
-import { type NewPack, type PackedChunk } from '../ports/upload-api.js';
-import { type HeldUpload } from './held-upload.js';
+import type { PackSink } from '../ports/pack-sink.js';
+import type { NewPack, PackedChunk } from '../ports/upload-api.js';
+import type { HeldUpload } from './held-upload.js';
 
 /** Most packs being written at a time. */
 export const MAX_PACKS_IN_FLIGHT = 4;

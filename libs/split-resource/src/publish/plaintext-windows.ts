@@ -1,8 +1,8 @@
-import { type ByteRange } from '@azaion/kernel';
+import type { ByteRange } from '@azaion/kernel';
 
-import { type Chunker } from '../chunker.js';
+import type { Chunker } from '../chunker.js';
 import { ResourceError } from '../errors.js';
-import { type PlaintextSource } from '../ports/plaintext-source.js';
+import type { PlaintextSource } from '../ports/plaintext-source.js';
 import { Turns } from '../turns.js';
 
 /** Plaintext that is read, hashed and asked about at a time. */

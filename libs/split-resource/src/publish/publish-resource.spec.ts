@@ -10,7 +10,7 @@ import { ResourceError } from '../errors.js';
 import { InlineChunkSealer } from '../chunk-work.js';
 import { PackSink } from '../ports/pack-sink.js';
 import { PlaintextSource, StreamPlaintext } from '../ports/plaintext-source.js';
-import { type KnownChunk, type OpenedUpload } from '../ports/upload-api.js';
+import type { KnownChunk, OpenedUpload } from '../ports/upload-api.js';
 import { InMemoryPackSink, InMemoryUploadApi } from '../testing/index.js';
 import { RESOURCE, streamOf, TINY, World } from '../testing/world.js';
 import { MAX_CHUNKS_PER_PACK, type PackRef } from '../pack.js';

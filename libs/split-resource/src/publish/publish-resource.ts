@@ -1,4 +1,4 @@
-import { type Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 
 import {
   CHUNK_OVERHEAD_BYTES,
@@ -17,7 +17,7 @@ import { Chunker } from '../chunker.js';
 import { ResourceError } from '../errors.js';
 import { inOrder } from '../in-order.js';
 import { MAX_PACK_BYTES, PACK_ID_PATTERN, type PackRef } from '../pack.js';
-import { type PackSink } from '../ports/pack-sink.js';
+import type { PackSink } from '../ports/pack-sink.js';
 import { PlaintextSource, StreamPlaintext } from '../ports/plaintext-source.js';
 import { type KnownChunk, MAX_KNOWN_CHUNK_IDS, type OpenedUpload, type UploadApi } from '../ports/upload-api.js';
 import { RecipeBuilder } from '../recipe/recipe-builder.js';

@@ -2,9 +2,9 @@ import { hash } from 'node:crypto';
 
 import { type SegmentKind, sealSegment } from '@azaion/crypto';
 
-import { type ChunkingParameters } from '../chunker.js';
+import type { ChunkingParameters } from '../chunker.js';
 import { ResourceError } from '../errors.js';
-import { type PackRef } from '../pack.js';
+import type { PackRef } from '../pack.js';
 import { type ChunkRecord, writeChunkRecord } from './chunk-segment.js';
 import {
   CHUNK_RECORD_BYTES,

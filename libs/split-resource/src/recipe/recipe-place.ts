@@ -1,4 +1,4 @@
-import { type SegmentKind, type SegmentPlace } from '@azaion/crypto';
+import type { SegmentKind, SegmentPlace } from '@azaion/crypto';
 
 /** Which version a recipe belongs to. All of it is authenticated by every segment. */
 export interface RecipePlace {

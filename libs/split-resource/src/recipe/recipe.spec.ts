@@ -6,7 +6,7 @@ import fc from 'fast-check';
 
 import { CHUNKING } from '../chunker.js';
 import { ResourceError } from '../errors.js';
-import { type PackRef } from '../pack.js';
+import type { PackRef } from '../pack.js';
 import { type ChunkRecord, ChunkSegment } from './chunk-segment.js';
 import { CHUNK_RECORD_BYTES, PACK_RECORD_BYTES } from './limits.js';
 import { PackSegment } from './pack-segment.js';

@@ -4,7 +4,7 @@ import { openSegment, type SegmentKind } from '@azaion/crypto';
 import { equalBytes } from '@azaion/kernel';
 
 import { ResourceError } from '../errors.js';
-import { type PackRef } from '../pack.js';
+import type { PackRef } from '../pack.js';
 import { ChunkSegment } from './chunk-segment.js';
 import { MAX_ROOT_BYTES, MAX_SEGMENT_BYTES, RECORDS_PER_SEGMENT } from './limits.js';
 import { PackSegment } from './pack-segment.js';

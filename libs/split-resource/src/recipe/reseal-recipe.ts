@@ -2,8 +2,8 @@ import { hash } from 'node:crypto';
 
 import { newRecipeKey, type SegmentKind, sealSegment } from '@azaion/crypto';
 
-import { type Recipe } from './recipe.js';
-import { type SealedRecipe, type SegmentWriter } from './recipe-builder.js';
+import type { Recipe } from './recipe.js';
+import type { SealedRecipe, SegmentWriter } from './recipe-builder.js';
 import { segmentPlace } from './recipe-place.js';
 import { encodeRoot } from './recipe-root.js';
 

@@ -1,9 +1,9 @@
 import { hash, randomBytes, randomUUID } from 'node:crypto';
-import { type Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 
-import { type ByteRange } from '@azaion/kernel';
+import type { ByteRange } from '@azaion/kernel';
 
-import { type PackRef } from '../pack.js';
+import type { PackRef } from '../pack.js';
 
 /** A pack reference for suites that do not look at its hash. */
 export function anyPack(sizeBytes: number): PackRef {

@@ -3,8 +3,8 @@ import { createHash, randomBytes } from 'node:crypto';
 
 import { identifyChunk, type SealedPlace, sealChunk } from '@azaion/crypto';
 
-import { type ChunkOpener, type OpenedChunks, type SealedRun } from '../chunk-work.js';
-import { type PlaintextFile } from '../ports/plaintext-file.js';
+import type { ChunkOpener, OpenedChunks, SealedRun } from '../chunk-work.js';
+import type { PlaintextFile } from '../ports/plaintext-file.js';
 
 /** Bytes before, between and after the sealed chunks of a run, as other chunks of a pack lie there. */
 const GAP_BYTES = 100;

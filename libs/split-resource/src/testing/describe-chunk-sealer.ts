@@ -2,9 +2,9 @@
 import { createHash, randomBytes } from 'node:crypto';
 
 import { CHUNK_OVERHEAD_BYTES, identifyChunk, openChunk } from '@azaion/crypto';
-import { type ByteRange } from '@azaion/kernel';
+import type { ByteRange } from '@azaion/kernel';
 
-import { type ChunkSealer } from '../chunk-work.js';
+import type { ChunkSealer } from '../chunk-work.js';
 
 /** The contract of {@link ChunkSealer}. @param sealer - Used by one test after another; the caller closes it. */
 export function describeChunkSealer(name: string, sealer: () => ChunkSealer): void {

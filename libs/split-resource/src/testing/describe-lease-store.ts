@@ -1,7 +1,7 @@
 /// <reference types="jest" />
 import { randomBytes, randomUUID } from 'node:crypto';
 
-import { type Lease, type LeaseStore } from '../ports/lease-store.js';
+import type { Lease, LeaseStore } from '../ports/lease-store.js';
 
 function lease(folder: string, name: string, version: number): Lease {
   const text = (): string => ['a', 'b', 'c'].map(() => randomBytes(24).toString('base64url')).join('.');

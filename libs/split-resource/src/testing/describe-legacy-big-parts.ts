@@ -1,8 +1,8 @@
 import { buffer } from 'node:stream/consumers';
 
-import { type ResourceName } from '@azaion/kernel';
+import type { ResourceName } from '@azaion/kernel';
 
-import { type FoundBigPart, type LegacyBigParts } from '../legacy/legacy-parts.js';
+import type { FoundBigPart, LegacyBigParts } from '../legacy/legacy-parts.js';
 
 const CONTENT = Uint8Array.from({ length: 100_000 }, (_, index) => (7 * index + 3) % 256);
 

@@ -3,9 +3,9 @@ import { createHash, hash, randomBytes } from 'node:crypto';
 
 import { ResourceError } from '../errors.js';
 import { packObjectKey } from '../pack.js';
-import { type ObjectStore, type SignedPut } from '../ports/object-store.js';
-import { type PackSink } from '../ports/pack-sink.js';
-import { type PackSource } from '../ports/pack-source.js';
+import type { ObjectStore, SignedPut } from '../ports/object-store.js';
+import type { PackSink } from '../ports/pack-sink.js';
+import type { PackSource } from '../ports/pack-source.js';
 import { anyFolder, anyPack, collected, digestOf, sliceOf } from './contract-values.js';
 
 /** An object store under test, with what follows its signed URLs. */

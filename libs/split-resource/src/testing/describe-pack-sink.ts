@@ -1,7 +1,7 @@
 /// <reference types="jest" />
 import { randomBytes } from 'node:crypto';
 
-import { type PackSink, type PackTarget } from '../ports/pack-sink.js';
+import type { PackSink, PackTarget } from '../ports/pack-sink.js';
 
 /** A sink under test and the place behind it. */
 export interface PackSinkHarness {

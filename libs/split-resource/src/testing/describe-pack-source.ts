@@ -1,7 +1,7 @@
 /// <reference types="jest" />
 import { randomBytes } from 'node:crypto';
 
-import { type PackLocation, type PackSource } from '../ports/pack-source.js';
+import type { PackLocation, PackSource } from '../ports/pack-source.js';
 import { anyFolder, anyPack, collected, digestOf, sliceOf } from './contract-values.js';
 
 /** A source under test and the place behind it. */

@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 
 import { MAX_PACK_BYTES } from '../pack.js';
-import { type PackStore } from '../ports/pack-store.js';
+import type { PackStore } from '../ports/pack-store.js';
 import { anyFolder, anyPack, digestOf, sliceOf } from './contract-values.js';
 
 /** The contract of {@link PackStore}. @param make - A new, empty store with this limit. */

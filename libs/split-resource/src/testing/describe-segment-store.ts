@@ -1,7 +1,7 @@
 /// <reference types="jest" />
 import { randomBytes } from 'node:crypto';
 
-import { type SegmentStore } from '../ports/segment-store.js';
+import type { SegmentStore } from '../ports/segment-store.js';
 
 /** The contract of {@link SegmentStore}. @param make - A new, empty store. */
 export function describeSegmentStore(name: string, make: () => Promise<SegmentStore>): void {

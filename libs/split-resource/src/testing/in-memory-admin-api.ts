@@ -33,7 +33,7 @@ import { CHUNKING, type ChunkingParameters } from '../chunker.js';
 import { ResourceError } from '../errors.js';
 import { MAX_CHUNKS_PER_PACK, PACK_TARGET_BYTES, type PackId, packObjectKey, type PackRef } from '../pack.js';
 import { type GrantAnswer, GrantApi, type GrantRequest, MAX_PACK_URLS, type PackUrl } from '../ports/grant-api.js';
-import { type PackTarget } from '../ports/pack-sink.js';
+import type { PackTarget } from '../ports/pack-sink.js';
 import {
   type CommitRequest,
   type KnownChunk,
@@ -48,7 +48,7 @@ import { resealRecipe } from '../recipe/reseal-recipe.js';
 import { type CompactedPack, extentsOf } from '../pack-extents.js';
 import { type PackObject, readPack } from '../pack-object.js';
 import { CheckContent } from '../verify/check-content.js';
-import { type InMemoryObjectStore } from './in-memory-object-store.js';
+import type { InMemoryObjectStore } from './in-memory-object-store.js';
 
 const URL_SECONDS = 900;
 const LEASE_SECONDS = 7 * 86_400;

@@ -1,4 +1,4 @@
-import { type ResourceName } from '@azaion/kernel';
+import type { ResourceName } from '@azaion/kernel';
 
 import { type Lease, type LeaseName, leasePath, LeaseStore } from '../ports/lease-store.js';
 import { type RefusalMarks, RefusalMarkStore } from '../ports/refusal-mark-store.js';

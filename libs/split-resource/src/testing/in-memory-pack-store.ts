@@ -1,4 +1,4 @@
-import { type ByteRange } from '@azaion/kernel';
+import type { ByteRange } from '@azaion/kernel';
 
 import { ByteIntervals } from '../byte-intervals.js';
 import { ResourceError } from '../errors.js';

@@ -1,4 +1,4 @@
-import { type StatementKeys } from '@azaion/crypto';
+import type { StatementKeys } from '@azaion/crypto';
 
 import { StatementTrust } from '../fetch/statement-trust.js';
 

@@ -1,6 +1,6 @@
 import { createECDH } from 'node:crypto';
 
-import { type Recipient } from '../fetch/recipient.js';
+import type { Recipient } from '../fetch/recipient.js';
 
 /** A recipient whose private key lies in memory. */
 export function softwareRecipient(serial?: string): Recipient {

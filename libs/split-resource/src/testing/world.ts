@@ -2,14 +2,14 @@ import { Readable } from 'node:stream';
 
 import { type Clock, SystemClock } from '@azaion/kernel';
 
-import { type RetryPolicy } from '../backoff.js';
-import { type ChunkingParameters } from '../chunker.js';
+import type { RetryPolicy } from '../backoff.js';
+import type { ChunkingParameters } from '../chunker.js';
 import { type FetchDependencies, FetchResource } from '../fetch/fetch-resource.js';
 import { PackReader } from '../fetch/pack-reader.js';
 import { PublishResource, type PublishResult } from '../publish/publish-resource.js';
-import { type PackSink } from '../ports/pack-sink.js';
-import { type PackSource } from '../ports/pack-source.js';
-import { type PackStore } from '../ports/pack-store.js';
+import type { PackSink } from '../ports/pack-sink.js';
+import type { PackSource } from '../ports/pack-source.js';
+import type { PackStore } from '../ports/pack-store.js';
 import { InMemoryAdminApi, InMemoryGrantApi, InMemoryUploadApi } from './in-memory-admin-api.js';
 import { InMemoryObjectStore, InMemoryPackSink, InMemoryPackSource } from './in-memory-object-store.js';
 import { InMemoryPackStore } from './in-memory-pack-store.js';

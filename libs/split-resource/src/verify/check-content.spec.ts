@@ -2,12 +2,12 @@ import { createCipheriv, randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
 
 import { openRecipeKey, verifyStatement } from '@azaion/crypto';
-import { type ByteRange } from '@azaion/kernel';
+import type { ByteRange } from '@azaion/kernel';
 import fc from 'fast-check';
 
 import { packObjectKey } from '../pack.js';
 import { Recipe } from '../recipe/recipe.js';
-import { type InMemoryObjectStore } from '../testing/in-memory-object-store.js';
+import type { InMemoryObjectStore } from '../testing/in-memory-object-store.js';
 import { RESOURCE, TINY, World } from '../testing/world.js';
 import { CheckContent, type CheckedChunk } from './check-content.js';
 import { refusal } from '../testing/refusal.js';

@@ -7,10 +7,10 @@ import { ResourceError } from '../errors.js';
 import { type PlannedRange, planRanges } from '../fetch/fetch-plan.js';
 import { type PackId, packObjectKey } from '../pack.js';
 import { type PackObject, readPack } from '../pack-object.js';
-import { type ObjectStore } from '../ports/object-store.js';
+import type { ObjectStore } from '../ports/object-store.js';
 import { RECORDS_PER_SEGMENT } from '../recipe/limits.js';
-import { type PackSegment } from '../recipe/pack-segment.js';
-import { type Recipe } from '../recipe/recipe.js';
+import type { PackSegment } from '../recipe/pack-segment.js';
+import type { Recipe } from '../recipe/recipe.js';
 
 /** What was found where a recipe says that a chunk lies. */
 export interface CheckedChunk {

@@ -1,5 +1,5 @@
-import { type StatementImage } from '@azaion/crypto';
-import { type ByteRange } from '@azaion/kernel';
+import type { StatementImage } from '@azaion/crypto';
+import type { ByteRange } from '@azaion/kernel';
 
 /** A layer of an archive. */
 export interface ArchivedLayer {

@@ -1,6 +1,6 @@
-import { type ByteRange, type ResourceName } from '@azaion/kernel';
+import type { ByteRange, ResourceName } from '@azaion/kernel';
 
-import { type ExpectedImage } from '../expected-image.js';
+import type { ExpectedImage } from '../expected-image.js';
 
 /** What reading an archive has moved so far. */
 export interface ArchiveTraffic {

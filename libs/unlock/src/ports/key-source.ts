@@ -1,4 +1,4 @@
-import { type Secret } from '@azaion/kernel';
+import type { Secret } from '@azaion/kernel';
 
 /** Who releases the key fragment of a legacy archive to one caller (docs/formats/legacy.md). */
 export abstract class KeySource {

@@ -1,4 +1,4 @@
-import { type EngineImage } from './image-runtime.js';
+import type { EngineImage } from './image-runtime.js';
 
 /** The services that run from the images. */
 export abstract class ServiceStack {

@@ -1,7 +1,7 @@
-import { type ExpectedImage } from '../expected-image.js';
-import { type UnlockState } from '../unlock-state.js';
-import { type ArchiveName } from './archive-source.js';
-import { type EngineImage } from './image-runtime.js';
+import type { ExpectedImage } from '../expected-image.js';
+import type { UnlockState } from '../unlock-state.js';
+import type { ArchiveName } from './archive-source.js';
+import type { EngineImage } from './image-runtime.js';
 
 /** What an archive left in the engine: the proof for images of archives that name no digests. */
 export interface LoadedImages extends ArchiveName {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 
-import { type StatementImage } from '@azaion/crypto';
-import { type ByteRange } from '@azaion/kernel';
+import type { StatementImage } from '@azaion/crypto';
+import type { ByteRange } from '@azaion/kernel';
 
 const BLOCK_BYTES = 512;
 const PLAIN_FILE = '0';

@@ -1,11 +1,11 @@
 /// <reference types="jest" />
 import { randomBytes, randomUUID } from 'node:crypto';
 
-import { type ByteRange } from '@azaion/kernel';
+import type { ByteRange } from '@azaion/kernel';
 
 import { UNLOCK_ERRORS, UnlockError } from '../errors.js';
 import { canonicalReference } from '../expected-image.js';
-import { type ImageRuntime } from '../ports/image-runtime.js';
+import type { ImageRuntime } from '../ports/image-runtime.js';
 import { dockerArchive, readDockerArchive, type TestArchive } from './docker-archive.js';
 import { inPieces } from './in-memory-archive.js';
 

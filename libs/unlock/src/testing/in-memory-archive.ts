@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 
-import { type StatementImage } from '@azaion/crypto';
+import type { StatementImage } from '@azaion/crypto';
 
 import { UnlockError } from '../errors.js';
-import { type ExpectedImage } from '../expected-image.js';
+import type { ExpectedImage } from '../expected-image.js';
 import { ArchiveInspector, type ArchiveSurvey, type RangedArchive } from '../ports/archive-inspector.js';
 import { ArchiveSource, type FoundArchive, type OpenArchive } from '../ports/archive-source.js';
 import { archiveEnd, readDockerArchive } from './docker-archive.js';

@@ -1,4 +1,4 @@
-import { type UnlockLimits } from '../unlock-limits.js';
+import type { UnlockLimits } from '../unlock-limits.js';
 
 /** Limits for tests that are about something else: nothing stalls, archives are loaded in one, and pauses are short. */
 export const TEST_LIMITS: UnlockLimits = {
