@@ -1,6 +1,6 @@
 import { createCipheriv, createDecipheriv, createHmac, createSecretKey, type DecipherGCM, hkdfSync } from 'node:crypto';
 
-import { releaseBytes } from '@azaion/kernel';
+import { copyBytes, releaseBytes } from '@azaion/kernel';
 
 /** Length of the nonce of AES-256-GCM in every format. */
 export const GCM_NONCE_BYTES = 12;
@@ -46,7 +46,7 @@ export function gcmSealInto(
   const cipher = createCipheriv('aes-256-gcm', createSecretKey(key), nonce).setAAD(aad);
   for (let at = 0; at < plaintext.length; at += STEP_BYTES) {
     const piece = cipher.update(plaintext.subarray(at, at + STEP_BYTES));
-    target.set(piece, at);
+    copyBytes(piece, target, at);
     releaseBytes(piece);
   }
   cipher.final(); // has no bytes of its own in this mode

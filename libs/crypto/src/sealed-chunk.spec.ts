@@ -34,6 +34,13 @@ function forge(codec: number, payload: Uint8Array, secrets: ChunkSecrets): Buffe
   return Buffer.concat([Uint8Array.of(codec), nonce, cipher.update(payload), cipher.final(), cipher.getAuthTag()]);
 }
 
+/** Its middle compresses well, and all of it not at all. */
+function middleOfZeros(sizeBytes: number): Buffer {
+  const bytes = randomBytes(sizeBytes);
+  const middle = 4096;
+  return bytes.fill(0, (sizeBytes - middle) / 2, (sizeBytes + middle) / 2);
+}
+
 describe('sealChunk and openChunk', () => {
   it.each([1, MIN - 1, MIN, MIN + 1, AVERAGE, MAX - 1, MAX])('round-trip %i bytes', (sizeBytes) => {
     for (const plaintext of [randomBytes(sizeBytes), Buffer.alloc(sizeBytes, 7)]) {
@@ -97,6 +104,35 @@ describe('sealChunk', () => {
     const plaintext = Buffer.concat([randomBytes(9700), Buffer.alloc(300)]);
     expect(sealChunk(plaintext, secretsOf(plaintext))[0]).toBe(0);
   });
+});
+
+describe('sealChunk into memory that is there', () => {
+  it.each([
+    ['random bytes', () => randomBytes(AVERAGE)],
+    ['text', () => Buffer.from('a line of text\n'.repeat(AVERAGE / 10)).subarray(0, AVERAGE)],
+    ['what a sample of looks worthwhile, and is not', () => middleOfZeros(AVERAGE)],
+  ])('leaves nothing to the collector that is as large as %s', (_, make) => {
+    const plaintext = make();
+    const secrets = secretsOf(plaintext);
+    const into = new Uint8Array(plaintext.length + CHUNK_OVERHEAD_BYTES);
+    sealChunk(plaintext, secrets, into);
+    const before = process.memoryUsage().arrayBuffers;
+    for (let round = 0; round < 20; round++) sealChunk(plaintext, secrets, into);
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(AVERAGE);
+  });
+
+  it.each([1, 100, 4095, 4096, 8192 - 4096, 8192, 20_000])(
+    'takes nobody the memory that small results share, with %i bytes',
+    (sizeBytes) => {
+      const others = Array.from({ length: 20 }, (_, index) => Buffer.from(`what stands beside it ${index}`));
+      for (const plaintext of [randomBytes(sizeBytes), Buffer.alloc(sizeBytes, 7)]) {
+        const secrets = secretsOf(plaintext);
+        expect(openChunk(sealChunk(plaintext, secrets), secrets).equals(plaintext)).toBe(true);
+      }
+      others.push(...Array.from({ length: 20 }, (_, index) => Buffer.from(`what stands beside it ${index}`)));
+      expect(others.map(String)).toEqual(others.map((_, index) => `what stands beside it ${index % 20}`));
+    },
+  );
 });
 
 describe('openChunk of changed bytes', () => {

@@ -16,6 +16,9 @@ export const CHUNK_OVERHEAD_BYTES = PAYLOAD_AT + GCM_TAG_BYTES;
 const CODEC_STORED = 0;
 const CODEC_ZSTD = 1;
 const ZSTD_LEVEL = 3;
+const SAMPLE_LEVEL = 1;
+/** More than a frame is ever longer than a plaintext of at most {@link MAX_CHUNK_BYTES}: headers of frame and blocks, and a table for each. */
+const MAX_ZSTD_GROWTH_BYTES = 4096;
 const SAMPLE_BYTES = 16 * 1024;
 const WORTHWHILE_RATIO = 0.95;
 const MAX_WINDOW_LOG = 19; // 2^19 = MAX_CHUNK_BYTES
@@ -51,6 +54,7 @@ export function sealChunk(plaintext: Uint8Array, secrets: ChunkSecrets, into?: U
   sealed[0] = codec;
   nonce.copy(sealed, 1);
   gcmSealInto(secrets.key, nonce, associatedData(codec, secrets), payload, sealed.subarray(PAYLOAD_AT));
+  if (compressed) releaseCompressed(compressed);
   return sealed;
 }
 
@@ -168,15 +172,31 @@ function associatedData(codec: number, secrets: ChunkSecrets): Buffer {
 function compressIfWorthwhile(plaintext: Uint8Array): Buffer | undefined {
   if (plaintext.length > 4 * SAMPLE_BYTES) {
     const from = (plaintext.length - SAMPLE_BYTES) >>> 1;
-    const sample = zstdCompressSync(plaintext.subarray(from, from + SAMPLE_BYTES), {
-      params: { [constants.ZSTD_c_compressionLevel]: 1 },
+    const sample = compress(plaintext.subarray(from, from + SAMPLE_BYTES), {
+      [constants.ZSTD_c_compressionLevel]: SAMPLE_LEVEL,
     });
-    if (sample.length > SAMPLE_BYTES * WORTHWHILE_RATIO) return undefined;
+    const isWorthwhile = sample.length <= SAMPLE_BYTES * WORTHWHILE_RATIO;
+    releaseCompressed(sample);
+    if (!isWorthwhile) return undefined;
   }
-  const compressed = zstdCompressSync(plaintext, {
-    params: { [constants.ZSTD_c_compressionLevel]: ZSTD_LEVEL, [constants.ZSTD_c_windowLog]: MAX_WINDOW_LOG },
+  const compressed = compress(plaintext, {
+    [constants.ZSTD_c_compressionLevel]: ZSTD_LEVEL,
+    [constants.ZSTD_c_windowLog]: MAX_WINDOW_LOG,
   });
-  return compressed.length <= plaintext.length * WORTHWHILE_RATIO ? compressed : undefined;
+  if (compressed.length <= plaintext.length * WORTHWHILE_RATIO) return compressed;
+  releaseCompressed(compressed);
+  return undefined;
+}
+
+/** One frame, in one piece of memory with room for the worst case, and larger than what Node shares out. */
+function compress(plaintext: Uint8Array, params: Readonly<Record<number, number>>): Buffer {
+  const chunkSize = Math.max(Buffer.poolSize + 1, plaintext.length + MAX_ZSTD_GROWTH_BYTES);
+  return zstdCompressSync(plaintext, { chunkSize, params });
+}
+
+/** Gives back what {@link compress} returned: as garbage, such memory would pile up between collections. */
+function releaseCompressed({ buffer }: Buffer): void {
+  if (buffer.byteLength > Buffer.poolSize) releaseBytes(new Uint8Array(buffer));
 }
 
 /** Exactly one zstd frame. The decoder bounds the window before it allocates one, and the output by the stated length. */

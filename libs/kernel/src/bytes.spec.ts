@@ -1,6 +1,50 @@
 import fc from 'fast-check';
 
-import { concatBytes, equalBytes, fromBase64Url, releaseBytes, toBase64Url, toHex, u32be, utf8 } from './bytes.js';
+import {
+  concatBytes,
+  copyBytes,
+  equalBytes,
+  fromBase64Url,
+  releaseBytes,
+  toBase64Url,
+  toHex,
+  u32be,
+  utf8,
+} from './bytes.js';
+
+describe('copyBytes', () => {
+  const MAX = 300;
+  const place = fc.record({
+    source: fc.uint8Array({ maxLength: MAX }),
+    from: fc.nat(7),
+    at: fc.nat(MAX),
+    shared: fc.boolean(),
+  });
+
+  it('puts the bytes where they belong, and changes nothing beside them', () => {
+    fc.assert(
+      fc.property(place, ({ source, from, at, shared }) => {
+        const memory = shared ? new SharedArrayBuffer(2 * MAX) : new ArrayBuffer(2 * MAX);
+        const target = new Uint8Array(memory).fill(9);
+        const part = source.subarray(from);
+        copyBytes(part, target, at);
+        const expected = new Uint8Array(2 * MAX).fill(9);
+        expected.set(part, at);
+        expect(Buffer.from(target)).toEqual(Buffer.from(expected));
+      }),
+    );
+  });
+
+  it.each([
+    ['one byte too many', 5, 0],
+    ['one place too far', 4, 1],
+    ['a place before the target', 1, -1],
+  ])('refuses %s, and copies nothing', (_, sizeBytes, at) => {
+    const target = new Uint8Array(4);
+    expect(() => copyBytes(new Uint8Array(sizeBytes).fill(1), target, at)).toThrow(RangeError);
+    expect([...target]).toEqual([0, 0, 0, 0]);
+  });
+});
 
 describe('releaseBytes', () => {
   it('gives a whole buffer back, which is empty from then on', () => {

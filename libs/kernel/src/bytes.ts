@@ -54,6 +54,21 @@ export function equalBytes(left: Uint8Array, right: Uint8Array): boolean {
 }
 
 /**
+ * Copies bytes to another place. Into memory that threads share this is many times as fast as `target.set`, which the engine then does word by word.
+ *
+ * @param target - Has room for the source behind `at`, and is no part of it.
+ * @throws RangeError when it has not.
+ */
+export function copyBytes(source: Uint8Array, target: Uint8Array, at = 0): void {
+  if (at < 0 || at + source.length > target.length) throw new RangeError('there is no room for the bytes');
+  const last = source.length - 1;
+  if (last < 0) return;
+  // Node hands a view as a whole on to `set`, and copies only parts of one by itself.
+  Buffer.from(source.buffer, source.byteOffset, source.length).copy(target, at, 0, last);
+  target[at + last] = source[last] as number;
+}
+
+/**
  * Gives the memory of a buffer back at once instead of at some later collection; whoever still looks at it finds it empty. Large streams
  * would otherwise hold several times what they work on. Views of a larger buffer are left alone.
  *

@@ -1,5 +1,15 @@
 export { type ByteRange, wantedRange } from './byte-range.js';
-export { concatBytes, equalBytes, fromBase64Url, releaseBytes, toBase64Url, toHex, u32be, utf8 } from './bytes.js';
+export {
+  concatBytes,
+  copyBytes,
+  equalBytes,
+  fromBase64Url,
+  releaseBytes,
+  toBase64Url,
+  toHex,
+  u32be,
+  utf8,
+} from './bytes.js';
 export { Clock, ManualClock, SystemClock } from './clock.js';
 export { type Culprit, DomainError, type SafeDetails } from './domain-error.js';
 export {

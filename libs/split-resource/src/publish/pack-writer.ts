@@ -1,4 +1,5 @@
 import { CHUNK_OVERHEAD_BYTES, MAX_CHUNK_BYTES } from '@azaion/crypto';
+import { copyBytes } from '@azaion/kernel';
 
 import { pauseBeforeRetry, retryAfterMs, type RetryPolicy } from '../backoff.js';
 import type { ChunkSealer, PublishHash, RunningHash } from '../chunk-work.js';
@@ -156,7 +157,7 @@ class OpenPack {
 
   append(id: Uint8Array, sealed: Uint8Array): number {
     const offset = this.sizeBytes;
-    this.memory.set(sealed, offset);
+    copyBytes(sealed, this.memory, offset);
     this.chunks.push({ id, offset, sealedBytes: sealed.length });
     this.sizeBytes += sealed.length;
     if (this.sizeBytes - this.hashedBytes >= HASH_STEP_BYTES) this.hash();

@@ -1,4 +1,4 @@
-import type { ByteRange } from '@azaion/kernel';
+import { type ByteRange, copyBytes } from '@azaion/kernel';
 
 import type { Chunker } from '../chunker.js';
 import { ResourceError } from '../errors.js';
@@ -49,7 +49,7 @@ export class PlaintextWindows {
   /** @returns The next window, `undefined` after the last. One call after the other. @throws ResourceError `resource.too-large`; what the content throws. */
   async next(): Promise<PlaintextWindow | undefined> {
     const memory = this.spare.pop() ?? this.allocate(WINDOW_BYTES);
-    memory.set(this.carried.subarray(0, this.carriedBytes));
+    copyBytes(this.carried.subarray(0, this.carriedBytes), memory);
     const fresh = { start: this.carriedBytes, end: await this.fill(memory, this.carriedBytes) };
     if (fresh.end === 0) {
       this.spare.push(memory);
@@ -57,7 +57,7 @@ export class PlaintextWindows {
     }
     const { chunks, cutBytes } = await this.cut(memory, fresh.end);
     this.carriedBytes = fresh.end - cutBytes;
-    this.carried.set(memory.subarray(cutBytes, fresh.end));
+    copyBytes(memory.subarray(cutBytes, fresh.end), this.carried);
     return { memory, fresh, chunks };
   }
 
