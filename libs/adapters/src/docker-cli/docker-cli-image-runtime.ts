@@ -1,12 +1,13 @@
-import { type Writable } from 'node:stream';
+import type { Writable } from 'node:stream';
 
 import { releaseBytes } from '@azaion/kernel';
 import { abortable, type EngineImage, type ImageAssignment, ImageRuntime, UnlockError } from '@azaion/unlock';
 
 import { chainIdsOf } from '../image-archive/index.js';
-import { type ArchiveCopy, archiveCopyOf, withArchiveCopy } from './archive-copy.js';
+import { type EngineNature, engineNatureOf, withArchiveCopy } from './archive-copy.js';
 import { type CliResult, ContainerCli, type ContainerCliOptions } from './container-cli.js';
 import { engineError } from './engine-error.js';
+import { type EngineSocket, engineSocketPath, imageIdAt, reachedEngine, startSocketLoad } from './engine-socket.js';
 
 const LOADED = /^Loaded image(?:\(s\)| ID)?: (.+)$/gm;
 const NO_SUCH_IMAGE = /no such (?:image|object)|image not known|unable to find/i;
@@ -21,7 +22,9 @@ const REFERENCE = /^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,511}$/;
 /** Container engines that are driven through a CLI with docker's arguments: docker, podman, nerdctl. Tried with docker 20.10 and podman 4.3. */
 export class DockerCliImageRuntime extends ImageRuntime {
   private readonly cli: ContainerCli;
-  private copy: ArchiveCopy | undefined;
+  private nature: EngineNature | undefined;
+  /** Once it is known; empty where there is none. */
+  private socketPath: string | undefined;
 
   /**
    * @param memoryRoots - Directories in memory for the copy of the archive that podman makes while it loads; nothing in them outlives a load.
@@ -36,7 +39,10 @@ export class DockerCliImageRuntime extends ImageRuntime {
   }
 
   override async present(references: readonly string[], signal: AbortSignal): Promise<readonly EngineImage[]> {
-    const imageIds = (await this.idsAtOnce(references, signal)) ?? (await this.idsOneByOne(references, signal));
+    const imageIds =
+      (await this.idsBySocket(references, signal)) ??
+      (await this.idsAtOnce(references, signal)) ??
+      (await this.idsOneByOne(references, signal));
     return references.flatMap((reference, at) => {
       const imageId = imageIds[at];
       return imageId === undefined ? [] : [{ reference, imageId }];
@@ -45,8 +51,8 @@ export class DockerCliImageRuntime extends ImageRuntime {
 
   override async load(archive: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<readonly EngineImage[]> {
     signal.throwIfAborted();
-    this.copy ??= await archiveCopyOf(this.cli, signal);
-    const result = await withArchiveCopy(this.copy, this.memoryRoots, (env) => this.feed(archive, signal, env));
+    const { copy } = (this.nature ??= await engineNatureOf(this.cli, signal));
+    const result = await withArchiveCopy(copy, this.memoryRoots, (env) => this.feed(archive, signal, env));
     signal.throwIfAborted();
     const loaded = [...result.stdout.matchAll(LOADED)].flatMap((match) => (match[1] ?? '').split(','));
     // docker ends with status 0 although the engine reported an error inside its answer: without a loaded image there was no success.
@@ -107,6 +113,23 @@ export class DockerCliImageRuntime extends ImageRuntime {
     if (result.exitCode !== 0 && !NO_SUCH_IMAGE.test(result.stderr)) throw engineError(this.cli.command, result);
   }
 
+  /** Once an archive was loaded, so that the engine is known. @returns `undefined` where the CLI has to be asked, or has words for what is wrong. */
+  private async idsBySocket(
+    references: readonly string[],
+    signal: AbortSignal,
+  ): Promise<readonly (string | undefined)[] | undefined> {
+    const names = references.map(checked);
+    const engine = await this.reachedSocket(signal);
+    if (engine === undefined) return undefined;
+    const ids: (string | undefined)[] = [];
+    for (const name of names) {
+      const id = await imageIdAt(engine, name, signal);
+      if (id === undefined) return undefined;
+      ids.push(id ?? undefined);
+    }
+    return ids;
+  }
+
   /** One command for all of them: starting a CLI costs more than its answer. @returns `undefined` when only some are there. */
   private async idsAtOnce(
     references: readonly string[],
@@ -142,13 +165,21 @@ export class DockerCliImageRuntime extends ImageRuntime {
     throw engineError(this.cli.command, result);
   }
 
-  /** Pipes the archive into the CLI. What stops the archive kills the CLI before its input ends, so that the engine never takes a part for the whole. */
+  /** Docker's engine takes the archive itself where it is on this machine. */
+  private async reachedSocket(signal: AbortSignal): Promise<EngineSocket | undefined> {
+    if (this.nature?.isDocker !== true) return undefined;
+    this.socketPath ??= await engineSocketPath(this.cli, signal);
+    return this.socketPath === '' ? undefined : reachedEngine(this.socketPath, signal);
+  }
+
+  /** Hands the archive to the engine, or pipes it into the CLI. What stops the archive ends that before its input ends, so that the engine never takes a part for the whole. */
   private async feed(
     archive: AsyncIterable<Uint8Array>,
     signal: AbortSignal,
     env: Readonly<Record<string, string>>,
   ): Promise<CliResult> {
-    const process = this.cli.start(['load'], signal, env);
+    const engine = await this.reachedSocket(signal);
+    const process = engine ? startSocketLoad(engine, signal) : this.cli.start(['load'], signal, env);
     const gone = new AbortController();
     const end = (): void => {
       gone.abort();

@@ -1,6 +1,6 @@
 import { UnlockError, type UnlockErrorCode } from '@azaion/unlock';
 
-import { type CliResult } from './container-cli.js';
+import type { CliResult } from './container-cli.js';
 
 interface Diagnosis {
   readonly pattern: RegExp;
