@@ -39,6 +39,8 @@ describe('copyBytes', () => {
     ['one byte too many', 5, 0],
     ['one place too far', 4, 1],
     ['a place before the target', 1, -1],
+    ['no place', 1, NaN],
+    ['half a place', 1, 0.5],
   ])('refuses %s, and copies nothing', (_, sizeBytes, at) => {
     const target = new Uint8Array(4);
     expect(() => copyBytes(new Uint8Array(sizeBytes).fill(1), target, at)).toThrow(RangeError);

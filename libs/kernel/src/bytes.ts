@@ -60,10 +60,11 @@ export function equalBytes(left: Uint8Array, right: Uint8Array): boolean {
  * @throws RangeError when it has not.
  */
 export function copyBytes(source: Uint8Array, target: Uint8Array, at = 0): void {
-  if (at < 0 || at + source.length > target.length) throw new RangeError('there is no room for the bytes');
+  if (!Number.isInteger(at) || at < 0 || at + source.length > target.length)
+    throw new RangeError('there is no room for the bytes');
   const last = source.length - 1;
   if (last < 0) return;
-  // Node hands a view as a whole on to `set`, and copies only parts of one by itself.
+  // Node hands a view as a whole on to `set`, and copies only parts of one by itself (nodejs/node#62032).
   Buffer.from(source.buffer, source.byteOffset, source.length).copy(target, at, 0, last);
   target[at + last] = source[last] as number;
 }

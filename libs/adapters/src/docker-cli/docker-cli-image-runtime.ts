@@ -10,6 +10,8 @@ import { engineError } from './engine-error.js';
 import { type EngineSocket, engineSocketPath, imageIdAt, reachedEngine, startSocketLoad } from './engine-socket.js';
 
 const LOADED = /^Loaded image(?:\(s\)| ID)?: (.+)$/gm;
+/** Docker with containerd's store names the image as loaded, then says this, and ends well. */
+const UNPACKING_FAILED = /^Error unpacking image/m;
 const NO_SUCH_IMAGE = /no such (?:image|object)|image not known|unable to find/i;
 const IMAGE_ID = /^(?:sha256:)?([0-9a-f]{64})$/;
 /** The storage of docker's own image store. */
@@ -51,12 +53,14 @@ export class DockerCliImageRuntime extends ImageRuntime {
 
   override async load(archive: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<readonly EngineImage[]> {
     signal.throwIfAborted();
+    const engine = await this.reachedSocket(signal);
     const { copy } = (this.nature ??= await engineNatureOf(this.cli, signal));
-    const result = await withArchiveCopy(copy, this.memoryRoots, (env) => this.feed(archive, signal, env));
+    const result = await withArchiveCopy(copy, this.memoryRoots, (env) => this.feed(archive, signal, engine, env));
     signal.throwIfAborted();
     const loaded = [...result.stdout.matchAll(LOADED)].flatMap((match) => (match[1] ?? '').split(','));
     // docker ends with status 0 although the engine reported an error inside its answer: without a loaded image there was no success.
     if (result.exitCode !== 0 || loaded.length === 0) throw engineError(this.cli.command, result);
+    if (UNPACKING_FAILED.test(result.stdout)) throw engineError(this.cli.command, { ...result, stderr: result.stdout });
     const references = loaded.map((text) => text.trim());
     const images = await this.present(references, signal);
     if (images.length < references.length)
@@ -113,7 +117,7 @@ export class DockerCliImageRuntime extends ImageRuntime {
     if (result.exitCode !== 0 && !NO_SUCH_IMAGE.test(result.stderr)) throw engineError(this.cli.command, result);
   }
 
-  /** Once an archive was loaded, so that the engine is known. @returns `undefined` where the CLI has to be asked, or has words for what is wrong. */
+  /** @returns `undefined` where the CLI has to be asked, or has words for what is wrong. */
   private async idsBySocket(
     references: readonly string[],
     signal: AbortSignal,
@@ -165,20 +169,31 @@ export class DockerCliImageRuntime extends ImageRuntime {
     throw engineError(this.cli.command, result);
   }
 
-  /** Docker's engine takes the archive itself where it is on this machine. */
+  /** Docker's engine where it answers on a socket of this machine. What the CLI is, and where it finds its engine, is asked once. */
   private async reachedSocket(signal: AbortSignal): Promise<EngineSocket | undefined> {
-    if (this.nature?.isDocker !== true) return undefined;
-    this.socketPath ??= await engineSocketPath(this.cli, signal);
-    return this.socketPath === '' ? undefined : reachedEngine(this.socketPath, signal);
+    try {
+      this.nature ??= await engineNatureOf(this.cli, signal);
+      if (!this.nature.isDocker) return undefined;
+      this.socketPath ??= await engineSocketPath(this.cli, signal);
+    } catch {
+      signal.throwIfAborted();
+      return undefined; // the CLI says it again to who needs it
+    }
+    if (this.socketPath === undefined || this.socketPath === '') return undefined;
+    const engine = await reachedEngine(this.socketPath, signal);
+    if (engine?.isPodman !== true) return engine;
+    // It has taken docker's place since: it gets no archive before it was asked what it does with one.
+    this.nature = undefined;
+    return undefined;
   }
 
   /** Hands the archive to the engine, or pipes it into the CLI. What stops the archive ends that before its input ends, so that the engine never takes a part for the whole. */
   private async feed(
     archive: AsyncIterable<Uint8Array>,
     signal: AbortSignal,
+    engine: EngineSocket | undefined,
     env: Readonly<Record<string, string>>,
   ): Promise<CliResult> {
-    const engine = await this.reachedSocket(signal);
     const process = engine ? startSocketLoad(engine, signal) : this.cli.start(['load'], signal, env);
     const gone = new AbortController();
     const end = (): void => {

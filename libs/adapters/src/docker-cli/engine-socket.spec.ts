@@ -13,7 +13,7 @@ import { engineSocketPath, reachedEngine, startSocketLoad } from './engine-socke
 
 const NEVER = new AbortController().signal;
 const PIECE_BYTES = 65_536;
-const [REFERENCE, ID] = ['azaion/detections:1', 'a'.repeat(64)];
+const [REFERENCE, ID, ENGINE_ID] = ['azaion/detections:1', 'a'.repeat(64), 'ABCD:EFGH'];
 const archive = dockerArchive([{ reference: REFERENCE, content: Buffer.alloc(3_000_000, 7) }]);
 
 type Answer = (request: IncomingMessage, response: ServerResponse) => unknown;
@@ -51,7 +51,7 @@ describeWith('docker', 'DockerCliImageRuntime with docker on a socket of this ma
   it('hands the archive to the engine without a process between', async () => {
     const runtime = new DockerCliImageRuntime({ command: await noted(), env: { DOCKER_HOST: docker.dockerHost } });
     await runtime.load(inPieces(archive.bytes, PIECE_BYTES), NEVER);
-    expect(await calls()).toEqual(['--version', 'version --format', 'context inspect']);
+    expect(await calls()).toEqual(['--version', 'version --format', 'context inspect', 'info --format']);
   });
 
   describe('that the CLI does not name', () => {
@@ -82,18 +82,21 @@ describe('An engine behind a socket', () => {
   let load: Answer;
   let ping: Answer;
   let image: Answer;
+  let info: Answer;
   let socketPath: string;
   beforeEach(async () => {
     ping = (_, response) => response.setHeader('api-version', '1.41').end('OK');
     image = (_, response) => say(response, 200, { Id: `sha256:${ID}` });
+    info = (_, response) => say(response, 200, { ID: ENGINE_ID });
     load = async (request, response) => {
       await buffer(request);
       say(response, 200, { stream: `Loaded image: ${REFERENCE}\n` });
     };
     socketPath = join(directory.path, 'docker.sock');
     server = createServer((request, response) => {
-      const answer = request.url === '/_ping' ? ping : request.method === 'GET' ? image : load;
-      void answer(request, response);
+      const { method, url = '' } = request;
+      const asked = url.endsWith('/info') ? info : image;
+      void (url === '/_ping' ? ping : method === 'GET' ? asked : load)(request, response);
     });
     await once(server.listen(socketPath), 'listening');
   });
@@ -115,6 +118,7 @@ describe('An engine behind a socket', () => {
           '--version) echo "Docker version 28.2.2, build e6534b4"; exit;;',
           'version) echo "Engine containerd runc"; exit;;',
           `context) echo unix://${socketPath}; exit;;`,
+          `info) echo ${ENGINE_ID}; exit;;`,
           `image) echo sha256:${'b'.repeat(64)}; exit;;`,
           'esac',
           'echo "called with $*" >&2; exit 1',
@@ -170,13 +174,69 @@ describe('An engine behind a socket', () => {
     ],
     ['a success that loaded nothing', 200, [], 'unlock.engine-failed'],
     ['what nobody understands', 200, ['text', 7, null, ['x'], { stream: 7, error: {} }], 'unlock.engine-failed'],
-    ['more than anybody reads', 200, [{ stream: 'x'.repeat(3_000_000) }], 'unlock.engine-failed'],
+    [
+      'an image that it could not unpack',
+      200,
+      [{ stream: `Loaded image: ${REFERENCE}\n` }, { stream: 'Error unpacking image x: no space left on device\n' }],
+      'unlock.no-space',
+    ],
+    [
+      'more than anybody reads',
+      200,
+      [
+        { stream: `Loaded image: ${REFERENCE}\n` },
+        ...Array.from({ length: 30 }, () => ({ stream: 'x'.repeat(100_000) })),
+      ],
+      'unlock.engine-unreachable',
+    ],
   ])('that answers %s has not loaded it', async (_, status, messages, code) => {
     load = async (request, response) => {
       await buffer(request);
       say(response, status, ...messages);
     };
     await expect((await runtime()).load(inPieces(archive.bytes, PIECE_BYTES), NEVER)).rejects.toMatchObject({ code });
+  });
+
+  it('that is hidden behind something else has its words in the log', async () => {
+    load = async (request, response) => {
+      await buffer(request);
+      response.writeHead(403).end('<html>blocked</html>');
+    };
+    await expect((await runtime()).load(inPieces(archive.bytes, PIECE_BYTES), NEVER)).rejects.toMatchObject({
+      code: 'unlock.engine-failed',
+      cause: { message: expect.stringContaining('HTTP 403: <html>blocked') as string },
+    });
+  });
+
+  it('that podman has taken the place of gets nothing', async () => {
+    const taken = await runtime();
+    await taken.load(inPieces(archive.bytes, PIECE_BYTES), NEVER);
+    ping = (_, response) =>
+      response.setHeader('api-version', '1.41').setHeader('libpod-api-version', '5.0.0').end('OK');
+    const cli = join(directory.path, 'cli');
+    await writeFile(cli, (await readFile(cli, 'utf8')).replace('Engine containerd runc', 'Podman Engine Conmon'));
+    load = () => {
+      throw new Error('it got the archive');
+    };
+    await expect(taken.load(inPieces(archive.bytes, PIECE_BYTES), NEVER)).rejects.toMatchObject({
+      code: 'unlock.plaintext-on-disk',
+    });
+  });
+
+  it.each<[string, Answer]>([
+    ['is another one than the CLI speaks to', (_, response) => say(response, 200, { ID: 'another' })],
+    ['has no id', (_, response) => say(response, 200, { ID: '' })],
+    ['does not say', (_, response) => say(response, 500, { ID: ENGINE_ID })],
+  ])('that %s gets nothing', async (_, answer) => {
+    info = answer;
+    load = () => {
+      throw new Error('it got the archive');
+    };
+    // The CLI of this suite loads nothing.
+    await expect((await runtime()).load(inPieces(archive.bytes, PIECE_BYTES), NEVER)).rejects.toMatchObject({
+      code: 'unlock.engine-failed',
+      cause: { message: expect.stringContaining('called with load') as string },
+    });
   });
 
   it('that refuses before it has read everything is heard, and nothing more is read of the archive', async () => {
@@ -239,7 +299,7 @@ describe('An engine behind a socket', () => {
   });
 
   it('that does not say which API it speaks, or is away, is none', async () => {
-    expect(await reachedEngine(socketPath, NEVER)).toEqual({ path: socketPath, apiVersion: '1.41' });
+    expect(await reachedEngine(socketPath, NEVER)).toEqual({ path: socketPath, apiVersion: '1.41', isPodman: false });
     for (const version of ['', '1', '1.41/../x', 'latest', '9999.1']) {
       ping = (_, response) => response.setHeader('api-version', version).end('OK');
       expect(await reachedEngine(socketPath, NEVER)).toBeUndefined();
@@ -249,18 +309,14 @@ describe('An engine behind a socket', () => {
     ping = (request) => request.socket.destroy();
     expect(await reachedEngine(socketPath, NEVER)).toBeUndefined();
     ping = () => undefined;
-    expect(await reachedEngine(socketPath, AbortSignal.timeout(20))).toBeUndefined();
+    await expect(reachedEngine(socketPath, AbortSignal.timeout(20))).rejects.toMatchObject({ name: 'TimeoutError' });
     await rm(socketPath);
     expect(await reachedEngine(socketPath, NEVER)).toBeUndefined();
   });
 
   describe('asked for an image', () => {
     const ofCli = [{ reference: REFERENCE, imageId: `sha256:${'b'.repeat(64)}` }];
-    const present = async (): Promise<unknown> => {
-      const asking = await runtime();
-      await asking.load(inPieces(archive.bytes, PIECE_BYTES), NEVER);
-      return asking.present([REFERENCE], NEVER);
-    };
+    const present = async (): Promise<unknown> => (await runtime()).present([REFERENCE], NEVER);
 
     it('is believed, and asked by the whole name', async () => {
       let url: string | undefined;
@@ -277,21 +333,44 @@ describe('An engine behind a socket', () => {
       ['no id', (_, response) => say(response, 200, { Id: 'sha256:short' })],
       ['no page rather than no image', (_, response) => say(response, 404, { message: 'page not found' })],
       ['nothing', (request) => request.socket.destroy()],
+      [
+        'half a word',
+        (request, response) => {
+          response.writeHead(200, { 'content-length': 1000 }).write('{"Id":');
+          setTimeout(() => request.socket.destroy(), 20);
+        },
+      ],
+      [
+        'another protocol',
+        ({ socket }) => {
+          socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: tcp\r\n\r\n');
+        },
+      ],
     ])('and answering with %s leaves it to the CLI', async (_, answer) => {
       image = answer;
       expect(await present()).toEqual(ofCli);
     });
 
-    it('and saying that there is none is believed', async () => {
-      const asking = await runtime();
-      await asking.load(inPieces(archive.bytes, PIECE_BYTES), NEVER);
-      image = (_, response) => say(response, 404, { message: `No such image: ${REFERENCE}` });
-      expect(await asking.present([REFERENCE], NEVER)).toEqual([]);
+    it('and saying that there is none is believed, also between others', async () => {
+      image = ({ url = '' }, response) => {
+        if (url.includes('missing')) say(response, 404, { message: 'No such image: missing:1' });
+        else say(response, 200, { Id: `sha256:${ID}` });
+      };
+      const asked = ['localhost:5000/a/b', 'missing:1', `c@sha256:${ID}`];
+      const found = await (await runtime()).present(asked, NEVER);
+      expect(found).toEqual([asked[0], asked[2]].map((reference) => ({ reference, imageId: `sha256:${ID}` })));
+    });
+
+    it('and silent, is asked no longer once the question is taken back', async () => {
+      const abort = new AbortController();
+      const reason = new Error('enough');
+      image = () => abort.abort(reason);
+      await expect((await runtime()).present([REFERENCE], abort.signal)).rejects.toBe(reason);
     });
   });
 
   it('may be killed before and after it has answered', async () => {
-    const engine = { path: socketPath, apiVersion: '1.41' };
+    const engine = { path: socketPath, apiVersion: '1.41', isPodman: false };
     const early = startSocketLoad(engine, NEVER);
     early.kill();
     expect(await early.ended).toMatchObject({ exitCode: 1, stdout: '' });
@@ -305,19 +384,19 @@ describe('An engine behind a socket', () => {
 
 describe('engineSocketPath', () => {
   it.each([
-    ['unix:///var/run/docker.sock', '/var/run/docker.sock'],
     ['unix://relative.sock', ''],
     ['tcp://192.0.2.1:2376', ''],
     ['ssh://someone@example.com', ''],
     ['npipe:////./pipe/docker_engine', ''],
     ['', ''],
+    ['unix:///no/such/docker.sock', undefined],
   ])('makes of the endpoint "%s" "%s"', async (endpoint, path) => {
     const cli = new ContainerCli({ command: await command(`echo '${endpoint}'`) });
     expect(await engineSocketPath(cli, NEVER)).toBe(path);
   });
 
-  it('knows none where the CLI has no contexts', async () => {
+  it('does not know it where the CLI has no contexts', async () => {
     const cli = new ContainerCli({ command: await command('echo unix:///x; exit 1') });
-    expect(await engineSocketPath(cli, NEVER)).toBe('');
+    expect(await engineSocketPath(cli, NEVER)).toBeUndefined();
   });
 });

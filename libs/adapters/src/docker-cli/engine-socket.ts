@@ -1,45 +1,67 @@
-import { once } from 'node:events';
-import { type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http';
+import { type ClientRequest, type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http';
 
 import type { CliProcess, CliResult, ContainerCli } from './container-cli.js';
 
 const UNIX = 'unix://';
 const API_VERSION = /^\d{1,3}\.\d{1,3}$/;
+const PODMAN_HEADER = 'libpod-api-version';
 const IMAGE_ID = /^sha256:[0-9a-f]{64}$/;
 /** An engine that is there says so at once; one that is busy gets the time that the CLI would give it. */
 const ANSWER_MS = 5_000;
 /** What an engine says of a load is a line for each image, or one error; of an image, its description. */
 const MAX_ANSWER_CHARACTERS = 1024 * 1024;
+/** Of an answer that is none of the API's, for the log. */
+const MAX_ODD_CHARACTERS = 2000;
 
-/** A socket of this machine on which docker's engine answers. */
+/** A socket of this machine on which an engine answers. */
 export interface EngineSocket {
   readonly path: string;
   /** The newest that the engine speaks, such as `1.41`. */
   readonly apiVersion: string;
+  /** podman's service speaks docker's API, too. */
+  readonly isPodman: boolean;
 }
 
 /**
- * Where docker's CLI finds its engine, by its environment and its context.
+ * Where docker's CLI finds its engine, by its environment and its context, when that is a socket of this machine with the same engine behind it:
+ * a CLI that works elsewhere, by ssh or in another namespace, may name a path that means another one here.
  *
- * @returns The path of a socket of this machine; empty when the engine is reached otherwise, or the CLI does not say how.
+ * @returns The socket's path; empty when the engine is reached otherwise; `undefined` when the CLI, or the engine, does not say.
  */
-export async function engineSocketPath(cli: ContainerCli, signal: AbortSignal): Promise<string> {
-  const { exitCode, stdout } = await cli.run(['context', 'inspect', '--format', '{{.Endpoints.docker.Host}}'], signal);
-  const endpoint = stdout.trim();
-  return exitCode === 0 && endpoint.startsWith(`${UNIX}/`) ? endpoint.slice(UNIX.length) : '';
+export async function engineSocketPath(cli: ContainerCli, signal: AbortSignal): Promise<string | undefined> {
+  const context = await cli.run(['context', 'inspect', '--format', '{{.Endpoints.docker.Host}}'], signal);
+  if (context.exitCode !== 0) return undefined;
+  const endpoint = context.stdout.trim();
+  if (!endpoint.startsWith(`${UNIX}/`)) return '';
+  const path = endpoint.slice(UNIX.length);
+  const engine = await reachedEngine(path, signal);
+  if (engine === undefined) return undefined;
+  const there = await cli.run(['info', '--format', '{{.ID}}'], signal);
+  const here = await ask(path, `/v${engine.apiVersion}/info`, signal);
+  const id = here?.status === 200 ? messageIn(here.text).engineId : undefined;
+  if (there.exitCode !== 0 || id === undefined || id === '') return undefined;
+  return there.stdout.trim() === id ? path : '';
 }
 
-/** Asks whether an engine answers there. @returns `undefined` when it does not, for whatever reason: the CLI has words for each. */
+/**
+ * Asks whether docker's engine answers there.
+ *
+ * @returns `undefined` when it does not, for whatever reason: the CLI has words for each.
+ * @throws the signal's reason.
+ */
 export async function reachedEngine(path: string, signal: AbortSignal): Promise<EngineSocket | undefined> {
   const answer = await ask(path, '/_ping', signal);
-  const apiVersion = String(answer?.headers['api-version']);
-  return answer?.status === 200 && API_VERSION.test(apiVersion) ? { path, apiVersion } : undefined;
+  if (answer?.status !== 200) return undefined;
+  const apiVersion = String(answer.headers['api-version']);
+  const isPodman = PODMAN_HEADER in answer.headers;
+  return API_VERSION.test(apiVersion) ? { path, apiVersion, isPodman } : undefined;
 }
 
 /**
  * Asks for the id of an image, in a twentieth of the time that the command takes to start.
  *
  * @returns What the engine says it is, `null` when it says that there is none; `undefined` when it says neither.
+ * @throws the signal's reason.
  */
 export async function imageIdAt(
   { path, apiVersion }: EngineSocket,
@@ -58,6 +80,7 @@ interface EngineAnswer {
   readonly text: string;
 }
 
+/** @returns `undefined` for no answer, or a broken one. @throws the signal's reason. */
 async function ask(socketPath: string, path: string, signal: AbortSignal): Promise<EngineAnswer | undefined> {
   const question = request({
     socketPath,
@@ -66,15 +89,25 @@ async function ask(socketPath: string, path: string, signal: AbortSignal): Promi
     agent: false,
     signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]),
   });
+  const answered = answerTo(question);
   try {
     question.end();
-    const [response] = (await once(question, 'response')) as [IncomingMessage];
+    const response = await answered;
     return { status: response.statusCode, headers: response.headers, text: await textOf(response) };
   } catch {
+    signal.throwIfAborted();
     return undefined;
   } finally {
-    question.on('error', () => undefined).destroy();
+    question.destroy();
   }
+}
+
+/** Rejects when the connection ends without an answer. Later errors of the request are heard as well: the answer's body has them. */
+function answerTo(asked: ClientRequest): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    asked.on('response', resolve).on('error', reject);
+    asked.on('close', () => reject(new Error('the connection was closed')));
+  });
 }
 
 /**
@@ -92,10 +125,8 @@ export function startSocketLoad({ path, apiVersion }: EngineSocket, signal: Abor
     agent: false,
     signal,
   });
-  // An engine that ends before it has read everything is reported by what it says, not by its socket.
-  load.on('error', () => undefined);
-  const ended = once(load, 'response')
-    .then(([response]) => resultOf(response as IncomingMessage))
+  const ended = answerTo(load)
+    .then(resultOf)
     .catch((error: unknown) => failure(`error during connect: ${String(error)}`))
     .finally(() => load.destroy());
   return { stdin: load, ended, kill: () => load.destroy() };
@@ -103,19 +134,21 @@ export function startSocketLoad({ path, apiVersion }: EngineSocket, signal: Abor
 
 /** @throws Error of a connection that breaks. */
 async function resultOf(response: IncomingMessage): Promise<CliResult> {
-  const messages = (await textOf(response)).split('\n').map(messageIn);
+  const text = await textOf(response);
+  const messages = text.split('\n').map(messageIn);
   const errors = messages.flatMap(({ error, message }) => error ?? message ?? []);
   const stdout = messages.map(({ stream }) => stream ?? '').join('');
   return response.statusCode === 200 && errors.length === 0
     ? { exitCode: 0, stdout, stderr: '' }
-    : failure(errors.join('\n'));
+    : failure(errors.join('\n') || `HTTP ${String(response.statusCode)}: ${text.slice(0, MAX_ODD_CHARACTERS)}`);
 }
 
+/** @throws Error of a connection that breaks, and for more than anybody needs. */
 async function textOf(response: IncomingMessage): Promise<string> {
   let text = '';
   for await (const more of response.setEncoding('utf8') as AsyncIterable<string>) {
     text += more;
-    if (text.length > MAX_ANSWER_CHARACTERS) break;
+    if (text.length > MAX_ANSWER_CHARACTERS) throw new Error('the answer is too long');
   }
   return text;
 }
@@ -129,17 +162,19 @@ interface EngineMessage {
   readonly error?: string;
   readonly message?: string;
   readonly id?: string;
+  readonly engineId?: string;
 }
 
 /** One line of an answer. What is none says nothing. */
 function messageIn(line: string): EngineMessage {
   try {
-    const { stream, error, message, Id: id } = JSON.parse(line) as Record<string, unknown>;
+    const { stream, error, message, Id: id, ID: engineId } = JSON.parse(line) as Record<string, unknown>;
     return {
       ...(typeof stream === 'string' && { stream }),
       ...(typeof error === 'string' && { error }),
       ...(typeof message === 'string' && { message }),
       ...(typeof id === 'string' && { id }),
+      ...(typeof engineId === 'string' && { engineId }),
     };
   } catch {
     return {};

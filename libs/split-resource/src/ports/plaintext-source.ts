@@ -1,5 +1,7 @@
 import type { Readable } from 'node:stream';
 
+import { copyBytes } from '@azaion/kernel';
+
 /** Where the plaintext of a publish is read from: once, front to back. */
 export abstract class PlaintextSource {
   /**
@@ -32,7 +34,7 @@ export class StreamPlaintext extends PlaintextSource {
       this.piece = next.value;
     }
     const taken = this.piece.subarray(0, target.length);
-    target.set(taken);
+    copyBytes(taken, target);
     this.piece = this.piece.subarray(taken.length);
     return taken.length;
   }
