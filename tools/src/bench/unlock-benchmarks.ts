@@ -91,8 +91,10 @@ export async function unlockBenchmarks(): Promise<readonly Measurement[]> {
       const unlockSeconds = await timed(unlock);
       memoryBytes = Math.max(memoryBytes, (await system.loader().memory()).peakBytes - idleBytes);
       const checkSeconds = await timeProcess(bareChecks(LAYERS * LAYER_BYTES));
-      if (round === 0) firstSeconds = unlockSeconds;
-      if (round === 0) continue;
+      if (round === 0) {
+        firstSeconds = unlockSeconds;
+        continue;
+      }
       whole.load.push(loadSeconds);
       whole.unlock.push(unlockSeconds);
       whole.checks.push(checkSeconds);

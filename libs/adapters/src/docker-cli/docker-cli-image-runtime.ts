@@ -4,9 +4,10 @@ import { releaseBytes } from '@azaion/kernel';
 import { abortable, type EngineImage, type ImageAssignment, ImageRuntime, UnlockError } from '@azaion/unlock';
 
 import { chainIdsOf } from '../image-archive/index.js';
-import { type EngineNature, engineNatureOf, withArchiveCopy } from './archive-copy.js';
+import { withArchiveCopy } from './archive-copy.js';
 import { type CliResult, ContainerCli, type ContainerCliOptions } from './container-cli.js';
 import { engineError } from './engine-error.js';
+import { type EngineNature, engineNatureOf } from './engine-nature.js';
 import { type EngineSocket, engineSocketPath, imageIdAt, reachedEngine, startSocketLoad } from './engine-socket.js';
 
 const LOADED = /^Loaded image(?:\(s\)| ID)?: (.+)$/gm;

@@ -38,7 +38,7 @@ export async function engineSocketPath(cli: ContainerCli, signal: AbortSignal): 
   if (engine === undefined) return undefined;
   const there = await cli.run(['info', '--format', '{{.ID}}'], signal);
   const here = await ask(path, `/v${engine.apiVersion}/info`, signal);
-  const id = here?.status === 200 ? messageIn(here.text).engineId : undefined;
+  const { ID: id } = here?.status === 200 ? textsIn(here.text) : {};
   if (there.exitCode !== 0 || id === undefined || id === '') return undefined;
   return there.stdout.trim() === id ? path : '';
 }
@@ -69,8 +69,8 @@ export async function imageIdAt(
   signal: AbortSignal,
 ): Promise<string | null | undefined> {
   const answer = await ask(path, `/v${apiVersion}/images/${encodeURIComponent(reference)}/json`, signal);
-  if (answer?.status === 404 && messageIn(answer.text).message?.startsWith('No such image') === true) return null;
-  const { id } = answer?.status === 200 ? messageIn(answer.text) : {};
+  if (answer?.status === 404 && textsIn(answer.text)['message']?.startsWith('No such image') === true) return null;
+  const { Id: id } = answer?.status === 200 ? textsIn(answer.text) : {};
   return id !== undefined && IMAGE_ID.test(id) ? id : undefined;
 }
 
@@ -135,9 +135,9 @@ export function startSocketLoad({ path, apiVersion }: EngineSocket, signal: Abor
 /** @throws Error of a connection that breaks. */
 async function resultOf(response: IncomingMessage): Promise<CliResult> {
   const text = await textOf(response);
-  const messages = text.split('\n').map(messageIn);
+  const messages = text.split('\n').map(textsIn);
   const errors = messages.flatMap(({ error, message }) => error ?? message ?? []);
-  const stdout = messages.map(({ stream }) => stream ?? '').join('');
+  const stdout = messages.map(({ stream = '' }) => stream).join('');
   return response.statusCode === 200 && errors.length === 0
     ? { exitCode: 0, stdout, stderr: '' }
     : failure(errors.join('\n') || `HTTP ${String(response.statusCode)}: ${text.slice(0, MAX_ODD_CHARACTERS)}`);
@@ -157,25 +157,11 @@ function failure(stderr: string): CliResult {
   return { exitCode: 1, stdout: '', stderr };
 }
 
-interface EngineMessage {
-  readonly stream?: string;
-  readonly error?: string;
-  readonly message?: string;
-  readonly id?: string;
-  readonly engineId?: string;
-}
-
-/** One line of an answer. What is none says nothing. */
-function messageIn(line: string): EngineMessage {
+/** The texts by their names in one line of an answer, or in all of one. What is no such thing has none. */
+function textsIn(json: string): Readonly<Partial<Record<string, string>>> {
   try {
-    const { stream, error, message, Id: id, ID: engineId } = JSON.parse(line) as Record<string, unknown>;
-    return {
-      ...(typeof stream === 'string' && { stream }),
-      ...(typeof error === 'string' && { error }),
-      ...(typeof message === 'string' && { message }),
-      ...(typeof id === 'string' && { id }),
-      ...(typeof engineId === 'string' && { engineId }),
-    };
+    const fields = Object.entries(JSON.parse(json) as object);
+    return Object.fromEntries(fields.filter((field): field is [string, string] => typeof field[1] === 'string'));
   } catch {
     return {};
   }
