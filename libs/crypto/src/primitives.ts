@@ -12,7 +12,7 @@ const STEP_BYTES = 64 * 1024;
 
 /** HMAC-SHA-256 (RFC 2104) of the parts one after another. */
 export function hmacSha256(key: Uint8Array, ...parts: readonly Uint8Array[]): Buffer {
-  const mac = createHmac('sha256', key);
+  const mac = createHmac('sha256', createSecretKey(key)); // bytes cost Node several times as much
   for (const part of parts) mac.update(part);
   return mac.digest();
 }
@@ -25,7 +25,7 @@ export function hmacSha256(key: Uint8Array, ...parts: readonly Uint8Array[]): Bu
  * @throws RangeError for more.
  */
 export function hkdfSha256(ikm: Uint8Array, salt: Uint8Array, info: Uint8Array, sizeBytes: number): Uint8Array {
-  return new Uint8Array(hkdfSync('sha256', ikm, salt, info, sizeBytes));
+  return new Uint8Array(hkdfSync('sha256', createSecretKey(ikm), salt, info, sizeBytes));
 }
 
 /**
