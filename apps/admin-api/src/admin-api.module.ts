@@ -226,7 +226,7 @@ function useCases(config: AdminConfig): Provider[] {
     made(CurrentStanding, [Database, TokenVerifier, Clock]),
     made(FolderPolicies, [Database, AuditLog, Clock]),
     made(Folders, [Database, KeyVault, FolderPolicies, AuditLog, Clock]),
-    made(Uploads, [Database, Folders, DraftLimits, AuditLog, Clock]),
+    made(Uploads, [Database, Folders, DraftLimits, AuditLog, ObjectStore, Clock]),
     made(FolderQuota, [Database, FolderPolicies]),
     {
       provide: DraftLimits,
@@ -234,7 +234,7 @@ function useCases(config: AdminConfig): Provider[] {
       useFactory: (database: Database, clock: Clock) =>
         new DraftLimits(database, clock, { uploads: config.draftMaxUploads, bytes: config.draftMaxBytes }),
     },
-    made(Packs, [Database, Uploads, Folders, FolderQuota, DraftLimits, ObjectStore, Clock]),
+    made(Packs, [Database, Uploads, FolderQuota, DraftLimits, ObjectStore, Clock]),
     made(CommitUpload, [
       Database,
       Uploads,

@@ -21,7 +21,7 @@ export interface ChunkToSeal {
   readonly secrets: ChunkSecrets;
 }
 
-/** Hash functions of a publish: the format's own, and the one that object stores check. */
+/** Hash functions of a publish: the format's own, and the one that some object stores check. */
 export type PublishHash = 'sha256' | 'md5';
 
 /** A hash over bytes that come piece by piece. */

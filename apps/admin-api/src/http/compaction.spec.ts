@@ -13,7 +13,7 @@ import {
   type StoredObjects,
 } from '@azaion/adapters/split-evidence';
 import { FileStatementTrust } from '@azaion/adapters/trust-store';
-import { Secret, SystemClock } from '@azaion/kernel';
+import { Secret, SystemClock, toBase64Url } from '@azaion/kernel';
 import {
   FetchResource,
   type OpenedResource,
@@ -141,6 +141,18 @@ function describeCompaction(
       .execute();
     await api.app.get(CollectPacks).run();
   };
+
+  it('asks for the MD5 of packs where its store checks it, and takes none without', async () => {
+    const { needsMd5 } = api.infrastructure.objects;
+    const { token } = publisher;
+    const opening = await api.call('POST', '/sealed/models/md5/uploads', { token, body: {} });
+    const { uploadId, packMd5 } = opening.json as { uploadId: string; packMd5: boolean };
+    expect(packMd5).toBe(needsMd5);
+    const body = { sizeBytes: 1, sha256: toBase64Url(new Uint8Array(32)) };
+    const announcing = await api.call('POST', `/sealed/uploads/${uploadId}/packs`, { token, body });
+    const { code } = announcing.json as { code?: string };
+    expect([announcing.status, code]).toEqual(needsMd5 ? [422, 'upload.refused'] : [201, undefined]);
+  });
 
   it('gives the bytes of ended versions back, and every device still opens what it may', async () => {
     for (const content of [first, second, third]) await publish(content);

@@ -290,6 +290,23 @@ describe('sealed resources over HTTP', () => {
       }
     });
 
+    it('take packs without an MD5, which files need not', async () => {
+      const upload = await DraftUpload.open(api, publisher, 'models/no-md5');
+      expect(upload.opened.packMd5).toBe(false);
+      const sha256 = toBase64Url(randomBytes(32));
+      const announced = await upload.call('POST', '/packs', { sizeBytes: 1, sha256 });
+      expect({ status: announced.status, headers: announced.json.headers }).toEqual({
+        status: 201,
+        headers: { 'content-type': 'application/octet-stream', 'content-length': '1', 'if-none-match': '*' },
+      });
+      const { status } = await upload.call('POST', '/packs', {
+        sizeBytes: 1,
+        sha256,
+        md5: toBase64Url(randomBytes(15)),
+      });
+      expect(status).toBe(400);
+    });
+
     it('show what they have, can be extended and given up', async () => {
       const upload = await DraftUpload.open(api, publisher, 'models/progress');
       const pack = await upload.pack(randomBytes(5000));

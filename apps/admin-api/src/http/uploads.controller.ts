@@ -92,6 +92,8 @@ class OpenedAnswer {
   readonly chunking!: AnswerOf<ChunkingAnswer>;
   @ApiProperty({ example: 33554432 })
   readonly packTargetBytes!: number;
+  @ApiProperty({ description: 'Whether packs are to be announced with their MD5: the object store checks it' })
+  readonly packMd5!: boolean;
   @ApiProperty({ description: 'Seconds since 1970' })
   readonly expiresAt!: number;
 }
@@ -165,9 +167,10 @@ class PackBody {
   @IsBase64UrlBytes(32)
   readonly sha256!: string;
 
-  @ApiProperty({ description: 'base64url, 16 bytes' })
+  @ApiPropertyOptional({ description: 'base64url, 16 bytes; required where the upload was opened with `packMd5`' })
+  @Optional()
   @IsBase64UrlBytes(16)
-  readonly md5!: string;
+  readonly md5?: string;
 }
 
 class PackAnswer {
@@ -325,7 +328,11 @@ export class UploadsController {
     @Body() body: PackBody,
     @CallerStanding() standing: Standing,
   ): Promise<AnswerOf<PackAnswer>> {
-    const pack = { sizeBytes: body.sizeBytes, sha256: bytesOf(body.sha256), md5: bytesOf(body.md5) };
+    const pack = {
+      sizeBytes: body.sizeBytes,
+      sha256: bytesOf(body.sha256),
+      md5: body.md5 === undefined ? undefined : bytesOf(body.md5),
+    };
     const { packId, target } = await this.packs.add(id, pack, standing);
     return { packId, url: target.url, method: 'PUT', headers: target.headers };
   }

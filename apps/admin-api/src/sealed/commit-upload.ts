@@ -106,10 +106,10 @@ export class CommitUpload {
    */
   private async lookBeforehand(uploadId: string, request: CommitRequest, standing: Standing): Promise<Beforehand> {
     const on = this.database.queries;
-    const upload = await this.uploads.owned(on, uploadId, standing);
+    const reach = await this.packs.reach(uploadId, standing);
+    const { upload } = reach;
     const nothing = { others: false, written: new Set<PackId>() };
     if (upload.state !== 'open') return nothing;
-    const reach = await this.packs.reach(upload, standing);
     const ids: PackId[] = [];
     try {
       const draft = await this.openDraft(on, upload, request);

@@ -65,8 +65,21 @@ export class FolderPolicies {
   }
 }
 
-/** The rules that somebody has set for a folder. */
-export function storedPolicy(row: Omit<FolderPoliciesTable, 'folder' | 'updated_at'>): FolderPolicy {
+type StoredRules = Omit<FolderPoliciesTable, 'folder' | 'updated_at'>;
+
+/** Rules as a left join finds them: all `null` for a folder that has none of its own. */
+export type JoinedRules = { readonly [Column in keyof StoredRules]: StoredRules[Column] | null };
+
+/** What holds for a folder whose rules were read together with something else. */
+export function joinedPolicy(folder: string, row: JoinedRules | undefined): FolderPolicy {
+  return hasRules(row) ? storedPolicy(row) : defaultFolderPolicy(folder);
+}
+
+function hasRules(row: JoinedRules | undefined): row is StoredRules {
+  return typeof row?.lease_seconds === 'number';
+}
+
+function storedPolicy(row: StoredRules): FolderPolicy {
   return {
     read: roles(row.readers),
     write: roles(row.writers),

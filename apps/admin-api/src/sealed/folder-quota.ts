@@ -1,3 +1,4 @@
+import type { FolderPolicy } from '@azaion/identity';
 import { type PackId, ResourceError } from '@azaion/split-resource';
 import { sql } from 'kysely';
 
@@ -14,12 +15,15 @@ export class FolderQuota {
     private readonly policies: FolderPolicies,
   ) {}
 
-  /** Early word to a publisher, before it sends a pack; uploads at the same moment may still both get it. @throws ResourceError `upload.quota-exceeded`. */
-  async assertRoom(folderId: string, packBytes: number): Promise<void> {
-    const on = this.database.queries;
-    const folder = await nameOf(on, folderId);
-    const quotaBytes = await this.quotaOf(on, folder);
+  /**
+   * Early word to a publisher, before it sends a pack; uploads at the same moment may still both get it.
+   *
+   * @param folder - By name.
+   * @throws ResourceError `upload.quota-exceeded`.
+   */
+  async assertRoom(folder: string, { quotaBytes }: FolderPolicy, packBytes: number): Promise<void> {
     if (quotaBytes === undefined) return;
+    const on = this.database.queries;
     const usedBytes = (await bytesOfPacks(on, folder, ['uploading', 'live'])) + (await legacyBytes(on, folder));
     assertWithin(usedBytes + packBytes, quotaBytes);
   }

@@ -58,12 +58,6 @@ export class Folders {
     );
   }
 
-  /** As {@link assertMayOpen}. */
-  async mayOpen(folder: string, standing: Standing): Promise<boolean> {
-    const policy = await this.policies.of(folder);
-    return permits(() => assertOpens(policy, standing));
-  }
-
   /** @throws IdentityError `folder.forbidden` | `folder.attestation-required`, the latter to devices only. */
   async assertMayWrite(folder: string, standing: Standing, on?: Queries): Promise<FolderPolicy> {
     const policy = await this.policies.of(folder, on);
@@ -224,6 +218,11 @@ function assertReads(policy: FolderPolicy, standing: Standing): void {
 export function assertOpens(policy: FolderPolicy, standing: Standing): void {
   assertReads(policy, standing);
   if (!mayOpenAttested(policy, readerOf(standing))) throw attestationRequired();
+}
+
+/** As {@link assertOpens}, as an answer. */
+export function opens(policy: FolderPolicy, standing: Standing): boolean {
+  return permits(() => assertOpens(policy, standing));
 }
 
 function permits(assertion: () => void): boolean {

@@ -10,7 +10,7 @@ import {
   signGrantToken,
   statementHash,
 } from '@azaion/crypto';
-import { defaultFolderPolicy, type FolderPolicy } from '@azaion/identity';
+import type { FolderPolicy } from '@azaion/identity';
 import type { Clock, ResourceName } from '@azaion/kernel';
 import {
   type GrantAnswer,
@@ -27,10 +27,10 @@ import { AdminError } from '../errors.js';
 import type { StatementAuthority } from '../keys/statement-authority.js';
 import type { StatedVersion, TrustedStatements } from '../keys/trusted-statements.js';
 import type { Database } from '../persistence/database.js';
-import type { FolderPoliciesTable, GrantsTable, VersionsTable } from '../persistence/schema.js';
+import type { GrantsTable, VersionsTable } from '../persistence/schema.js';
 import { recipeRow } from './commit-upload.js';
 import { actorOf, type Standing } from './current-standing.js';
-import { storedPolicy } from './folder-policies.js';
+import { joinedPolicy, type JoinedRules } from './folder-policies.js';
 import { assertOpens, type Folders } from './folders.js';
 import { packObject, type StoredPack } from './pack-objects.js';
 
@@ -97,8 +97,7 @@ type Version = StatedVersion &
 
 type Nullable<Row> = { readonly [Column in keyof Row]: Row[Column] | null };
 
-type WantedRow = Nullable<Omit<FolderPoliciesTable, 'folder' | 'updated_at'>> &
-  Nullable<Version> & { readonly key_owner: string | null };
+type WantedRow = JoinedRules & Nullable<Version> & { readonly key_owner: string | null };
 
 /** What a reader asks for, checked for form only. */
 export interface GrantRequest {
@@ -227,7 +226,7 @@ export class GrantResource {
       // An administrator may look at what a device published, when it names the version.
       role === 'ApiAdmin' && version !== undefined,
     ]);
-    const policy = isRuled(row) ? storedPolicy(row) : defaultFolderPolicy(resource.folder);
+    const policy = joinedPolicy(resource.folder, row);
     assertOpens(policy, standing);
     // A device's grants are for its enrolled key, and nobody else's are.
     if ((row?.key_owner ?? undefined) !== deviceSerial)
@@ -306,10 +305,6 @@ function assertPoint(point: Uint8Array): void {
   } catch (cause) {
     throw new CryptoError('grant.foreign-recipient', 'The recipient key is not a point on P-256.', { cause });
   }
-}
-
-function isRuled(row: WantedRow | undefined): row is WantedRow & FolderPoliciesTable {
-  return typeof row?.lease_seconds === 'number';
 }
 
 function isFound(row: WantedRow | undefined): row is WantedRow & Version {

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 
+import type { FolderPolicy } from '@azaion/identity';
 import { type Clock, toHex } from '@azaion/kernel';
 import {
   type KnownChunk,
@@ -18,15 +19,78 @@ import type { PackChunksTable, PacksTable, UploadsTable } from '../persistence/s
 import type { Standing } from './current-standing.js';
 import type { DraftLimits } from './draft-limits.js';
 import type { FolderQuota } from './folder-quota.js';
-import type { Folders } from './folders.js';
+import { joinedPolicy, type JoinedRules } from './folder-policies.js';
+import { opens } from './folders.js';
 import { packObject, type StoredPack } from './pack-objects.js';
-import type { Uploads } from './uploads.js';
+import { noSuchUpload, type Uploads } from './uploads.js';
 
 const MAX_PACKS_PER_UPLOAD = 262_144;
 const PUT_SECONDS = 15 * 60;
-const ROWS_AT_ONCE = 4096;
 const PACKS_ASKED_PER_CHUNK = 4;
 const HEADS_AT_ONCE = 8;
+
+/** What almost every call for an upload asks of the database first, at once. */
+const UPLOAD_IN_FOLDER = {
+  name: 'upload-in-folder',
+  text: `
+    select uploads.id, uploads.resource_id, uploads.folder_id, uploads.domain, uploads.owner_id, uploads.device_serial,
+      uploads.state, uploads.expires_at, uploads.committed_version, uploads.committed_new, uploads.created_at,
+      uploads.pack_count, folders.name as folder, policy.readers, policy.writers, policy.lease_seconds,
+      policy.quota_bytes, policy.require_attestation, policy.people_may_read
+    from uploads
+    join folders on folders.id = uploads.folder_id
+    left join folder_policies policy on policy.folder = folders.name
+    where uploads.id = $1 and uploads.owner_id = $2 and uploads.device_serial is not distinct from $3`,
+};
+
+/**
+ * Where chunks lie that an upload may reuse. Few rows for each: an upload may register one id in as many packs as it likes, none of them
+ * written. The newest come first: they were registered because the older ones were not there. The offset makes the planner begin with the
+ * chunk: in a young database, without statistics, it would go through all packs of the folder for each.
+ */
+const KNOWN = {
+  name: 'known-chunks',
+  text: `
+    select found.*
+    from unnest($1::bytea[]) as wanted (chunk_id)
+    cross join lateral (
+      select chunk_id, start_byte, sealed_bytes, id, folder_id, size_bytes, sha256, seen_written, stored_bytes, object_id, extents
+      from (select * from pack_chunks where chunk_id = wanted.chunk_id offset 0) as pack_chunks
+      join packs on packs.id = pack_chunks.pack_id
+      where packs.folder_id = $2
+        and packs.domain = $3
+        and packs.has_table
+        and packs.state <> 'deleted'
+        and not packs.sparse
+        and case when packs.owner_id = $4 then pack_chunks.good is not false else $5 and pack_chunks.good end
+      order by (packs.state = 'live') desc, pack_chunks.good desc nulls last, packs.seen_written desc,
+        packs.created_at desc
+      limit ${PACKS_ASKED_PER_CHUNK}
+    ) as found`,
+};
+
+/** The row of a pack that was announced, and its count: one statement, since each that changes something waits for the disk. */
+const ANNOUNCED = {
+  name: 'pack-announced',
+  text: `
+    with counted as (
+      update uploads set pack_count = pack_count + 1 where id = $1 and pack_count < ${MAX_PACKS_PER_UPLOAD} returning *
+    )
+    insert into packs (
+      id, folder_id, domain, upload_id, owner_id, size_bytes, sha256, state, has_table, seen_written, created_at
+    )
+    select $2, folder_id, domain, id, owner_id, $3, $4, 'uploading', false, false, $5 from counted
+    returning id`,
+};
+
+type UploadInFolderRow = UploadsTable & JoinedRules & { readonly folder: string };
+
+interface UploadInFolder {
+  readonly upload: UploadsTable;
+  /** By name. */
+  readonly folder: string;
+  readonly policy: FolderPolicy;
+}
 
 type KnownRow = PackChunksTable & WrittenPack & Pick<PacksTable, 'sha256' | 'size_bytes' | 'seen_written'>;
 
@@ -45,46 +109,39 @@ export class Packs {
   constructor(
     private readonly database: Database,
     private readonly uploads: Uploads,
-    private readonly folders: Folders,
     private readonly quota: FolderQuota,
     private readonly limits: DraftLimits,
     private readonly store: ObjectStore,
     private readonly clock: Clock,
   ) {}
 
-  /** Announces a pack. @throws ResourceError `upload.not-found` | `upload.conflict` | `upload.refused` | `upload.quota-exceeded` | `upload.too-many-drafts`. */
+  /**
+   * Announces a pack.
+   *
+   * @param pack - With its MD5 where the object store needs it; otherwise it is not looked at.
+   * @throws ResourceError `upload.not-found` | `upload.conflict` | `upload.refused` | `upload.quota-exceeded` | `upload.too-many-drafts`.
+   */
   async add(uploadId: string, pack: NewPack, standing: Standing): Promise<{ packId: PackId; target: PackTarget }> {
-    const upload = await this.uploads.openOwned(this.database.queries, uploadId, standing);
-    await this.quota.assertRoom(upload.folder_id, pack.sizeBytes);
+    const { needsMd5 } = this.store;
+    if (needsMd5 && pack.md5 === undefined)
+      throw refused('The object store checks packs by their MD5: announce this one with it.');
+    const { upload, folder, policy } = await this.inFolder(uploadId, standing);
+    this.uploads.assertOpen(upload);
+    await this.quota.assertRoom(folder, policy, pack.sizeBytes);
     await this.limits.assertRoomForPack(upload.owner_id, pack.sizeBytes);
-    const { numUpdatedRows } = await this.database.queries
-      .updateTable('uploads')
-      .set((column) => ({ pack_count: column('pack_count', '+', 1) }))
-      .where('id', '=', uploadId)
-      .where('pack_count', '<', MAX_PACKS_PER_UPLOAD)
-      .executeTakeFirst();
-    if (numUpdatedRows === 0n) throw refused('The upload has more packs than a recipe can name.');
     const packId = toHex(randomBytes(16));
-    await this.database.queries
-      .insertInto('packs')
-      .values({
-        id: packId,
-        folder_id: upload.folder_id,
-        domain: upload.domain,
-        upload_id: uploadId,
-        owner_id: upload.owner_id,
-        size_bytes: pack.sizeBytes,
-        sha256: Buffer.from(pack.sha256),
-        state: 'uploading',
-        has_table: false,
-        seen_written: false,
-        created_at: new Date(this.clock.nowMs()),
-      })
-      .execute();
+    const announced = await this.database.prepared(ANNOUNCED, [
+      uploadId,
+      packId,
+      pack.sizeBytes,
+      Buffer.from(pack.sha256),
+      new Date(this.clock.nowMs()),
+    ]);
+    if (announced.length === 0) throw refused('The upload has more packs than a recipe can name.');
     const content = {
       sizeBytes: pack.sizeBytes,
       sha256: toHex(pack.sha256),
-      md5: Buffer.from(pack.md5).toString('base64'),
+      ...(needsMd5 && pack.md5 !== undefined ? { md5: Buffer.from(pack.md5).toString('base64') } : {}),
     };
     return { packId, target: await this.store.signPut(packObjectKey(upload.folder_id, packId), content, PUT_SECONDS) };
   }
@@ -100,7 +157,7 @@ export class Packs {
       const upload = await this.uploads.openOwned(on, uploadId, standing);
       const pack = await on
         .selectFrom('packs')
-        .select(['size_bytes', 'state'])
+        .select(['size_bytes', 'state', 'has_table'])
         .where('id', '=', packId)
         .where('upload_id', '=', uploadId)
         .forUpdate()
@@ -108,35 +165,36 @@ export class Packs {
       if (!pack) throw new ResourceError('upload.not-found', 'The upload has no such pack.');
       if (pack.state !== 'uploading')
         throw new ResourceError('upload.conflict', 'This pack is in use: it does not change.');
-      const rows = parseChunkTable(table, pack.size_bytes).map(({ id, offset, sealedBytes }) => ({
-        pack_id: packId,
-        start_byte: offset,
-        sealed_bytes: sealedBytes,
-        chunk_id: Buffer.from(id),
-      }));
-      await this.limits.assertRoomForTable(on, upload.owner_id, packId, rows.length);
-      await on.deleteFrom('pack_chunks').where('pack_id', '=', packId).execute();
-      for (let at = 0; at < rows.length; at += ROWS_AT_ONCE)
-        await on
-          .insertInto('pack_chunks')
-          .values(rows.slice(at, at + ROWS_AT_ONCE))
-          .execute();
+      const chunks = parseChunkTable(table, pack.size_bytes);
+      await this.limits.assertRoomForTable(on, upload.owner_id, packId, chunks.length);
+      if (pack.has_table) await on.deleteFrom('pack_chunks').where('pack_id', '=', packId).execute();
+      // As arrays: what has a place of its own for each value takes several times as long to build and to parse.
+      await sql`
+        insert into pack_chunks (pack_id, start_byte, sealed_bytes, chunk_id)
+        select ${packId}, * from unnest(
+          ${chunks.map(({ offset }) => offset)}::integer[],
+          ${chunks.map(({ sealedBytes }) => sealedBytes)}::integer[],
+          ${chunks.map(({ id }) => Buffer.from(id))}::bytea[]
+        )`.execute(on);
       await on
         .updateTable('packs')
-        .set({ has_table: true, table_chunks: rows.length })
+        .set({ has_table: true, table_chunks: chunks.length })
         .where('id', '=', packId)
         .execute();
     });
   }
 
-  /** Whose chunks this upload may reuse. */
-  async reach(upload: UploadsTable, standing: Standing): Promise<Reach> {
-    const { name } = await this.database.queries
-      .selectFrom('folders')
-      .select('name')
-      .where('id', '=', upload.folder_id)
-      .executeTakeFirstOrThrow();
-    return { upload, others: await this.folders.mayOpen(name, standing) };
+  /** An upload of this caller, in whatever state, and whose chunks it may reuse. @throws ResourceError `upload.not-found`. */
+  async reach(uploadId: string, standing: Standing): Promise<Reach> {
+    const { upload, policy } = await this.inFolder(uploadId, standing);
+    return { upload, others: opens(policy, standing) };
+  }
+
+  private async inFolder(uploadId: string, { userId, deviceSerial }: Standing): Promise<UploadInFolder> {
+    const values = [uploadId, userId, deviceSerial ?? null];
+    const [row] = await this.database.prepared<UploadInFolderRow>(UPLOAD_IN_FOLDER, values);
+    if (row === undefined) throw noSuchUpload();
+    return { upload: row, folder: row.folder, policy: joinedPolicy(row.folder, row) };
   }
 
   /**
@@ -149,30 +207,16 @@ export class Packs {
    * @throws ResourceError `upload.not-found` | `upload.conflict` | `cdn.unavailable`.
    */
   async known(uploadId: string, ids: readonly Uint8Array[], standing: Standing): Promise<readonly KnownChunk[]> {
-    const upload = await this.uploads.openOwned(this.database.queries, uploadId, standing);
-    const { others } = await this.reach(upload, standing);
+    const { upload, others } = await this.reach(uploadId, standing);
+    this.uploads.assertOpen(upload);
     const wanted = [...new Set(ids.map(toHex))].map((id) => Buffer.from(id, 'hex'));
-    // Few rows each: an upload may register one id in as many packs as it likes, none of them written. The newest come first: they were
-    // registered because the older ones were not there. The offset makes the planner begin with the chunk: in a young database, without
-    // statistics, it would go through all packs of the folder for each.
-    const { rows } = await sql<KnownRow>`
-      select found.*
-      from unnest(${wanted}::bytea[]) as wanted (chunk_id)
-      cross join lateral (
-        select chunk_id, start_byte, sealed_bytes, id, folder_id, size_bytes, sha256, seen_written, stored_bytes, object_id, extents
-        from (select * from pack_chunks where chunk_id = wanted.chunk_id offset 0) as pack_chunks
-        join packs on packs.id = pack_chunks.pack_id
-        where packs.folder_id = ${upload.folder_id}
-          and packs.domain = ${upload.domain}
-          and packs.has_table
-          and packs.state <> 'deleted'
-          and not packs.sparse
-          and case when packs.owner_id = ${upload.owner_id} then pack_chunks.good is not false
-            else ${others} and pack_chunks.good end
-        order by (packs.state = 'live') desc, pack_chunks.good desc nulls last, packs.seen_written desc,
-          packs.created_at desc
-        limit ${PACKS_ASKED_PER_CHUNK}
-      ) as found`.execute(this.database.queries);
+    const rows = await this.database.prepared<KnownRow>(KNOWN, [
+      wanted,
+      upload.folder_id,
+      upload.domain,
+      upload.owner_id,
+      others,
+    ]);
     const present = await this.present(rows);
     const known = new Map<string, KnownChunk>();
     for (const row of rows) {
@@ -262,10 +306,12 @@ export class Packs {
   }
 
   private async noteSeen(packIds: Iterable<PackId>, seen: boolean): Promise<void> {
+    const ids = [...packIds];
+    if (ids.length === 0) return;
     // In the order in which everybody locks packs.
     await sql`
       with changed as (
-        select id from packs where id = ${anyOf(packIds)} and seen_written <> ${seen} order by id for update
+        select id from packs where id = ${anyOf(ids)} and seen_written <> ${seen} order by id for update
       )
       update packs set seen_written = ${seen} from changed where packs.id = changed.id`.execute(this.database.queries);
   }

@@ -6,6 +6,7 @@ import {
   CHUNKING,
   MAX_CHUNK_SEGMENTS,
   MAX_PACK_SEGMENTS,
+  type ObjectStore,
   type OpenedUpload,
   PACK_TARGET_BYTES,
   ResourceError,
@@ -36,6 +37,7 @@ export class Uploads {
     private readonly folders: Folders,
     private readonly limits: DraftLimits,
     private readonly audit: AuditLog,
+    private readonly store: ObjectStore,
     private readonly clock: Clock,
   ) {}
 
@@ -78,6 +80,7 @@ export class Uploads {
         dedupKey: domain.key,
         chunking: CHUNKING,
         packTargetBytes: PACK_TARGET_BYTES,
+        packMd5: this.store.needsMd5,
         expiresAt: seconds(expiresAt),
       };
     });
@@ -161,7 +164,7 @@ export class Uploads {
       .where('owner_id', '=', standing.userId)
       .where('device_serial', 'is not distinct from', standing.deviceSerial ?? null);
     const upload = await (lock ? query.forUpdate() : query).executeTakeFirst();
-    if (!upload) throw new ResourceError('upload.not-found', 'There is no such upload.');
+    if (!upload) throw noSuchUpload();
     return upload;
   }
 
@@ -204,6 +207,11 @@ export class Uploads {
   private newExpiry(): Date {
     return new Date(this.clock.nowMs() + UPLOAD_LIFE_SECONDS * 1000);
   }
+}
+
+/** Others' uploads do not exist for a caller. */
+export function noSuchUpload(): ResourceError {
+  return new ResourceError('upload.not-found', 'There is no such upload.');
 }
 
 function seconds(date: Date): number {

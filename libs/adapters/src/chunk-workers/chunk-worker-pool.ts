@@ -33,7 +33,7 @@ export interface ChunkWorkerPoolOptions {
 }
 
 /** Requests that one thread may have waiting: enough to stay busy while an answer is on its way. */
-const QUEUE_PER_THREAD = 3;
+const QUEUE_PER_THREAD = 2;
 const MAX_THREADS = 64;
 /** What a batch counts for when the thread with the least to do is chosen, and a hash that goes on: more will be added to it. */
 const BATCH_WORK_BYTES = 1024 * 1024;

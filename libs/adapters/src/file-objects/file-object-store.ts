@@ -1,4 +1,4 @@
-import { createHash, hash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { Readable } from 'node:stream';
 
 import type { ByteRange, Clock } from '@azaion/kernel';
@@ -21,6 +21,7 @@ export interface FileObjectStoreOptions {
 
 /** Objects as files, for development, the demo and small installations. {@link FileObjectStore.server} answers its signed URLs. */
 export class FileObjectStore extends ObjectStore {
+  override readonly needsMd5 = false;
   /** Answers the signed URLs. */
   readonly server: FileObjectServer;
   private readonly files: ObjectFiles;
@@ -45,7 +46,6 @@ export class FileObjectStore extends ObjectStore {
       headers: {
         'content-type': 'application/octet-stream',
         'content-length': String(content.sizeBytes),
-        'content-md5': content.md5,
         'if-none-match': '*',
       },
     };
@@ -70,7 +70,6 @@ export class FileObjectStore extends ObjectStore {
     const content = {
       sizeBytes: bytes.length,
       sha256: hash('sha256', bytes, 'hex'),
-      md5: createHash('md5').update(bytes).digest('base64'),
     };
     if ((await this.files.create(key, content, Readable.from([bytes]))) !== 'created')
       throw new ResourceError('pack.exists', 'The object is there already.');

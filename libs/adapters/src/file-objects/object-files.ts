@@ -134,7 +134,7 @@ export class ObjectFiles {
 
 class ContentTooLong extends Error {}
 
-/** Hashes what passes and stops as soon as there is more than was signed. The SHA-256 decides alone: the signed MD5, which other stores check, is not looked at. */
+/** Hashes what passes and stops as soon as there is more than was signed. */
 class ContentCheck {
   private readonly sha256 = createHash('sha256');
   private seenBytes = 0;

@@ -7,14 +7,13 @@ import type { SignedPut } from '@azaion/split-resource';
 export const OBJECT_PATH_PREFIX = '/objects/';
 const MAC_BYTES = 32;
 const HEX_32 = /^[0-9a-f]{64}$/;
-const MD5 = /^[A-Za-z0-9+/]{22}==$/;
 
 /** What a signed URL allows. */
 export type ObjectPermission =
   | { readonly method: 'GET'; readonly key: string }
   | { readonly method: 'PUT'; readonly key: string; readonly content: SignedPut };
 
-/** Signs and checks the URLs of the file store: HMAC-SHA-256 over method, key, expiry, and for a PUT length and hashes. */
+/** Signs and checks the URLs of the file store: HMAC-SHA-256 over method, key, expiry, and for a PUT length and hash. */
 export class ObjectUrls {
   private readonly macKey: KeyObject;
 
@@ -33,7 +32,6 @@ export class ObjectUrls {
     if (permission.method === 'PUT') {
       query.set('size', String(permission.content.sizeBytes));
       query.set('sha256', permission.content.sha256);
-      query.set('md5', permission.content.md5);
     }
     query.set('signature', toBase64Url(this.mac(permission, expires)));
     return `${OBJECT_PATH_PREFIX}${permission.key}?${query.toString()}`;
@@ -66,7 +64,6 @@ export class ObjectUrls {
       String(expires),
       content === undefined ? '' : String(content.sizeBytes),
       content?.sha256 ?? '',
-      content?.md5 ?? '',
     ];
     return createHmac('sha256', this.macKey).update(signed.join('\n')).digest();
   }
@@ -77,8 +74,7 @@ function permissionOf(method: string, key: string, query: URLSearchParams): Obje
   if (method !== 'PUT') return undefined;
   const sizeBytes = Number(query.get('size'));
   const sha256 = query.get('sha256') ?? '';
-  const md5 = query.get('md5') ?? '';
-  return Number.isSafeInteger(sizeBytes) && sizeBytes >= 0 && HEX_32.test(sha256) && MD5.test(md5)
-    ? { method, key, content: { sizeBytes, sha256, md5 } }
+  return Number.isSafeInteger(sizeBytes) && sizeBytes >= 0 && HEX_32.test(sha256)
+    ? { method, key, content: { sizeBytes, sha256 } }
     : undefined;
 }

@@ -54,9 +54,9 @@ export class ApiAnswer {
     return value;
   }
 
-  /** Whether a member is `true`; one that is not there is `false`. */
-  flag(name: string): boolean {
-    const value = this.members[name] ?? false;
+  /** Whether a member is `true`. @param otherwise - For one that is not there. */
+  flag(name: string, otherwise = false): boolean {
+    const value = this.members[name] ?? otherwise;
     if (typeof value !== 'boolean') throw new AnswerShapeError(`${this.path}.${name}`);
     return value;
   }

@@ -55,6 +55,7 @@ export class HttpUploadApi extends UploadApi {
           dedupKey: answer.bytes('dedupKey', 32),
           chunking: readChunking(answer.object('chunking')),
           packTargetBytes: answer.count('packTargetBytes', 1, MAX_PACK_BYTES),
+          packMd5: answer.flag('packMd5', true), // an older API always wants it
           expiresAt: answer.count('expiresAt', 1, Number.MAX_SAFE_INTEGER),
         };
       },
@@ -97,7 +98,11 @@ export class HttpUploadApi extends UploadApi {
         ...this.identity(),
         method: 'POST',
         path: apiPath('sealed', 'uploads', uploadId, 'packs'),
-        json: { sizeBytes: pack.sizeBytes, sha256: toBase64Url(pack.sha256), md5: toBase64Url(pack.md5) },
+        json: {
+          sizeBytes: pack.sizeBytes,
+          sha256: toBase64Url(pack.sha256),
+          ...(pack.md5 && { md5: toBase64Url(pack.md5) }),
+        },
         expect: [201],
         maxBytes: SMALL_BYTES,
       },

@@ -138,6 +138,7 @@ describe('HttpUploadApi', () => {
     dedupKey: toBase64Url(new Uint8Array(32)),
     chunking: CHUNKING,
     packTargetBytes: 33_554_432,
+    packMd5: false,
     expiresAt: 1_790_000_000,
   };
   const upload = (): HttpUploadApi => new HttpUploadApi(client, fixedToken('person'), fixedToken('device'));
@@ -149,9 +150,30 @@ describe('HttpUploadApi', () => {
     expect(server.seen[0]?.headers).toMatchObject({ authorization: 'Bearer person', 'azaion-device': 'device' });
   });
 
+  it('takes an older API, which does not say, for one that wants the MD5 of packs', async () => {
+    const { packMd5, ...older } = opened;
+    expect(packMd5).toBe(false);
+    server.reply = () => ({ status: 201, json: older });
+    expect(await upload().open(resource)).toMatchObject({ packMd5: true });
+  });
+
+  it.each([
+    ['with', { md5: new Uint8Array(16) }, { md5: 'AAAAAAAAAAAAAAAAAAAAAA' }],
+    ['without', {}, {}],
+  ])('announces a pack %s its MD5', async (_, given, sent) => {
+    server.reply = () => ({
+      status: 201,
+      json: { packId: PACK, url: 'https://cdn.example/x', method: 'PUT', headers: {} },
+    });
+    const sha256 = new Uint8Array(32);
+    await upload().addPack(UUID, { sizeBytes: 5, sha256, ...given });
+    expect(JSON.parse(server.seen[0]!.body.toString())).toEqual({ sizeBytes: 5, sha256: toBase64Url(sha256), ...sent });
+  });
+
   it.each([
     ['a missing member', { ...opened, uploadId: undefined }],
     ['a member of another type', { ...opened, domain: '0' }],
+    ['a flag of another type', { ...opened, packMd5: 'no' }],
     ['a number out of bounds', { ...opened, packTargetBytes: 2 ** 40 }],
     ['a short key', { ...opened, dedupKey: toBase64Url(new Uint8Array(31)) }],
     ['loose base64', { ...opened, dedupKey: `${'A'.repeat(42)}B` }],

@@ -130,6 +130,14 @@ describeWith('ceph', 'S3ObjectStore on a RADOS gateway', () => {
     store.close();
   });
 
+  it('signs no PUT without the MD5 by which the service checks the bytes', async () => {
+    const store = storeOn(service);
+    await expect(store.signPut('packs/folder/00', { sizeBytes: 1, sha256: '00'.repeat(32) }, 60)).rejects.toThrow(
+      'MD5',
+    );
+    store.close();
+  });
+
   // By that a reader tells an object that was lost from a URL that is refused. It takes the right to list: without it S3 answers 403 to both.
   it('tells whom it signed a GET for that the object is gone', async () => {
     const store = storeOn(service);

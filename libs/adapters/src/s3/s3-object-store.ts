@@ -33,6 +33,7 @@ const SIGNED_PUT_HEADERS = new Set(['content-length', 'content-md5', 'if-none-ma
 
 /** Objects in a bucket of an S3-compatible service. Its own checksums are not relied on: packs carry ours. */
 export class S3ObjectStore extends ObjectStore {
+  override readonly needsMd5 = true;
   private readonly client: S3Client;
   private readonly signer: S3Client;
   private readonly bucket: string;
@@ -50,11 +51,13 @@ export class S3ObjectStore extends ObjectStore {
   }
 
   override async signPut(key: string, content: SignedPut, expiresInSeconds: number): Promise<PackTarget> {
+    const { sizeBytes, md5 } = content;
+    if (md5 === undefined) throw new Error('without an MD5 the service would take any bytes of this size');
     const command = new PutObjectCommand({
       Bucket: this.bucket,
       Key: key,
-      ContentLength: content.sizeBytes,
-      ContentMD5: content.md5,
+      ContentLength: sizeBytes,
+      ContentMD5: md5,
       IfNoneMatch: '*',
     });
     const url = await getSignedUrl(this.signer, command, {
@@ -65,8 +68,8 @@ export class S3ObjectStore extends ObjectStore {
     return {
       url,
       headers: {
-        'content-length': String(content.sizeBytes),
-        'content-md5': content.md5,
+        'content-length': String(sizeBytes),
+        'content-md5': md5,
         'if-none-match': '*',
       },
     };

@@ -9,12 +9,15 @@ export interface SignedPut {
   readonly sizeBytes: number;
   /** SHA-256 of the bytes, hexadecimal. Checked by stores that can. */
   readonly sha256: string;
-  /** MD5 of the bytes, standard Base64 (RFC 1864): what S3 checks. */
-  readonly md5: string;
+  /** MD5 of the bytes, standard Base64 (RFC 1864), for a store that {@link ObjectStore.needsMd5}. */
+  readonly md5?: string | undefined;
 }
 
 /** The Admin API's side of the big parts: it signs, looks, compacts and deletes; publishers and devices carry the bytes. */
 export abstract class ObjectStore {
+  /** Whether it checks what is written by its MD5, as S3 does: publishers then take one more hash of every pack. */
+  abstract readonly needsMd5: boolean;
+
   /** A URL that reads one object with any `Range` until it expires. The object need not exist. */
   abstract signGet(key: string, expiresInSeconds: number): Promise<string>;
 

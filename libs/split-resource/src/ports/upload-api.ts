@@ -16,6 +16,8 @@ export interface OpenedUpload {
   readonly dedupKey: Uint8Array;
   readonly chunking: ChunkingParameters;
   readonly packTargetBytes: number;
+  /** Whether packs are announced with their MD5, because the object store checks it. */
+  readonly packMd5: boolean;
   /** Seconds since 1970; extended by a heartbeat. */
   readonly expiresAt: number;
 }
@@ -37,8 +39,8 @@ export interface NewPack {
   readonly sizeBytes: number;
   /** 32 bytes. */
   readonly sha256: Uint8Array;
-  /** 16 bytes. */
-  readonly md5: Uint8Array;
+  /** 16 bytes; where {@link OpenedUpload.packMd5} asks for it. */
+  readonly md5?: Uint8Array | undefined;
 }
 
 /** Where one chunk lies in a pack. */

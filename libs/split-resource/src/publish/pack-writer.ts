@@ -30,13 +30,17 @@ export class PackWriter {
   /** Sealed bytes that have arrived. */
   writtenBytes = 0;
 
-  /** @param table - The pack table of the recipe; new packs get their place in it when they are begun, and their name when they are written. */
+  /**
+   * @param withMd5 - Whether packs are announced with their MD5.
+   * @param table - The pack table of the recipe; new packs get their place in it when they are begun, and their name when they are written.
+   */
   constructor(
     private readonly upload: HeldUpload,
     private readonly sealer: ChunkSealer,
     private readonly allocate: (sizeBytes: number) => Uint8Array,
     private readonly sink: PackSink,
     private readonly targetBytes: number,
+    private readonly withMd5: boolean,
     private readonly table: (PackRef | undefined)[],
     private readonly retry: RetryPolicy,
     private readonly signal: AbortSignal,
@@ -45,10 +49,7 @@ export class PackWriter {
   /** Adds a copy of a sealed chunk; waits while too much is being written. @throws what writing an earlier pack threw. */
   async append(id: Uint8Array, sealed: Uint8Array): Promise<{ readonly packIndex: number; readonly offset: number }> {
     this.assertHealthy();
-    this.open ??= new OpenPack(this.table.push(undefined) - 1, this.spare.pop() ?? this.newMemory(), (algorithm) =>
-      this.sealer.hashing(algorithm, this.signal),
-    );
-    const pack = this.open;
+    const pack = (this.open ??= this.begun());
     const offset = pack.append(id, sealed);
     if (pack.sizeBytes >= this.targetBytes || pack.chunks.length === MAX_CHUNKS_PER_PACK) await this.close();
     return { packIndex: pack.index, offset };
@@ -64,6 +65,16 @@ export class PackWriter {
   /** Waits until no pack is on its way any more, however that ended: nothing reads their memory then. */
   async settled(): Promise<void> {
     await Promise.allSettled(this.writes);
+  }
+
+  private begun(): OpenPack {
+    const hashing = (algorithm: PublishHash): RunningHash => this.sealer.hashing(algorithm, this.signal);
+    return new OpenPack(
+      this.table.push(undefined) - 1,
+      this.spare.pop() ?? this.newMemory(),
+      hashing('sha256'),
+      this.withMd5 ? hashing('md5') : undefined,
+    );
   }
 
   private async close(): Promise<void> {
@@ -142,18 +153,14 @@ class OpenPack {
   readonly chunks: PackedChunk[] = [];
   sizeBytes = 0;
   private hashedBytes = 0;
-  private readonly sha256: RunningHash;
-  private readonly md5: RunningHash;
 
   constructor(
     readonly index: number,
     /** Has room for the target and one chunk more. */
     readonly memory: Uint8Array,
-    hashing: (algorithm: PublishHash) => RunningHash,
-  ) {
-    this.sha256 = hashing('sha256');
-    this.md5 = hashing('md5');
-  }
+    private readonly sha256: RunningHash,
+    private readonly md5: RunningHash | undefined,
+  ) {}
 
   append(id: Uint8Array, sealed: Uint8Array): number {
     const offset = this.sizeBytes;
@@ -164,17 +171,17 @@ class OpenPack {
     return offset;
   }
 
-  /** Ends both hashes: no more is appended. */
-  async digest(): Promise<{ readonly sha256: Uint8Array; readonly md5: Uint8Array }> {
+  /** Ends the hashes: no more is appended. */
+  async digest(): Promise<{ readonly sha256: Uint8Array; readonly md5: Uint8Array | undefined }> {
     this.hash();
-    const [sha256, md5] = await Promise.all([this.sha256.digest(), this.md5.digest()]);
+    const [sha256, md5] = await Promise.all([this.sha256.digest(), this.md5?.digest()]);
     return { sha256, md5 };
   }
 
   private hash(): void {
     const added = this.memory.subarray(this.hashedBytes, this.sizeBytes);
     this.hashedBytes = this.sizeBytes;
-    for (const hash of [this.sha256, this.md5]) hash.update(added).catch(() => undefined); // what fails here fails the digest
+    for (const hash of [this.sha256, this.md5]) hash?.update(added).catch(() => undefined); // what fails here fails the digest
   }
 }
 

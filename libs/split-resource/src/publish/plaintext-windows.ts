@@ -6,7 +6,7 @@ import type { PlaintextSource } from '../ports/plaintext-source.js';
 import { Turns } from '../turns.js';
 
 /** Plaintext that is read, hashed and asked about at a time. */
-export const WINDOW_BYTES = 4 * 1024 * 1024;
+export const WINDOW_BYTES = 8 * 1024 * 1024;
 
 /** A piece of the plaintext in memory, cut into chunks. */
 export interface PlaintextWindow {

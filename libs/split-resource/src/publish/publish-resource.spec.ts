@@ -205,6 +205,27 @@ describe('PublishResource', () => {
     expect({ announced, puts: sink.puts }).toEqual({ announced: 2, puts: 2 });
   });
 
+  it.each([
+    [true, ['md5', 'sha256']],
+    [false, ['sha256']],
+  ])('hashes packs with MD5 where the object store needs it and not elsewhere: %s', async (needsMd5, expected) => {
+    const world = await World.create({ chunking: TINY, packTargetBytes: 500, needsMd5 });
+    const algorithms = new Set<string>();
+    class ListeningSealer extends InlineChunkSealer {
+      override hashing(...args: Parameters<InlineChunkSealer['hashing']>): ReturnType<InlineChunkSealer['hashing']> {
+        algorithms.add(args[0]);
+        return super.hashing(...args);
+      }
+    }
+    const content = randomBytes(2000);
+    const publisher = new PublishResource(new InMemoryUploadApi(world.admin), new InMemoryPackSink(world.objects), {
+      sealer: new ListeningSealer(),
+    });
+    await publisher.run({ resource: RESOURCE, kind: 'file', content: streamOf(content), maxBytes: 1e6 });
+    expect([...algorithms].sort()).toEqual(expected);
+    expect((await world.fetch()).equals(content)).toBe(true);
+  });
+
   it('makes no call any more once it has been told to stop', async () => {
     const stop = new AbortController();
     stop.abort(new Error('enough'));
@@ -394,7 +415,7 @@ describe('PlaintextWindows', () => {
 
 describe('PackWriter', () => {
   it('closes a pack when its chunk table is full, however few bytes that are', async () => {
-    const world = await World.create();
+    const world = await World.create({ needsMd5: false });
     const api = new InMemoryUploadApi(world.admin);
     const { uploadId } = await api.open(RESOURCE);
     const { signal } = new AbortController();
@@ -406,6 +427,7 @@ describe('PackWriter', () => {
       (sizeBytes) => new Uint8Array(sizeBytes),
       new InMemoryPackSink(world.objects),
       2 ** 25,
+      false,
       table,
       RETRY,
       signal,

@@ -179,6 +179,7 @@ class Publication {
       allocate,
       sink,
       upload.packTargetBytes,
+      upload.packMd5,
       this.table,
       retry,
       signal,

@@ -19,9 +19,11 @@ describePackStore('InMemoryPackStore', (limitBytes) => Promise.resolve(new InMem
 
 describeSegmentStore('InMemorySegmentStore', () => Promise.resolve(new InMemorySegmentStore()));
 
-describeObjectStore('InMemoryObjectStore', () => {
-  const store = new InMemoryObjectStore();
-  return Promise.resolve({ store, sink: new InMemoryPackSink(store), source: new InMemoryPackSource(store) });
+describe.each([true, false])('with needsMd5 %s:', (needsMd5) => {
+  describeObjectStore('InMemoryObjectStore', () => {
+    const store = new InMemoryObjectStore(undefined, needsMd5);
+    return Promise.resolve({ store, sink: new InMemoryPackSink(store), source: new InMemoryPackSource(store) });
+  });
 });
 
 const signed = (objects: InMemoryObjectStore, key: string, bytes: Buffer) =>

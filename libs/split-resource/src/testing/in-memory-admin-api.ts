@@ -187,6 +187,7 @@ export class InMemoryAdminApi {
       dedupKey: this.dedupKey,
       chunking: this.options.chunking ?? CHUNKING,
       packTargetBytes: this.options.packTargetBytes ?? PACK_TARGET_BYTES,
+      packMd5: this.objects.needsMd5,
       expiresAt: this.nowSeconds() + 86_400,
     };
     this.uploads.set(opened.uploadId, {
@@ -224,7 +225,7 @@ export class InMemoryAdminApi {
       {
         sizeBytes: pack.sizeBytes,
         sha256: toHex(pack.sha256),
-        md5: Buffer.from(pack.md5).toString('base64'),
+        md5: pack.md5 && Buffer.from(pack.md5).toString('base64'),
       },
       URL_SECONDS,
     );

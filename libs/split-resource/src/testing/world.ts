@@ -54,10 +54,10 @@ export class World {
   }
 
   static async create(
-    options: { chunking?: ChunkingParameters; packTargetBytes?: number; clock?: Clock } = {},
+    options: { chunking?: ChunkingParameters; packTargetBytes?: number; clock?: Clock; needsMd5?: boolean } = {},
   ): Promise<World> {
     const clock = options.clock ?? new SystemClock();
-    const objects = new InMemoryObjectStore(clock);
+    const objects = new InMemoryObjectStore(clock, options.needsMd5);
     return new World(objects, await InMemoryAdminApi.create(objects, options), clock);
   }
 

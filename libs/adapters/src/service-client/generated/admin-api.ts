@@ -1607,6 +1607,8 @@ export interface components {
       chunking: components['schemas']['ChunkingAnswer'];
       /** @example 33554432 */
       packTargetBytes: number;
+      /** @description Whether packs are to be announced with their MD5: the object store checks it */
+      packMd5: boolean;
       /** @description Seconds since 1970 */
       expiresAt: number;
     };
@@ -1662,8 +1664,8 @@ export interface components {
       sizeBytes: number;
       /** @description base64url, 32 bytes */
       sha256: string;
-      /** @description base64url, 16 bytes */
-      md5: string;
+      /** @description base64url, 16 bytes; required where the upload was opened with `packMd5` */
+      md5?: string;
     };
     PackAnswer: {
       packId: string;
