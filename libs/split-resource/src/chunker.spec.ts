@@ -135,6 +135,7 @@ describe('Chunker', () => {
       const memory = new Uint8Array(new SharedArrayBuffer(content.length + before));
       memory.set(content, before);
       expect(new Chunker(SMALL).endOf(memory, before, memory.length)).toBe(before + end);
+      expect(new Chunker(SMALL).endOf(memory.subarray(before), 0, content.length)).toBe(end);
     }
   });
 

@@ -46,7 +46,7 @@ export class Chunker {
    * Finds the end of one chunk. Nothing is kept between calls: a chunk that goes on is looked at again, from its start, when more of it is there.
    *
    * @param start - Where the chunk begins in `bytes`.
-   * @param end - Up to where there is content.
+   * @param end - Up to where there is content, at most the length of `bytes`.
    * @returns Where the chunk ends; `undefined` when that cannot be said before more content is there. What is left at the end of all content is the last chunk.
    */
   endOf(bytes: Uint8Array, start: number, end: number): number | undefined {
@@ -63,7 +63,7 @@ export class Chunker {
       gearHash = ((gearHash << 1) + (GEAR[content.getUint8(at)] as number)) | 0;
     const strict = findBorder(content, tested, strictEnd, gearHash, this.strictMask);
     if (strict.found) return start + strict.at;
-    const loose = findBorder(content, Math.max(tested, strictEnd) | 0, limit, strict.gearHash, this.looseMask);
+    const loose = findBorder(content, strictEnd, limit, strict.gearHash, this.looseMask);
     if (loose.found) return start + loose.at;
     return limit === maxBytes ? start + limit : undefined;
   }
@@ -78,22 +78,21 @@ interface Scanned {
 
 /** Four bytes a turn, read as one word: three of four published bytes pass through here. */
 function findBorder(content: DataView, from: number, to: number, startHash: number, mask: number): Scanned {
-  const gear = GEAR;
   let gearHash = startHash;
   let at = from;
   for (const stop = to - 3; at < stop; at += 4) {
     const word = content.getInt32(at, true);
-    gearHash = ((gearHash << 1) + (gear[word & 0xff] as number)) | 0;
+    gearHash = ((gearHash << 1) + (GEAR[word & 0xff] as number)) | 0;
     if ((gearHash & mask) === 0) return { found: true, at: at + 1, gearHash };
-    gearHash = ((gearHash << 1) + (gear[(word >>> 8) & 0xff] as number)) | 0;
+    gearHash = ((gearHash << 1) + (GEAR[(word >>> 8) & 0xff] as number)) | 0;
     if ((gearHash & mask) === 0) return { found: true, at: at + 2, gearHash };
-    gearHash = ((gearHash << 1) + (gear[(word >>> 16) & 0xff] as number)) | 0;
+    gearHash = ((gearHash << 1) + (GEAR[(word >>> 16) & 0xff] as number)) | 0;
     if ((gearHash & mask) === 0) return { found: true, at: at + 3, gearHash };
-    gearHash = ((gearHash << 1) + (gear[word >>> 24] as number)) | 0;
+    gearHash = ((gearHash << 1) + (GEAR[word >>> 24] as number)) | 0;
     if ((gearHash & mask) === 0) return { found: true, at: at + 4, gearHash };
   }
   for (; at < to; at++) {
-    gearHash = ((gearHash << 1) + (gear[content.getUint8(at)] as number)) | 0;
+    gearHash = ((gearHash << 1) + (GEAR[content.getUint8(at)] as number)) | 0;
     if ((gearHash & mask) === 0) return { found: true, at: at + 1, gearHash };
   }
   return { found: false, at, gearHash };

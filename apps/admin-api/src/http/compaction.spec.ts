@@ -142,7 +142,7 @@ function describeCompaction(
     await api.app.get(CollectPacks).run();
   };
 
-  it('asks for the MD5 of packs where its store checks it, and takes none without', async () => {
+  it('says whether its store checks the MD5 of packs, and refuses packs without one there', async () => {
     const { needsMd5 } = api.infrastructure.objects;
     const { token } = publisher;
     const opening = await api.call('POST', '/sealed/models/md5/uploads', { token, body: {} });

@@ -282,6 +282,11 @@ describe('sealed resources over HTTP', () => {
         ['POST', '/known-chunks', { ids: [toBase64Url(randomBytes(16))] }],
         ['POST', '/packs', { sizeBytes: 1, sha256: toBase64Url(randomBytes(32)), md5: toBase64Url(randomBytes(16)) }],
         ['PUT', '/segments/root/0', randomBytes(100)],
+        [
+          'POST',
+          '/commit',
+          { recipeKey: toBase64Url(randomBytes(32)), kind: 'file', chunkSegments: 0, packSegments: 0 },
+        ],
         ['DELETE', '', undefined],
       ];
       for (const [method, path, body] of calls) {
@@ -290,15 +295,31 @@ describe('sealed resources over HTTP', () => {
       }
     });
 
-    it('take packs without an MD5, which files need not', async () => {
+    it('take no more packs than a recipe can name', async () => {
+      const upload = await DraftUpload.open(api, publisher, 'models/many-packs');
+      const { queries } = api.infrastructure.database;
+      const set = (count: number) =>
+        queries.updateTable('uploads').set({ pack_count: count }).where('id', '=', upload.id).execute();
+      const announce = () => upload.call('POST', '/packs', { sizeBytes: 1, sha256: toBase64Url(randomBytes(32)) });
+      await set(262_143);
+      expect((await announce()).status).toBe(201);
+      const refused = await announce();
+      expect([refused.status, refused.json.code]).toEqual([422, 'upload.refused']);
+      const rows = await queries.selectFrom('packs').select('id').where('upload_id', '=', upload.id).execute();
+      expect(rows).toHaveLength(1);
+    });
+
+    it('take packs without an MD5 where files hold them, and do not look at one', async () => {
       const upload = await DraftUpload.open(api, publisher, 'models/no-md5');
       expect(upload.opened.packMd5).toBe(false);
       const sha256 = toBase64Url(randomBytes(32));
-      const announced = await upload.call('POST', '/packs', { sizeBytes: 1, sha256 });
-      expect({ status: announced.status, headers: announced.json.headers }).toEqual({
-        status: 201,
-        headers: { 'content-type': 'application/octet-stream', 'content-length': '1', 'if-none-match': '*' },
-      });
+      for (const md5 of [{}, { md5: toBase64Url(randomBytes(16)) }]) {
+        const announced = await upload.call('POST', '/packs', { sizeBytes: 1, sha256, ...md5 });
+        expect({ status: announced.status, headers: announced.json.headers }).toEqual({
+          status: 201,
+          headers: { 'content-type': 'application/octet-stream', 'content-length': '1', 'if-none-match': '*' },
+        });
+      }
       const { status } = await upload.call('POST', '/packs', {
         sizeBytes: 1,
         sha256,

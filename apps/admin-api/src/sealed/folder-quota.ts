@@ -1,4 +1,3 @@
-import type { FolderPolicy } from '@azaion/identity';
 import { type PackId, ResourceError } from '@azaion/split-resource';
 import { sql } from 'kysely';
 
@@ -21,7 +20,7 @@ export class FolderQuota {
    * @param folder - By name.
    * @throws ResourceError `upload.quota-exceeded`.
    */
-  async assertRoom(folder: string, { quotaBytes }: FolderPolicy, packBytes: number): Promise<void> {
+  async assertRoom(folder: string, quotaBytes: number | undefined, packBytes: number): Promise<void> {
     if (quotaBytes === undefined) return;
     const on = this.database.queries;
     const usedBytes = (await bytesOfPacks(on, folder, ['uploading', 'live'])) + (await legacyBytes(on, folder));

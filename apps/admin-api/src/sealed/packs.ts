@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto';
 
-import type { FolderPolicy } from '@azaion/identity';
 import { type Clock, toHex } from '@azaion/kernel';
 import {
   type KnownChunk,
@@ -19,62 +18,22 @@ import type { PackChunksTable, PacksTable, UploadsTable } from '../persistence/s
 import type { Standing } from './current-standing.js';
 import type { DraftLimits } from './draft-limits.js';
 import type { FolderQuota } from './folder-quota.js';
-import { joinedPolicy, type JoinedRules } from './folder-policies.js';
 import { opens } from './folders.js';
 import { packObject, type StoredPack } from './pack-objects.js';
-import { noSuchUpload, type Uploads } from './uploads.js';
+import type { Uploads } from './uploads.js';
 
 const MAX_PACKS_PER_UPLOAD = 262_144;
 const PUT_SECONDS = 15 * 60;
 const PACKS_ASKED_PER_CHUNK = 4;
 const HEADS_AT_ONCE = 8;
 
-/** What almost every call for an upload asks of the database first, at once. */
-const UPLOAD_IN_FOLDER = {
-  name: 'upload-in-folder',
-  text: `
-    select uploads.id, uploads.resource_id, uploads.folder_id, uploads.domain, uploads.owner_id, uploads.device_serial,
-      uploads.state, uploads.expires_at, uploads.committed_version, uploads.committed_new, uploads.created_at,
-      uploads.pack_count, folders.name as folder, policy.readers, policy.writers, policy.lease_seconds,
-      policy.quota_bytes, policy.require_attestation, policy.people_may_read
-    from uploads
-    join folders on folders.id = uploads.folder_id
-    left join folder_policies policy on policy.folder = folders.name
-    where uploads.id = $1 and uploads.owner_id = $2 and uploads.device_serial is not distinct from $3`,
-};
-
-/**
- * Where chunks lie that an upload may reuse. Few rows for each: an upload may register one id in as many packs as it likes, none of them
- * written. The newest come first: they were registered because the older ones were not there. The offset makes the planner begin with the
- * chunk: in a young database, without statistics, it would go through all packs of the folder for each.
- */
-const KNOWN = {
-  name: 'known-chunks',
-  text: `
-    select found.*
-    from unnest($1::bytea[]) as wanted (chunk_id)
-    cross join lateral (
-      select chunk_id, start_byte, sealed_bytes, id, folder_id, size_bytes, sha256, seen_written, stored_bytes, object_id, extents
-      from (select * from pack_chunks where chunk_id = wanted.chunk_id offset 0) as pack_chunks
-      join packs on packs.id = pack_chunks.pack_id
-      where packs.folder_id = $2
-        and packs.domain = $3
-        and packs.has_table
-        and packs.state <> 'deleted'
-        and not packs.sparse
-        and case when packs.owner_id = $4 then pack_chunks.good is not false else $5 and pack_chunks.good end
-      order by (packs.state = 'live') desc, pack_chunks.good desc nulls last, packs.seen_written desc,
-        packs.created_at desc
-      limit ${PACKS_ASKED_PER_CHUNK}
-    ) as found`,
-};
-
 /** The row of a pack that was announced, and its count: one statement, since each that changes something waits for the disk. */
 const ANNOUNCED = {
   name: 'pack-announced',
   text: `
     with counted as (
-      update uploads set pack_count = pack_count + 1 where id = $1 and pack_count < ${MAX_PACKS_PER_UPLOAD} returning *
+      update uploads set pack_count = pack_count + 1 where id = $1 and pack_count < ${MAX_PACKS_PER_UPLOAD}
+      returning id, folder_id, domain, owner_id
     )
     insert into packs (
       id, folder_id, domain, upload_id, owner_id, size_bytes, sha256, state, has_table, seen_written, created_at
@@ -82,15 +41,6 @@ const ANNOUNCED = {
     select $2, folder_id, domain, id, owner_id, $3, $4, 'uploading', false, false, $5 from counted
     returning id`,
 };
-
-type UploadInFolderRow = UploadsTable & JoinedRules & { readonly folder: string };
-
-interface UploadInFolder {
-  readonly upload: UploadsTable;
-  /** By name. */
-  readonly folder: string;
-  readonly policy: FolderPolicy;
-}
 
 type KnownRow = PackChunksTable & WrittenPack & Pick<PacksTable, 'sha256' | 'size_bytes' | 'seen_written'>;
 
@@ -122,12 +72,12 @@ export class Packs {
    * @throws ResourceError `upload.not-found` | `upload.conflict` | `upload.refused` | `upload.quota-exceeded` | `upload.too-many-drafts`.
    */
   async add(uploadId: string, pack: NewPack, standing: Standing): Promise<{ packId: PackId; target: PackTarget }> {
-    const { needsMd5 } = this.store;
-    if (needsMd5 && pack.md5 === undefined)
-      throw refused('The object store checks packs by their MD5: announce this one with it.');
-    const { upload, folder, policy } = await this.inFolder(uploadId, standing);
+    const { upload, folder, policy } = await this.uploads.ownedInFolder(uploadId, standing);
     this.uploads.assertOpen(upload);
-    await this.quota.assertRoom(folder, policy, pack.sizeBytes);
+    const md5 = this.store.needsMd5 ? pack.md5 : undefined;
+    if (this.store.needsMd5 && md5 === undefined)
+      throw refused('The object store checks packs by their MD5: announce this one with it.');
+    await this.quota.assertRoom(folder, policy.quotaBytes, pack.sizeBytes);
     await this.limits.assertRoomForPack(upload.owner_id, pack.sizeBytes);
     const packId = toHex(randomBytes(16));
     const announced = await this.database.prepared(ANNOUNCED, [
@@ -141,7 +91,7 @@ export class Packs {
     const content = {
       sizeBytes: pack.sizeBytes,
       sha256: toHex(pack.sha256),
-      ...(needsMd5 && pack.md5 !== undefined ? { md5: Buffer.from(pack.md5).toString('base64') } : {}),
+      md5: md5 && Buffer.from(md5).toString('base64'),
     };
     return { packId, target: await this.store.signPut(packObjectKey(upload.folder_id, packId), content, PUT_SECONDS) };
   }
@@ -186,15 +136,8 @@ export class Packs {
 
   /** An upload of this caller, in whatever state, and whose chunks it may reuse. @throws ResourceError `upload.not-found`. */
   async reach(uploadId: string, standing: Standing): Promise<Reach> {
-    const { upload, policy } = await this.inFolder(uploadId, standing);
+    const { upload, policy } = await this.uploads.ownedInFolder(uploadId, standing);
     return { upload, others: opens(policy, standing) };
-  }
-
-  private async inFolder(uploadId: string, { userId, deviceSerial }: Standing): Promise<UploadInFolder> {
-    const values = [uploadId, userId, deviceSerial ?? null];
-    const [row] = await this.database.prepared<UploadInFolderRow>(UPLOAD_IN_FOLDER, values);
-    if (row === undefined) throw noSuchUpload();
-    return { upload: row, folder: row.folder, policy: joinedPolicy(row.folder, row) };
   }
 
   /**
@@ -210,13 +153,27 @@ export class Packs {
     const { upload, others } = await this.reach(uploadId, standing);
     this.uploads.assertOpen(upload);
     const wanted = [...new Set(ids.map(toHex))].map((id) => Buffer.from(id, 'hex'));
-    const rows = await this.database.prepared<KnownRow>(KNOWN, [
-      wanted,
-      upload.folder_id,
-      upload.domain,
-      upload.owner_id,
-      others,
-    ]);
+    // Few rows each: an upload may register one id in as many packs as it likes, none of them written. The newest come first: they were
+    // registered because the older ones were not there. The offset makes the planner begin with the chunk: in a young database, without
+    // statistics, it would go through all packs of the folder for each. Not prepared: a plan for a small table would stay while it grows.
+    const { rows } = await sql<KnownRow>`
+      select found.*
+      from unnest(${wanted}::bytea[]) as wanted (chunk_id)
+      cross join lateral (
+        select chunk_id, start_byte, sealed_bytes, id, folder_id, size_bytes, sha256, seen_written, stored_bytes, object_id, extents
+        from (select * from pack_chunks where chunk_id = wanted.chunk_id offset 0) as pack_chunks
+        join packs on packs.id = pack_chunks.pack_id
+        where packs.folder_id = ${upload.folder_id}
+          and packs.domain = ${upload.domain}
+          and packs.has_table
+          and packs.state <> 'deleted'
+          and not packs.sparse
+          and case when packs.owner_id = ${upload.owner_id} then pack_chunks.good is not false
+            else ${others} and pack_chunks.good end
+        order by (packs.state = 'live') desc, pack_chunks.good desc nulls last, packs.seen_written desc,
+          packs.created_at desc
+        limit ${PACKS_ASKED_PER_CHUNK}
+      ) as found`.execute(this.database.queries);
     const present = await this.present(rows);
     const known = new Map<string, KnownChunk>();
     for (const row of rows) {

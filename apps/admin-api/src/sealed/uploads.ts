@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 
 import type { SegmentKind } from '@azaion/crypto';
+import type { FolderPolicy } from '@azaion/identity';
 import type { Clock, ResourceName } from '@azaion/kernel';
 import {
   CHUNKING,
@@ -17,10 +18,35 @@ import type { Database, Queries } from '../persistence/database.js';
 import type { UploadsTable } from '../persistence/schema.js';
 import { actorOf, type Standing } from './current-standing.js';
 import type { DraftLimits } from './draft-limits.js';
+import { joinedPolicy, type JoinedRules } from './folder-policies.js';
 import type { Folders } from './folders.js';
 
 /** How long an upload lives after it was opened or last extended. */
 export const UPLOAD_LIFE_SECONDS = 24 * 3600;
+
+/** An upload with what holds for its folder, at once: what a publisher asks for once in a window of content and once in a pack. */
+const UPLOAD_IN_FOLDER = {
+  name: 'upload-in-folder',
+  text: `
+    select uploads.id, uploads.resource_id, uploads.folder_id, uploads.domain, uploads.owner_id, uploads.device_serial,
+      uploads.state, uploads.expires_at, uploads.committed_version, uploads.committed_new, uploads.created_at,
+      uploads.pack_count, folders.name as folder, policy.readers, policy.writers, policy.lease_seconds,
+      policy.quota_bytes, policy.require_attestation, policy.people_may_read
+    from uploads
+    join folders on folders.id = uploads.folder_id
+    left join folder_policies policy on policy.folder = folders.name
+    where uploads.id = $1 and uploads.owner_id = $2 and uploads.device_serial is not distinct from $3`,
+};
+
+type UploadInFolderRow = UploadsTable & JoinedRules & { readonly folder: string };
+
+/** An upload of the caller's, and its folder. */
+export interface UploadInFolder {
+  readonly upload: UploadsTable;
+  /** By name. */
+  readonly folder: string;
+  readonly policy: FolderPolicy;
+}
 
 /** What an upload has so far. */
 export interface UploadProgress {
@@ -168,6 +194,14 @@ export class Uploads {
     return upload;
   }
 
+  /** As {@link owned}, by itself, with its folder. */
+  async ownedInFolder(uploadId: string, { userId, deviceSerial }: Standing): Promise<UploadInFolder> {
+    const values = [uploadId, userId, deviceSerial ?? null];
+    const [row] = await this.database.prepared<UploadInFolderRow>(UPLOAD_IN_FOLDER, values);
+    if (row === undefined) throw noSuchUpload();
+    return { upload: row, folder: row.folder, policy: joinedPolicy(row.folder, row) };
+  }
+
   /** An upload of this caller that can still be added to. @throws ResourceError `upload.not-found` | `upload.conflict`. */
   async openOwned(on: Queries, uploadId: string, standing: Standing, lock = false): Promise<UploadsTable> {
     const upload = await this.owned(on, uploadId, standing, lock);
@@ -210,7 +244,7 @@ export class Uploads {
 }
 
 /** Others' uploads do not exist for a caller. */
-export function noSuchUpload(): ResourceError {
+function noSuchUpload(): ResourceError {
   return new ResourceError('upload.not-found', 'There is no such upload.');
 }
 

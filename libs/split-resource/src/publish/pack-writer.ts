@@ -31,7 +31,7 @@ export class PackWriter {
   writtenBytes = 0;
 
   /**
-   * @param withMd5 - Whether packs are announced with their MD5.
+   * @param packMd5 - Whether packs are announced with their MD5.
    * @param table - The pack table of the recipe; new packs get their place in it when they are begun, and their name when they are written.
    */
   constructor(
@@ -40,7 +40,7 @@ export class PackWriter {
     private readonly allocate: (sizeBytes: number) => Uint8Array,
     private readonly sink: PackSink,
     private readonly targetBytes: number,
-    private readonly withMd5: boolean,
+    private readonly packMd5: boolean,
     private readonly table: (PackRef | undefined)[],
     private readonly retry: RetryPolicy,
     private readonly signal: AbortSignal,
@@ -73,7 +73,7 @@ export class PackWriter {
       this.table.push(undefined) - 1,
       this.spare.pop() ?? this.newMemory(),
       hashing('sha256'),
-      this.withMd5 ? hashing('md5') : undefined,
+      this.packMd5 ? hashing('md5') : undefined,
     );
   }
 

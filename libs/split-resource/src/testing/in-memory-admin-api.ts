@@ -218,6 +218,9 @@ export class InMemoryAdminApi {
 
   async addPack(uploadId: string, pack: NewPack): Promise<{ packId: PackId; target: PackTarget }> {
     const upload = this.upload(uploadId);
+    const md5 = this.objects.needsMd5 ? pack.md5 : undefined;
+    if (this.objects.needsMd5 && md5 === undefined)
+      throw new ResourceError('upload.refused', 'The object store checks packs by their MD5.');
     const packId = toHex(randomBytes(16));
     upload.packs.set(packId, pack);
     const target = await this.objects.signPut(
@@ -225,7 +228,7 @@ export class InMemoryAdminApi {
       {
         sizeBytes: pack.sizeBytes,
         sha256: toHex(pack.sha256),
-        md5: pack.md5 && Buffer.from(pack.md5).toString('base64'),
+        md5: md5 && Buffer.from(md5).toString('base64'),
       },
       URL_SECONDS,
     );
