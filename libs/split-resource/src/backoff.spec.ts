@@ -1,4 +1,12 @@
-import { pauseBeforeRetry, repeatWhileUnreachable, retryAfterMs, type RetryPolicy, sleep } from './backoff.js';
+import {
+  DEFAULT_RETRY,
+  longestPauseMs,
+  pauseBeforeRetry,
+  repeatWhileUnreachable,
+  retryAfterMs,
+  type RetryPolicy,
+  sleep,
+} from './backoff.js';
 import { ResourceError } from './errors.js';
 
 const AT_ONCE: RetryPolicy = { attempts: 3, baseDelayMs: 0, maxDelayMs: 0 };
@@ -78,6 +86,13 @@ describe('repeatWhileUnreachable', () => {
       abort.signal,
     );
     await expect(repeated).rejects.toBe(reason);
+  });
+});
+
+describe('longestPauseMs', () => {
+  it('doubles from failure to failure, up to the bound of the policy', () => {
+    const pauses = [1, 2, 3, 4, 5, 6, 7, 8, 2000].map((failures) => longestPauseMs(DEFAULT_RETRY, failures));
+    expect(pauses).toEqual([250, 500, 1000, 2000, 4000, 8000, 15_000, 15_000, 15_000]);
   });
 });
 

@@ -13,6 +13,11 @@ export interface RetryPolicy {
 /** Seven attempts over about half a minute. */
 export const DEFAULT_RETRY: RetryPolicy = { attempts: 7, baseDelayMs: 250, maxDelayMs: 15_000 };
 
+/** The longest that the pause after so many failed attempts may be. @param failures - 1 or more. */
+export function longestPauseMs({ baseDelayMs, maxDelayMs }: RetryPolicy, failures: number): number {
+  return Math.min(maxDelayMs, baseDelayMs * 2 ** (failures - 1));
+}
+
 /**
  * Waits before the next attempt.
  *
@@ -26,8 +31,7 @@ export async function pauseBeforeRetry(
   leastMs: number,
   signal: AbortSignal,
 ): Promise<void> {
-  const boundMs = Math.min(policy.maxDelayMs, policy.baseDelayMs * 2 ** (failures - 1));
-  await sleep(leastMs + Math.random() * boundMs, signal);
+  await sleep(leastMs + Math.random() * longestPauseMs(policy, failures), signal);
 }
 
 /** What the other side asked for, bounded. Adapters pass it on as `retryAfterSeconds`. */

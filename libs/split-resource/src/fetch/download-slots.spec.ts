@@ -42,6 +42,21 @@ describe('DownloadSlots', () => {
     expect(grown).toEqual([2, 3, 4, 5, 6, 7, 8]);
   });
 
+  it('lets the first who waits in as soon as the link is asked for more', async () => {
+    const slots = new DownloadSlots();
+    slots.failed();
+    slots.failed();
+    slots.failed();
+    await slots.take(never);
+    let entered = false;
+    const waiting = slots.take(never).then(() => (entered = true));
+    await Promise.resolve();
+    expect(entered).toBe(false);
+    slots.succeeded(1000, 10);
+    await waiting;
+    expect(slots.current).toBe(2);
+  });
+
   it('lets nobody in while more run than a failing link is asked for', async () => {
     const slots = new DownloadSlots(4);
     for (let index = 0; index < 4; index++) await slots.take(never);
