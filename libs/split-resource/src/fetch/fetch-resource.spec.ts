@@ -129,7 +129,44 @@ describe('FetchResource with changed packs', () => {
     const opened = await world.fetcher().run({ resource: RESOURCE, recipient: world.recipient });
     const { bytes, error } = await readUntilFailure(opened.read());
     expect(error).toMatchObject(refusal('resource.integrity'));
+    expect(error).toMatchObject({ details: { packId: key.slice(-32), offset: 50 * SEALED_TINY_BYTES } });
     expect(bytes.equals(content.subarray(0, 50 * 64))).toBe(true);
+  });
+
+  it('gives back what it held for reading ahead, however the read ends', async () => {
+    const { world, content, key } = await publishedWorld();
+    const readAheadBytes = 20_000;
+    const newReader = (): PackReader =>
+      new PackReader(new InMemoryPackStore(), [world.source], {
+        retry: { attempts: 1, baseDelayMs: 1, maxDelayMs: 1 },
+        stallMs: 10_000,
+        hedgeAfterMs: 10_000,
+        readAheadBytes,
+      });
+    const isFree = ({ readAhead }: PackReader): boolean => {
+      const probe = readAhead.join();
+      const free = probe.take(1) && probe.take(readAheadBytes - 1); // the first would be let through in any case
+      probe.leave();
+      return free;
+    };
+    const read = async (reader: PackReader) =>
+      (await world.fetcher({ reader }).run({ resource: RESOURCE, recipient: world.recipient })).read();
+
+    const reader = newReader();
+    for await (const part of await read(reader)) {
+      expect(part.length).toBeGreaterThan(0);
+      expect(isFree(reader)).toBe(false);
+      break;
+    }
+    expect(isFree(reader)).toBe(true);
+    expect((await collect(await read(reader))).equals(content)).toBe(true);
+    expect(isFree(reader)).toBe(true);
+
+    world.objects.tamper(key, () => undefined);
+    const other = newReader();
+    const { error } = await readUntilFailure(await read(other));
+    expect(error).toMatchObject(refusal('cdn.missing'));
+    expect(isFree(other)).toBe(true);
   });
 
   it('refuses changed bits all over a sealed chunk', async () => {
