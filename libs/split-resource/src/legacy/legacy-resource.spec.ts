@@ -295,7 +295,8 @@ describe('opening a resource of the older format (F2)', () => {
     const badPadding = Buffer.from(good);
     badPadding[good.length - 17] = (badPadding[good.length - 17] ?? 0) ^ 0x40;
     const answers: unknown[] = [];
-    for (const bad of [encrypted(pattern(20_000), legacyAesKey('another')), badPadding, good.subarray(0, -1)]) {
+    const wrongLengths = [good.subarray(0, -1), good.subarray(0, 16), good.subarray(0, 31), good.subarray(0, 33)];
+    for (const bad of [encrypted(pattern(20_000), legacyAesKey('another')), badPadding, ...wrongLengths]) {
       store(bad, cdn, 3072);
       answers.push(await read().catch(codeAndMessage));
     }

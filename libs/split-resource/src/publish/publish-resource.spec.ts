@@ -5,7 +5,7 @@ import { identifyChunk, sealChunk } from '@azaion/crypto';
 import { pseudoRandomBytes } from '@azaion/testing';
 
 import { repeatWhileUnreachable } from '../backoff.js';
-import { Chunker } from '../chunker.js';
+import { Chunker, CHUNKING } from '../chunker.js';
 import { ResourceError } from '../errors.js';
 import { InlineChunkSealer } from '../chunk-work.js';
 import { PackSink } from '../ports/pack-sink.js';
@@ -13,7 +13,7 @@ import { PlaintextSource, StreamPlaintext } from '../ports/plaintext-source.js';
 import type { KnownChunk, OpenedUpload } from '../ports/upload-api.js';
 import { InMemoryPackSink, InMemoryUploadApi } from '../testing/index.js';
 import { RESOURCE, streamOf, TINY, World } from '../testing/world.js';
-import { MAX_CHUNKS_PER_PACK, type PackRef } from '../pack.js';
+import { MAX_CHUNKS_PER_PACK, MAX_PACK_BYTES, type PackRef } from '../pack.js';
 import { ChunkIndex } from './chunk-index.js';
 import { HeldUpload } from './held-upload.js';
 import { PackWriter } from './pack-writer.js';
@@ -361,6 +361,31 @@ describe('PublishResource', () => {
     expect(readBytes.at(-1)).toBe(100_000);
     const opened = await world.fetcher().run({ resource: RESOURCE, recipient: world.recipient });
     expect(opened.statement.images).toEqual(images);
+  });
+
+  it.each<[string, Partial<OpenedUpload>]>([
+    ['a key of another length', { dedupKey: new Uint8Array(31) }],
+    ['packs of nothing', { packTargetBytes: 0 }],
+    ['packs that may not be as long', { packTargetBytes: MAX_PACK_BYTES - 1024 * 1024 + 1 }],
+    ['chunks that may not be as long', { chunking: { ...CHUNKING, maxBytes: CHUNKING.maxBytes + 1 } }],
+  ])('publishes nothing into an upload with %s, and gives it up', async (_, lie) => {
+    const world = await World.create();
+    const given: string[] = [];
+    class LyingApi extends InMemoryUploadApi {
+      override async open(...args: Parameters<InMemoryUploadApi['open']>): Promise<OpenedUpload> {
+        return { ...(await super.open(...args)), ...lie };
+      }
+      override abandon(uploadId: string): Promise<void> {
+        given.push(uploadId);
+        return super.abandon(uploadId);
+      }
+    }
+    const publisher = new PublishResource(new LyingApi(world.admin), new InMemoryPackSink(world.objects));
+    await expect(
+      publisher.run({ resource: RESOURCE, kind: 'file', content: streamOf(randomBytes(64)), maxBytes: 1e6 }),
+    ).rejects.toMatchObject(refusal('api.unexpected'));
+    expect(given).toHaveLength(1);
+    expect(world.objects.keys()).toEqual([]);
   });
 
   it('refuses chunks that the Admin API offers but cannot be', async () => {
