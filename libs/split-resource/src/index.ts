@@ -133,4 +133,5 @@ export { RecipeBuilder, type SealedRecipe, type SegmentWriter } from './recipe/r
 export type { RecipePlace } from './recipe/recipe-place.js';
 export type { RecipeRoot } from './recipe/recipe-root.js';
 export { type ResealedRecipe, resealRecipe } from './recipe/reseal-recipe.js';
+export { signedPutOf } from './signed-put.js';
 export { CheckContent, type CheckedChunk, type CheckVisitor } from './verify/check-content.js';

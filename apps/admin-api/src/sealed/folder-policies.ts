@@ -1,6 +1,6 @@
 import { defaultFolderPolicy, type FolderPolicy, parseRole, type Role } from '@azaion/identity';
 import type { Clock } from '@azaion/kernel';
-import { sql } from 'kysely';
+import { type Nullable, sql } from 'kysely';
 
 import type { Actor, AuditLog } from '../audit/audit-log.js';
 import type { Database, Queries } from '../persistence/database.js';
@@ -68,7 +68,7 @@ export class FolderPolicies {
 type StoredRules = Omit<FolderPoliciesTable, 'folder' | 'updated_at'>;
 
 /** Rules as a left join finds them: all `null` for a folder that has none of its own. */
-export type JoinedRules = { readonly [Column in keyof StoredRules]: StoredRules[Column] | null };
+export type JoinedRules = Readonly<Nullable<StoredRules>>;
 
 /** What holds for a folder whose rules were read together with something else. */
 export function joinedPolicy(folder: string, row: JoinedRules | undefined): FolderPolicy {

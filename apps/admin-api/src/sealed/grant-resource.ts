@@ -20,7 +20,7 @@ import {
   type PackUrl,
   ResourceError,
 } from '@azaion/split-resource';
-import type { Selectable } from 'kysely';
+import type { Nullable, Selectable } from 'kysely';
 
 import { type AuditLog, recording } from '../audit/audit-log.js';
 import { AdminError } from '../errors.js';
@@ -94,8 +94,6 @@ type Version = StatedVersion &
     /** The first ones; those that are compacted are asked for. */
     readonly pack_ids: readonly PackId[];
   };
-
-type Nullable<Row> = { readonly [Column in keyof Row]: Row[Column] | null };
 
 type WantedRow = JoinedRules & Nullable<Version> & { readonly key_owner: string | null };
 

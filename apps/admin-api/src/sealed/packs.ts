@@ -10,6 +10,7 @@ import {
   type PackTarget,
   parseChunkTable,
   ResourceError,
+  signedPutOf,
 } from '@azaion/split-resource';
 import { type Selectable, sql } from 'kysely';
 
@@ -74,9 +75,7 @@ export class Packs {
   async add(uploadId: string, pack: NewPack, standing: Standing): Promise<{ packId: PackId; target: PackTarget }> {
     const { upload, folder, policy } = await this.uploads.ownedInFolder(uploadId, standing);
     this.uploads.assertOpen(upload);
-    const md5 = this.store.needsMd5 ? pack.md5 : undefined;
-    if (this.store.needsMd5 && md5 === undefined)
-      throw refused('The object store checks packs by their MD5: announce this one with it.');
+    const content = signedPutOf(pack, this.store);
     await this.quota.assertRoom(folder, policy.quotaBytes, pack.sizeBytes);
     await this.limits.assertRoomForPack(upload.owner_id, pack.sizeBytes);
     const packId = toHex(randomBytes(16));
@@ -88,11 +87,6 @@ export class Packs {
       new Date(this.clock.nowMs()),
     ]);
     if (announced.length === 0) throw refused('The upload has more packs than a recipe can name.');
-    const content = {
-      sizeBytes: pack.sizeBytes,
-      sha256: toHex(pack.sha256),
-      md5: md5 && Buffer.from(md5).toString('base64'),
-    };
     return { packId, target: await this.store.signPut(packObjectKey(upload.folder_id, packId), content, PUT_SECONDS) };
   }
 

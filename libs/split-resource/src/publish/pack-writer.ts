@@ -6,7 +6,7 @@ import type { ChunkSealer, PublishHash, RunningHash } from '../chunk-work.js';
 import { ResourceError } from '../errors.js';
 import { MAX_CHUNKS_PER_PACK, type PackRef } from '../pack.js';
 import type { PackSink } from '../ports/pack-sink.js';
-import type { NewPack, PackedChunk } from '../ports/upload-api.js';
+import type { NewPack, OpenedUpload, PackedChunk } from '../ports/upload-api.js';
 import type { HeldUpload } from './held-upload.js';
 
 /** Most packs being written at a time. */
@@ -31,7 +31,7 @@ export class PackWriter {
   writtenBytes = 0;
 
   /**
-   * @param packMd5 - Whether packs are announced with their MD5.
+   * @param wanted - How long packs become, and whether they are announced with their MD5.
    * @param table - The pack table of the recipe; new packs get their place in it when they are begun, and their name when they are written.
    */
   constructor(
@@ -39,8 +39,7 @@ export class PackWriter {
     private readonly sealer: ChunkSealer,
     private readonly allocate: (sizeBytes: number) => Uint8Array,
     private readonly sink: PackSink,
-    private readonly targetBytes: number,
-    private readonly packMd5: boolean,
+    private readonly wanted: Pick<OpenedUpload, 'packTargetBytes' | 'packMd5'>,
     private readonly table: (PackRef | undefined)[],
     private readonly retry: RetryPolicy,
     private readonly signal: AbortSignal,
@@ -51,7 +50,7 @@ export class PackWriter {
     this.assertHealthy();
     const pack = (this.open ??= this.begun());
     const offset = pack.append(id, sealed);
-    if (pack.sizeBytes >= this.targetBytes || pack.chunks.length === MAX_CHUNKS_PER_PACK) await this.close();
+    if (pack.sizeBytes >= this.wanted.packTargetBytes || pack.chunks.length === MAX_CHUNKS_PER_PACK) await this.close();
     return { packIndex: pack.index, offset };
   }
 
@@ -73,7 +72,7 @@ export class PackWriter {
       this.table.push(undefined) - 1,
       this.spare.pop() ?? this.newMemory(),
       hashing('sha256'),
-      this.packMd5 ? hashing('md5') : undefined,
+      this.wanted.packMd5 ? hashing('md5') : undefined,
     );
   }
 
@@ -99,7 +98,7 @@ export class PackWriter {
 
   /** Memory is used only as far as it is written to. */
   private newMemory(): Uint8Array {
-    return this.allocate(this.targetBytes + MAX_CHUNK_BYTES + CHUNK_OVERHEAD_BYTES);
+    return this.allocate(this.wanted.packTargetBytes + MAX_CHUNK_BYTES + CHUNK_OVERHEAD_BYTES);
   }
 
   private assertHealthy(): void {

@@ -173,17 +173,7 @@ class Publication {
     this.windows = new PlaintextWindows(content, new Chunker(chunking), allocate, limits);
     const retry = options.retry ?? DEFAULT_RETRY;
     this.held = new HeldUpload(api, uploadId, retry, signal);
-    this.writer = new PackWriter(
-      this.held,
-      this.sealer,
-      allocate,
-      sink,
-      upload.packTargetBytes,
-      upload.packMd5,
-      this.table,
-      retry,
-      signal,
-    );
+    this.writer = new PackWriter(this.held, this.sealer, allocate, sink, upload, this.table, retry, signal);
     const place = { folderId, resourceId, version: DRAFT_VERSION };
     this.recipe = new RecipeBuilder(place, this.recipeKey, chunking, (kind, index, sealed) =>
       this.held.putSegment(kind, index, sealed),

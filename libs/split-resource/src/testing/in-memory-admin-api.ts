@@ -48,6 +48,7 @@ import { resealRecipe } from '../recipe/reseal-recipe.js';
 import { type CompactedPack, extentsOf } from '../pack-extents.js';
 import { type PackObject, readPack } from '../pack-object.js';
 import { CheckContent } from '../verify/check-content.js';
+import { signedPutOf } from '../signed-put.js';
 import type { InMemoryObjectStore } from './in-memory-object-store.js';
 
 const URL_SECONDS = 900;
@@ -218,20 +219,10 @@ export class InMemoryAdminApi {
 
   async addPack(uploadId: string, pack: NewPack): Promise<{ packId: PackId; target: PackTarget }> {
     const upload = this.upload(uploadId);
-    const md5 = this.objects.needsMd5 ? pack.md5 : undefined;
-    if (this.objects.needsMd5 && md5 === undefined)
-      throw new ResourceError('upload.refused', 'The object store checks packs by their MD5.');
+    const content = signedPutOf(pack, this.objects);
     const packId = toHex(randomBytes(16));
     upload.packs.set(packId, pack);
-    const target = await this.objects.signPut(
-      packObjectKey(this.folderId, packId),
-      {
-        sizeBytes: pack.sizeBytes,
-        sha256: toHex(pack.sha256),
-        md5: md5 && Buffer.from(md5).toString('base64'),
-      },
-      URL_SECONDS,
-    );
+    const target = await this.objects.signPut(packObjectKey(this.folderId, packId), content, URL_SECONDS);
     return { packId, target };
   }
 
